@@ -1,0 +1,204 @@
+//! Which free list a block belongs to, and the bitmap that finds a list that is not empty.
+//!
+//! Blocks of fewer than 64 granules (512 bytes) have a bin for each size, so that any block of the bin fits exactly.
+//! Above, each power of two is divided into 16 equal bins (the two-level scheme of TLSF: Masmano, Ripoll, Crespo and
+//! Real, *TLSF: a new dynamic memory allocator for real-time systems*, 2004):
+//!
+//! ```text
+//! granules   2  3  4 …  63 │ 64…67  68…71 … 124…127 │ 128…135 … 248…255 │ 256… │ … up to 2^29
+//! bin        2  3  4 …  63 │    64     65 …      79 │      80 …      95 │   96 │ …
+//! bitmap    └── word 0 ───┘└───────────────────── words 1 to 6 ────────────────────────────┘
+//! summary       bit 0                              bits 1 to 6
+//! ```
+
+#![forbid(unsafe_code)]
+
+use crate::size::BlockSize;
+
+/// Bins of one size each come first; below this many granules, bin number and size are the same number.
+const EXACT: u32 = 1 << EXACT_LOG2;
+const EXACT_LOG2: u32 = 6;
+
+/// Each power of two above is divided into this many bins.
+const DIVISIONS_LOG2: u32 = 4;
+
+/// Words of the bitmap: a power of two, so that an index is proved in range by a mask instead of a check.
+const WORDS: usize = 8;
+
+/// How many bins there is room for.
+pub(crate) const BINS: usize = WORDS * 64;
+
+/// The number of a free list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Bin(u32);
+
+impl Bin {
+    /// The bin that keeps free blocks of this size.
+    #[inline(always)]
+    pub(crate) fn of(size: BlockSize) -> Self {
+        Self::containing(size.granules())
+    }
+
+    /// The first bin in which every block is at least this large.
+    #[inline(always)]
+    pub(crate) fn fitting(size: BlockSize) -> Self {
+        let granules = size.granules();
+        if granules < EXACT {
+            return Self(granules);
+        }
+        let width_log2 = granules.ilog2() - DIVISIONS_LOG2;
+        Self::containing(granules + (1 << width_log2) - 1)
+    }
+
+    #[inline(always)]
+    fn containing(granules: u32) -> Self {
+        if granules < EXACT {
+            return Self(granules);
+        }
+        let log2 = granules.ilog2();
+        let division = (granules >> (log2 - DIVISIONS_LOG2)) - (1 << DIVISIONS_LOG2);
+        Self(EXACT + ((log2 - EXACT_LOG2) << DIVISIONS_LOG2) + division)
+    }
+
+    /// Whether all blocks of the bin have the same size.
+    #[inline(always)]
+    pub(crate) fn is_exact(self) -> bool {
+        self.0 < EXACT
+    }
+
+    /// The bin's number, below [`BINS`].
+    #[inline(always)]
+    pub(crate) fn number(self) -> usize {
+        self.0 as usize & (BINS - 1)
+    }
+
+    #[inline(always)]
+    fn word(self) -> usize {
+        (self.0 as usize >> 6) & (WORDS - 1)
+    }
+}
+
+/// One bit for each bin that is not empty, and a summary of one bit for each word that is not zero.
+#[derive(Debug)]
+pub(crate) struct BinMap {
+    words: [u64; WORDS],
+    summary: u32,
+}
+
+impl BinMap {
+    /// A map of empty bins; all zero bytes.
+    pub(crate) const fn new() -> Self {
+        Self { words: [0; WORDS], summary: 0 }
+    }
+
+    /// Marks a bin that has a block.
+    #[inline(always)]
+    pub(crate) fn set(&mut self, bin: Bin) {
+        self.words[bin.word()] |= 1 << (bin.0 & 63);
+        self.summary |= 1 << bin.word();
+    }
+
+    /// Marks a bin that has become empty.
+    #[inline(always)]
+    pub(crate) fn clear(&mut self, bin: Bin) {
+        let word = &mut self.words[bin.word()];
+        *word &= !(1 << (bin.0 & 63));
+        if *word == 0 {
+            self.summary &= !(1 << bin.word());
+        }
+    }
+
+    /// The first bin at or above `bin` that has a block: at most two words and the summary are looked at.
+    #[inline(always)]
+    pub(crate) fn first_from(&self, bin: Bin) -> Option<Bin> {
+        let here = self.words[bin.word()] & (!0 << (bin.0 & 63));
+        if here != 0 {
+            return Some(Bin((bin.0 & !63) + here.trailing_zeros()));
+        }
+        let above = self.summary & (!1 << bin.word());
+        if above == 0 {
+            return None;
+        }
+        let word = above.trailing_zeros();
+        Some(Bin(word * 64 + self.words[word as usize & (WORDS - 1)].trailing_zeros()))
+    }
+
+    /// The first bin strictly above `bin` that has a block.
+    pub(crate) fn first_above(&self, bin: Bin) -> Option<Bin> {
+        if bin.number() + 1 == BINS { None } else { self.first_from(Bin(bin.0 + 1)) }
+    }
+
+    /// All the marked bins, smallest sizes first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Bin> + '_ {
+        core::iter::successors(self.first_from(Bin(0)), |&bin| self.first_above(bin))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::size::MAX_REGION;
+
+    fn interesting_sizes() -> impl Iterator<Item = BlockSize> {
+        let largest = (MAX_REGION / 8) as u32;
+        let around = |log2: u32| (0..40).map(move |step| (1 << log2) + ((step << log2) / 37u64) as u32);
+        let around_powers = (1..30).flat_map(around);
+        (2..5000)
+            .chain(around_powers)
+            .filter(move |&g| (2..=largest).contains(&g))
+            .map(BlockSize::from_granules)
+    }
+
+    #[test]
+    fn larger_blocks_never_have_a_smaller_bin() {
+        let mut sizes: std::vec::Vec<_> = interesting_sizes().collect();
+        sizes.sort();
+        for pair in sizes.windows(2) {
+            assert!(Bin::of(pair[0]) <= Bin::of(pair[1]), "{pair:?}");
+        }
+        assert!((Bin::of(*sizes.last().unwrap()).0 as usize) < BINS);
+    }
+
+    #[test]
+    fn small_sizes_have_a_bin_of_their_own() {
+        for granules in 2..EXACT {
+            let size = BlockSize::from_granules(granules);
+            assert_eq!(Bin::of(size), Bin(granules));
+            assert_eq!(Bin::fitting(size), Bin(granules));
+        }
+    }
+
+    #[test]
+    fn every_block_of_a_fitting_bin_fits() {
+        for size in interesting_sizes() {
+            let fitting = Bin::fitting(size);
+            let own = Bin::of(size);
+            assert!(fitting.0 - own.0 <= 1, "{size:?}");
+            if let Some(smaller) = size.granules().checked_sub(1).filter(|&g| g >= 2) {
+                assert!(Bin::of(BlockSize::from_granules(smaller)) < fitting, "{size:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn search_finds_the_nearest_marked_bin() {
+        let mut map = BinMap::new();
+        assert_eq!(map.first_from(Bin(2)), None);
+        for bin in [5, 63, 64, 127, 300, 431] {
+            map.set(Bin(bin));
+        }
+        let expect = [(0, 5), (5, 5), (6, 63), (64, 64), (65, 127), (128, 300), (301, 431)];
+        for (from, found) in expect {
+            assert_eq!(map.first_from(Bin(from)), Some(Bin(found)), "from {from}");
+        }
+        assert_eq!(map.first_from(Bin(432)), None);
+        assert_eq!(map.iter().count(), 6);
+        for bin in [5, 63, 64, 127, 300, 431] {
+            assert_eq!(map.first_from(Bin(bin)), Some(Bin(bin)));
+            map.clear(Bin(bin));
+            assert_ne!(map.first_from(Bin(bin)), Some(Bin(bin)));
+        }
+        assert_eq!(map.first_from(Bin(0)), None);
+        assert_eq!(map.summary, 0);
+    }
+}

@@ -1,0 +1,372 @@
+//! The block: the one file that knows where a header, a link or a footer lies.
+//!
+//! A payload's address `p` is a multiple of 8, and the header is the 4 bytes before it:
+//!
+//! ```text
+//!       p-4      p                                         p+size-4
+//!  ┌────┬────────┬────────────────────────────────────────────┬────────┐
+//!  │used│ header │ payload …………………………………………………………………………………………… │ next's │
+//!  └────┴────────┴────────────────────────────────────────────┴ header ┘
+//!  ┌────┬────────┬──────┬──────┬ … unused … ─────────────┬────────┬──────┐
+//!  │free│ header │ next │ prev │                         │ footer │      │
+//!  └────┴────────┴──────┴──────┴─────────────────────────┴────────┴──────┘
+//!
+//!  arena   │4│ block │ block │ … │ block │ top: never linked, no header │
+//!          ↑ ↑                           ↑                              ↑
+//!     origin first header             top - 4                        end - 4
+//! ```
+//!
+//! - The header is one [`Tag`]: the size in bytes, a multiple of 8, with flags in its three low bits.
+//! - `next` and `prev` link the free blocks of one bin; the footer repeats the size in granules, so that the block to the
+//!   right finds where this one starts. All three are granule counts, never pointers.
+//! - The *top* is the span behind the last block. It has no header, no links and no footer: a fresh arena is not written
+//!   to, and taking from the top moves one number.
+//!
+//! All pointers are derived from the arena's origin, never from a pointer that a caller brings back: a `Box`, for
+//! one, may only touch its own bytes.
+
+use crate::size::{BlockSize, GRANULE, HEADER, Index};
+use core::fmt;
+use core::ptr::NonNull;
+
+/// A header's 32 bits. They are looked at through its methods only.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tag(u32);
+
+impl Tag {
+    const FREE: u32 = 1;
+    const LEFT_FREE: u32 = 2;
+    const FLAGS: u32 = 7;
+
+    #[inline(always)]
+    pub(crate) const fn used(size: BlockSize) -> Self {
+        Self(size.granules() << 3)
+    }
+
+    /// The tag of a free block. Its left neighbour is not free, or the two would be one.
+    #[inline(always)]
+    pub(crate) const fn free(size: BlockSize) -> Self {
+        Self(size.granules() << 3 | Self::FREE)
+    }
+
+    #[inline(always)]
+    pub(crate) const fn is_free(self) -> bool {
+        self.0 & Self::FREE != 0
+    }
+
+    #[inline(always)]
+    pub(crate) const fn is_left_free(self) -> bool {
+        self.0 & Self::LEFT_FREE != 0
+    }
+
+    /// The size in granules as it stands there, which need not be a [`BlockSize`].
+    #[inline(always)]
+    pub(crate) const fn granules(self) -> u32 {
+        self.0 >> 3
+    }
+
+    /// The size of a block whose tag is known to be sound.
+    #[inline(always)]
+    pub(crate) const fn size(self) -> BlockSize {
+        BlockSize::from_granules(self.granules())
+    }
+
+    /// The same block with another size.
+    #[inline(always)]
+    pub(crate) const fn resized(self, size: BlockSize) -> Self {
+        Self(size.granules() << 3 | self.0 & Self::FLAGS)
+    }
+
+    #[inline(always)]
+    pub(crate) const fn with_left_free(self, left_free: bool) -> Self {
+        Self(self.0 & !Self::LEFT_FREE | (left_free as u32) << 1)
+    }
+
+    /// The same block marked free. It is what stays behind in memory when a block melts into a neighbour, so that a
+    /// second free of it is still recognised.
+    #[inline(always)]
+    pub(crate) const fn freed(self) -> Self {
+        Self(self.0 | Self::FREE)
+    }
+}
+
+impl fmt::Debug for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = if self.is_free() { "free" } else { "used" };
+        let left = if self.is_left_free() { ", left neighbour free" } else { "" };
+        write!(f, "{state} {} bytes{left}", self.granules() as usize * GRANULE)
+    }
+}
+
+/// A block's header as it stood in memory: size, free flag, and the link to the next free block.
+///
+/// It is a copy: looking at it does not touch the arena.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct BlockHeader {
+    tag: Tag,
+    next: Index,
+}
+
+impl BlockHeader {
+    /// The block's size in bytes, its 4-byte header included; a multiple of 8.
+    pub fn size(&self) -> usize {
+        self.tag.size().bytes()
+    }
+
+    /// The bytes of the block that a caller can use: all but the header.
+    pub fn payload_size(&self) -> usize {
+        self.tag.size().payload()
+    }
+
+    /// Whether the block is on a free list.
+    pub fn is_free(&self) -> bool {
+        self.tag.is_free()
+    }
+
+    /// The next free block on the same free list, as the distance of its payload from the arena's origin in bytes.
+    /// `None` for the last one, and for a block in use, whose first bytes are the caller's.
+    pub fn next(&self) -> Option<usize> {
+        (self.is_free() && !self.next.is_none()).then(|| self.next.byte_offset())
+    }
+}
+
+impl fmt::Debug for BlockHeader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BlockHeader")
+            .field("size", &self.size())
+            .field("is_free", &self.is_free())
+            .field("next", &self.next())
+            .finish()
+    }
+}
+
+/// A view of the arena's bytes as blocks. It owns nothing and knows no bounds: the heap does.
+///
+/// The contract of every method that takes a position, called *in the arena* below: the whole header, and for a free
+/// block also the links and the footer, lie inside the region that the arena was made from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arena {
+    /// Where [`Index`] zero would be: a multiple of 8, up to 4 bytes before the region's first byte.
+    origin: *mut u8,
+}
+
+impl Arena {
+    /// The view before there is a region; no position is in it.
+    pub(crate) const fn empty() -> Self {
+        Self { origin: core::ptr::null_mut() }
+    }
+
+    /// A view of the region that begins at `start`.
+    ///
+    /// The first header lies at the first address that is 4 more than a multiple of 8.
+    #[inline(always)]
+    pub(crate) fn at(start: *mut u8) -> Self {
+        let to_first_header = start.addr().wrapping_neg().wrapping_add(HEADER) % GRANULE;
+        Self { origin: start.wrapping_add(to_first_header).wrapping_sub(HEADER) }
+    }
+
+    /// The position behind the last block that a region of `len` bytes at `start` has room for. It may lie before
+    /// [`Index::FIRST`] if the region is tiny; `len` is at most [`MAX_REGION`](crate::size::MAX_REGION).
+    pub(crate) fn end_of(self, start: *mut u8, len: usize) -> Index {
+        let past_origin = start.addr().wrapping_sub(self.origin.addr()).wrapping_add(len);
+        Index::new(((past_origin + HEADER) / GRANULE) as u32)
+    }
+
+    /// The address of a payload, which the caller may not dereference.
+    #[inline(always)]
+    pub(crate) fn address(self, index: Index) -> usize {
+        self.origin.addr().wrapping_add(index.byte_offset())
+    }
+
+    /// The distance of `address` from the origin in granules, or `None` if it is not a multiple of 8. An address in
+    /// front of the origin wraps around to a distance beyond any arena.
+    #[inline(always)]
+    pub(crate) fn index_of(self, address: usize) -> Option<usize> {
+        let offset = address.wrapping_sub(self.origin.addr());
+        offset.is_multiple_of(GRANULE).then_some(offset / GRANULE)
+    }
+
+    #[inline(always)]
+    fn at_index(self, index: Index) -> *mut u8 {
+        self.origin.wrapping_add(index.byte_offset())
+    }
+
+    /// The payload's pointer.
+    ///
+    /// # Safety
+    ///
+    /// - `index` is in the arena.
+    #[inline(always)]
+    pub(crate) unsafe fn payload(self, index: Index) -> NonNull<u8> {
+        // SAFETY: a position in the arena is not null.
+        unsafe { NonNull::new_unchecked(self.at_index(index)) }
+    }
+
+    #[inline(always)]
+    fn tag_word(self, index: Index) -> *mut Tag {
+        self.at_index(index).wrapping_sub(HEADER).cast()
+    }
+
+    #[inline(always)]
+    fn next_word(self, index: Index) -> *mut Index {
+        self.at_index(index).cast()
+    }
+
+    #[inline(always)]
+    fn prev_word(self, index: Index) -> *mut Index {
+        self.at_index(index).wrapping_add(size_of::<Index>()).cast()
+    }
+
+    /// The word before the header of the block at `index`: the footer of its left neighbour.
+    #[inline(always)]
+    fn left_footer_word(self, index: Index) -> *mut u32 {
+        self.at_index(index).wrapping_sub(HEADER + size_of::<u32>()).cast()
+    }
+
+    /// Reads a header.
+    ///
+    /// # Safety
+    ///
+    /// - `index` is in the arena, and its header was written.
+    #[inline(always)]
+    pub(crate) unsafe fn tag(self, index: Index) -> Tag {
+        // SAFETY: the header is in the arena, aligned to 4 and initialised (contract).
+        unsafe { self.tag_word(index).read() }
+    }
+
+    /// Writes a header.
+    ///
+    /// # Safety
+    ///
+    /// - `index` is in the arena, and the four bytes before it were not handed out.
+    #[inline(always)]
+    pub(crate) unsafe fn set_tag(self, index: Index, tag: Tag) {
+        // SAFETY: the header is in the arena, aligned to 4 and the heap's own (contract).
+        unsafe { self.tag_word(index).write(tag) }
+    }
+
+    /// Notes in the header at `index` whether the block to its left is free.
+    ///
+    /// # Safety
+    ///
+    /// - `index` is a block of the arena.
+    #[inline(always)]
+    pub(crate) unsafe fn set_left_free(self, index: Index, left_free: bool) {
+        // SAFETY: a block's header is in the arena, initialised, and never handed out.
+        unsafe { self.set_tag(index, self.tag(index).with_left_free(left_free)) }
+    }
+
+    /// The size of the free block that ends where the block at `index` starts.
+    ///
+    /// # Safety
+    ///
+    /// - `index` is a block of the arena whose left neighbour is free.
+    #[inline(always)]
+    pub(crate) unsafe fn left_size(self, index: Index) -> BlockSize {
+        // SAFETY: a free block's last word before the next header is its footer, written by `set_free`.
+        BlockSize::from_granules(unsafe { self.left_footer_word(index).read() })
+    }
+
+    /// Makes a free block: header and footer, not the links.
+    ///
+    /// # Safety
+    ///
+    /// - The block of `size` at `index` is in the arena, and no byte of it is handed out.
+    #[inline(always)]
+    pub(crate) unsafe fn set_free(self, index: Index, size: BlockSize) {
+        // SAFETY: header and footer lie in the block, which is the heap's own (contract).
+        unsafe {
+            self.set_tag(index, Tag::free(size));
+            self.left_footer_word(index + size).write(size.granules());
+        }
+    }
+
+    /// The links of a free block: next, then previous.
+    ///
+    /// # Safety
+    ///
+    /// - `index` is a free block on a free list.
+    #[inline(always)]
+    pub(crate) unsafe fn links(self, index: Index) -> (Index, Index) {
+        // SAFETY: a free block's first two words are its links (contract).
+        unsafe { (self.next_word(index).read(), self.prev_word(index).read()) }
+    }
+
+    /// Sets where a free block's list goes on.
+    ///
+    /// # Safety
+    ///
+    /// - `index` is a free block.
+    #[inline(always)]
+    pub(crate) unsafe fn set_next(self, index: Index, next: Index) {
+        // SAFETY: a free block's first word is the heap's own (contract).
+        unsafe { self.next_word(index).write(next) }
+    }
+
+    /// Sets where a free block's list came from.
+    ///
+    /// # Safety
+    ///
+    /// - `index` is a free block.
+    #[inline(always)]
+    pub(crate) unsafe fn set_prev(self, index: Index, prev: Index) {
+        // SAFETY: a free block's second word is the heap's own (contract).
+        unsafe { self.prev_word(index).write(prev) }
+    }
+
+    /// A copy of the header of a block, with the link if it is free.
+    ///
+    /// # Safety
+    ///
+    /// - `index` is a block of the arena, and if it is free, it is on a free list.
+    pub(crate) unsafe fn header(self, index: Index) -> BlockHeader {
+        // SAFETY: the block's header is initialised (contract).
+        let tag = unsafe { self.tag(index) };
+        let next = if tag.is_free() {
+            // SAFETY: a free block has links. Those of a block in use are the caller's bytes and stay unread.
+            unsafe { self.links(index).0 }
+        } else {
+            Index::NONE
+        };
+        BlockHeader { tag, next }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::format;
+
+    #[test]
+    fn a_tag_keeps_size_and_flags_apart() {
+        let size = BlockSize::from_granules(6);
+        let tag = Tag::used(size).with_left_free(true);
+        assert_eq!(format!("{tag:?}"), "used 48 bytes, left neighbour free");
+        assert_eq!(format!("{:?}", tag.freed()), "free 48 bytes, left neighbour free");
+        assert_eq!(tag.resized(BlockSize::MIN).size(), BlockSize::MIN);
+        assert!(tag.resized(BlockSize::MIN).is_left_free());
+        assert_eq!(tag.with_left_free(false), Tag::used(size));
+    }
+
+    #[test]
+    fn a_block_of_nearly_four_gibibytes_fits_the_header() {
+        let size = BlockSize::from_granules((crate::size::MAX_REGION / GRANULE) as u32);
+        assert_eq!(Tag::free(size).size(), size);
+    }
+
+    #[test]
+    fn the_first_header_is_the_first_word_that_puts_a_payload_on_a_granule() {
+        for misalignment in 0..16usize {
+            let start = core::ptr::without_provenance_mut::<u8>(4096 + misalignment);
+            let arena = Arena::at(start);
+            let first_header = arena.address(Index::FIRST) - HEADER;
+            assert!(arena.address(Index::FIRST).is_multiple_of(GRANULE));
+            assert!(first_header >= start.addr() && first_header - start.addr() < GRANULE, "{misalignment}");
+            for len in 32..64 {
+                let end = arena.end_of(start, len);
+                let behind = arena.address(end) - HEADER;
+                assert!(behind <= start.addr() + len && start.addr() + len - behind < GRANULE);
+            }
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! What can be wrong with a pointer that comes back, each as one exact sentence, and what happens then.
+//!
+//! A misuse that is seen is never repaired and never ignored. [`raise`] tells the user's hook, writes the sentence to
+//! stderr without allocating (feature `std`), and aborts. Without `std` it panics inside a function that no panic
+//! can leave, because unwinding out of a `GlobalAlloc` is undefined behaviour.
+
+use core::fmt;
+use core::sync::atomic::{AtomicPtr, Ordering};
+
+/// What the caller wanted to do with the pointer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Give the block back.
+    Free,
+    /// Change the block's size.
+    Realloc,
+}
+
+/// A misuse of the allocator, found while a pointer was given back or resized.
+///
+/// Its [`Display`](fmt::Display) is one sentence that names the address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The block is free already: a double free, or a `realloc` after a free.
+    AlreadyFree {
+        /// What the caller wanted to do.
+        action: Action,
+        /// The pointer.
+        address: usize,
+        /// The bytes that the caller says the block has or, without a layout, the bytes of its payload.
+        bytes: usize,
+    },
+    /// The pointer does not point into the arena.
+    OutsideArena {
+        /// What the caller wanted to do.
+        action: Action,
+        /// The pointer.
+        address: usize,
+        /// The arena's first byte.
+        start: usize,
+        /// The first byte behind the arena.
+        end: usize,
+    },
+    /// The pointer is not a multiple of 8, as the address of every block is.
+    Misaligned {
+        /// What the caller wanted to do.
+        action: Action,
+        /// The pointer.
+        address: usize,
+    },
+    /// The pointer points into the arena, where nothing was allocated since the start.
+    NeverAllocated {
+        /// What the caller wanted to do.
+        action: Action,
+        /// The pointer.
+        address: usize,
+    },
+    /// What lies in front of the pointer cannot be the header of a live block: the pointer leads into the middle of a
+    /// block, or the header was overwritten.
+    NotABlock {
+        /// What the caller wanted to do.
+        action: Action,
+        /// The pointer.
+        address: usize,
+    },
+}
+
+impl Fault {
+    /// The same fault with the size that the caller's layout names, which is more to the point than the block's.
+    pub(crate) fn with_requested_bytes(self, requested: usize) -> Self {
+        match self {
+            Self::AlreadyFree { action, address, .. } => {
+                Self::AlreadyFree { action, address, bytes: requested }
+            }
+            other => other,
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let invalid = |action| match action {
+            Action::Free => "invalid free",
+            Action::Realloc => "invalid realloc",
+        };
+        match *self {
+            Self::AlreadyFree { action, address, bytes } => {
+                let what = match action {
+                    Action::Free => "double free",
+                    Action::Realloc => "realloc after free",
+                };
+                write!(f, "{what}: {address:#x} ({bytes} bytes) was already free")
+            }
+            Self::OutsideArena { action, address, start, end } => {
+                write!(f, "{}: {address:#x} is outside the arena {start:#x}..{end:#x}", invalid(action))
+            }
+            Self::Misaligned { action, address } => {
+                write!(f, "{}: {address:#x} is not a multiple of 8, as every block is", invalid(action))
+            }
+            Self::NeverAllocated { action, address } => {
+                write!(f, "{}: {address:#x} was never allocated", invalid(action))
+            }
+            Self::NotABlock { action, address } => {
+                write!(f, "{}: {address:#x} is not the start of a live block", invalid(action))
+            }
+        }
+    }
+}
+
+impl core::error::Error for Fault {}
+
+/// The user's hook as a pointer, or null.
+static HOOK: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
+
+/// Sets a function that is told of every fault before the program ends.
+///
+/// A `no_std` program uses it to write the sentence to its own console and to stop the machine its own way. The
+/// hook may diverge. If it returns, the program ends as it would have without a hook: with `std` by the sentence on
+/// stderr and an abort, without by a panic that cannot unwind. The hook runs outside the allocator's lock; it should
+/// not allocate, because the program's memory can no longer be trusted.
+pub fn set_fault_hook(hook: fn(&Fault)) {
+    HOOK.store(hook as *mut (), Ordering::Release);
+}
+
+fn hook() -> Option<fn(&Fault)> {
+    let hook = HOOK.load(Ordering::Acquire);
+    if hook.is_null() {
+        return None;
+    }
+    // SAFETY: only `set_fault_hook` writes HOOK, and what it writes is a function of exactly this type.
+    Some(unsafe { core::mem::transmute::<*mut (), fn(&Fault)>(hook) })
+}
+
+/// Ends the program over a fault. Never unwinds: a panic, the hook's included, stops at this function.
+#[cold]
+#[inline(never)]
+#[allow(improper_ctypes_definitions, reason = "extern \"C\" only for its rule that no panic leaves it")]
+pub(crate) extern "C" fn raise(fault: Fault) -> ! {
+    if let Some(hook) = hook() {
+        hook(&fault);
+    }
+    #[cfg(feature = "std")]
+    {
+        stderr::write_line(&fault);
+        std::process::abort()
+    }
+    #[cfg(not(feature = "std"))]
+    panic!("{fault}")
+}
+
+/// A line on stderr without an allocation and without a lock.
+#[cfg(feature = "std")]
+mod stderr {
+    use core::fmt::{self, Write};
+
+    /// The longest sentence is about 100 bytes.
+    struct Line {
+        bytes: [u8; 192],
+        len: usize,
+    }
+
+    impl Write for Line {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            let room = &mut self.bytes[self.len..];
+            let part = text.len().min(room.len());
+            room[..part].copy_from_slice(&text.as_bytes()[..part]);
+            self.len += part;
+            Ok(())
+        }
+    }
+
+    pub(super) fn write_line(message: &dyn fmt::Display) {
+        let mut line = Line { bytes: [0; 192], len: 0 };
+        let _ = writeln!(line, "{message}");
+        write(&line.bytes[..line.len]);
+    }
+
+    #[cfg(unix)]
+    fn write(mut rest: &[u8]) {
+        while !rest.is_empty() {
+            // SAFETY: the pointer and the length are those of a slice that outlives the call.
+            let written = unsafe { libc::write(libc::STDERR_FILENO, rest.as_ptr().cast(), rest.len()) };
+            match usize::try_from(written) {
+                Ok(written) if written > 0 => rest = &rest[written..],
+                _ => return,
+            }
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn write(line: &[u8]) {
+        use std::io::Write as _;
+        let _ = std::io::stderr().write_all(line);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::ToString;
+
+    #[test]
+    fn each_fault_is_one_exact_sentence() {
+        let address = 0x7f00;
+        let sentences = [
+            (
+                Fault::AlreadyFree { action: Action::Free, address, bytes: 48 },
+                "double free: 0x7f00 (48 bytes) was already free",
+            ),
+            (
+                Fault::AlreadyFree { action: Action::Realloc, address, bytes: 48 },
+                "realloc after free: 0x7f00 (48 bytes) was already free",
+            ),
+            (
+                Fault::OutsideArena { action: Action::Free, address, start: 0x1000, end: 0x2000 },
+                "invalid free: 0x7f00 is outside the arena 0x1000..0x2000",
+            ),
+            (
+                Fault::Misaligned { action: Action::Realloc, address: 0x7f01 },
+                "invalid realloc: 0x7f01 is not a multiple of 8, as every block is",
+            ),
+            (
+                Fault::NeverAllocated { action: Action::Free, address },
+                "invalid free: 0x7f00 was never allocated",
+            ),
+            (
+                Fault::NotABlock { action: Action::Free, address },
+                "invalid free: 0x7f00 is not the start of a live block",
+            ),
+        ];
+        for (fault, sentence) in sentences {
+            assert_eq!(fault.to_string(), sentence);
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Looking at the heap as a whole: figures, all blocks in order, and a picture.
+
+use super::Heap;
+use crate::block::BlockHeader;
+use crate::size::{BlockSize, GRANULE, Index};
+use crate::stats::Stats;
+
+impl Heap {
+    /// Counts the heap's blocks and bytes; takes time in proportion to the number of blocks.
+    pub fn stats(&self) -> Stats {
+        if !self.is_initialized() {
+            return Stats::default();
+        }
+        let bytes = |granules: u32| granules as usize * GRANULE;
+        let mut stats = Stats {
+            arena_bytes: bytes(self.end.granules_since(Index::FIRST)),
+            live_bytes: bytes(self.live),
+            peak_bytes: bytes(self.peak),
+            ..Stats::default()
+        };
+        stats.free_bytes = stats.arena_bytes - stats.live_bytes;
+        for (_, header) in self.blocks() {
+            if header.is_free() {
+                stats.free_blocks += 1;
+                stats.largest_free_bytes = stats.largest_free_bytes.max(header.size());
+            } else {
+                stats.live_blocks += 1;
+            }
+        }
+        let top = self.end.granules_since(self.top);
+        if top >= BlockSize::MIN.granules() {
+            stats.free_blocks += 1;
+            stats.largest_free_bytes = stats.largest_free_bytes.max(bytes(top));
+        }
+        stats
+    }
+
+    /// All blocks from the lowest address up, each with the distance of its payload from the arena's origin in bytes. The
+    /// top, the free span behind the last block, has no header and is not among them.
+    pub fn blocks(&self) -> Blocks<'_> {
+        Blocks { heap: self, index: Index::FIRST }
+    }
+
+    /// Draws the arena: divides it into as many equal stretches as there are `cells`, and writes into each the share
+    /// of its bytes that is in use, in percent.
+    pub fn occupancy(&self, cells: &mut [u8]) {
+        cells.fill(0);
+        let arena = self.end.get().saturating_sub(Index::FIRST.get()) as u64;
+        let count = cells.len() as u64;
+        if arena == 0 || count == 0 {
+            return;
+        }
+        // In units in which a granule is as wide as there are cells, a cell is as wide as the arena has granules. Blocks
+        // come in order, so the used part of one cell at a time is all there is to remember.
+        let (mut cell, mut used_in_cell) = (0, 0);
+        for (offset, header) in self.blocks().filter(|(_, header)| !header.is_free()) {
+            let first_granule = (offset / GRANULE) as u64 - u64::from(Index::FIRST.get());
+            let mut from = first_granule * count;
+            let to = from + (header.size() / GRANULE) as u64 * count;
+            while from < to {
+                let current = from / arena;
+                if current != cell {
+                    cells[cell as usize] = percent(used_in_cell, arena);
+                    (cell, used_in_cell) = (current, 0);
+                }
+                let until = to.min((current + 1) * arena);
+                used_in_cell += until - from;
+                from = until;
+            }
+        }
+        cells[cell as usize] = percent(used_in_cell, arena);
+    }
+}
+
+/// A share in percent; anything in use shows as at least one percent.
+fn percent(part: u64, whole: u64) -> u8 {
+    (part * 100).div_ceil(whole) as u8
+}
+
+/// The heap's blocks in the order of their addresses; see [`Heap::blocks`].
+#[derive(Debug)]
+pub struct Blocks<'a> {
+    heap: &'a Heap,
+    index: Index,
+}
+
+impl Iterator for Blocks<'_> {
+    /// The distance of the payload from the arena's origin in bytes, and a copy of the header.
+    type Item = (usize, BlockHeader);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.index >= self.heap.top {
+            return None;
+        }
+        // SAFETY: CHAIN, a block starts where the one before it ends, up to the top.
+        let (tag, header) = unsafe { (self.heap.arena.tag(self.index), self.heap.arena.header(self.index)) };
+        let offset = self.index.byte_offset();
+        self.index = self.index + tag.size();
+        Some((offset, header))
+    }
+}

@@ -1,0 +1,213 @@
+//! `realloc`: in place where it can be, moving only where it must.
+//!
+//! In the order in which it is tried:
+//!
+//! 1. shrink in place, giving what is cut off to the block behind or to the lists;
+//! 2. grow into the free block or the top behind;
+//! 3. move to a new block and copy;
+//! 4. where no new block can be had, slide down into the free block in front, which may still hold it.
+
+use super::Heap;
+use crate::block::Tag;
+use crate::fault::{Action, Fault};
+use crate::size::{BlockSize, GRANULE, Index, Remainder, alignment_gap};
+use core::alloc::Layout;
+use core::ptr::NonNull;
+
+impl Heap {
+    /// Changes a block's size to at least `new_size` bytes, keeping its contents up to the smaller of both sizes, and its
+    /// alignment. Returns the block's new address, or `None` if there is no room; the block is unchanged then.
+    ///
+    /// # Errors
+    ///
+    /// A [`Fault`] if the pointer cannot be that of a block in use. The heap is unchanged then.
+    ///
+    /// # Safety
+    ///
+    /// - `block` came from this heap for `layout` and was not given back since.
+    /// - After `Ok(Some(_))` the old pointer is dead, even if the address is the same.
+    pub unsafe fn realloc(
+        &mut self,
+        block: *mut u8,
+        layout: Layout,
+        new_size: usize,
+    ) -> Result<Option<NonNull<u8>>, Fault> {
+        let (index, tag) = self.live_block(block, Action::Realloc)?;
+        let Some(wanted) = BlockSize::for_payload(new_size) else {
+            return Ok(None);
+        };
+        // SAFETY: the block is live (contract, checked as far as possible by `live_block`).
+        let in_place = unsafe { self.resize_in_place(index, tag, wanted) };
+        let index = if in_place {
+            index
+        } else {
+            // SAFETY: as above; growing is all that fails in place, so `layout.size()` bytes fit the new block.
+            match unsafe { self.relocate(index, layout, wanted) } {
+                Some(index) => index,
+                None => return Ok(None),
+            }
+        };
+        // SAFETY: CHAIN, the block at `index` is in use.
+        Ok(Some(unsafe { self.arena.payload(index) }))
+    }
+
+    /// Shrinks or grows a block without moving it, if that is possible.
+    ///
+    /// # Safety
+    ///
+    /// - `index` is a block in use and `tag` its header; when it shrinks, nobody uses what is cut off.
+    unsafe fn resize_in_place(&mut self, index: Index, tag: Tag, wanted: BlockSize) -> bool {
+        let size = tag.size();
+        let behind = index + size;
+        if behind == self.top {
+            return self.resize_into_top(index, tag, wanted);
+        }
+        // SAFETY: CHAIN, a block lies behind, since it is not the top.
+        let right = unsafe { self.arena.tag(behind) };
+        let right_size = right.is_free().then(|| right.size());
+        let span = right_size.map_or(size, |right_size| size + right_size);
+        if span < wanted {
+            return false;
+        }
+        // Plan: the span of this block and a free one behind is cut in two, the front in use, the rest free.
+        let (kept, rest) = match (span.remainder(wanted), right_size) {
+            (Remainder::Block(rest), _) => (wanted, Some(rest)),
+            (Remainder::Slack, _) => (span, None),
+        };
+        if kept == size {
+            return true;
+        }
+        // Cut. SAFETY: the span is this block and, if free, the one behind, which LISTED has on its list; `rest` is cut
+        // from it and used by nobody. COALESCED: the block behind the span is in use and not the top, unless the span
+        // is this block alone.
+        unsafe {
+            if let Some(right_size) = right_size {
+                self.lists.remove(self.arena, behind, right_size);
+            }
+            self.arena.set_tag(index, tag.resized(kept));
+            if let Some(rest) = rest {
+                self.arena.set_free(index + kept, rest);
+                self.lists.insert(self.arena, index + kept, rest);
+            }
+            self.arena.set_left_free(index + span, rest.is_some());
+        }
+        self.live -= size.granules();
+        self.count_taken(kept);
+        true
+    }
+
+    /// Moves the border between the last block and the top, if the top has room.
+    fn resize_into_top(&mut self, index: Index, tag: Tag, wanted: BlockSize) -> bool {
+        if self.end.granules_since(index) < wanted.granules() {
+            return false;
+        }
+        self.live -= tag.granules();
+        // SAFETY: the header is that of a block in use, which now ends where the top begins.
+        unsafe { self.arena.set_tag(index, tag.resized(wanted)) };
+        self.top = index + wanted;
+        self.pristine = self.pristine.max(self.top);
+        self.count_taken(wanted);
+        true
+    }
+
+    /// Moves a block that has to grow: to a new block, or else down into the free block in front of it.
+    ///
+    /// # Safety
+    ///
+    /// - `index` is a block in use that was allocated for `layout`, and is smaller than `wanted`.
+    #[inline(never)]
+    unsafe fn relocate(&mut self, index: Index, layout: Layout, wanted: BlockSize) -> Option<Index> {
+        let target = if layout.align() <= GRANULE {
+            self.take(wanted)
+        } else {
+            self.take_aligned(wanted, layout.align())
+        };
+        let Some(target) = target else {
+            // SAFETY: as in the contract.
+            return unsafe { self.slide_down(index, layout, wanted) };
+        };
+        // SAFETY: both are live blocks that do not overlap (CHAIN) and hold `layout.size()` bytes. The old one is released
+        // with its header as it is now, because taking the new one may have changed its flags.
+        unsafe {
+            let from = self.arena.payload(index);
+            from.copy_to_nonoverlapping(self.arena.payload(target), layout.size());
+            self.release(index, self.arena.tag(index));
+        }
+        Some(target)
+    }
+
+    /// Moves a block down into the free block in front of it, taking what is free behind it as well, if that is enough.
+    ///
+    /// # Safety
+    ///
+    /// - `index` is a block in use that was allocated for `layout`.
+    unsafe fn slide_down(&mut self, index: Index, layout: Layout, wanted: BlockSize) -> Option<Index> {
+        // SAFETY: the block is live (contract).
+        let tag = unsafe { self.arena.tag(index) };
+        if !tag.is_left_free() {
+            return None;
+        }
+        // SAFETY: FLAGS.
+        let left_size = unsafe { self.arena.left_size(index) };
+        let left = index - left_size;
+        let gap = alignment_gap(self.arena.address(left), layout.align().max(GRANULE));
+        if gap >= left_size.granules() as usize {
+            return None;
+        }
+        let behind = index + tag.size();
+        // SAFETY: CHAIN, a block lies behind unless the top does.
+        let right_size = if behind == self.top {
+            None
+        } else {
+            // SAFETY: as above.
+            let right = unsafe { self.arena.tag(behind) };
+            right.is_free().then(|| right.size())
+        };
+        let span_end = match right_size {
+            _ if behind == self.top => self.end,
+            Some(right_size) => behind + right_size,
+            None => behind,
+        };
+        let start = Index::new(left.get() + gap as u32);
+        if span_end.granules_since(start) < wanted.granules() {
+            return None;
+        }
+        // Cut. The neighbours' links and footers are read and unlinked before the contents move over them, and what is
+        // left over is written behind the block's new end.
+        // SAFETY: LISTED for the neighbours. All bytes from `left` to `span_end` are this block's or free. The new block
+        // holds `layout.size()` bytes, because it is larger than the old one.
+        unsafe {
+            self.lists.remove(self.arena, left, left_size);
+            if let Some(right_size) = right_size {
+                self.lists.remove(self.arena, behind, right_size);
+            }
+            self.arena.payload(index).copy_to(self.arena.payload(start), layout.size());
+            if gap > 0 {
+                let gap = BlockSize::from_granules(gap as u32);
+                self.arena.set_free(left, gap);
+                self.lists.insert(self.arena, left, gap);
+            }
+            self.live -= tag.granules();
+            if behind == self.top {
+                self.arena.set_tag(start, Tag::used(wanted).with_left_free(gap > 0));
+                self.top = start + wanted;
+                self.pristine = self.pristine.max(self.top);
+                self.count_taken(wanted);
+                return Some(start);
+            }
+            let span = BlockSize::from_granules(span_end.granules_since(start));
+            let (kept, rest) = match span.remainder(wanted) {
+                Remainder::Block(rest) => (wanted, Some(rest)),
+                Remainder::Slack => (span, None),
+            };
+            self.arena.set_tag(start, Tag::used(kept).with_left_free(gap > 0));
+            if let Some(rest) = rest {
+                self.arena.set_free(start + kept, rest);
+                self.lists.insert(self.arena, start + kept, rest);
+            }
+            self.arena.set_left_free(span_end, rest.is_some());
+            self.count_taken(kept);
+        }
+        Some(start)
+    }
+}

@@ -1,0 +1,67 @@
+//! A free-list allocator that a program adopts with one line, and that then serves it from a fixed arena.
+//!
+//! ```
+//! use mem_alloc_rust::{FreeList, Locked};
+//!
+//! #[global_allocator]
+//! static A: Locked<FreeList> = Locked::new();
+//! # fn main() { assert_eq!(vec![1, 2, 3].len(), 3); }
+//! ```
+//!
+//! The memory that the program can use is decided at build time, every operation is bounded, and a block costs 4 bytes of
+//! bookkeeping. The crate is `no_std`; its default feature `std` adds what only a hosted program can do.
+//!
+//! # Ways in
+//!
+//! | type | for |
+//! |---|---|
+//! | [`Locked<FreeList>`](Locked) | the global allocator of a program, over a static arena of 1 MiB or [another size](FreeList) |
+//! | [`Locked<Region>`](Region) | the same over memory that is found at run time, as in a kernel |
+//! | [`Locked<OrSystem<FreeList>>`](Locked) | a fast arena that overflows to the operating system instead of refusing (`std`) |
+//! | [`Heap`] | the engine itself, over any bytes, without a lock |
+//! | [`FreeListAllocator`] | an allocator called by hand, over the crate's own 1 MiB; see [`create_allocator`] |
+//!
+//! # The plan of the house
+//!
+//! A file uses only those above it; a test holds the order.
+//!
+//! | file | job | unsafe |
+//! |---|---|---|
+//! | `size` | granules, alignment arithmetic, `Layout` to block size | forbidden |
+//! | `bins` | block size to bin, bitmap search | forbidden |
+//! | `stats` | figures of a heap | forbidden |
+//! | `fault` | what can be wrong with a pointer, one sentence each, and the end of the program | stderr and hook |
+//! | `block` | header, footer, links: the one file that knows an offset; the memory layout is drawn there | yes |
+//! | `heap` | allocate, release, coalesce; `heap/free_list`, `heap/resize`, `heap/audit`, `heap/census` | yes |
+//! | `source` | static arena, a caller's region, overflow to the system | yes |
+//! | `raw_lock` | the default lock: spin, then yield | the trait |
+//! | `locked` | mutex and `GlobalAlloc`; `locked/overflow` for blocks of the system | yes |
+//! | `allocator` | `create_allocator` and `FreeListAllocator` | yes |
+
+#![no_std]
+
+#[cfg(any(feature = "std", test))]
+extern crate std;
+
+mod allocator;
+mod bins;
+mod block;
+mod fault;
+mod heap;
+mod locked;
+mod raw_lock;
+mod size;
+mod source;
+mod stats;
+
+pub use allocator::{FreeListAllocator, InitOutcome, create_allocator};
+pub use block::BlockHeader;
+pub use fault::{Action, Fault, set_fault_hook};
+pub use heap::{AuditError, Blocks, Heap, RegionError};
+pub use lock_api;
+pub use locked::Locked;
+pub use raw_lock::SpinThenYield;
+#[cfg(feature = "std")]
+pub use source::OrSystem;
+pub use source::{DEFAULT_ARENA, FreeList, Region, Source};
+pub use stats::Stats;

@@ -1,0 +1,265 @@
+//! `Locked`: a heap behind a mutex, as a `GlobalAlloc`, and what happens when the arena is exhausted.
+
+use crate::fault::{self, Fault};
+use crate::heap::{AuditError, Heap, RegionError};
+use crate::raw_lock::SpinThenYield;
+use crate::source::{Region, Source};
+use crate::stats::Stats;
+use core::alloc::{GlobalAlloc, Layout};
+use core::fmt;
+use lock_api::{Mutex, MutexGuard, RawMutex};
+
+#[cfg(feature = "std")]
+mod overflow;
+#[cfg(feature = "std")]
+use overflow::Overflow;
+
+/// A free-list heap behind a mutex: the drop-in global allocator.
+///
+/// ```
+/// use mem_alloc_rust::{FreeList, Locked};
+///
+/// #[global_allocator]
+/// static A: Locked<FreeList> = Locked::new();
+///
+/// fn main() {
+///     let squares: Vec<u64> = (0..1000).map(|n| n * n).collect();
+///     println!("{} bytes live, sum {}", A.stats().live_bytes, squares.iter().sum::<u64>());
+/// }
+/// ```
+///
+/// - `S` is where the memory comes from: [`FreeList`](crate::FreeList), an arena of a fixed size in the static itself;
+///   [`Region`], memory handed over at run time; or, with `std`, [`OrSystem`](crate::OrSystem) around either.
+/// - `R` is the lock: any [`lock_api::RawMutex`]. The default spins and, with `std`, yields; a kernel gives one that
+///   masks interrupts.
+///
+/// # Exhaustion
+///
+/// A request that no free span can hold gets null, as [`GlobalAlloc`] wants: `try_reserve` returns an error, and
+/// `Vec::push` ends the program with std's message. With the feature `std` there is one exception: **while a thread panics,
+/// what the arena cannot serve comes from [`System`](std::alloc::System)**, because a panic that cannot allocate its own report
+/// hangs.
+///
+/// # Misuse
+///
+/// A `dealloc` or `realloc` of a pointer that is outside of the arena, misaligned, or free already ends the program with one
+/// exact sentence; see [`Fault`](crate::Fault) and [`set_fault_hook`](crate::set_fault_hook). As long as blocks of `System` are
+/// in use, a pointer outside of the arena is taken for one of those.
+pub struct Locked<S: Source, R: RawMutex = SpinThenYield> {
+    heap: Mutex<R, Heap>,
+    #[cfg(feature = "std")]
+    overflow: Overflow,
+    /// Behind the heap, because it may contain the arena.
+    source: S,
+}
+
+/// What a new block has to contain.
+#[derive(Clone, Copy)]
+enum Contents {
+    Any,
+    Zeroes,
+}
+
+impl<S: Source, R: RawMutex> Locked<S, R> {
+    /// An allocator that has used nothing of its memory yet. All zero bytes, if the lock is.
+    pub const fn new() -> Self {
+        Self {
+            heap: Mutex::new(Heap::new()),
+            #[cfg(feature = "std")]
+            overflow: Overflow::new(),
+            source: S::INIT,
+        }
+    }
+
+    /// Counts blocks and bytes; holds the lock for a time in proportion to the number of blocks. Does not allocate.
+    pub fn stats(&self) -> Stats {
+        self.heap().stats()
+    }
+
+    /// Checks every invariant of the heap; holds the lock for a time in proportion to the number of blocks. Does not
+    /// allocate.
+    ///
+    /// # Errors
+    ///
+    /// The first violation found; see [`Heap::audit`].
+    pub fn audit(&self) -> Result<(), AuditError> {
+        self.heap().audit()
+    }
+
+    /// Draws the arena: divides it into as many stretches as there are `cells`, and writes into each the share of its bytes
+    /// that is in use, in percent. Does not allocate.
+    pub fn occupancy(&self, cells: &mut [u8]) {
+        self.heap().occupancy(cells);
+    }
+
+    #[inline(always)]
+    fn heap(&self) -> MutexGuard<'_, R, Heap> {
+        let mut heap = self.heap.lock();
+        self.source.rebase(&mut heap);
+        heap
+    }
+
+    /// The way of a request that the heap refused: the heap may not have its memory yet, or be exhausted.
+    #[cold]
+    #[inline(never)]
+    fn refused(&self, mut heap: MutexGuard<'_, R, Heap>, layout: Layout, contents: Contents) -> *mut u8 {
+        if !heap.is_initialized() && self.source.supply(&mut heap).is_ok() {
+            let block = match contents {
+                Contents::Any => heap.alloc(layout),
+                Contents::Zeroes => heap.alloc_zeroed(layout),
+            };
+            if let Some(block) = block {
+                return block.as_ptr();
+            }
+        }
+        drop(heap);
+        self.overflow(layout, contents)
+    }
+
+    #[cfg(feature = "std")]
+    fn overflow(&self, layout: Layout, contents: Contents) -> *mut u8 {
+        if S::OVERFLOWS_TO_SYSTEM || std::thread::panicking() {
+            self.overflow.alloc(layout, contents)
+        } else {
+            core::ptr::null_mut()
+        }
+    }
+
+    #[cfg(not(feature = "std"))]
+    fn overflow(&self, _: Layout, _: Contents) -> *mut u8 {
+        core::ptr::null_mut()
+    }
+
+    /// The way of a pointer that the heap does not accept: a block of the system's, or a misuse.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`GlobalAlloc::dealloc`].
+    #[cold]
+    #[inline(never)]
+    unsafe fn dealloc_rejected(&self, fault: Fault, block: *mut u8, layout: Layout) {
+        #[cfg(feature = "std")]
+        if matches!(fault, Fault::OutsideArena { .. }) && self.overflow.has_blocks() {
+            // SAFETY: blocks outside of the arena came from `overflow` (contract).
+            return unsafe { self.overflow.dealloc(block, layout) };
+        }
+        let _ = block;
+        fault::raise(fault.with_requested_bytes(layout.size()))
+    }
+
+    /// As [`dealloc_rejected`](Self::dealloc_rejected), for `realloc`.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`GlobalAlloc::realloc`].
+    #[cold]
+    #[inline(never)]
+    unsafe fn realloc_rejected(&self, fault: Fault, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        #[cfg(feature = "std")]
+        if matches!(fault, Fault::OutsideArena { .. }) && self.overflow.has_blocks() {
+            // SAFETY: blocks outside of the arena came from `overflow` (contract).
+            return unsafe { self.overflow.realloc(block, layout, size) };
+        }
+        let _ = (block, size);
+        fault::raise(fault.with_requested_bytes(layout.size()))
+    }
+
+    /// The way of a `realloc` that the heap refused: the block may move to the system.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`GlobalAlloc::realloc`]; the block lies in the arena and is smaller than `size`.
+    #[cold]
+    #[inline(never)]
+    unsafe fn realloc_refused(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        let Ok(new_layout) = Layout::from_size_align(size, layout.align()) else {
+            return core::ptr::null_mut();
+        };
+        let moved = self.overflow(new_layout, Contents::Any);
+        if !moved.is_null() {
+            // SAFETY: the two blocks come from different places, and the new one is the larger (contract).
+            unsafe { moved.copy_from_nonoverlapping(block, layout.size()) };
+            // SAFETY: the contents have moved; nobody uses the old block again.
+            unsafe { self.dealloc(block, layout) };
+        }
+        moved
+    }
+}
+
+impl<R: RawMutex> Locked<Region, R> {
+    /// Hands the allocator the region of `len` bytes at `start`, of any alignment. Until then every request gets null.
+    ///
+    /// # Errors
+    ///
+    /// Refuses a region that is too small for a block, too large, at null or wrapping around, and a second region; see
+    /// [`RegionError`].
+    ///
+    /// # Safety
+    ///
+    /// - The region is valid for reads and writes as long as the allocator or anything allocated from it is in use.
+    /// - Nothing else reads or writes it, except through pointers that the allocator hands out.
+    pub unsafe fn init(&self, start: *mut u8, len: usize) -> Result<(), RegionError> {
+        // SAFETY: the caller's contract is the same; what the region contains is not known.
+        unsafe { self.heap.lock().init(start, len, false) }
+    }
+}
+
+// SAFETY: blocks come from the heap, which hands out spans that do not overlap and keeps them until they come back, or from
+// the system's allocator. The layouts are fitted by `BlockSize::for_payload` and `alignment_gap`. Nothing here unwinds:
+// there is no panic on any path of the heap, and faults end in `fault::raise`, which no panic leaves.
+unsafe impl<S: Source, R: RawMutex> GlobalAlloc for Locked<S, R> {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let mut heap = self.heap();
+        match heap.alloc(layout) {
+            Some(block) => block.as_ptr(),
+            None => self.refused(heap, layout, Contents::Any),
+        }
+    }
+
+    #[inline]
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        let mut heap = self.heap();
+        match heap.alloc_zeroed(layout) {
+            Some(block) => block.as_ptr(),
+            None => self.refused(heap, layout, Contents::Zeroes),
+        }
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: the caller's contract is that of the heap; a block of the system's is recognised by its address.
+        let result = unsafe { self.heap().dealloc(block) };
+        if let Err(fault) = result {
+            // SAFETY: as above.
+            unsafe { self.dealloc_rejected(fault, block, layout) };
+        }
+    }
+
+    #[inline]
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        // SAFETY: as for `dealloc`.
+        let result = unsafe { self.heap().realloc(block, layout, new_size) };
+        match result {
+            Ok(Some(block)) => block.as_ptr(),
+            // SAFETY: the heap knows the block; only growing can be refused.
+            Ok(None) => unsafe { self.realloc_refused(block, layout, new_size) },
+            // SAFETY: the caller's contract.
+            Err(fault) => unsafe { self.realloc_rejected(fault, block, layout, new_size) },
+        }
+    }
+}
+
+impl<S: Source, R: RawMutex> Default for Locked<S, R> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<S: Source, R: RawMutex> fmt::Debug for Locked<S, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The figures are taken before anything is formatted: formatting may allocate, and would wait for the lock forever.
+        let stats = self.stats();
+        f.debug_struct("Locked").field("stats", &stats).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,62 @@
+//! Blocks that come from the operating system's allocator when the arena cannot serve them.
+
+use super::Contents;
+use core::alloc::{GlobalAlloc, Layout};
+use core::sync::atomic::{AtomicUsize, Ordering};
+use std::alloc::System;
+
+/// How many blocks of the system's are in use. As long as there are none, a pointer outside of the arena is a misuse.
+pub(super) struct Overflow {
+    blocks: AtomicUsize,
+}
+
+impl Overflow {
+    /// No blocks; all zero bytes.
+    pub(super) const fn new() -> Self {
+        Self { blocks: AtomicUsize::new(0) }
+    }
+
+    /// Whether blocks of the system's are in use.
+    pub(super) fn has_blocks(&self) -> bool {
+        self.blocks.load(Ordering::Relaxed) != 0
+    }
+
+    /// A block of the system's, or null.
+    pub(super) fn alloc(&self, layout: Layout, contents: Contents) -> *mut u8 {
+        let Ok(layout) = Layout::from_size_align(layout.size().max(1), layout.align()) else {
+            return core::ptr::null_mut();
+        };
+        // SAFETY: the layout's size is not zero.
+        let block = unsafe {
+            match contents {
+                Contents::Any => System.alloc(layout),
+                Contents::Zeroes => System.alloc_zeroed(layout),
+            }
+        };
+        if !block.is_null() {
+            self.blocks.fetch_add(1, Ordering::Relaxed);
+        }
+        block
+    }
+
+    /// Gives a block back to the system.
+    ///
+    /// # Safety
+    ///
+    /// - `block` came from [`alloc`](Self::alloc) or [`realloc`](Self::realloc) for `layout`, and is in use.
+    pub(super) unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: the caller's contract.
+        unsafe { System.dealloc(block, layout) };
+        self.blocks.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Changes the size of one of the system's blocks.
+    ///
+    /// # Safety
+    ///
+    /// - `block` came from [`alloc`](Self::alloc) or [`realloc`](Self::realloc) for `layout`, and is in use.
+    pub(super) unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: the caller's contract; a size of zero is served like one.
+        unsafe { System.realloc(block, layout, size.max(1)) }
+    }
+}

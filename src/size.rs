@@ -1,0 +1,222 @@
+//! Granules and block sizes: the arithmetic from a request in bytes to a block, without any memory.
+//!
+//! Everything the heap manages is counted in *granules* of 8 bytes. A [`BlockSize`] is a number of granules that
+//! can really be a block, so that a raw `40` can never be mistaken for one, and an [`Index`] is a position in the
+//! arena.
+
+#![forbid(unsafe_code)]
+
+use core::ops::{Add, Sub};
+
+/// Bytes in a granule: the alignment of every payload, and the unit of every size and every link.
+pub(crate) const GRANULE: usize = 8;
+
+/// Bytes of the header in front of each payload.
+pub(crate) const HEADER: usize = 4;
+
+/// Bytes of the smallest block: header, two links and footer.
+pub(crate) const MIN_BLOCK: usize = 16;
+
+/// The largest region one heap manages, in bytes: 4 GiB less a page.
+///
+/// A block's size in bytes has to fit the 32-bit header.
+pub(crate) const MAX_REGION: usize = (u32::MAX as usize) - 4095;
+
+/// A block's size: at least [`MIN_BLOCK`] bytes, a whole number of granules, header included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct BlockSize(u32);
+
+impl BlockSize {
+    /// The smallest block.
+    pub(crate) const MIN: Self = Self((MIN_BLOCK / GRANULE) as u32);
+
+    /// The smallest block whose payload holds `bytes`, or `None` if no arena could ever hold it.
+    ///
+    /// Zero bytes are served like one: every allocation has an address of its own.
+    #[inline(always)]
+    pub(crate) const fn for_payload(bytes: usize) -> Option<Self> {
+        if bytes > MAX_REGION - MIN_BLOCK {
+            return None;
+        }
+        let granules = (bytes + HEADER).div_ceil(GRANULE) as u32;
+        Some(if granules < Self::MIN.0 { Self::MIN } else { Self(granules) })
+    }
+
+    /// A size of that many granules, which the caller knows to be at least [`BlockSize::MIN`].
+    #[inline(always)]
+    pub(crate) const fn from_granules(granules: u32) -> Self {
+        debug_assert!(granules >= Self::MIN.0);
+        Self(granules)
+    }
+
+    /// The size in granules, header included.
+    #[inline(always)]
+    pub(crate) const fn granules(self) -> u32 {
+        self.0
+    }
+
+    /// The size in bytes, header included.
+    #[inline(always)]
+    pub(crate) const fn bytes(self) -> usize {
+        self.0 as usize * GRANULE
+    }
+
+    /// The bytes a caller may use: all but the header.
+    #[inline(always)]
+    pub(crate) const fn payload(self) -> usize {
+        self.bytes() - HEADER
+    }
+
+    /// What is left of a block of this size when `part` is taken from its front.
+    #[inline(always)]
+    pub(crate) const fn remainder(self, part: Self) -> Remainder {
+        debug_assert!(part.0 <= self.0);
+        let rest = self.0 - part.0;
+        if rest >= Self::MIN.0 { Remainder::Block(Self(rest)) } else { Remainder::Slack }
+    }
+}
+
+impl Add for BlockSize {
+    type Output = Self;
+
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        Self(self.0 + other.0)
+    }
+}
+
+/// What splitting a block leaves over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Remainder {
+    /// Nothing, or one granule, which is too small for a block and stays with the taken part.
+    Slack,
+    /// A block of its own.
+    Block(BlockSize),
+}
+
+/// A payload's position: granules from the arena's origin. Zero is no position, so zeroed memory holds no links.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Index(u32);
+
+impl Index {
+    /// The link that leads nowhere.
+    pub(crate) const NONE: Self = Self(0);
+
+    /// The first payload of every arena.
+    pub(crate) const FIRST: Self = Self(1);
+
+    /// The position `granules` from the origin.
+    #[inline(always)]
+    pub(crate) const fn new(granules: u32) -> Self {
+        Self(granules)
+    }
+
+    /// The position as granules from the origin.
+    #[inline(always)]
+    pub(crate) const fn get(self) -> u32 {
+        self.0
+    }
+
+    /// Whether this is [`Index::NONE`].
+    #[inline(always)]
+    pub(crate) const fn is_none(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The distance in bytes from the arena's origin.
+    #[inline(always)]
+    pub(crate) const fn byte_offset(self) -> usize {
+        self.0 as usize * GRANULE
+    }
+
+    /// The granules from `other` up to this position.
+    #[inline(always)]
+    pub(crate) const fn granules_since(self, other: Self) -> u32 {
+        debug_assert!(other.0 <= self.0);
+        self.0 - other.0
+    }
+}
+
+impl Add<BlockSize> for Index {
+    type Output = Self;
+
+    /// The position right behind a block of that size which starts here.
+    #[inline(always)]
+    fn add(self, size: BlockSize) -> Self {
+        Self(self.0 + size.0)
+    }
+}
+
+impl Sub<BlockSize> for Index {
+    type Output = Self;
+
+    /// The position of a block of that size which ends here.
+    #[inline(always)]
+    fn sub(self, size: BlockSize) -> Self {
+        debug_assert!(size.0 < self.0);
+        Self(self.0 - size.0)
+    }
+}
+
+/// The granules to skip so that a payload at byte address `address` becomes a multiple of `align`.
+///
+/// What is skipped becomes a free block of its own, so the gap is zero or at least [`BlockSize::MIN`]. `address` is a
+/// multiple of [`GRANULE`], `align` a power of two.
+#[inline]
+pub(crate) fn alignment_gap(address: usize, align: usize) -> usize {
+    debug_assert!(address.is_multiple_of(GRANULE) && align.is_power_of_two());
+    let misalignment = address.wrapping_neg() & (align - 1);
+    let gap = if misalignment == GRANULE { misalignment + align } else { misalignment };
+    gap / GRANULE
+}
+
+/// The granules that [`alignment_gap`] asks for at most.
+#[inline]
+pub(crate) const fn worst_alignment_gap(align: usize) -> usize {
+    align / GRANULE + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payload_may_fill_the_block_up_to_the_next_header() {
+        let cases = [(0, 16), (1, 16), (12, 16), (13, 24), (20, 24), (21, 32), (28, 32), (60, 64), (61, 72)];
+        for (payload, block) in cases {
+            assert_eq!(BlockSize::for_payload(payload).unwrap().bytes(), block, "{payload} bytes");
+        }
+    }
+
+    #[test]
+    fn requests_beyond_any_region_have_no_block() {
+        assert!(BlockSize::for_payload(usize::MAX).is_none());
+        assert!(BlockSize::for_payload(isize::MAX as usize).is_none());
+        assert!(BlockSize::for_payload(MAX_REGION).is_none());
+        let largest = BlockSize::for_payload(MAX_REGION - MIN_BLOCK).unwrap();
+        assert!(largest.bytes() <= MAX_REGION);
+    }
+
+    #[test]
+    fn a_single_granule_is_no_block() {
+        let size = BlockSize::from_granules;
+        assert_eq!(size(4).remainder(size(4)), Remainder::Slack);
+        assert_eq!(size(5).remainder(size(4)), Remainder::Slack);
+        assert_eq!(size(6).remainder(size(4)), Remainder::Block(BlockSize::MIN));
+    }
+
+    #[test]
+    fn a_gap_is_nothing_or_a_block() {
+        for align in [16usize, 32, 64, 4096] {
+            for granule in 0..1024 {
+                let address = granule * GRANULE;
+                let gap = alignment_gap(address, align);
+                assert!((address + gap * GRANULE).is_multiple_of(align));
+                assert!(gap == 0 || gap >= BlockSize::MIN.granules() as usize);
+                assert!(gap <= worst_alignment_gap(align));
+            }
+        }
+        let largest = 1 << (usize::BITS - 1);
+        assert_eq!(alignment_gap(usize::MAX - 7, largest), largest / GRANULE + 1);
+    }
+}

@@ -1,0 +1,146 @@
+//! Where a heap's memory comes from: a static arena, or a region that the caller hands over at run time.
+
+use crate::heap::{Heap, RegionError};
+use crate::size::GRANULE;
+use core::cell::UnsafeCell;
+
+/// Bytes of the arena where nothing else is said: 1 MiB.
+pub const DEFAULT_ARENA: usize = 1 << 20;
+
+/// The smallest and the largest [`FreeList`] arena, in bytes.
+const ARENA_LIMITS: (usize, usize) = (256, 1 << 30);
+
+/// Where the memory of a [`Locked`](crate::Locked) allocator comes from.
+///
+/// Sealed: the sources are [`FreeList`], [`Region`] and, with `std`, [`OrSystem`] around either.
+pub trait Source: sealed::Source {}
+
+impl<S: sealed::Source> Source for S {}
+
+pub(crate) mod sealed {
+    use super::{Heap, RegionError};
+
+    pub trait Source {
+        /// A source that has claimed nothing yet; all zero bytes.
+        #[allow(clippy::declare_interior_mutable_const, reason = "the initial value of statics")]
+        const INIT: Self;
+
+        /// Whether the operating system serves what the arena cannot.
+        const OVERFLOWS_TO_SYSTEM: bool = false;
+
+        /// Hands the source's memory to a heap that has none.
+        fn supply(&self, heap: &mut Heap) -> Result<(), RegionError>;
+
+        /// Tells the heap where its memory is, in case that it lies in `self` and `self` was moved.
+        fn rebase(&self, heap: &mut Heap);
+    }
+}
+
+/// A free list over a static arena of `SIZE` bytes, 1 MiB by default: the memory a program can use is decided at build time.
+///
+/// `SIZE` is a multiple of 8 from 256 bytes to 1 GiB; anything else does not compile. Use it as
+/// [`Locked<FreeList>`](crate::Locked) or `Locked<FreeList<{ 64 << 20 }>>`.
+///
+/// Its initial value is all zero bytes, so that the arena lies in `.bss`: it does not make the program's file larger, and
+/// a page that is never used takes no memory.
+#[repr(align(64))]
+pub struct FreeList<const SIZE: usize = DEFAULT_ARENA> {
+    /// Beside the heap and not inside of it: a `&mut Heap` must not cover bytes that were handed out.
+    arena: UnsafeCell<[u8; SIZE]>,
+}
+
+// SAFETY: the arena is only reached through a heap that it was handed to, and the heap is behind a lock.
+unsafe impl<const SIZE: usize> Sync for FreeList<SIZE> {}
+
+impl<const SIZE: usize> FreeList<SIZE> {
+    /// The arena, all zero.
+    pub(crate) const fn new() -> Self {
+        const {
+            assert!(SIZE >= ARENA_LIMITS.0, "the arena of a FreeList<SIZE> needs at least 256 bytes");
+            assert!(
+                SIZE <= ARENA_LIMITS.1,
+                "the arena of a FreeList<SIZE> can have at most 1 GiB; hand larger regions to a Heap or a Region at run time"
+            );
+            assert!(SIZE.is_multiple_of(GRANULE), "the SIZE of a FreeList<SIZE> is a multiple of 8 bytes");
+        }
+        Self { arena: UnsafeCell::new([0; SIZE]) }
+    }
+
+    pub(crate) const fn start(&self) -> *mut u8 {
+        self.arena.get().cast()
+    }
+}
+
+impl<const SIZE: usize> sealed::Source for FreeList<SIZE> {
+    #[allow(clippy::declare_interior_mutable_const, reason = "the initial value of statics")]
+    const INIT: Self = Self::new();
+
+    fn supply(&self, heap: &mut Heap) -> Result<(), RegionError> {
+        // SAFETY: the arena is this source's own and reached through its heap only; a heap without memory has handed
+        // out nothing, so every byte is still zero.
+        unsafe { heap.init(self.start(), SIZE, true) }
+    }
+
+    #[inline(always)]
+    fn rebase(&self, heap: &mut Heap) {
+        // SAFETY: the arena moves with the source as a whole, and always to a multiple of 64.
+        unsafe { heap.rebase(self.start()) }
+    }
+}
+
+/// A region of memory that is handed over at run time, with [`Locked::init`](crate::Locked::init).
+#[derive(Debug)]
+pub struct Region(());
+
+impl sealed::Source for Region {
+    const INIT: Self = Self(());
+
+    fn supply(&self, heap: &mut Heap) -> Result<(), RegionError> {
+        // Until the user calls `init` there is nothing to supply.
+        let _ = heap;
+        Err(RegionError::TooSmall { len: 0 })
+    }
+
+    #[inline(always)]
+    fn rebase(&self, heap: &mut Heap) {
+        // The region stays where it is when the allocator moves.
+        let _ = heap;
+    }
+}
+
+/// What another source cannot serve comes from [`std::alloc::System`]: a fast arena rather than a hard bound.
+///
+/// Blocks of the two are told apart by their address when they come back.
+///
+/// ```
+/// use mem_alloc_rust::{FreeList, Locked, OrSystem};
+///
+/// #[global_allocator]
+/// static A: Locked<OrSystem<FreeList>> = Locked::new();
+/// ```
+#[cfg(feature = "std")]
+#[derive(Debug)]
+pub struct OrSystem<S>(S);
+
+#[cfg(feature = "std")]
+impl<S: sealed::Source> sealed::Source for OrSystem<S> {
+    #[allow(clippy::declare_interior_mutable_const, reason = "the initial value of statics")]
+    const INIT: Self = Self(S::INIT);
+
+    const OVERFLOWS_TO_SYSTEM: bool = true;
+
+    fn supply(&self, heap: &mut Heap) -> Result<(), RegionError> {
+        self.0.supply(heap)
+    }
+
+    #[inline(always)]
+    fn rebase(&self, heap: &mut Heap) {
+        self.0.rebase(heap);
+    }
+}
+
+impl<const SIZE: usize> core::fmt::Debug for FreeList<SIZE> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "FreeList<{SIZE}>")
+    }
+}

@@ -1,0 +1,49 @@
+//! The heap's figures at one moment.
+
+#![forbid(unsafe_code)]
+
+/// What the heap looks like at one moment, in bytes and blocks.
+///
+/// A block's bytes include its 4-byte header and what rounding added. Everything adds up:
+/// `live_bytes + free_bytes` is `arena_bytes`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Bytes that blocks can be made of: the arena without the few bytes at its ends that alignment costs.
+    pub arena_bytes: usize,
+    /// Bytes of the blocks in use.
+    pub live_bytes: usize,
+    /// The most that `live_bytes` ever was.
+    pub peak_bytes: usize,
+    /// Bytes that are not in use.
+    pub free_bytes: usize,
+    /// Bytes of the largest free block: the largest request that succeeds now is 4 bytes less.
+    pub largest_free_bytes: usize,
+    /// Blocks in use.
+    pub live_blocks: usize,
+    /// Free blocks; one when everything was given back.
+    pub free_blocks: usize,
+}
+
+impl Stats {
+    /// The share of the free bytes that the largest free block does not have, from 0.0 (all free memory is one block)
+    /// towards 1.0 (crumbs only).
+    pub fn fragmentation(&self) -> f64 {
+        if self.free_bytes == 0 {
+            return 0.0;
+        }
+        1.0 - self.largest_free_bytes as f64 / self.free_bytes as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fragmentation_is_what_the_largest_block_lacks() {
+        let stats = Stats { free_bytes: 400, largest_free_bytes: 100, ..Stats::default() };
+        assert_eq!(stats.fragmentation(), 0.75);
+        assert_eq!(Stats::default().fragmentation(), 0.0);
+    }
+}

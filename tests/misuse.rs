@@ -1,0 +1,216 @@
+//! Each misuse that is told by default ends the program with one exact sentence and an abort.
+//!
+//! Every test starts itself again as a child process, with the allocator as the global one, and reads how it died.
+
+mod process;
+
+use mem_alloc_rust::{FreeList, Locked};
+use std::alloc::{GlobalAlloc, Layout};
+
+#[global_allocator]
+static A: Locked<FreeList> = Locked::new();
+
+const BLOCK: Layout = Layout::new::<[u64; 6]>();
+
+/// As the child, does `misuse`, which first gets a place to say which address it is about. As the test, runs the child and
+/// holds that it aborted with exactly the expected sentence, in which `{}` stands for that address.
+#[cfg(unix)]
+fn dies_with(test: &str, sentence: &str, misuse: fn()) {
+    use std::os::unix::process::ExitStatusExt;
+
+    if process::role().as_deref() == Some(test) {
+        misuse();
+        return;
+    }
+    let output = process::run_child(test, &[test, "--exact", "--nocapture", "--test-threads=1"], &[]);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    let mut lines = stderr.lines();
+    let address =
+        lines.next().and_then(|line| line.strip_prefix("about ")).expect("the child says the address");
+    let complaint: Vec<_> = lines.collect();
+    assert_eq!(complaint, [sentence.replace("{}", address)]);
+    assert_eq!(output.status.signal(), Some(6), "the child has to abort");
+}
+
+fn about(block: *mut u8) -> *mut u8 {
+    eprintln!("about {block:p}");
+    block
+}
+
+fn block() -> *mut u8 {
+    // SAFETY: the layout is not of zero bytes.
+    let block = unsafe { A.alloc(BLOCK) };
+    assert!(!block.is_null());
+    block
+}
+
+/// Frees a block, or what is not one: that is what the children are for.
+fn free(block: *mut u8) {
+    // SAFETY: none in general. The child has to be stopped before it does damage.
+    unsafe { A.dealloc(block, BLOCK) }
+}
+
+/// Resizes a block, or what is not one.
+fn resize(block: *mut u8) {
+    // SAFETY: none in general, as for `free`.
+    unsafe { A.realloc(block, BLOCK, 1000) };
+}
+
+macro_rules! misuses {
+    ($($name:ident: $sentence:literal, $misuse:expr;)*) => {$(
+        #[test]
+        fn $name() {
+            dies_with(stringify!($name), $sentence, $misuse);
+        }
+    )*};
+}
+
+misuses! {
+    double_free_beside_live_neighbours: "double free: {} (48 bytes) was already free", || {
+        let [_left, middle, _right] = [block(), block(), block()];
+        about(middle);
+        free(middle);
+        free(middle);
+    };
+    double_free_after_melting_into_the_left_neighbour: "double free: {} (48 bytes) was already free", || {
+        let [left, middle, _right] = [block(), block(), block()];
+        about(middle);
+        free(left);
+        free(middle);
+        free(middle);
+    };
+    double_free_after_melting_into_the_right_neighbour: "double free: {} (48 bytes) was already free", || {
+        let [middle, right, _guard] = [block(), block(), block()];
+        about(middle);
+        free(right);
+        free(middle);
+        free(middle);
+    };
+    double_free_of_the_right_neighbour_that_melted_away: "double free: {} (48 bytes) was already free", || {
+        let [middle, right, _guard] = [block(), block(), block()];
+        about(right);
+        free(right);
+        free(middle);
+        free(right);
+    };
+    double_free_after_melting_into_the_top: "double free: {} (48 bytes) was already free", || {
+        // A block at the end of the arena, with nothing but the top behind it.
+        static B: Locked<FreeList<4096>> = Locked::new();
+        // SAFETY: the layout is not of zero bytes. The second free is what the child has to die of.
+        unsafe {
+            let block = about(B.alloc(BLOCK));
+            B.dealloc(block, BLOCK);
+            B.dealloc(block, BLOCK);
+        }
+    };
+    realloc_of_a_freed_block: "realloc after free: {} (48 bytes) was already free", || {
+        let [_left, middle, _right] = [block(), block(), block()];
+        about(middle);
+        free(middle);
+        resize(middle);
+    };
+    free_of_a_misaligned_pointer: "invalid free: {} is not a multiple of 8, as every block is", || {
+        free(about(block().wrapping_add(4)));
+    };
+    realloc_of_a_misaligned_pointer: "invalid realloc: {} is not a multiple of 8, as every block is", || {
+        resize(about(block().wrapping_add(1)));
+    };
+}
+
+#[test]
+fn free_of_a_pointer_to_the_stack() {
+    foreign("free_of_a_pointer_to_the_stack", "invalid free", || {
+        let mut local = [0u64; 6];
+        free(about(local.as_mut_ptr().cast()));
+    });
+}
+
+#[test]
+fn free_of_null() {
+    foreign("free_of_null", "invalid free", || free(about(std::ptr::null_mut())));
+}
+
+#[test]
+fn realloc_of_a_pointer_to_the_stack() {
+    foreign("realloc_of_a_pointer_to_the_stack", "invalid realloc", || {
+        let mut local = [0u64; 6];
+        resize(about(local.as_mut_ptr().cast()));
+    });
+}
+
+#[test]
+fn free_of_a_pointer_from_another_arena() {
+    foreign("free_of_a_pointer_from_another_arena", "invalid free", || {
+        static B: Locked<FreeList<4096>> = Locked::new();
+        // SAFETY: the layout is not of zero bytes.
+        free(about(unsafe { B.alloc(BLOCK) }));
+    });
+}
+
+/// As `dies_with`, for pointers outside of the arena, whose bounds the sentence names: they lie in the allocator's static, and
+/// are 8 bytes closer than the arena's size, which is what its ends cost.
+#[cfg(unix)]
+fn foreign(test: &str, what: &str, misuse: fn()) {
+    if process::role().as_deref() == Some(test) {
+        eprintln!("static {:p}", &raw const A);
+        misuse();
+        return;
+    }
+    let output = process::run_child(test, &[test, "--exact", "--nocapture", "--test-threads=1"], &[]);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    let lines: Vec<_> = stderr.lines().collect();
+    let [place, address, sentence] = lines[..] else { panic!("three lines expected: {stderr}") };
+    let hexadecimal = |text: &str| usize::from_str_radix(text.strip_prefix("0x").unwrap(), 16).unwrap();
+    let place = hexadecimal(place.strip_prefix("static ").unwrap());
+    let address = address.strip_prefix("about ").unwrap();
+    let start = format!("{what}: {address} is outside the arena ");
+    let bounds = sentence.strip_prefix(&start).unwrap_or_else(|| panic!("{sentence}"));
+    let (first, end) = bounds.split_once("..").unwrap();
+    let (first, end) = (hexadecimal(first), hexadecimal(end));
+    assert_eq!(end - first, (1 << 20) - 8);
+    assert!(first >= place && end <= place + size_of_val(&A));
+    assert!(!(first..end).contains(&hexadecimal(address)));
+    assert_eq!(
+        std::os::unix::process::ExitStatusExt::signal(&output.status),
+        Some(6),
+        "the child has to abort"
+    );
+}
+
+#[test]
+fn a_hook_is_told_and_may_end_the_program_its_own_way() {
+    let test = "a_hook_is_told_and_may_end_the_program_its_own_way";
+    if process::role().as_deref() == Some(test) {
+        mem_alloc_rust::set_fault_hook(|fault| {
+            eprintln!("the hook says: {fault}");
+            std::process::exit(77);
+        });
+        free(block().wrapping_add(4));
+        return;
+    }
+    let output = process::run_child(test, &[test, "--exact", "--nocapture", "--test-threads=1"], &[]);
+    assert_eq!(output.status.code(), Some(77));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.starts_with("the hook says: invalid free: 0x"), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1);
+}
+
+#[test]
+#[cfg(unix)]
+fn a_hook_that_panics_cannot_unwind() {
+    let test = "a_hook_that_panics_cannot_unwind";
+    if process::role().as_deref() == Some(test) {
+        mem_alloc_rust::set_fault_hook(|_| panic!("from the hook"));
+        let caught = std::panic::catch_unwind(|| free(block().wrapping_add(4)));
+        eprintln!("came back: {}", caught.is_err());
+        return;
+    }
+    let output = process::run_child(test, &[test, "--exact", "--nocapture", "--test-threads=1"], &[]);
+    assert_eq!(
+        std::os::unix::process::ExitStatusExt::signal(&output.status),
+        Some(6),
+        "the child has to abort"
+    );
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("from the hook") && !stderr.contains("came back"), "{stderr}");
+}

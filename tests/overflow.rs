@@ -1,0 +1,86 @@
+//! `OrSystem`: what the arena cannot serve comes from the operating system, and each block goes back to where it came from.
+
+use mem_alloc_rust::{FreeList, Locked, OrSystem};
+use serial_test::serial;
+use std::alloc::{GlobalAlloc, Layout};
+
+const ARENA: usize = 64 << 10;
+
+#[global_allocator]
+static A: Locked<OrSystem<FreeList<ARENA>>> = Locked::new();
+
+fn in_arena(block: *const u8) -> bool {
+    let start = (&raw const A).addr();
+    (start..start + size_of_val(&A)).contains(&block.addr())
+}
+
+#[test]
+#[serial]
+fn what_is_too_large_comes_from_the_system_and_the_rest_from_the_arena() {
+    let small = Box::new(5u64);
+    let large = vec![7u8; 10 << 20];
+    assert!(in_arena((&raw const *small).cast()));
+    assert!(!in_arena(large.as_ptr()));
+    assert!(large.iter().all(|&byte| byte == 7));
+}
+
+#[test]
+#[serial]
+fn a_growing_block_moves_out_of_the_arena_with_its_contents_and_back() {
+    let mut numbers: Vec<u32> = Vec::with_capacity(16);
+    assert!(in_arena(numbers.as_ptr().cast()));
+    numbers.extend(0..100_000);
+    assert!(!in_arena(numbers.as_ptr().cast()));
+    assert!(numbers.iter().copied().eq(0..100_000));
+    numbers.truncate(10);
+    numbers.shrink_to_fit();
+    assert!(numbers.iter().copied().eq(0..10), "a block of the system's shrinks there");
+    A.audit().unwrap();
+}
+
+#[test]
+fn a_block_that_moved_out_of_the_arena_is_given_back_there() {
+    static B: Locked<OrSystem<FreeList<4096>>> = Locked::new();
+
+    let layout = |size| Layout::from_size_align(size, 8).unwrap();
+    // SAFETY: the layouts are not of zero bytes; each block is resized and given back once, with its layout.
+    unsafe {
+        let block = B.alloc(layout(100));
+        assert_eq!(B.stats().live_blocks, 1);
+        let moved = B.realloc(block, layout(100), 100_000);
+        assert_eq!(B.stats().live_blocks, 0);
+        B.dealloc(moved, layout(100_000));
+    }
+    assert_eq!(B.stats().free_blocks, 1);
+}
+
+#[test]
+#[serial]
+fn zeroed_and_aligned_requests_overflow_too() {
+    for align in [1, 64, 4096] {
+        let layout = Layout::from_size_align(1 << 20, align).unwrap();
+        // SAFETY: the layout is not of zero bytes; the block is given back with the same layout.
+        unsafe {
+            let block = A.alloc_zeroed(layout);
+            assert!(!block.is_null() && block.addr().is_multiple_of(align) && !in_arena(block));
+            assert!(std::slice::from_raw_parts(block, layout.size()).iter().all(|&byte| byte == 0));
+            A.dealloc(block, layout);
+        }
+    }
+}
+
+#[test]
+#[serial]
+fn threads_may_overflow_at_the_same_time() {
+    std::thread::scope(|scope| {
+        for thread in 0..8u8 {
+            scope.spawn(move || {
+                for round in 0..200 {
+                    let block = vec![thread; 30_000 + round];
+                    assert!(block.iter().all(|&byte| byte == thread));
+                }
+            });
+        }
+    });
+    A.audit().unwrap();
+}
