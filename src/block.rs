@@ -36,6 +36,7 @@ pub(crate) struct Tag(u32);
 impl Tag {
     const FREE: u32 = 1;
     const LEFT_FREE: u32 = 2;
+    const HELD: u32 = 4;
     const FLAGS: u32 = 7;
 
     #[inline(always)]
@@ -57,6 +58,30 @@ impl Tag {
     #[inline(always)]
     pub(crate) const fn is_left_free(self) -> bool {
         self.0 & Self::LEFT_FREE != 0
+    }
+
+    /// Whether the block was freed and is held back from coalescing.
+    #[inline(always)]
+    pub(crate) const fn is_held(self) -> bool {
+        self.0 & Self::HELD != 0
+    }
+
+    /// Whether the block is in use, and not free or held.
+    #[inline(always)]
+    pub(crate) const fn is_live(self) -> bool {
+        self.0 & (Self::FREE | Self::HELD) == 0
+    }
+
+    /// The same block held back from coalescing.
+    #[inline(always)]
+    pub(crate) const fn held(self) -> Self {
+        Self(self.0 | Self::HELD)
+    }
+
+    /// The same block in use again.
+    #[inline(always)]
+    pub(crate) const fn taken_back(self) -> Self {
+        Self(self.0 & !Self::HELD)
     }
 
     /// The size in granules as it stands there, which need not be a [`BlockSize`].
@@ -92,7 +117,11 @@ impl Tag {
 
 impl fmt::Debug for Tag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = if self.is_free() { "free" } else { "used" };
+        let state = match () {
+            () if self.is_free() => "free",
+            () if self.is_held() => "held",
+            () => "used",
+        };
         let left = if self.is_left_free() { ", left neighbour free" } else { "" };
         write!(f, "{state} {} bytes{left}", self.granules() as usize * GRANULE)
     }
@@ -118,9 +147,9 @@ impl BlockHeader {
         self.tag.size().payload()
     }
 
-    /// Whether the block is on a free list.
+    /// Whether the block is not in use: on a free list, or held back for the next request of its size.
     pub fn is_free(&self) -> bool {
-        self.tag.is_free()
+        !self.tag.is_live()
     }
 
     /// The next free block on the same free list, as the distance of its payload from the arena's origin in bytes.
@@ -137,6 +166,26 @@ impl fmt::Debug for BlockHeader {
             .field("is_free", &self.is_free())
             .field("next", &self.next())
             .finish()
+    }
+}
+
+/// The link to the previous free block of a list.
+///
+/// It is the one word of a free block that can come to lie where the header of a block was that has melted into a neighbour:
+/// both are 4 more than a multiple of 8. Its lowest bit is set, so that it reads as the header of a free block and a second
+/// free of the old block is still recognised.
+#[derive(Clone, Copy)]
+struct PrevLink(u32);
+
+impl PrevLink {
+    #[inline(always)]
+    const fn to(index: Index) -> Self {
+        Self(index.get() << 1 | Tag::FREE)
+    }
+
+    #[inline(always)]
+    const fn index(self) -> Index {
+        Index::new(self.0 >> 1)
     }
 }
 
@@ -169,7 +218,7 @@ impl Arena {
     /// [`Index::FIRST`] if the region is tiny; `len` is at most [`MAX_REGION`](crate::size::MAX_REGION).
     pub(crate) fn end_of(self, start: *mut u8, len: usize) -> Index {
         let past_origin = start.addr().wrapping_sub(self.origin.addr()).wrapping_add(len);
-        Index::new(((past_origin + HEADER) / GRANULE) as u32)
+        Index::new((past_origin.wrapping_add(HEADER) / GRANULE) as u32)
     }
 
     /// The address of a payload, which the caller may not dereference.
@@ -178,12 +227,11 @@ impl Arena {
         self.origin.addr().wrapping_add(index.byte_offset())
     }
 
-    /// The distance of `address` from the origin in granules, or `None` if it is not a multiple of 8. An address in
-    /// front of the origin wraps around to a distance beyond any arena.
+    /// The distance of `address` from the origin in bytes. An address in front of the origin wraps around to a distance
+    /// beyond any arena.
     #[inline(always)]
-    pub(crate) fn index_of(self, address: usize) -> Option<usize> {
-        let offset = address.wrapping_sub(self.origin.addr());
-        offset.is_multiple_of(GRANULE).then_some(offset / GRANULE)
+    pub(crate) fn offset_of(self, address: usize) -> usize {
+        address.wrapping_sub(self.origin.addr())
     }
 
     #[inline(always)]
@@ -213,7 +261,7 @@ impl Arena {
     }
 
     #[inline(always)]
-    fn prev_word(self, index: Index) -> *mut Index {
+    fn prev_word(self, index: Index) -> *mut PrevLink {
         self.at_index(index).wrapping_add(size_of::<Index>()).cast()
     }
 
@@ -256,6 +304,17 @@ impl Arena {
         unsafe { self.set_tag(index, self.tag(index).with_left_free(left_free)) }
     }
 
+    /// What the footer to the left says, which need not be a [`BlockSize`].
+    ///
+    /// # Safety
+    ///
+    /// - `index` is a block of the arena with another one to its left.
+    #[inline(always)]
+    pub(crate) unsafe fn left_footer(self, index: Index) -> u32 {
+        // SAFETY: a block's last word before the next header is part of that block, and so of the arena.
+        unsafe { self.left_footer_word(index).read() }
+    }
+
     /// The size of the free block that ends where the block at `index` starts.
     ///
     /// # Safety
@@ -264,7 +323,7 @@ impl Arena {
     #[inline(always)]
     pub(crate) unsafe fn left_size(self, index: Index) -> BlockSize {
         // SAFETY: a free block's last word before the next header is its footer, written by `set_free`.
-        BlockSize::from_granules(unsafe { self.left_footer_word(index).read() })
+        BlockSize::from_granules(unsafe { self.left_footer(index) })
     }
 
     /// Makes a free block: header and footer, not the links.
@@ -289,7 +348,18 @@ impl Arena {
     #[inline(always)]
     pub(crate) unsafe fn links(self, index: Index) -> (Index, Index) {
         // SAFETY: a free block's first two words are its links (contract).
-        unsafe { (self.next_word(index).read(), self.prev_word(index).read()) }
+        unsafe { (self.next_word(index).read(), self.prev_word(index).read().index()) }
+    }
+
+    /// Where the list of a free or held block goes on.
+    ///
+    /// # Safety
+    ///
+    /// - `index` is a free or held block on a list.
+    #[inline(always)]
+    pub(crate) unsafe fn next(self, index: Index) -> Index {
+        // SAFETY: the first word of a block on a list is its link (contract).
+        unsafe { self.next_word(index).read() }
     }
 
     /// Sets where a free block's list goes on.
@@ -311,7 +381,7 @@ impl Arena {
     #[inline(always)]
     pub(crate) unsafe fn set_prev(self, index: Index, prev: Index) {
         // SAFETY: a free block's second word is the heap's own (contract).
-        unsafe { self.prev_word(index).write(prev) }
+        unsafe { self.prev_word(index).write(PrevLink::to(prev)) }
     }
 
     /// A copy of the header of a block, with the link if it is free.
@@ -322,11 +392,12 @@ impl Arena {
     pub(crate) unsafe fn header(self, index: Index) -> BlockHeader {
         // SAFETY: the block's header is initialised (contract).
         let tag = unsafe { self.tag(index) };
-        let next = if tag.is_free() {
-            // SAFETY: a free block has links. Those of a block in use are the caller's bytes and stay unread.
-            unsafe { self.links(index).0 }
-        } else {
+        let next = if tag.is_live() {
+            // These are the caller's bytes and stay unread.
             Index::NONE
+        } else {
+            // SAFETY: a block that is not in use is on a list, and its first word is its link.
+            unsafe { self.next(index) }
         };
         BlockHeader { tag, next }
     }

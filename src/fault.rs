@@ -49,7 +49,7 @@ pub enum Fault {
         /// The pointer.
         address: usize,
     },
-    /// The pointer points into the arena, where nothing was allocated since the start.
+    /// The pointer points into the part of the arena that was never used.
     NeverAllocated {
         /// What the caller wanted to do.
         action: Action,
@@ -149,7 +149,7 @@ pub(crate) extern "C" fn raise(fault: Fault) -> ! {
     panic!("{fault}")
 }
 
-/// A line on stderr without an allocation and without a lock.
+/// A line on stderr without an allocation.
 #[cfg(feature = "std")]
 mod stderr {
     use core::fmt::{self, Write};
@@ -183,6 +183,7 @@ mod stderr {
             let written = unsafe { libc::write(libc::STDERR_FILENO, rest.as_ptr().cast(), rest.len()) };
             match usize::try_from(written) {
                 Ok(written) if written > 0 => rest = &rest[written..],
+                _ if std::io::Error::last_os_error().kind() == std::io::ErrorKind::Interrupted => {}
                 _ => return,
             }
         }

@@ -30,11 +30,15 @@
 //! | `size` | granules, alignment arithmetic, `Layout` to block size | forbidden |
 //! | `bins` | block size to bin, bitmap search | forbidden |
 //! | `stats` | figures of a heap | forbidden |
-//! | `fault` | what can be wrong with a pointer, one sentence each, and the end of the program | stderr and hook |
+//! | `fault` | what can be wrong with a pointer, one sentence each, and the end of the program | yes |
 //! | `block` | header, footer, links: the one file that knows an offset; the memory layout is drawn there | yes |
-//! | `heap` | allocate, release, coalesce; `heap/free_list`, `heap/resize`, `heap/audit`, `heap/census` | yes |
+//! | `heap` | the engine: its invariants and its public face | yes |
+//! | | `heap/take`, `heap/align`: which block, and cutting it to size | |
+//! | | `heap/release`, `heap/resize`: coalescing, `realloc` | |
+//! | | `heap/free_list`, `heap/quick_list`: the lists | |
+//! | | `heap/check`, `heap/audit`, `heap/census`: misuse, invariants, figures | |
 //! | `source` | static arena, a caller's region, overflow to the system | yes |
-//! | `raw_lock` | the default lock: spin, then yield | the trait |
+//! | `raw_lock` | the default lock: spin, yield, sleep; no atomic read-modify-write while there is one thread | yes |
 //! | `locked` | mutex and `GlobalAlloc`; `locked/overflow` for blocks of the system | yes |
 //! | `allocator` | `create_allocator` and `FreeListAllocator` | yes |
 
@@ -42,6 +46,16 @@
 
 #[cfg(any(feature = "std", test))]
 extern crate std;
+
+/// Asserts what the code relies on, in this crate's own tests only: a panic in a `GlobalAlloc` would wait forever for
+/// the lock that its own thread holds, or unwind where that is undefined behaviour.
+macro_rules! invariant {
+    ($($condition:tt)*) => {
+        if cfg!(test) {
+            assert!($($condition)*);
+        }
+    };
+}
 
 mod allocator;
 mod bins;
@@ -63,5 +77,10 @@ pub use locked::Locked;
 pub use raw_lock::SpinThenYield;
 #[cfg(feature = "std")]
 pub use source::OrSystem;
-pub use source::{DEFAULT_ARENA, FreeList, Region, Source};
+pub use source::{DEFAULT_ARENA, FreeList, Region, RunTimeSource, Source};
 pub use stats::Stats;
+
+/// The README's programs, compiled and run with the documentation's.
+#[cfg(all(doctest, feature = "std"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,9 +1,9 @@
 //! `Locked`: a heap behind a mutex, as a `GlobalAlloc`, and what happens when the arena is exhausted.
 
-use crate::fault::{self, Fault};
-use crate::heap::{AuditError, Heap, RegionError};
+use crate::fault::{self, Action, Fault};
+use crate::heap::{AuditError, Heap, LiveBlock, RegionError};
 use crate::raw_lock::SpinThenYield;
-use crate::source::{Region, Source};
+use crate::source::{RunTimeSource, Source};
 use crate::stats::Stats;
 use core::alloc::{GlobalAlloc, Layout};
 use core::fmt;
@@ -29,16 +29,19 @@ use overflow::Overflow;
 /// ```
 ///
 /// - `S` is where the memory comes from: [`FreeList`](crate::FreeList), an arena of a fixed size in the static itself;
-///   [`Region`], memory handed over at run time; or, with `std`, [`OrSystem`](crate::OrSystem) around either.
+///   [`Region`](crate::Region), memory handed over at run time; or, with `std`, [`OrSystem`](crate::OrSystem) around either.
 /// - `R` is the lock: any [`lock_api::RawMutex`]. The default spins and, with `std`, yields; a kernel gives one that
 ///   masks interrupts.
 ///
 /// # Exhaustion
 ///
 /// A request that no free span can hold gets null, as [`GlobalAlloc`] wants: `try_reserve` returns an error, and
-/// `Vec::push` ends the program with std's message. With the feature `std` there is one exception: **while a thread panics,
-/// what the arena cannot serve comes from [`System`](std::alloc::System)**, because a panic that cannot allocate its own report
-/// hangs.
+/// `Vec::push` ends the program with std's message.
+///
+/// With the feature `std` there is one exception: **while a thread panics, it is served by
+/// [`System`](std::alloc::System)**, but for small requests that the arena can serve in a few instructions. Std needs some 35 MB
+/// to print one backtrace with symbols and keeps much of it; a program whose arena cannot hold that would hang in its own
+/// panic, and one whose arena just can would have no memory left after a panic that was caught.
 ///
 /// # Misuse
 ///
@@ -99,6 +102,79 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
         heap
     }
 
+    /// The heap, if nobody else is at it now.
+    #[inline(always)]
+    fn try_heap(&self) -> Option<MutexGuard<'_, R, Heap>> {
+        let mut heap = self.heap.try_lock()?;
+        self.source.rebase(&mut heap);
+        Some(heap)
+    }
+
+    /// An allocation while somebody else is at the heap.
+    #[cold]
+    #[inline(never)]
+    fn alloc_contended(&self, layout: Layout) -> *mut u8 {
+        self.alloc_slow(self.heap(), layout)
+    }
+
+    /// An allocation that takes more than a few instructions.
+    #[inline(never)]
+    fn alloc_slow(&self, mut heap: MutexGuard<'_, R, Heap>, layout: Layout) -> *mut u8 {
+        #[cfg(feature = "std")]
+        if std::thread::panicking() {
+            drop(heap);
+            return self.overflow.alloc(layout, Contents::Any);
+        }
+        match heap.alloc_slow(layout) {
+            Some(block) => block.as_ptr(),
+            None => self.refused(heap, layout, Contents::Any),
+        }
+    }
+
+    /// A release while somebody else is at the heap.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`GlobalAlloc::dealloc`].
+    #[cold]
+    #[inline(never)]
+    unsafe fn dealloc_contended(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: the caller's contract.
+        unsafe { self.dealloc_in(self.heap(), block, layout) }
+    }
+
+    /// A release with the lock held.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`GlobalAlloc::dealloc`].
+    #[inline(always)]
+    unsafe fn dealloc_in(&self, mut heap: MutexGuard<'_, R, Heap>, block: *mut u8, layout: Layout) {
+        // SAFETY: the caller's contract is that of the heap; a block of the system's is recognised by its address.
+        unsafe {
+            match heap.live_block(block) {
+                Some(live) if heap.release_fast(live) => {}
+                Some(live) => self.release_slow(heap, live, block),
+                None => self.dealloc_rejected(heap, block, layout),
+            }
+        }
+    }
+
+    /// A release that takes more than a few instructions.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`Heap::release_slow`].
+    #[inline(never)]
+    unsafe fn release_slow(&self, mut heap: MutexGuard<'_, R, Heap>, live: LiveBlock, block: *mut u8) {
+        // SAFETY: the caller's contract.
+        let done = unsafe { heap.release_slow(live) };
+        drop(heap);
+        if !done {
+            fault::raise(Fault::NotABlock { action: Action::Free, address: block.addr() })
+        }
+    }
+
     /// The way of a request that the heap refused: the heap may not have its memory yet, or be exhausted.
     #[cold]
     #[inline(never)]
@@ -137,13 +213,14 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     /// - As for [`GlobalAlloc::dealloc`].
     #[cold]
     #[inline(never)]
-    unsafe fn dealloc_rejected(&self, fault: Fault, block: *mut u8, layout: Layout) {
+    unsafe fn dealloc_rejected(&self, heap: MutexGuard<'_, R, Heap>, block: *mut u8, layout: Layout) {
+        let fault = heap.fault_of(block, Action::Free);
+        drop(heap);
         #[cfg(feature = "std")]
         if matches!(fault, Fault::OutsideArena { .. }) && self.overflow.has_blocks() {
             // SAFETY: blocks outside of the arena came from `overflow` (contract).
             return unsafe { self.overflow.dealloc(block, layout) };
         }
-        let _ = block;
         fault::raise(fault.with_requested_bytes(layout.size()))
     }
 
@@ -186,7 +263,7 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     }
 }
 
-impl<R: RawMutex> Locked<Region, R> {
+impl<S: RunTimeSource, R: RawMutex> Locked<S, R> {
     /// Hands the allocator the region of `len` bytes at `start`, of any alignment. Until then every request gets null.
     ///
     /// # Errors
@@ -208,17 +285,22 @@ impl<R: RawMutex> Locked<Region, R> {
 // the system's allocator. The layouts are fitted by `BlockSize::for_payload` and `alignment_gap`. Nothing here unwinds:
 // there is no panic on any path of the heap, and faults end in `fault::raise`, which no panic leaves.
 unsafe impl<S: Source, R: RawMutex> GlobalAlloc for Locked<S, R> {
+    // The fast paths are leaf functions: whatever may call goes there as the last thing it does, and takes the lock along.
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let mut heap = self.heap();
-        match heap.alloc(layout) {
+        let Some(mut heap) = self.try_heap() else { return self.alloc_contended(layout) };
+        match heap.alloc_fast(layout) {
             Some(block) => block.as_ptr(),
-            None => self.refused(heap, layout, Contents::Any),
+            None => self.alloc_slow(heap, layout),
         }
     }
 
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        #[cfg(feature = "std")]
+        if std::thread::panicking() {
+            return self.overflow.alloc(layout, Contents::Zeroes);
+        }
         let mut heap = self.heap();
         match heap.alloc_zeroed(layout) {
             Some(block) => block.as_ptr(),
@@ -228,11 +310,12 @@ unsafe impl<S: Source, R: RawMutex> GlobalAlloc for Locked<S, R> {
 
     #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: the caller's contract is that of the heap; a block of the system's is recognised by its address.
-        let result = unsafe { self.heap().dealloc(block) };
-        if let Err(fault) = result {
-            // SAFETY: as above.
-            unsafe { self.dealloc_rejected(fault, block, layout) };
+        // SAFETY: the caller's contract.
+        unsafe {
+            match self.try_heap() {
+                Some(heap) => self.dealloc_in(heap, block, layout),
+                None => self.dealloc_contended(block, layout),
+            }
         }
     }
 

@@ -1,34 +1,37 @@
 //! The lock that [`Locked`](crate::Locked) uses unless told otherwise.
 
+use core::fmt;
 use lock_api::{GuardNoSend, RawMutex};
 
-/// How often a waiter looks at the lock before it lets another thread run.
-///
-/// The critical sections are some tens of nanoseconds long: a holder that runs is done by then, and one that does not run
-/// needs the processor more than the waiter.
 #[cfg(feature = "std")]
-const SPINS: u32 = 100;
+mod hosted;
+#[cfg(feature = "std")]
+mod single_thread;
+
+#[cfg(feature = "std")]
+use hosted::Lock;
+
+/// Without an operating system there is nobody to yield to. (The name `spin::Mutex` would change with a feature of spin's.)
+#[cfg(not(feature = "std"))]
+type Lock = spin::mutex::SpinMutex<()>;
 
 /// A spin lock whose waiters spin briefly and then yield to the scheduler.
 ///
 /// A thread that loses the processor while it holds the lock must not cost every waiter a time slice. Without the
-/// feature `std` there is nobody to yield to, and waiters spin. It is not safe to take from an interrupt or signal
-/// handler that may have interrupted its holder; where that can happen, give [`Locked`](crate::Locked) a lock that masks
-/// interrupts.
-pub struct SpinThenYield(spin::Mutex<()>);
+/// feature `std` it is spin's mutex, whose waiters spin. It is not safe to take from an interrupt or signal handler that
+/// may have interrupted its holder; where that can happen, give [`Locked`](crate::Locked) a lock that masks interrupts.
+pub struct SpinThenYield(Lock);
 
-// SAFETY: every method is that of spin's mutex, which excludes all but one holder.
+// SAFETY: every method is that of the inner lock, which excludes all but one holder.
 unsafe impl RawMutex for SpinThenYield {
     #[allow(clippy::declare_interior_mutable_const, reason = "the trait asks for it")]
-    const INIT: Self = Self(spin::Mutex::new(()));
+    const INIT: Self = Self(<Lock as RawMutex>::INIT);
 
     type GuardMarker = GuardNoSend;
 
     #[inline(always)]
     fn lock(&self) {
-        if !self.try_lock() {
-            self.wait();
-        }
+        RawMutex::lock(&self.0);
     }
 
     #[inline(always)]
@@ -43,29 +46,12 @@ unsafe impl RawMutex for SpinThenYield {
     }
 
     fn is_locked(&self) -> bool {
-        self.0.is_locked()
+        RawMutex::is_locked(&self.0)
     }
 }
 
-impl SpinThenYield {
-    /// Waits for the lock and takes it.
-    #[cold]
-    #[inline(never)]
-    fn wait(&self) {
-        #[cfg(feature = "std")]
-        for round in 0u32.. {
-            if !self.0.is_locked() && self.try_lock() {
-                return;
-            }
-            if round < SPINS { core::hint::spin_loop() } else { std::thread::yield_now() }
-        }
-        #[cfg(not(feature = "std"))]
-        RawMutex::lock(&self.0);
-    }
-}
-
-impl core::fmt::Debug for SpinThenYield {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("SpinThenYield").field("locked", &self.is_locked()).finish()
+impl fmt::Debug for SpinThenYield {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SpinThenYield").field("locked", &RawMutex::is_locked(self)).finish()
     }
 }

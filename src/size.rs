@@ -35,7 +35,7 @@ impl BlockSize {
     /// Zero bytes are served like one: every allocation has an address of its own.
     #[inline(always)]
     pub(crate) const fn for_payload(bytes: usize) -> Option<Self> {
-        if bytes > MAX_REGION - MIN_BLOCK {
+        if bytes > MAX_REGION - HEADER {
             return None;
         }
         let granules = (bytes + HEADER).div_ceil(GRANULE) as u32;
@@ -45,7 +45,7 @@ impl BlockSize {
     /// A size of that many granules, which the caller knows to be at least [`BlockSize::MIN`].
     #[inline(always)]
     pub(crate) const fn from_granules(granules: u32) -> Self {
-        debug_assert!(granules >= Self::MIN.0);
+        invariant!(granules >= Self::MIN.0);
         Self(granules)
     }
 
@@ -70,8 +70,8 @@ impl BlockSize {
     /// What is left of a block of this size when `part` is taken from its front.
     #[inline(always)]
     pub(crate) const fn remainder(self, part: Self) -> Remainder {
-        debug_assert!(part.0 <= self.0);
-        let rest = self.0 - part.0;
+        invariant!(part.0 <= self.0);
+        let rest = self.0.wrapping_sub(part.0);
         if rest >= Self::MIN.0 { Remainder::Block(Self(rest)) } else { Remainder::Slack }
     }
 }
@@ -81,7 +81,7 @@ impl Add for BlockSize {
 
     #[inline(always)]
     fn add(self, other: Self) -> Self {
-        Self(self.0 + other.0)
+        Self(self.0.wrapping_add(other.0))
     }
 }
 
@@ -132,8 +132,8 @@ impl Index {
     /// The granules from `other` up to this position.
     #[inline(always)]
     pub(crate) const fn granules_since(self, other: Self) -> u32 {
-        debug_assert!(other.0 <= self.0);
-        self.0 - other.0
+        invariant!(other.0 <= self.0);
+        self.0.wrapping_sub(other.0)
     }
 }
 
@@ -143,7 +143,7 @@ impl Add<BlockSize> for Index {
     /// The position right behind a block of that size which starts here.
     #[inline(always)]
     fn add(self, size: BlockSize) -> Self {
-        Self(self.0 + size.0)
+        Self(self.0.wrapping_add(size.0))
     }
 }
 
@@ -153,8 +153,8 @@ impl Sub<BlockSize> for Index {
     /// The position of a block of that size which ends here.
     #[inline(always)]
     fn sub(self, size: BlockSize) -> Self {
-        debug_assert!(size.0 < self.0);
-        Self(self.0 - size.0)
+        invariant!(size.0 < self.0);
+        Self(self.0.wrapping_sub(size.0))
     }
 }
 
@@ -164,7 +164,7 @@ impl Sub<BlockSize> for Index {
 /// multiple of [`GRANULE`], `align` a power of two.
 #[inline]
 pub(crate) fn alignment_gap(address: usize, align: usize) -> usize {
-    debug_assert!(address.is_multiple_of(GRANULE) && align.is_power_of_two());
+    invariant!(address.is_multiple_of(GRANULE) && align.is_power_of_two());
     let misalignment = address.wrapping_neg() & (align - 1);
     let gap = if misalignment == GRANULE { misalignment + align } else { misalignment };
     gap / GRANULE
@@ -191,10 +191,10 @@ mod tests {
     #[test]
     fn requests_beyond_any_region_have_no_block() {
         assert!(BlockSize::for_payload(usize::MAX).is_none());
-        assert!(BlockSize::for_payload(isize::MAX as usize).is_none());
+        assert!(BlockSize::for_payload(MAX_REGION - HEADER + 1).is_none());
         assert!(BlockSize::for_payload(MAX_REGION).is_none());
-        let largest = BlockSize::for_payload(MAX_REGION - MIN_BLOCK).unwrap();
-        assert!(largest.bytes() <= MAX_REGION);
+        let largest = BlockSize::for_payload(MAX_REGION - HEADER).unwrap();
+        assert_eq!(largest.bytes(), MAX_REGION - MAX_REGION % GRANULE);
     }
 
     #[test]

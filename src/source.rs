@@ -3,6 +3,7 @@
 use crate::heap::{Heap, RegionError};
 use crate::size::GRANULE;
 use core::cell::UnsafeCell;
+use core::mem::MaybeUninit;
 
 /// Bytes of the arena where nothing else is said: 1 MiB.
 pub const DEFAULT_ARENA: usize = 1 << 20;
@@ -41,12 +42,19 @@ pub(crate) mod sealed {
 /// `SIZE` is a multiple of 8 from 256 bytes to 1 GiB; anything else does not compile. Use it as
 /// [`Locked<FreeList>`](crate::Locked) or `Locked<FreeList<{ 64 << 20 }>>`.
 ///
+/// ```compile_fail
+/// # use mem_alloc_rust::{FreeList, Locked};
+/// // error: the arena of a FreeList<SIZE> needs at least 256 bytes
+/// static A: Locked<FreeList<100>> = Locked::new();
+/// ```
+///
 /// Its initial value is all zero bytes, so that the arena lies in `.bss`: it does not make the program's file larger, and
 /// a page that is never used takes no memory.
 #[repr(align(64))]
 pub struct FreeList<const SIZE: usize = DEFAULT_ARENA> {
     /// Beside the heap and not inside of it: a `&mut Heap` must not cover bytes that were handed out.
-    arena: UnsafeCell<[u8; SIZE]>,
+    /// Zero in the beginning; callers may leave bytes of their blocks uninitialised.
+    arena: UnsafeCell<MaybeUninit<[u8; SIZE]>>,
 }
 
 // SAFETY: the arena is only reached through a heap that it was handed to, and the heap is behind a lock.
@@ -63,7 +71,7 @@ impl<const SIZE: usize> FreeList<SIZE> {
             );
             assert!(SIZE.is_multiple_of(GRANULE), "the SIZE of a FreeList<SIZE> is a multiple of 8 bytes");
         }
-        Self { arena: UnsafeCell::new([0; SIZE]) }
+        Self { arena: UnsafeCell::new(MaybeUninit::new([0; SIZE])) }
     }
 
     pub(crate) const fn start(&self) -> *mut u8 {
@@ -91,6 +99,14 @@ impl<const SIZE: usize> sealed::Source for FreeList<SIZE> {
 /// A region of memory that is handed over at run time, with [`Locked::init`](crate::Locked::init).
 #[derive(Debug)]
 pub struct Region(());
+
+/// A source whose memory is handed over at run time: [`Region`], or [`OrSystem`] around it. Sealed.
+pub trait RunTimeSource: sealed::Source {}
+
+impl RunTimeSource for Region {}
+
+#[cfg(feature = "std")]
+impl RunTimeSource for OrSystem<Region> {}
 
 impl sealed::Source for Region {
     const INIT: Self = Self(());

@@ -40,6 +40,11 @@ fn play(role: &str) {
             let again = vec![7u8; 500_000];
             println!("went on with {} bytes", again.len());
         }
+        "caught panic" => {
+            let before = A.stats().live_bytes;
+            std::panic::catch_unwind(|| panic!("caught")).expect_err("it panicked");
+            println!("{}", A.stats().live_bytes - before);
+        }
         "goes on" => {
             let mut large = Vec::<u8>::new();
             let error = large.try_reserve(2 << 20).expect_err("two mebibytes are too many");
@@ -80,6 +85,15 @@ fn a_thread_that_panics_with_a_full_arena_leaves_the_program_running() {
     }
 }
 
+fn a_caught_panic_with_a_backtrace_leaves_the_arena_to_the_program() {
+    for backtrace in ["0", "1", "full"] {
+        let output = process::run_child("caught panic", &[], &[("RUST_BACKTRACE", backtrace)]);
+        let kept: usize = String::from_utf8_lossy(&output.stdout).trim().parse().expect("a number of bytes");
+
+        assert!(kept < 100_000, "RUST_BACKTRACE={backtrace}: {kept} bytes of the arena are gone");
+    }
+}
+
 fn a_refused_reservation_is_an_error_and_the_program_goes_on() {
     let output = process::run_child("goes on", &[], &[]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr_of(&output));
@@ -112,6 +126,10 @@ fn main() {
         (
             "a_thread_that_panics_with_a_full_arena_leaves_the_program_running",
             a_thread_that_panics_with_a_full_arena_leaves_the_program_running,
+        ),
+        (
+            "a_caught_panic_with_a_backtrace_leaves_the_arena_to_the_program",
+            a_caught_panic_with_a_backtrace_leaves_the_arena_to_the_program,
         ),
         (
             "a_refused_reservation_is_an_error_and_the_program_goes_on",

@@ -1,6 +1,6 @@
 //! `OrSystem`: what the arena cannot serve comes from the operating system, and each block goes back to where it came from.
 
-use mem_alloc_rust::{FreeList, Locked, OrSystem};
+use mem_alloc_rust::{FreeList, Locked, OrSystem, Region};
 use serial_test::serial;
 use std::alloc::{GlobalAlloc, Layout};
 
@@ -50,6 +50,26 @@ fn a_block_that_moved_out_of_the_arena_is_given_back_there() {
         let moved = B.realloc(block, layout(100), 100_000);
         assert_eq!(B.stats().live_blocks, 0);
         B.dealloc(moved, layout(100_000));
+    }
+    assert_eq!(B.stats().free_blocks, 1);
+}
+
+#[test]
+fn a_region_may_come_after_the_first_blocks_of_the_system() {
+    static B: Locked<OrSystem<Region>> = Locked::new();
+
+    let layout = Layout::new::<[u64; 10]>();
+    let memory = Box::leak(vec![0u64; 512].into_boxed_slice());
+    let bounds = memory.as_ptr_range();
+    let bounds = bounds.start.addr()..bounds.end.addr();
+    // SAFETY: the layout is not of zero bytes; the memory is leaked and used by nothing else; blocks are given back once.
+    unsafe {
+        let early = B.alloc(layout);
+        B.init(memory.as_mut_ptr().cast(), size_of_val(memory)).unwrap();
+        let late = B.alloc(layout);
+        assert!(!bounds.contains(&early.addr()) && bounds.contains(&late.addr()));
+        B.dealloc(early, layout);
+        B.dealloc(late, layout);
     }
     assert_eq!(B.stats().free_blocks, 1);
 }

@@ -29,10 +29,12 @@ struct Totals {
     live: u32,
     free: u32,
     free_blocks: u32,
+    held: u32,
+    held_blocks: u32,
 }
 
 impl Heap {
-    /// Checks every invariant of the heap; takes time in proportion to the number of blocks.
+    /// Checks the invariants of the heap's bookkeeping; takes time in proportion to the number of blocks.
     ///
     /// # Errors
     ///
@@ -44,19 +46,20 @@ impl Heap {
         }
         if self.top < Index::FIRST
             || self.top > self.end
-            || self.pristine < self.top
-            || self.pristine > self.end
+            || self.used_up_to < self.top
+            || self.used_up_to > self.end
         {
             return violation(self.top, "the top lies outside of the arena");
         }
         let totals = self.audit_chain()?;
         self.audit_lists(&totals)?;
+        self.audit_quick_lists(&totals)?;
         let top = self.end.granules_since(self.top);
         if totals.live != self.live || totals.live > self.peak {
             return violation(self.top, "the count of live bytes is not what the blocks add up to");
         }
-        if totals.live + totals.free + top != self.end.granules_since(Index::FIRST) {
-            return violation(self.top, "live, free and top bytes do not add up to the arena");
+        if totals.live + totals.free + totals.held + top != self.end.granules_since(Index::FIRST) {
+            return violation(self.top, "live, free, held and top bytes do not add up to the arena");
         }
         Ok(())
     }
@@ -79,13 +82,16 @@ impl Heap {
             if tag.is_left_free() != left_is_free {
                 return violation(index, "its flag about the block to its left is wrong");
             }
-            // SAFETY: the flag was found right, so a footer lies to the left.
-            if left_is_free && Some(unsafe { self.arena.left_size(index) }) != left.map(Tag::size) {
+            // SAFETY: a block lies to the left.
+            if left_is_free && Some(unsafe { self.arena.left_footer(index) }) != left.map(Tag::granules) {
                 return violation(index, "the footer to its left does not repeat that block's size");
             }
             if tag.is_free() {
                 totals.free += tag.granules();
                 totals.free_blocks += 1;
+            } else if tag.is_held() {
+                totals.held += tag.granules();
+                totals.held_blocks += 1;
             } else {
                 totals.live += tag.granules();
             }
@@ -108,10 +114,10 @@ impl Heap {
             let mut prev = Index::NONE;
             let mut index = self.lists.head(bin);
             while !index.is_none() {
-                if index < Index::FIRST || index >= self.top {
+                if index < Index::FIRST || index + BlockSize::MIN > self.top {
                     return violation(prev, "its link leads out of the arena");
                 }
-                // SAFETY: between the first block and the top every word can be read.
+                // SAFETY: between the first block and the top every word can be read, and both links lie there.
                 let (tag, links) = unsafe { (self.arena.tag(index), self.arena.links(index)) };
                 if !tag.is_free() || tag.granules() < BlockSize::MIN.granules() || Bin::of(tag.size()) != bin
                 {
@@ -130,6 +136,29 @@ impl Heap {
         }
         if listed != totals.free_blocks {
             return violation(Index::NONE, "a free block is on no list");
+        }
+        Ok(())
+    }
+
+    /// HELD: what the quick lists hold is as much as the walk found, and each block is on the list of its size.
+    fn audit_quick_lists(&self, totals: &Totals) -> Result<(), AuditError> {
+        let mut listed = 0;
+        for (index, size) in self.quick.iter(self.arena) {
+            if index < Index::FIRST || index + BlockSize::MIN > self.top {
+                return violation(index, "a quick list leads out of the arena");
+            }
+            // SAFETY: between the first block and the top every word can be read.
+            let tag = unsafe { self.arena.tag(index) };
+            if !tag.is_held() || tag.granules() != size.granules() {
+                return violation(index, "it is on a quick list where it does not belong");
+            }
+            listed += 1;
+            if listed > totals.held_blocks {
+                return violation(index, "the quick lists hold more blocks than are marked as held");
+            }
+        }
+        if listed != totals.held_blocks || self.quick.held() != totals.held {
+            return violation(Index::NONE, "a held block is on no quick list");
         }
         Ok(())
     }

@@ -28,6 +28,12 @@ impl FreeLists {
         self.map.first_from(bin)
     }
 
+    /// Whether no bin at or above `bin` has a block.
+    #[inline(always)]
+    pub(super) fn none_from(&self, bin: Bin) -> bool {
+        self.map.none_from(bin)
+    }
+
     /// The first bin strictly above `bin` that has a block.
     pub(super) fn first_above(&self, bin: Bin) -> Option<Bin> {
         self.map.first_above(bin)
@@ -82,6 +88,22 @@ impl FreeLists {
             self.heads[bin.number()] = next;
             if next.is_none() {
                 self.map.clear(bin);
+            }
+        }
+    }
+
+    /// Moves a free block to the list of its new size, if that is another one.
+    ///
+    /// # Safety
+    ///
+    /// - `index` is a free block of `new` size in the arena, and on the list of the `old` size's bin.
+    #[inline(always)]
+    pub(super) unsafe fn resize(&mut self, arena: Arena, index: Index, old: BlockSize, new: BlockSize) {
+        if Bin::of(old) != Bin::of(new) {
+            // SAFETY: the caller's contract.
+            unsafe {
+                self.remove(arena, index, old);
+                self.insert(arena, index, new);
             }
         }
     }

@@ -7,7 +7,7 @@
 //! 3. move to a new block and copy;
 //! 4. where no new block can be had, slide down into the free block in front, which may still hold it.
 
-use super::Heap;
+use super::{Heap, LiveBlock};
 use crate::block::Tag;
 use crate::fault::{Action, Fault};
 use crate::size::{BlockSize, GRANULE, Index, Remainder, alignment_gap};
@@ -32,11 +32,14 @@ impl Heap {
         layout: Layout,
         new_size: usize,
     ) -> Result<Option<NonNull<u8>>, Fault> {
-        let (index, tag) = self.live_block(block, Action::Realloc)?;
-        let Some(wanted) = BlockSize::for_payload(new_size) else {
-            return Ok(None);
-        };
-        // SAFETY: the block is live (contract, checked as far as possible by `live_block`).
+        let Some(live) = self.live_block(block) else { return Err(self.fault_of(block, Action::Realloc)) };
+        if !self.agrees_with_neighbours(live) {
+            return Err(Fault::NotABlock { action: Action::Realloc, address: block.addr() });
+        }
+        let LiveBlock { index, tag } = live;
+        let Ok(wanted) = Layout::from_size_align(new_size, layout.align()) else { return Ok(None) };
+        let Some(wanted) = BlockSize::for_payload(wanted.size()) else { return Ok(None) };
+        // SAFETY: the block is live (contract, checked as far as possible).
         let in_place = unsafe { self.resize_in_place(index, tag, wanted) };
         let index = if in_place {
             index
@@ -91,7 +94,7 @@ impl Heap {
             }
             self.arena.set_left_free(index + span, rest.is_some());
         }
-        self.live -= size.granules();
+        self.live = self.live.wrapping_sub(size.granules());
         self.count_taken(kept);
         true
     }
@@ -101,11 +104,11 @@ impl Heap {
         if self.end.granules_since(index) < wanted.granules() {
             return false;
         }
-        self.live -= tag.granules();
+        self.live = self.live.wrapping_sub(tag.granules());
         // SAFETY: the header is that of a block in use, which now ends where the top begins.
         unsafe { self.arena.set_tag(index, tag.resized(wanted)) };
         self.top = index + wanted;
-        self.pristine = self.pristine.max(self.top);
+        self.used_up_to = self.used_up_to.max(self.top);
         self.count_taken(wanted);
         true
     }
@@ -117,21 +120,23 @@ impl Heap {
     /// - `index` is a block in use that was allocated for `layout`, and is smaller than `wanted`.
     #[inline(never)]
     unsafe fn relocate(&mut self, index: Index, layout: Layout, wanted: BlockSize) -> Option<Index> {
-        let target = if layout.align() <= GRANULE {
-            self.take(wanted)
-        } else {
-            self.take_aligned(wanted, layout.align())
-        };
-        let Some(target) = target else {
+        let Some(target) = self.take(wanted, layout.align()) else {
+            // Before it refused, `take` merged all that was held, so that there may be room behind the block now.
             // SAFETY: as in the contract.
-            return unsafe { self.slide_down(index, layout, wanted) };
+            return unsafe {
+                if self.resize_in_place(index, self.arena.tag(index), wanted) {
+                    Some(index)
+                } else {
+                    self.slide_down(index, layout, wanted)
+                }
+            };
         };
         // SAFETY: both are live blocks that do not overlap (CHAIN) and hold `layout.size()` bytes. The old one is released
         // with its header as it is now, because taking the new one may have changed its flags.
         unsafe {
             let from = self.arena.payload(index);
             from.copy_to_nonoverlapping(self.arena.payload(target), layout.size());
-            self.release(index, self.arena.tag(index));
+            self.release(LiveBlock { index, tag: self.arena.tag(index) });
         }
         Some(target)
     }
@@ -181,17 +186,19 @@ impl Heap {
             if let Some(right_size) = right_size {
                 self.lists.remove(self.arena, behind, right_size);
             }
+            // Where the contents do not come to lie over it, the old header stays behind as that of a freed block.
+            self.arena.set_tag(index, tag.freed());
             self.arena.payload(index).copy_to(self.arena.payload(start), layout.size());
             if gap > 0 {
                 let gap = BlockSize::from_granules(gap as u32);
                 self.arena.set_free(left, gap);
                 self.lists.insert(self.arena, left, gap);
             }
-            self.live -= tag.granules();
+            self.live = self.live.wrapping_sub(tag.granules());
             if behind == self.top {
                 self.arena.set_tag(start, Tag::used(wanted).with_left_free(gap > 0));
                 self.top = start + wanted;
-                self.pristine = self.pristine.max(self.top);
+                self.used_up_to = self.used_up_to.max(self.top);
                 self.count_taken(wanted);
                 return Some(start);
             }

@@ -1,5 +1,6 @@
 //! One test for each question that the heap has to answer. Random and exhaustive sequences are in `tests/`.
 
+use super::take::PROBES;
 use super::*;
 use std::vec;
 use std::vec::Vec;
@@ -145,11 +146,11 @@ fn a_request_of_zero_bytes_gets_a_block_of_its_own() {
 #[test]
 fn huge_requests_are_refused() {
     let mut bench = Bench::new(4096);
-    for bytes in [4096, 1 << 32, isize::MAX as usize] {
+    for bytes in [4096, MAX_REGION, isize::MAX as usize] {
         assert!(bench.alloc(bytes).is_null());
     }
-    assert!(bench.alloc_aligned(1, 1 << 62).is_null());
-    assert!(bench.alloc_aligned(isize::MAX as usize & !((1 << 40) - 1), 1 << 40).is_null());
+    assert!(bench.alloc_aligned(1, 1 << (usize::BITS - 2)).is_null());
+    assert!(bench.alloc_aligned(isize::MAX as usize & !((1 << 20) - 1), 1 << 20).is_null());
 }
 
 #[test]
@@ -336,8 +337,10 @@ fn regions_that_cannot_be_managed_are_refused() {
     assert_eq!(refusal(at(0), 4096), RegionError::InvalidAddress);
     assert_eq!(refusal(at(usize::MAX - 100), 4096), RegionError::InvalidAddress);
     assert_eq!(refusal(at(4096), MAX_REGION + 1), RegionError::TooLarge { len: MAX_REGION + 1 });
-    for len in 0..20 {
-        assert_eq!(refusal(at(4096), len), RegionError::TooSmall { len });
+    for misalignment in 0..8 {
+        for len in 0..16 {
+            assert_eq!(refusal(at(4096 + misalignment), len), RegionError::TooSmall { len });
+        }
     }
     let mut bench = Bench::new(64);
     // SAFETY: as above.
@@ -389,4 +392,90 @@ fn an_audit_finds_what_was_overwritten() {
         bench.memory[word] = before;
         bench.heap.audit().unwrap();
     }
+}
+
+#[test]
+fn a_link_over_the_header_of_a_freed_block_does_not_make_it_live() {
+    // B melts into the hole in front of it, of which a later request takes so much that the rest starts one granule before
+    // B: its back link lies where B's header was.
+    for padding in 0..40 {
+        let mut bench = Bench::new(1 << 14);
+        bench.alloc(padding * 8);
+        let (left, gone) = (bench.alloc(36), bench.alloc(28));
+        bench.alloc(8);
+        let other = bench.alloc(36);
+        bench.alloc(8);
+        bench.free(left);
+        bench.free(gone);
+        bench.alloc(28);
+        assert!(matches!(bench.try_free(gone), Err(Fault::AlreadyFree { .. })), "padding {padding}");
+        bench.free(other);
+        assert!(matches!(bench.try_free(gone), Err(Fault::AlreadyFree { .. })), "padding {padding}");
+    }
+}
+
+#[test]
+fn the_old_address_of_a_block_that_slid_down_is_free() {
+    let mut bench = Bench::new(4096);
+    let (front, block) = (bench.alloc(108), bench.alloc(44));
+    bench.alloc(8);
+    bench.fill();
+    bench.free(front);
+    assert_eq!(bench.realloc(block, 44, 140), front);
+    assert!(matches!(bench.try_free(block), Err(Fault::AlreadyFree { .. })));
+}
+
+#[test]
+fn a_pointer_into_a_block_whose_bytes_look_like_a_header_is_told_by_the_neighbours() {
+    let mut bench = Bench::new(4096);
+    let block = bench.alloc(400);
+    bench.alloc(400);
+    // A word in the middle of the block that says: used, 200 bytes, the block to the left is free.
+    // SAFETY: the word lies in the block.
+    unsafe { block.add(100).cast::<u32>().write(200 | 2) };
+    assert!(matches!(bench.try_free(block.wrapping_add(104)), Err(Fault::NotABlock { .. })));
+    // SAFETY: as above.
+    unsafe { block.add(100).cast::<u32>().write(100_000) };
+    assert!(matches!(bench.try_free(block.wrapping_add(104)), Err(Fault::NotABlock { .. })));
+}
+
+#[test]
+fn a_large_aligned_block_finds_the_hole_that_it_left() {
+    let mut bench = Bench::new(1 << 16);
+    let holes: Vec<_> = (0..10).map(|_| (bench.alloc_aligned(1040, 16), bench.alloc(8)).0).collect();
+    let top = bench.heap.top;
+    for &hole in &holes {
+        bench.free(hole);
+    }
+    for _ in &holes {
+        assert!(!bench.alloc_aligned(1040, 16).is_null());
+    }
+    assert_eq!(bench.heap.top, top);
+}
+
+#[test]
+fn a_few_small_blocks_are_held_for_the_next_request_of_their_size() {
+    let mut bench = Bench::new(1 << 16);
+    let blocks: Vec<_> = (0..600).map(|_| bench.alloc(60)).collect();
+    bench.free(blocks[100]);
+    bench.free(blocks[101]);
+    assert_eq!(bench.heap.quick.held(), 16, "side by side, but not merged");
+    assert!(matches!(bench.try_free(blocks[101]), Err(Fault::AlreadyFree { .. })));
+    assert_eq!(bench.heap.stats().free_blocks, 3);
+    assert_eq!((bench.alloc(60), bench.alloc(60)), (blocks[101], blocks[100]));
+    for block in blocks {
+        bench.free(block);
+    }
+    assert_eq!(bench.heap.stats().free_blocks, 1);
+}
+
+#[test]
+fn what_is_held_is_merged_before_a_refusal() {
+    let mut bench = Bench::new(1 << 16);
+    let blocks: Vec<_> = (0..600).map(|_| bench.alloc(60)).collect();
+    bench.fill();
+    bench.free(blocks[100]);
+    bench.free(blocks[101]);
+    assert_eq!(bench.heap.quick.held(), 16);
+    assert_eq!(bench.alloc(120), blocks[100]);
 }

@@ -23,9 +23,7 @@ impl Overflow {
 
     /// A block of the system's, or null.
     pub(super) fn alloc(&self, layout: Layout, contents: Contents) -> *mut u8 {
-        let Ok(layout) = Layout::from_size_align(layout.size().max(1), layout.align()) else {
-            return core::ptr::null_mut();
-        };
+        let layout = at_least_one_byte(layout);
         // SAFETY: the layout's size is not zero.
         let block = unsafe {
             match contents {
@@ -46,7 +44,7 @@ impl Overflow {
     /// - `block` came from [`alloc`](Self::alloc) or [`realloc`](Self::realloc) for `layout`, and is in use.
     pub(super) unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         // SAFETY: the caller's contract.
-        unsafe { System.dealloc(block, layout) };
+        unsafe { System.dealloc(block, at_least_one_byte(layout)) };
         self.blocks.fetch_sub(1, Ordering::Relaxed);
     }
 
@@ -57,6 +55,11 @@ impl Overflow {
     /// - `block` came from [`alloc`](Self::alloc) or [`realloc`](Self::realloc) for `layout`, and is in use.
     pub(super) unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // SAFETY: the caller's contract; a size of zero is served like one.
-        unsafe { System.realloc(block, layout, size.max(1)) }
+        unsafe { System.realloc(block, at_least_one_byte(layout), size.max(1)) }
     }
+}
+
+/// The system's allocator takes no layout of zero bytes.
+fn at_least_one_byte(layout: Layout) -> Layout {
+    if layout.size() == 0 { Layout::from_size_align(1, layout.align()).unwrap_or(layout) } else { layout }
 }

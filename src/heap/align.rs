@@ -1,0 +1,94 @@
+//! Taking a block whose payload is a multiple of more than 8: the gap in front of it becomes a free block.
+
+use super::Heap;
+use super::take::PROBES;
+use crate::bins::Bin;
+use crate::size::{BlockSize, GRANULE, Index, MAX_REGION, alignment_gap, worst_alignment_gap};
+
+impl Heap {
+    /// Takes a block whose payload is a multiple of `align`, more than [`GRANULE`]. The gap in front becomes a free block.
+    #[inline(never)]
+    pub(super) fn take_aligned(&mut self, size: BlockSize, align: usize) -> Option<Index> {
+        let certain = size.granules() as usize + worst_alignment_gap(align);
+        let roomy = u32::try_from(certain)
+            .ok()
+            .map(BlockSize::from_granules)
+            .filter(|roomy| roomy.granules() as usize <= MAX_REGION / GRANULE);
+        let probe = |heap: &Self, bin: Bin, probes: usize| {
+            let blocks = heap.lists.iter(heap.arena, bin).take(probes);
+            blocks.filter_map(|(index, found)| Some((index, heap.gap_in(index, found, size, align)?))).next()
+        };
+        // A block that was freed at this alignment before is found at once; then one where any position will do.
+        let tight = || probe(self, Bin::of(size), PROBES).or_else(|| probe(self, Bin::fitting(size), PROBES));
+        let roomy = || probe(self, self.lists.first_from(Bin::fitting(roomy?))?, 1);
+        if let Some((index, gap)) = tight().or_else(roomy) {
+            return Some(self.carve_aligned(index, gap, size));
+        }
+        if let Some(gap) = self.gap_in_top(size, align) {
+            return Some(self.take_from_top_aligned(gap, size));
+        }
+        if self.release_held() {
+            return self.take_aligned(size, align);
+        }
+        // The last search before a refusal. Bound: the number of free blocks.
+        let start = self.lists.first_from(Bin::of(size))?;
+        let mut bins = core::iter::successors(Some(start), |&bin| self.lists.first_above(bin));
+        let (index, gap) = bins.find_map(|bin| probe(self, bin, usize::MAX))?;
+        Some(self.carve_aligned(index, gap, size))
+    }
+
+    /// The granules to skip in a free block so that an aligned block of `size` still fits.
+    fn gap_in(&self, index: Index, whole: BlockSize, size: BlockSize, align: usize) -> Option<u32> {
+        let gap = alignment_gap(self.arena.address(index), align);
+        (gap + size.granules() as usize <= whole.granules() as usize).then_some(gap as u32)
+    }
+
+    /// The granules to skip at the top so that an aligned block of `size` still fits.
+    fn gap_in_top(&self, size: BlockSize, align: usize) -> Option<u32> {
+        let gap = alignment_gap(self.arena.address(self.top), align);
+        let room = self.end.granules_since(self.top) as usize;
+        (gap + size.granules() as usize <= room).then_some(gap as u32)
+    }
+
+    /// Splits the gap off the front of a free block, then carves the block behind it.
+    fn carve_aligned(&mut self, index: Index, gap: u32, size: BlockSize) -> Index {
+        if gap == 0 {
+            return self.carve(index, size);
+        }
+        let gap = BlockSize::from_granules(gap);
+        // SAFETY: LISTED, the caller found `index` on a list.
+        let whole = unsafe { self.arena.tag(index).size() };
+        let aligned = index + gap;
+        let rest = BlockSize::from_granules(whole.granules() - gap.granules());
+        // SAFETY: both parts lie in the free block, which nobody uses. The second one is on its list only for the moment
+        // in which `carve` takes it; its neighbour's flag is set right after.
+        unsafe {
+            self.lists.remove(self.arena, index, whole);
+            self.arena.set_free(index, gap);
+            self.lists.insert(self.arena, index, gap);
+            self.arena.set_free(aligned, rest);
+            self.lists.insert(self.arena, aligned, rest);
+            let taken = self.carve(aligned, size);
+            self.arena.set_left_free(taken, true);
+            taken
+        }
+    }
+
+    /// Leaves a free block of `gap` granules at the top, then takes the block behind it.
+    fn take_from_top_aligned(&mut self, gap: u32, size: BlockSize) -> Index {
+        if gap == 0 {
+            return self.take_from_top(size);
+        }
+        let gap = BlockSize::from_granules(gap);
+        let index = self.top;
+        self.top = index + gap;
+        let taken = self.take_from_top(size);
+        // SAFETY: the gap is the heap's own: it was the front of the top. The block taken lies behind it.
+        unsafe {
+            self.arena.set_free(index, gap);
+            self.lists.insert(self.arena, index, gap);
+            self.arena.set_left_free(taken, true);
+        }
+        taken
+    }
+}

@@ -1,0 +1,85 @@
+//! Telling a live block from a pointer that is none, and what is wrong with the latter.
+
+use super::Heap;
+use crate::block::Tag;
+use crate::fault::{Action, Fault};
+use crate::size::{BlockSize, GRANULE, HEADER, Index};
+
+/// A block in use, and its header, as found by [`Heap::live_block`].
+#[derive(Clone, Copy)]
+pub(crate) struct LiveBlock {
+    pub(super) index: Index,
+    pub(super) tag: Tag,
+}
+
+impl Heap {
+    /// The live block at `block`, or `None` if there cannot be one.
+    ///
+    /// Reads a header only where one can be: before the top.
+    #[inline(always)]
+    pub(crate) fn live_block(&self, block: *mut u8) -> Option<LiveBlock> {
+        let offset = self.arena.offset_of(block.addr());
+        // An address in front of the arena has wrapped around to an offset beyond it.
+        if !offset.is_multiple_of(GRANULE) || offset == 0 || offset >= self.top.byte_offset() {
+            return None;
+        }
+        let index = Index::new((offset / GRANULE) as u32);
+        // SAFETY: the word lies in front of the top. It is a header (contract of the callers), or something in the middle of a
+        // block that is looked at to find out.
+        let tag = unsafe { self.arena.tag(index) };
+        let is_sound = tag.granules() >= BlockSize::MIN.granules()
+            && tag.granules() <= self.live
+            && index.get() + tag.granules() <= self.top.get();
+        (tag.is_live() && is_sound).then_some(LiveBlock { index, tag })
+    }
+
+    /// A second look at a live block: the block behind must not say that this one is free, and if this one says that the block in
+    /// front is free, it is. That tells nearly every pointer into the middle of a block.
+    pub(super) fn agrees_with_neighbours(&self, LiveBlock { index, tag }: LiveBlock) -> bool {
+        let behind = index + tag.size();
+        // SAFETY: the word lies in front of the top, as in `live_block`.
+        if behind != self.top && unsafe { self.arena.tag(behind) }.is_left_free() {
+            return false;
+        }
+        if !tag.is_left_free() {
+            return true;
+        }
+        if index == Index::FIRST {
+            return false;
+        }
+        // SAFETY: another block lies in front of any but the first.
+        let left = unsafe { self.arena.left_footer(index) };
+        if left < BlockSize::MIN.granules() || left >= index.get() {
+            return false;
+        }
+        // SAFETY: as in `live_block`.
+        unsafe { self.arena.tag(Index::new(index.get() - left)) == Tag::free(BlockSize::from_granules(left)) }
+    }
+
+    /// What is wrong with a pointer that `live_block` did not accept.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn fault_of(&self, block: *mut u8, action: Action) -> Fault {
+        let address = block.addr();
+        let (start, end) = self.bounds();
+        if address < start || address >= end {
+            return Fault::OutsideArena { action, address, start, end };
+        }
+        let offset = self.arena.offset_of(address);
+        if !offset.is_multiple_of(GRANULE) {
+            return Fault::Misaligned { action, address };
+        }
+        // In the top, the headers of what was there before are still there.
+        let index = Index::new((offset / GRANULE) as u32);
+        if index < Index::FIRST || index >= self.used_up_to {
+            return Fault::NeverAllocated { action, address };
+        }
+        // SAFETY: the word lies in a part of the region that was used.
+        let tag = unsafe { self.arena.tag(index) };
+        if !tag.is_live() {
+            let bytes = (tag.granules() as usize * GRANULE).saturating_sub(HEADER);
+            return Fault::AlreadyFree { action, address, bytes };
+        }
+        Fault::NotABlock { action, address }
+    }
+}

@@ -1,0 +1,130 @@
+//! Taking a block: which one, and cutting it to size.
+
+use super::Heap;
+use super::quick_list::QuickLists;
+use crate::bins::Bin;
+use crate::block::Tag;
+use crate::size::{BlockSize, GRANULE, Index, Remainder};
+
+/// How many blocks of the bin just below the fitting one are looked at before a larger block is cut.
+pub(super) const PROBES: usize = 4;
+
+impl Heap {
+    /// Takes a block of `size` whose payload is a multiple of `align`, and marks it as used.
+    pub(super) fn take(&mut self, size: BlockSize, align: usize) -> Option<Index> {
+        if align > GRANULE {
+            return self.take_aligned(size, align);
+        }
+        if QuickLists::can_hold(size) {
+            // SAFETY: HELD.
+            if let Some(index) = unsafe { self.quick.pop(self.arena, size) } {
+                self.count_taken(size);
+                return Some(index);
+            }
+        }
+        self.take_from_bins(size)
+    }
+
+    /// Takes a block of `size` from the smallest bin that has one, or from the top.
+    #[inline]
+    fn take_from_bins(&mut self, size: BlockSize) -> Option<Index> {
+        if let Some(index) = self.tight_fit(size) {
+            return Some(self.carve(index, size));
+        }
+        if let Some(bin) = self.lists.first_from(Bin::fitting(size)) {
+            return Some(self.carve(self.lists.head(bin), size));
+        }
+        if self.fits_top(size) {
+            return Some(self.take_from_top(size));
+        }
+        self.last_search(size)
+    }
+
+    /// Whether the top has room for a block of `size`.
+    #[inline(always)]
+    pub(super) fn fits_top(&self, size: BlockSize) -> bool {
+        self.end.granules_since(self.top) >= size.granules()
+    }
+
+    /// The best of the first few blocks of the bin of `size`, if that bin mixes sizes.
+    #[inline]
+    fn tight_fit(&self, size: BlockSize) -> Option<Index> {
+        let own = Bin::of(size);
+        if own.is_exact() {
+            return None;
+        }
+        self.best_in_bin(own, size, PROBES)
+    }
+
+    /// The last search before a refusal: what is held back is merged, then every block of the one bin that mixes sizes below
+    /// and above `size` is looked at.
+    ///
+    /// Bounds: what may be held (see [`may_hold`](Self::may_hold)); and each block of that bin has at least 15/16 of `size`, so
+    /// there are at most `arena / size` of them.
+    #[cold]
+    fn last_search(&mut self, size: BlockSize) -> Option<Index> {
+        if self.release_held() {
+            return self.take(size, GRANULE);
+        }
+        let index = self.best_in_bin(Bin::of(size), size, usize::MAX)?;
+        Some(self.carve(index, size))
+    }
+
+    /// The smallest block that holds `size` among the first `probes` of a bin.
+    fn best_in_bin(&self, bin: Bin, size: BlockSize, probes: usize) -> Option<Index> {
+        let mut best: Option<(BlockSize, Index)> = None;
+        for (index, found) in self.lists.iter(self.arena, bin).take(probes) {
+            if found >= size && best.is_none_or(|(smallest, _)| found < smallest) {
+                best = Some((found, index));
+                if found == size {
+                    break;
+                }
+            }
+        }
+        best.map(|(_, index)| index)
+    }
+
+    /// Cuts a used block of `size` from the front of the free block at `index`.
+    #[inline]
+    pub(super) fn carve(&mut self, index: Index, size: BlockSize) -> Index {
+        // SAFETY: LISTED, the caller found `index` on a list.
+        let whole = unsafe { self.arena.tag(index).size() };
+        let behind = index + whole;
+        // SAFETY: LISTED.
+        unsafe { self.lists.remove(self.arena, index, whole) };
+        match whole.remainder(size) {
+            Remainder::Slack => {
+                // SAFETY: CHAIN; COALESCED, so that a block and not the top lies behind a free block.
+                unsafe {
+                    self.arena.set_tag(index, Tag::used(whole));
+                    self.arena.set_left_free(behind, false);
+                }
+                self.count_taken(whole);
+            }
+            Remainder::Block(rest) => {
+                let cut = index + size;
+                // SAFETY: both parts lie in the free block, which nobody uses (CHAIN). The flag behind stays true.
+                unsafe {
+                    self.arena.set_tag(index, Tag::used(size));
+                    self.arena.set_free(cut, rest);
+                    self.lists.insert(self.arena, cut, rest);
+                }
+                self.count_taken(size);
+            }
+        }
+        index
+    }
+
+    /// Takes `size` from the top, which the caller knows to be large enough.
+    #[inline]
+    pub(super) fn take_from_top(&mut self, size: BlockSize) -> Index {
+        let index = self.top;
+        // SAFETY: the span from `top` to `end` is the heap's own, and its first header belongs to the block that starts
+        // there. COALESCED: the block to its left is in use.
+        unsafe { self.arena.set_tag(index, Tag::used(size)) };
+        self.top = index + size;
+        self.used_up_to = self.used_up_to.max(self.top);
+        self.count_taken(size);
+        index
+    }
+}
