@@ -22,7 +22,8 @@
 //! - FLAGS: a header says "left neighbour free" exactly if it is, and a free block's footer repeats its size.
 //! - LISTED: the lists hold exactly the free blocks, each in the bin of its size, and the bitmap has exactly the bins that are
 //!   not empty.
-//! - HELD: the quick lists hold exactly the blocks that are marked as held, each on the list of its size.
+//! - HELD: the quick lists hold exactly the blocks that are marked as held, each on the list of its size, and no more than
+//!   what is live allows.
 //! - SUM: live granules + held granules + listed granules + top granules = granules of the arena.
 //! - OWNED: payload bytes of a block in use are the caller's and are neither read nor written, except to move
 //!   or clear them on request.
@@ -221,13 +222,17 @@ impl Heap {
         Some(unsafe { self.arena.payload(index) })
     }
 
-    /// The whole of [`alloc`](Self::alloc), for when [`alloc_fast`](Self::alloc_fast) has nothing.
+    /// The rest of [`alloc`](Self::alloc), for when [`alloc_fast`](Self::alloc_fast) has nothing.
     #[inline(never)]
     pub(crate) fn alloc_slow(&mut self, layout: Layout) -> Option<NonNull<u8>> {
         let size = BlockSize::for_payload(layout.size())?;
-        let index = self.take(size, layout.align())?;
+        let index = if layout.align() > GRANULE {
+            self.take_aligned(size, layout.align())
+        } else {
+            self.take_from_bins(size)
+        };
         // SAFETY: CHAIN, the block was just taken.
-        Some(unsafe { self.arena.payload(index) })
+        Some(unsafe { self.arena.payload(index?) })
     }
 
     /// Like [`alloc`](Self::alloc), with all `layout.size()` bytes zero. What was never used since the region was zero is
@@ -242,7 +247,7 @@ impl Heap {
         Some(block)
     }
 
-    /// Gives a block back. It is merged with its free neighbours at once.
+    /// Gives a block back. It is merged with its free neighbours, or held back for the next request of its size.
     ///
     /// # Errors
     ///

@@ -114,7 +114,16 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     #[cold]
     #[inline(never)]
     fn alloc_contended(&self, layout: Layout) -> *mut u8 {
-        self.alloc_slow(self.heap(), layout)
+        self.alloc_in(self.heap(), layout)
+    }
+
+    /// An allocation with the lock held.
+    #[inline(always)]
+    fn alloc_in(&self, mut heap: MutexGuard<'_, R, Heap>, layout: Layout) -> *mut u8 {
+        match heap.alloc_fast(layout) {
+            Some(block) => block.as_ptr(),
+            None => self.alloc_slow(heap, layout),
+        }
     }
 
     /// An allocation that takes more than a few instructions.
@@ -288,10 +297,9 @@ unsafe impl<S: Source, R: RawMutex> GlobalAlloc for Locked<S, R> {
     // The fast paths are leaf functions: whatever may call goes there as the last thing it does, and takes the lock along.
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let Some(mut heap) = self.try_heap() else { return self.alloc_contended(layout) };
-        match heap.alloc_fast(layout) {
-            Some(block) => block.as_ptr(),
-            None => self.alloc_slow(heap, layout),
+        match self.try_heap() {
+            Some(heap) => self.alloc_in(heap, layout),
+            None => self.alloc_contended(layout),
         }
     }
 

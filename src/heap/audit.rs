@@ -1,6 +1,7 @@
 //! The audit: walks every block and every list, and checks every invariant of the heap.
 
 use super::Heap;
+use super::release::allowance;
 use crate::bins::Bin;
 use crate::block::Tag;
 use crate::size::{BlockSize, Index};
@@ -159,6 +160,9 @@ impl Heap {
         }
         if listed != totals.held_blocks || self.quick.held() != totals.held {
             return violation(Index::NONE, "a held block is on no quick list");
+        }
+        if totals.held > allowance(self.live) {
+            return violation(Index::NONE, "more is held back than what is live allows");
         }
         Ok(())
     }

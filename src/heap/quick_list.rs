@@ -2,8 +2,9 @@
 //! asked for soon.
 //!
 //! A held block is marked as such in its header and looks to its neighbours like one in use, so that holding and
-//! taking back touch no other block. How much may be held is a small share of what is live (see `Heap::may_hold`): what is
-//! held back cannot be merged, and memory that is not merged is lost to larger requests until a flush.
+//! taking back touch no other block. What is held back cannot be merged, and what is not merged makes the heap crumble. So
+//! little is held (see `Heap::may_hold`), nothing once the arena is tight, and all of it is merged before a request
+//! is refused.
 //!
 //! (The idea is that of the quick lists in Weinstock and Wulf, *Quick Fit: an efficient algorithm for heap storage
 //! allocation*, 1988, and of the fast bins in Doug Lea's allocator.)

@@ -3,13 +3,24 @@
 use super::quick_list::QuickLists;
 use super::{Heap, LiveBlock};
 use crate::block::Tag;
-use crate::size::Index;
+use crate::size::{BlockSize, GRANULE, Index};
 
-/// What is held back from coalescing is at most this share of what is live: 1/64.
-const HELD_SHARE_LOG2: u32 = 8;
+/// What is held back from coalescing is at most this share of what is live, 1/32, less a constant: with less than
+/// 16 KiB live nothing is held, so that a program which gave nearly everything back sees one free block.
+const HELD_SHARE_LOG2: u32 = 5;
+const NEVER_HELD: u32 = (16 << 10 >> HELD_SHARE_LOG2) / GRANULE as u32;
 
-/// How many held blocks one release merges at most when they have become too many, unless nothing is live any more.
-const FLUSH_BATCH: u32 = 8;
+/// Nothing more is held as soon as the top is less than this share of the arena: 1/8. Memory is worth more than time then.
+const TIGHT_SHARE_LOG2: u32 = 3;
+
+/// How many of the blocks that are still held one release merges then.
+const TIGHT_BATCH: u32 = 4;
+
+/// How many granules may be held while `live` are in use.
+#[inline(always)]
+pub(super) fn allowance(live: u32) -> u32 {
+    (live >> HELD_SHARE_LOG2).saturating_sub(NEVER_HELD)
+}
 
 impl Heap {
     /// The part of [`dealloc`](Self::dealloc) that is worth a place in the caller: a block in front of the top melts into it,
@@ -21,15 +32,19 @@ impl Heap {
     #[inline(always)]
     pub(crate) unsafe fn release_fast(&mut self, live: LiveBlock) -> bool {
         let LiveBlock { index, tag } = live;
-        if index + tag.size() == self.top && !tag.is_left_free() {
-            self.live = self.live.wrapping_sub(tag.granules());
+        let live = self.live.wrapping_sub(tag.granules());
+        if index + tag.size() == self.top
+            && !tag.is_left_free()
+            && self.quick.held() <= live >> HELD_SHARE_LOG2
+        {
+            self.live = live;
             self.top = index;
             // SAFETY: CHAIN. The header stays behind as that of a freed block.
             unsafe { self.arena.set_tag(index, tag.freed()) };
             return true;
         }
-        if self.may_hold(tag) {
-            self.live = self.live.wrapping_sub(tag.granules());
+        if self.may_hold(tag.size(), live) {
+            self.live = live;
             // SAFETY: the block is live (contract, checked as far as possible by `live_block`).
             unsafe { self.quick.push(self.arena, index, tag) };
             return true;
@@ -53,15 +68,25 @@ impl Heap {
         agrees
     }
 
-    /// Whether a live block may be held back from coalescing when it is freed: if it is small, and all that is held would be
-    /// at most a small share of what was live. A heap with little in it holds nothing.
+    /// Whether a block may be held back from coalescing that leaves `live` granules behind when it is freed: if it is small, the
+    /// arena is roomy, and all that is held would be at most a small share of what is live.
     #[inline(always)]
-    fn may_hold(&self, tag: Tag) -> bool {
-        QuickLists::can_hold(tag.size()) && self.quick.held() + tag.granules() <= self.live >> HELD_SHARE_LOG2
+    fn may_hold(&self, size: BlockSize, live: u32) -> bool {
+        QuickLists::can_hold(size)
+            && self.quick.held() + size.granules() <= allowance(live)
+            && !self.is_tight()
     }
 
-    /// Merges a block that was live, then some of the held blocks, if they have become too many. A heap with nothing in it
-    /// holds nothing and is one free block.
+    /// Whether the top has become small, so that what is free lies in holes.
+    #[inline(always)]
+    pub(super) fn is_tight(&self) -> bool {
+        self.end.granules_since(self.top) < self.end.get() >> TIGHT_SHARE_LOG2
+    }
+
+    /// Merges a block that was live, then as many held blocks as have become too many.
+    ///
+    /// Bound: before, what is held is at most 1/32 of what is live, and so it is after; so one block is merged for each 512
+    /// bytes of the block that is released, and a few more if the arena is tight.
     ///
     /// # Safety
     ///
@@ -71,18 +96,20 @@ impl Heap {
         self.live = self.live.wrapping_sub(tag.granules());
         // SAFETY: the caller's contract.
         unsafe { self.coalesce(index, tag) };
-        if self.quick.held() > self.live >> HELD_SHARE_LOG2 {
-            self.release_some_held();
+        if self.quick.held() > 0 {
+            self.release_excess();
         }
     }
 
-    /// Merges held blocks until their share is right again, but no more than a batch, unless nothing is live any more.
+    /// Merges as many held blocks as have become too many, and a few more if the arena is tight.
     #[inline(never)]
-    fn release_some_held(&mut self) {
-        let mut batch = if self.live == 0 { u32::MAX } else { FLUSH_BATCH };
-        while self.quick.held() > self.live >> HELD_SHARE_LOG2 && batch > 0 {
-            batch -= 1;
-            self.release_largest_held();
+    pub(super) fn release_excess(&mut self) {
+        let mut batch = if self.is_tight() { TIGHT_BATCH } else { 0 };
+        while self.quick.held() > allowance(self.live) || batch > 0 {
+            batch = batch.saturating_sub(1);
+            if !self.release_largest_held() {
+                return;
+            }
         }
     }
 

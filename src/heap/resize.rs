@@ -42,6 +42,9 @@ impl Heap {
         // SAFETY: the block is live (contract, checked as far as possible).
         let in_place = unsafe { self.resize_in_place(index, tag, wanted) };
         let index = if in_place {
+            if self.quick.held() > 0 {
+                self.release_excess();
+            }
             index
         } else {
             // SAFETY: as above; growing is all that fails in place, so `layout.size()` bytes fit the new block.

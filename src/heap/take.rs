@@ -6,7 +6,8 @@ use crate::bins::Bin;
 use crate::block::Tag;
 use crate::size::{BlockSize, GRANULE, Index, Remainder};
 
-/// How many blocks of the bin just below the fitting one are looked at before a larger block is cut.
+/// How many blocks of a bin that mixes sizes are looked at before a larger block is cut: few while the arena is roomy.
+const PROBES_WHILE_ROOMY: usize = 1;
 pub(super) const PROBES: usize = 4;
 
 impl Heap {
@@ -27,7 +28,7 @@ impl Heap {
 
     /// Takes a block of `size` from the smallest bin that has one, or from the top.
     #[inline]
-    fn take_from_bins(&mut self, size: BlockSize) -> Option<Index> {
+    pub(super) fn take_from_bins(&mut self, size: BlockSize) -> Option<Index> {
         if let Some(index) = self.tight_fit(size) {
             return Some(self.carve(index, size));
         }
@@ -53,7 +54,7 @@ impl Heap {
         if own.is_exact() {
             return None;
         }
-        self.best_in_bin(own, size, PROBES)
+        self.best_in_bin(own, size, if self.is_tight() { PROBES } else { PROBES_WHILE_ROOMY })
     }
 
     /// The last search before a refusal: what is held back is merged, then every block of the one bin that mixes sizes below

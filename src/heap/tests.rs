@@ -473,9 +473,20 @@ fn a_few_small_blocks_are_held_for_the_next_request_of_their_size() {
 fn what_is_held_is_merged_before_a_refusal() {
     let mut bench = Bench::new(1 << 16);
     let blocks: Vec<_> = (0..600).map(|_| bench.alloc(60)).collect();
-    bench.fill();
     bench.free(blocks[100]);
     bench.free(blocks[101]);
     assert_eq!(bench.heap.quick.held(), 16);
+    bench.fill();
+    assert_eq!(bench.heap.quick.held(), 16);
     assert_eq!(bench.alloc(120), blocks[100]);
+}
+
+#[test]
+fn nothing_is_held_while_the_arena_is_tight() {
+    let mut bench = Bench::new(1 << 16);
+    let blocks: Vec<_> = (0..600).map(|_| bench.alloc(60)).collect();
+    bench.free(blocks[100]);
+    bench.fill();
+    bench.free(blocks[200]);
+    assert_eq!(bench.heap.quick.held(), 0);
 }
