@@ -223,7 +223,7 @@ impl Heap {
     }
 
     /// The rest of [`alloc`](Self::alloc), for when [`alloc_fast`](Self::alloc_fast) has nothing.
-    #[inline(never)]
+    #[inline(always)]
     pub(crate) fn alloc_slow(&mut self, layout: Layout) -> Option<NonNull<u8>> {
         let size = BlockSize::for_payload(layout.size())?;
         let index = if layout.align() > GRANULE {

@@ -5,10 +5,10 @@ use super::{Heap, LiveBlock};
 use crate::block::Tag;
 use crate::size::{BlockSize, GRANULE, Index};
 
-/// What is held back from coalescing is at most this share of what is live, 1/32, less a constant: with less than
-/// 16 KiB live nothing is held, so that a program which gave nearly everything back sees one free block.
-const HELD_SHARE_LOG2: u32 = 5;
-const NEVER_HELD: u32 = (16 << 10 >> HELD_SHARE_LOG2) / GRANULE as u32;
+/// What is held back from coalescing is at most this share of what is live, 1/8, above the first 16 KiB: a program that gave
+/// nearly everything back sees one free block.
+const HELD_SHARE_LOG2: u32 = 3;
+const NEVER_HELD: u32 = (16 << 10) / GRANULE as u32;
 
 /// Nothing more is held as soon as the top is less than this share of the arena: 1/8. Memory is worth more than time then.
 const TIGHT_SHARE_LOG2: u32 = 3;
@@ -19,7 +19,7 @@ const TIGHT_BATCH: u32 = 4;
 /// How many granules may be held while `live` are in use.
 #[inline(always)]
 pub(super) fn allowance(live: u32) -> u32 {
-    (live >> HELD_SHARE_LOG2).saturating_sub(NEVER_HELD)
+    live.saturating_sub(NEVER_HELD) >> HELD_SHARE_LOG2
 }
 
 impl Heap {
@@ -33,10 +33,7 @@ impl Heap {
     pub(crate) unsafe fn release_fast(&mut self, live: LiveBlock) -> bool {
         let LiveBlock { index, tag } = live;
         let live = self.live.wrapping_sub(tag.granules());
-        if index + tag.size() == self.top
-            && !tag.is_left_free()
-            && self.quick.held() <= live >> HELD_SHARE_LOG2
-        {
+        if index + tag.size() == self.top && !tag.is_left_free() && self.quick.held() <= allowance(live) {
             self.live = live;
             self.top = index;
             // SAFETY: CHAIN. The header stays behind as that of a freed block.
@@ -85,20 +82,26 @@ impl Heap {
 
     /// Merges a block that was live, then as many held blocks as have become too many.
     ///
-    /// Bound: before, what is held is at most 1/32 of what is live, and so it is after; so one block is merged for each 512
+    /// Bound: before, what is held is at most 1/32 of what is live, and so it is after; so one block is merged for each 128
     /// bytes of the block that is released, and a few more if the arena is tight.
     ///
     /// # Safety
     ///
     /// - The block is live, and nobody uses its bytes any more.
-    #[inline]
+    #[inline(always)]
     pub(super) unsafe fn release(&mut self, LiveBlock { index, tag }: LiveBlock) {
         self.live = self.live.wrapping_sub(tag.granules());
         // SAFETY: the caller's contract.
         unsafe { self.coalesce(index, tag) };
-        if self.quick.held() > 0 {
+        if self.holds_too_much() {
             self.release_excess();
         }
+    }
+
+    /// Whether held blocks have to be merged: they have become too many, or the arena is tight.
+    #[inline(always)]
+    pub(super) fn holds_too_much(&self) -> bool {
+        self.quick.held() > allowance(self.live) || self.quick.held() > 0 && self.is_tight()
     }
 
     /// Merges as many held blocks as have become too many, and a few more if the arena is tight.
@@ -118,9 +121,20 @@ impl Heap {
         // SAFETY: HELD; a block that was held is in nobody's use, and its header is as it was when it was in use.
         unsafe {
             let Some(index) = self.quick.pop_largest(self.arena) else { return false };
-            self.coalesce(index, self.arena.tag(index));
+            self.coalesce_held(index);
         }
         true
+    }
+
+    /// As [`coalesce`](Self::coalesce), out of line.
+    ///
+    /// # Safety
+    ///
+    /// - `index` was held until now.
+    #[inline(never)]
+    unsafe fn coalesce_held(&mut self, index: Index) {
+        // SAFETY: a block that was held is in nobody's use, and its header is as it was when it was in use.
+        unsafe { self.coalesce(index, self.arena.tag(index)) }
     }
 
     /// Merges all held blocks; false if none was held.
@@ -139,7 +153,7 @@ impl Heap {
     ///
     /// - `index` is a block in use, `tag` its header, and nobody uses its bytes any more.
     /// - It is not counted as live.
-    #[inline]
+    #[inline(always)]
     unsafe fn coalesce(&mut self, index: Index, tag: Tag) {
         let behind = index + tag.size();
         let mut start = index;

@@ -42,7 +42,7 @@ impl Heap {
         // SAFETY: the block is live (contract, checked as far as possible).
         let in_place = unsafe { self.resize_in_place(index, tag, wanted) };
         let index = if in_place {
-            if self.quick.held() > 0 {
+            if self.holds_too_much() {
                 self.release_excess();
             }
             index

@@ -27,7 +27,7 @@ impl Heap {
     }
 
     /// Takes a block of `size` from the smallest bin that has one, or from the top.
-    #[inline]
+    #[inline(always)]
     pub(super) fn take_from_bins(&mut self, size: BlockSize) -> Option<Index> {
         if let Some(index) = self.tight_fit(size) {
             return Some(self.carve(index, size));
@@ -86,7 +86,7 @@ impl Heap {
     }
 
     /// Cuts a used block of `size` from the front of the free block at `index`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn carve(&mut self, index: Index, size: BlockSize) -> Index {
         // SAFETY: LISTED, the caller found `index` on a list.
         let whole = unsafe { self.arena.tag(index).size() };
