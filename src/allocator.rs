@@ -138,8 +138,8 @@ impl FreeListAllocator {
         }
     }
 
-    /// Counts blocks and bytes.
-    pub fn stats(&self) -> Stats {
+    /// Counts blocks and bytes, after merging all that is held back.
+    pub fn stats(&mut self) -> Stats {
         self.heap.stats()
     }
 

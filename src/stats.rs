@@ -17,12 +17,11 @@ pub struct Stats {
     pub peak_bytes: usize,
     /// Bytes that are not in use.
     pub free_bytes: usize,
-    /// Bytes of the largest free block. A request of 4 bytes less succeeds now; a larger one may, if it makes the heap merge
-    /// small blocks that it holds back.
+    /// Bytes of the largest free block: the largest request that succeeds now is 4 bytes less.
     pub largest_free_bytes: usize,
     /// Blocks in use.
     pub live_blocks: usize,
-    /// Free blocks, held ones included; one when everything was given back.
+    /// Free blocks; one when everything was given back.
     pub free_blocks: usize,
 }
 

@@ -1,7 +1,6 @@
 //! The audit: walks every block and every list, and checks every invariant of the heap.
 
 use super::Heap;
-use super::release::allowance;
 use crate::bins::Bin;
 use crate::block::Tag;
 use crate::size::{BlockSize, Index};
@@ -161,7 +160,7 @@ impl Heap {
         if listed != totals.held_blocks || self.quick.held() != totals.held {
             return violation(Index::NONE, "a held block is on no quick list");
         }
-        if totals.held > allowance(self.live) {
+        if totals.held > self.allowance(self.live) {
             return violation(Index::NONE, "more is held back than what is live allows");
         }
         Ok(())

@@ -6,8 +6,10 @@ use crate::size::{BlockSize, GRANULE, Index};
 use crate::stats::Stats;
 
 impl Heap {
-    /// Counts the heap's blocks and bytes; takes time in proportion to the number of blocks.
-    pub fn stats(&self) -> Stats {
+    /// Counts the heap's blocks and bytes, after merging all that is held back; takes time in proportion to the number of
+    /// blocks.
+    pub fn stats(&mut self) -> Stats {
+        self.release_held();
         if !self.is_initialized() {
             return Stats::default();
         }

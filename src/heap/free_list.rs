@@ -92,6 +92,27 @@ impl FreeLists {
         }
     }
 
+    /// Takes the first block off the list of a bin that has one.
+    ///
+    /// # Safety
+    ///
+    /// - The map says that the bin has a block.
+    #[inline(always)]
+    pub(super) unsafe fn pop(&mut self, arena: Arena, bin: Bin) -> Index {
+        let index = self.heads[bin.number()];
+        // SAFETY: a listed block's link leads to a block of the same list, or nowhere.
+        unsafe {
+            let next = arena.next(index);
+            self.heads[bin.number()] = next;
+            if next.is_none() {
+                self.map.clear(bin);
+            } else {
+                arena.set_prev(next, Index::NONE);
+            }
+        }
+        index
+    }
+
     /// Moves a free block to the list of its new size, if that is another one.
     ///
     /// # Safety

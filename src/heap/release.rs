@@ -5,22 +5,15 @@ use super::{Heap, LiveBlock};
 use crate::block::Tag;
 use crate::size::{BlockSize, GRANULE, Index};
 
-/// What is held back from coalescing is at most this share of what is live, 1/8, above the first 16 KiB: a program that gave
-/// nearly everything back sees one free block.
-const HELD_SHARE_LOG2: u32 = 3;
-const NEVER_HELD: u32 = (16 << 10) / GRANULE as u32;
+/// What is held back from coalescing is at most 1/8 of what is live or, where that is more, 1/64 of the arena.
+const SHARE_OF_LIVE_LOG2: u32 = 3;
+const SHARE_OF_ARENA_LOG2: u32 = 6;
 
 /// Nothing more is held as soon as the top is less than this share of the arena: 1/8. Memory is worth more than time then.
 const TIGHT_SHARE_LOG2: u32 = 3;
 
 /// How many of the blocks that are still held one release merges then.
 const TIGHT_BATCH: u32 = 4;
-
-/// How many granules may be held while `live` are in use.
-#[inline(always)]
-pub(super) fn allowance(live: u32) -> u32 {
-    live.saturating_sub(NEVER_HELD) >> HELD_SHARE_LOG2
-}
 
 impl Heap {
     /// The part of [`dealloc`](Self::dealloc) that is worth a place in the caller: a block in front of the top melts into it,
@@ -33,7 +26,8 @@ impl Heap {
     pub(crate) unsafe fn release_fast(&mut self, live: LiveBlock) -> bool {
         let LiveBlock { index, tag } = live;
         let live = self.live.wrapping_sub(tag.granules());
-        if index + tag.size() == self.top && !tag.is_left_free() && self.quick.held() <= allowance(live) {
+        if index + tag.size() == self.top && !tag.is_left_free() && self.quick.held() <= self.allowance(live)
+        {
             self.live = live;
             self.top = index;
             // SAFETY: CHAIN. The header stays behind as that of a freed block.
@@ -70,8 +64,14 @@ impl Heap {
     #[inline(always)]
     fn may_hold(&self, size: BlockSize, live: u32) -> bool {
         QuickLists::can_hold(size)
-            && self.quick.held() + size.granules() <= allowance(live)
+            && self.quick.held() + size.granules() <= self.allowance(live)
             && !self.is_tight()
+    }
+
+    /// How many granules may be held while `live` are in use.
+    #[inline(always)]
+    pub(super) fn allowance(&self, live: u32) -> u32 {
+        (live >> SHARE_OF_LIVE_LOG2).max(self.end.get() >> SHARE_OF_ARENA_LOG2)
     }
 
     /// Whether the top has become small, so that what is free lies in holes.
@@ -82,7 +82,7 @@ impl Heap {
 
     /// Merges a block that was live, then as many held blocks as have become too many.
     ///
-    /// Bound: before, what is held is at most 1/32 of what is live, and so it is after; so one block is merged for each 128
+    /// Bound: before, no more is held than what was live allows, and so it is after; so one block is merged for each 128
     /// bytes of the block that is released, and a few more if the arena is tight.
     ///
     /// # Safety
@@ -101,14 +101,14 @@ impl Heap {
     /// Whether held blocks have to be merged: they have become too many, or the arena is tight.
     #[inline(always)]
     pub(super) fn holds_too_much(&self) -> bool {
-        self.quick.held() > allowance(self.live) || self.quick.held() > 0 && self.is_tight()
+        self.quick.held() > self.allowance(self.live) || self.quick.held() > 0 && self.is_tight()
     }
 
     /// Merges as many held blocks as have become too many, and a few more if the arena is tight.
     #[inline(never)]
     pub(super) fn release_excess(&mut self) {
         let mut batch = if self.is_tight() { TIGHT_BATCH } else { 0 };
-        while self.quick.held() > allowance(self.live) || batch > 0 {
+        while self.quick.held() > self.allowance(self.live) || batch > 0 {
             batch = batch.saturating_sub(1);
             if !self.release_largest_held() {
                 return;

@@ -6,8 +6,7 @@ use crate::bins::Bin;
 use crate::block::Tag;
 use crate::size::{BlockSize, GRANULE, Index, Remainder};
 
-/// How many blocks of a bin that mixes sizes are looked at before a larger block is cut: few while the arena is roomy.
-const PROBES_WHILE_ROOMY: usize = 1;
+/// How many blocks of a bin that mixes sizes are looked at before a larger block is cut, once the arena is tight.
 pub(super) const PROBES: usize = 4;
 
 impl Heap {
@@ -29,11 +28,15 @@ impl Heap {
     /// Takes a block of `size` from the smallest bin that has one, or from the top.
     #[inline(always)]
     pub(super) fn take_from_bins(&mut self, size: BlockSize) -> Option<Index> {
-        if let Some(index) = self.tight_fit(size) {
+        if self.is_tight()
+            && let Some(index) = self.tight_fit(size)
+        {
             return Some(self.carve(index, size));
         }
         if let Some(bin) = self.lists.first_from(Bin::fitting(size)) {
-            return Some(self.carve(self.lists.head(bin), size));
+            // SAFETY: LISTED, and the map says that the bin has a block.
+            let index = unsafe { self.lists.pop(self.arena, bin) };
+            return Some(self.cut(index, size));
         }
         if self.fits_top(size) {
             return Some(self.take_from_top(size));
@@ -54,7 +57,7 @@ impl Heap {
         if own.is_exact() {
             return None;
         }
-        self.best_in_bin(own, size, if self.is_tight() { PROBES } else { PROBES_WHILE_ROOMY })
+        self.best_in_bin(own, size, PROBES)
     }
 
     /// The last search before a refusal: what is held back is merged, then every block of the one bin that mixes sizes below
@@ -85,14 +88,19 @@ impl Heap {
         best.map(|(_, index)| index)
     }
 
-    /// Cuts a used block of `size` from the front of the free block at `index`.
-    #[inline(always)]
+    /// Takes the free block at `index` off its list and cuts a used block of `size` from its front.
     pub(super) fn carve(&mut self, index: Index, size: BlockSize) -> Index {
         // SAFETY: LISTED, the caller found `index` on a list.
+        unsafe { self.lists.remove(self.arena, index, self.arena.tag(index).size()) };
+        self.cut(index, size)
+    }
+
+    /// Cuts a used block of `size` from the front of a free block that was just taken off its list.
+    #[inline(always)]
+    fn cut(&mut self, index: Index, size: BlockSize) -> Index {
+        // SAFETY: CHAIN, `index` is a block.
         let whole = unsafe { self.arena.tag(index).size() };
         let behind = index + whole;
-        // SAFETY: LISTED.
-        unsafe { self.lists.remove(self.arena, index, whole) };
         match whole.remainder(size) {
             Remainder::Slack => {
                 // SAFETY: CHAIN; COALESCED, so that a block and not the top lies behind a free block.

@@ -66,9 +66,14 @@ impl Hash for Word<'_> {
     }
 }
 
+/// How many letters of a word are shown. A text may be one word of a million letters, which must not need that room again.
+const SHOWN: usize = 40;
+
 impl fmt::Display for Word<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.folded().try_for_each(|character| write!(f, "{character}"))
+        let mut letters = self.folded();
+        letters.by_ref().take(SHOWN).try_for_each(|character| write!(f, "{character}"))?;
+        if letters.next().is_some() { f.write_str("…") } else { Ok(()) }
     }
 }
 
