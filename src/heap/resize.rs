@@ -137,8 +137,7 @@ impl Heap {
         // SAFETY: both are live blocks that do not overlap (CHAIN) and hold `layout.size()` bytes. The old one is released
         // with its header as it is now, because taking the new one may have changed its flags.
         unsafe {
-            let from = self.arena.payload(index);
-            from.copy_to_nonoverlapping(self.arena.payload(target), layout.size());
+            copy(self.arena.payload(index), self.arena.payload(target), layout.size());
             self.release(LiveBlock { index, tag: self.arena.tag(index) });
         }
         Some(target)
@@ -219,5 +218,29 @@ impl Heap {
             self.count_taken(kept);
         }
         Some(start)
+    }
+}
+
+/// Copies `bytes` bytes between blocks that do not overlap.
+///
+/// Some processors copy a long stretch 16 times slower when the target lies less than 32 bytes behind the source modulo a
+/// page, because each load then seems to depend on the store before it. Blocks whose sizes are powers of two plus a header
+/// often lie like that. In short pieces the effect does not occur.
+///
+/// # Safety
+///
+/// - Both blocks hold that many bytes, and they do not overlap.
+unsafe fn copy(from: NonNull<u8>, to: NonNull<u8>, bytes: usize) {
+    const PAGE: usize = 4096;
+    const PIECE: usize = 2048;
+    let ahead = to.addr().get().wrapping_sub(from.addr().get()) % PAGE;
+    // SAFETY: the caller's contract; each piece lies in both blocks.
+    unsafe {
+        if bytes <= PIECE || ahead == 0 || ahead >= 32 {
+            return from.copy_to_nonoverlapping(to, bytes);
+        }
+        for offset in (0..bytes).step_by(PIECE) {
+            from.add(offset).copy_to_nonoverlapping(to.add(offset), PIECE.min(bytes - offset));
+        }
     }
 }

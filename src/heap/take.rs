@@ -9,6 +9,11 @@ use crate::size::{BlockSize, GRANULE, Index, Remainder};
 /// How many blocks of a bin that mixes sizes are looked at before a larger block is cut, once the arena is tight.
 pub(super) const PROBES: usize = 4;
 
+/// Blocks of at least 4 KiB are made of whole cache lines while the arena is roomy. Else blocks of the same power of two lie a
+/// few bytes further apart than a multiple of a page, at which distance many processors copy slowly.
+const LARGE: BlockSize = BlockSize::from_granules(4096 / GRANULE as u32);
+const LINE: BlockSize = BlockSize::from_granules(64 / GRANULE as u32);
+
 impl Heap {
     /// Takes a block of `size` whose payload is a multiple of `align`, and marks it as used.
     pub(super) fn take(&mut self, size: BlockSize, align: usize) -> Option<Index> {
@@ -27,10 +32,11 @@ impl Heap {
 
     /// Takes a block of `size` from the smallest bin that has one, or from the top.
     #[inline(always)]
-    pub(super) fn take_from_bins(&mut self, size: BlockSize) -> Option<Index> {
-        if self.is_tight()
-            && let Some(index) = self.tight_fit(size)
-        {
+    pub(super) fn take_from_bins(&mut self, exact: BlockSize) -> Option<Index> {
+        let rounded = exact.rounded_up(LINE);
+        // Where the rounded size fits the top, it is not refused.
+        let size = if exact >= LARGE && !self.is_tight() && self.fits_top(rounded) { rounded } else { exact };
+        if let Some(index) = self.tight_fit(size) {
             return Some(self.carve(index, size));
         }
         if let Some(bin) = self.lists.first_from(Bin::fitting(size)) {
@@ -50,14 +56,23 @@ impl Heap {
         self.end.granules_since(self.top) >= size.granules()
     }
 
-    /// The best of the first few blocks of the bin of `size`, if that bin mixes sizes.
-    #[inline]
+    /// A block of the bin that mixes sizes below and above `size`: the first one, if it fits, while the arena is roomy, and the
+    /// best of the first few, once it is tight.
+    #[inline(always)]
     fn tight_fit(&self, size: BlockSize) -> Option<Index> {
         let own = Bin::of(size);
         if own.is_exact() {
             return None;
         }
-        self.best_in_bin(own, size, PROBES)
+        let first = self.lists.head(own);
+        if first.is_none() {
+            return None;
+        }
+        if self.is_tight() {
+            return self.best_in_bin(own, size, PROBES);
+        }
+        // SAFETY: LISTED.
+        (unsafe { self.arena.tag(first) }.size() >= size).then_some(first)
     }
 
     /// The last search before a refusal: what is held back is merged, then every block of the one bin that mixes sizes below
