@@ -1,0 +1,117 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use side_by_side::allocators::Allocator;
+use side_by_side::measure::Effort;
+
+/// Measures memory allocators side by side.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) options: Options,
+}
+
+/// What to measure.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Everything (the default).
+    Report,
+    /// Time per operation.
+    Time,
+    /// Fill to refusal, and the smallest arena per trace.
+    Memory,
+    /// Percentiles of single calls.
+    Latency,
+    /// Instructions per call (needs valgrind).
+    Instructions,
+    /// The names that --only knows.
+    List,
+    /// Performs one sequence of `instructions`; started under valgrind.
+    #[command(hide = true)]
+    Drive {
+        /// Name of the allocator.
+        allocator: String,
+        /// Name of the sequence.
+        sequence: String,
+    },
+}
+
+/// How to measure.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Options {
+    /// Only allocators and workloads whose name contains this; may be given several times. Filters on allocators and
+    /// filters on workloads narrow each other; see `list` for the names
+    #[arg(long, global = true, value_name = "TEXT")]
+    pub(crate) only: Vec<String>,
+    /// Fewer rounds, less patience: rough numbers in about a minute
+    #[arg(long, global = true)]
+    pub(crate) quick: bool,
+    /// Measured rounds per workload
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) rounds: Option<u16>,
+    /// Folder for report.md, CSV files and charts
+    #[arg(long, global = true, value_name = "FOLDER")]
+    pub(crate) out: Option<PathBuf>,
+    /// Folder of the recorded traces
+    #[arg(long, global = true, value_name = "FOLDER", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/traces"))]
+    pub(crate) traces: PathBuf,
+}
+
+impl Options {
+    /// Effort for the timed rounds.
+    pub(crate) fn effort(&self) -> Effort {
+        let (rounds, seconds) = if self.quick { (3, 1.0) } else { (11, 2.0) };
+        Effort { rounds: self.rounds.map_or(rounds, usize::from), patience: Duration::from_secs_f64(seconds) }
+    }
+
+    /// How long an allocator may take for one cell of the fill table.
+    pub(crate) fn fill_patience(&self) -> Duration {
+        Duration::from_secs(if self.quick { 1 } else { 12 })
+    }
+
+    /// How long an allocator may take to replay a trace once, when the smallest arena is searched.
+    pub(crate) fn replay_patience(&self) -> Duration {
+        Duration::from_millis(if self.quick { 100 } else { 1000 })
+    }
+
+    /// The allocators that the filters leave.
+    pub(crate) fn allocators(&self) -> Vec<Allocator> {
+        let named = self.matching(Allocator::ALL, |allocator| allocator.name());
+        if named.is_empty() { Allocator::ALL.to_vec() } else { named.into_iter().copied().collect() }
+    }
+
+    /// Those of the items whose name contains one of the filters.
+    pub(crate) fn matching<'a, T>(&self, items: &'a [T], name: impl Fn(&T) -> &str) -> Vec<&'a T> {
+        items
+            .iter()
+            .filter(|item| self.only.iter().any(|filter| name(item).contains(filter.as_str())))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn filters_choose_allocators_by_part_of_their_name() {
+        let options = Cli::parse_from(["side-by-side", "time", "--only", "talc", "--only", "holes"]).options;
+        assert_eq!(options.allocators(), [Allocator::Talc]);
+        let options = Cli::parse_from(["side-by-side", "--only", "holes"]).options;
+        assert_eq!(options.allocators(), Allocator::ALL);
+    }
+}

@@ -1,0 +1,22 @@
+//! Measures memory allocators beside each other: time, memory, latency and instructions per operation.
+//!
+//! - [`operation`]: the language that everything is written in; [`trace`]: its file format.
+//! - [`workloads`]: what is measured. [`allocators`]: who is measured.
+//! - [`execute`]: the loop. [`verify`]: the same with checks. [`region`]: the memory under it.
+//! - [`measure`]: time. [`memory`]: how full an arena gets. [`latency`]: single calls, by [`clock`].
+//! - [`instructions`]: callgrind. [`statistics`]: medians and means. [`output`]: tables, files, charts.
+
+pub mod allocators;
+pub mod clock;
+pub mod execute;
+pub mod instructions;
+pub mod latency;
+pub mod measure;
+pub mod memory;
+pub mod operation;
+pub mod output;
+pub mod region;
+pub mod statistics;
+pub mod trace;
+pub mod verify;
+pub mod workloads;

@@ -1,0 +1,57 @@
+//! Replay of what real programs asked of their allocator; see `src/bin/record` for the programs.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::Workload;
+use crate::operation::Sequence;
+use crate::trace;
+
+/// The traces in a folder as workloads, sorted by name.
+pub(super) fn workloads(folder: &Path) -> Result<Vec<Workload>> {
+    let files = files(folder)?;
+    Ok(files
+        .into_iter()
+        .map(|file| {
+            let name = row_name(&file);
+            Workload { name: name.clone(), family: "traces", generate: Box::new(move || read(&file, &name)) }
+        })
+        .collect())
+}
+
+/// Reads every trace in a folder, sorted by name.
+///
+/// # Errors
+///
+/// If the folder or one of the traces cannot be read, or a trace is damaged.
+pub fn read_all(folder: &Path) -> Result<Vec<Sequence>> {
+    files(folder)?.iter().map(|file| read(file, &row_name(file))).collect()
+}
+
+fn read(file: &Path, name: &str) -> Result<Sequence> {
+    let bytes = fs::read(file).with_context(|| format!("cannot read the trace {}", file.display()))?;
+    let operations =
+        trace::decode(&bytes).with_context(|| format!("the trace {} is damaged", file.display()))?;
+    Ok(Sequence::new(name, Vec::new(), operations)?)
+}
+
+fn row_name(file: &Path) -> String {
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+    format!("trace: {}", stem.replace('-', " "))
+}
+
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries =
+        fs::read_dir(folder).with_context(|| format!("cannot list the traces in {}", folder.display()))?;
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.with_context(|| format!("cannot list the traces in {}", folder.display()))?.path();
+        if path.extension().is_some_and(|extension| extension == "trace") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}

@@ -1,0 +1,64 @@
+//! The oracle for refusals: whether any free span could have held the block.
+
+use super::census;
+use super::live_block::{LiveBlock, block_bytes};
+use super::{GRANULE, HEADER};
+use mem_alloc_rust::Heap;
+use std::alloc::Layout;
+
+/// A stretch of free memory: the address that a payload at its beginning would have, and its bytes, headers included.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span {
+    payload: usize,
+    bytes: usize,
+}
+
+impl Span {
+    /// Whether a block for `layout` can be cut from the span. What is skipped for the sake of alignment has to be a block
+    /// of its own, so one granule cannot be skipped.
+    fn holds(self, layout: Layout) -> bool {
+        let align = layout.align().max(GRANULE);
+        let skip = match self.payload.wrapping_neg() & (align - 1) {
+            GRANULE => align.checked_add(GRANULE),
+            other => Some(other),
+        };
+        let needed = skip.zip(block_bytes(layout.size()));
+        needed.and_then(|(skip, block)| skip.checked_add(block)).is_some_and(|needed| needed <= self.bytes)
+    }
+
+    fn end(self) -> usize {
+        self.payload + self.bytes
+    }
+}
+
+/// A free span that holds `layout`, if there is one.
+pub(super) fn span_for(heap: &Heap, layout: Layout) -> Option<Span> {
+    free_spans(heap, None).into_iter().find(|span| span.holds(layout))
+}
+
+/// A span that holds the live block `block` at its new layout, where it may be moved to: any that is free, or the
+/// one that consists of the block and its free neighbours.
+pub(super) fn span_for_resized(heap: &Heap, block: LiveBlock, new_layout: Layout) -> Option<Span> {
+    let elsewhere = span_for(heap, new_layout);
+    elsewhere.or_else(|| free_spans(heap, Some(block)).into_iter().find(|span| span.holds(new_layout)))
+}
+
+/// The stretches of free memory in the order of their addresses, whatever blocks they are divided into; `also_free` counts as
+/// free.
+fn free_spans(heap: &Heap, also_free: Option<LiveBlock>) -> Vec<Span> {
+    let (start, end) = heap.bounds();
+    let mut spans: Vec<Span> = Vec::new();
+    let mut top = start + HEADER;
+    let mut add = |payload, bytes| match spans.last_mut() {
+        Some(last) if last.end() == payload => last.bytes += bytes,
+        _ => spans.push(Span { payload, bytes }),
+    };
+    for (address, header) in census::blocks(heap) {
+        if header.is_free() || also_free.is_some_and(|block| block.start() == address) {
+            add(address, header.size());
+        }
+        top = address + header.size();
+    }
+    add(top, end + HEADER - top);
+    spans
+}
