@@ -33,6 +33,12 @@ pub(crate) const BINS: usize = WORDS * 64;
 pub(crate) struct Bin(u32);
 
 impl Bin {
+    /// The bin of that number, below [`BINS`].
+    #[inline(always)]
+    pub(crate) const fn numbered(number: u32) -> Self {
+        Self(number)
+    }
+
     /// The bin that keeps free blocks of this size.
     #[inline(always)]
     pub(crate) fn of(size: BlockSize) -> Self {
@@ -58,6 +64,17 @@ impl Bin {
         let log2 = granules.ilog2();
         let division = (granules >> (log2 - DIVISIONS_LOG2)) - (1 << DIVISIONS_LOG2);
         Self(EXACT + ((log2 - EXACT_LOG2) << DIVISIONS_LOG2) + division)
+    }
+
+    /// The smallest size of the bin's blocks.
+    #[inline(always)]
+    pub(crate) fn smallest(self) -> BlockSize {
+        if self.0 < EXACT {
+            return BlockSize::from_granules(self.0);
+        }
+        let log2 = (self.0 - EXACT) >> DIVISIONS_LOG2;
+        let division = (self.0 - EXACT) & ((1 << DIVISIONS_LOG2) - 1);
+        BlockSize::from_granules(((1 << DIVISIONS_LOG2) + division) << (log2 + EXACT_LOG2 - DIVISIONS_LOG2))
     }
 
     /// Whether all blocks of the bin have the same size.
@@ -181,6 +198,8 @@ mod tests {
             let fitting = Bin::fitting(size);
             let own = Bin::of(size);
             assert!(fitting.0 - own.0 <= 1, "{size:?}");
+            assert!(own.smallest() <= size && size <= fitting.smallest(), "{size:?}");
+            assert_eq!(Bin::of(fitting.smallest()), fitting, "{size:?}");
             if let Some(smaller) = size.granules().checked_sub(1).filter(|&g| g >= 2) {
                 assert!(Bin::of(BlockSize::from_granules(smaller)) < fitting, "{size:?}");
             }

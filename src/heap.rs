@@ -115,6 +115,9 @@ pub struct Heap {
     /// Granules of the blocks in use, and the most there ever were.
     live: u32,
     peak: u32,
+    /// Granules that may be held whatever is live, and the position from which on the top is a small one.
+    always_held: u32,
+    tight_from: Index,
     quick: QuickLists,
     lists: FreeLists,
 }
@@ -133,6 +136,8 @@ impl Heap {
             zeroed: false,
             live: 0,
             peak: 0,
+            always_held: 0,
+            tight_from: Index::NONE,
             quick: QuickLists::new(),
             lists: FreeLists::new(),
         }
@@ -171,6 +176,7 @@ impl Heap {
         self.arena = arena;
         self.top = Index::FIRST;
         self.end = end;
+        self.set_limits(end);
         self.used_up_to = Index::FIRST;
         self.zeroed = zeroed;
         Ok(())
@@ -205,16 +211,12 @@ impl Heap {
     /// of the top where no bin has anything that fits. `None` says nothing about what [`alloc_slow`](Self::alloc_slow) finds.
     #[inline(always)]
     pub(crate) fn alloc_fast(&mut self, layout: Layout) -> Option<NonNull<u8>> {
-        if layout.size() > QuickLists::LARGEST_PAYLOAD || layout.align() > GRANULE {
+        if layout.size() >= QuickLists::INEXACT.payload() - GRANULE || layout.align() > GRANULE {
             return None;
         }
         let size = BlockSize::for_payload(layout.size())?;
-        // SAFETY: HELD.
-        let index = match unsafe { self.quick.pop(self.arena, size) } {
-            Some(index) => {
-                self.count_taken(size);
-                index
-            }
+        let index = match self.take_held(Bin::of(size)) {
+            Some(index) => index,
             None if self.lists.none_from(Bin::of(size)) && self.fits_top(size) => self.take_from_top(size),
             None => return None,
         };

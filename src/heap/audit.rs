@@ -143,13 +143,13 @@ impl Heap {
     /// HELD: what the quick lists hold is as much as the walk found, and each block is on the list of its size.
     fn audit_quick_lists(&self, totals: &Totals) -> Result<(), AuditError> {
         let mut listed = 0;
-        for (index, size) in self.quick.iter(self.arena) {
+        for (index, bin) in self.quick.iter(self.arena) {
             if index < Index::FIRST || index + BlockSize::MIN > self.top {
                 return violation(index, "a quick list leads out of the arena");
             }
             // SAFETY: between the first block and the top every word can be read.
             let tag = unsafe { self.arena.tag(index) };
-            if !tag.is_held() || tag.granules() != size.granules() {
+            if !tag.is_held() || tag.granules() < BlockSize::MIN.granules() || Bin::of(tag.size()) != bin {
                 return violation(index, "it is on a quick list where it does not belong");
             }
             listed += 1;

@@ -19,8 +19,9 @@ impl Heap {
     #[inline(always)]
     pub(crate) fn live_block(&self, block: *mut u8) -> Option<LiveBlock> {
         let offset = self.arena.offset_of(block.addr());
-        // An address in front of the arena has wrapped around to an offset beyond it.
-        if !offset.is_multiple_of(GRANULE) || offset == 0 || offset >= self.top.byte_offset() {
+        // An address in front of the first block has wrapped around to an offset beyond any.
+        let behind_first = offset.wrapping_sub(Index::FIRST.byte_offset());
+        if !offset.is_multiple_of(GRANULE) || behind_first >= self.top.byte_offset().saturating_sub(GRANULE) {
             return None;
         }
         let index = Index::new((offset / GRANULE) as u32);

@@ -1,5 +1,4 @@
-//! Quick lists: freed small blocks that are held back from coalescing, because one of the same size is likely to be
-//! asked for soon.
+//! Quick lists: freed blocks that are held back from coalescing, because one of the same bin is likely to be asked for soon.
 //!
 //! A held block is marked as such in its header and looks to its neighbours like one in use, so that holding and
 //! taking back touch no other block. What is held back cannot be merged, and what is not merged makes the heap crumble. So
@@ -9,34 +8,32 @@
 //! (The idea is that of the quick lists in Weinstock and Wulf, *Quick Fit: an efficient algorithm for heap storage
 //! allocation*, 1988, and of the fast bins in Doug Lea's allocator.)
 
+use crate::bins::Bin;
 use crate::block::{Arena, Tag};
 use crate::size::{BlockSize, Index};
 
-/// Blocks of fewer granules than this can be held: those of 504 bytes and less.
-const SIZES: u32 = 64;
+/// Blocks of this many bins can be held: those of less than 8 KiB.
+const LISTS: usize = 128;
 
-/// One list for each small size, linked through the blocks' first words; all zero bytes when empty.
+/// One list for each of the first bins, linked through the blocks' first words; all zero bytes when empty.
 #[derive(Debug)]
 pub(super) struct QuickLists {
-    /// One bit for each list that is not empty.
-    map: u64,
     /// Granules of all held blocks.
     held: u32,
-    heads: [Index; SIZES as usize],
+    /// One bit for each list that is not empty.
+    map: [u64; LISTS / 64],
+    heads: [Index; LISTS],
 }
 
 impl QuickLists {
-    /// The most bytes that a block which can be held has for its user.
-    pub(super) const LARGEST_PAYLOAD: usize = BlockSize::from_granules(SIZES - 1).payload();
+    /// Blocks of this size are too large to be held.
+    pub(super) const TOO_LARGE: BlockSize = BlockSize::from_granules(1024);
+
+    /// The size of blocks whose bin has larger ones as well, so that finding a fitting bin takes some arithmetic.
+    pub(super) const INEXACT: BlockSize = BlockSize::from_granules(64);
 
     pub(super) const fn new() -> Self {
-        Self { map: 0, held: 0, heads: [Index::NONE; SIZES as usize] }
-    }
-
-    /// Whether blocks of this size can be held.
-    #[inline(always)]
-    pub(super) fn can_hold(size: BlockSize) -> bool {
-        size.granules() < SIZES
+        Self { held: 0, map: [0; LISTS / 64], heads: [Index::NONE; LISTS] }
     }
 
     /// Granules of all held blocks.
@@ -46,38 +43,40 @@ impl QuickLists {
     }
 
     #[inline(always)]
-    fn slot(size: BlockSize) -> usize {
-        (size.granules() & (SIZES - 1)) as usize
+    fn slot(bin: Bin) -> usize {
+        bin.number() & (LISTS - 1)
     }
 
     /// Holds a block that was in use.
     ///
     /// # Safety
     ///
-    /// - `index` is a block in use in the arena with header `tag`, of a size that can be held, and nobody uses its bytes any
-    ///   more.
+    /// - `index` is a block in use in the arena with header `tag`, smaller than [`TOO_LARGE`](Self::TOO_LARGE), and nobody
+    ///   uses its bytes any more.
     #[inline(always)]
     pub(super) unsafe fn push(&mut self, arena: Arena, index: Index, tag: Tag) {
-        let size = tag.size();
-        let head = &mut self.heads[Self::slot(size)];
+        let slot = Self::slot(Bin::of(tag.size()));
+        let head = &mut self.heads[slot];
         // SAFETY: the block is the heap's own again (contract).
         unsafe {
             arena.set_tag(index, tag.held());
             arena.set_next(index, *head);
         }
         *head = index;
-        self.map |= 1 << (size.granules() & (SIZES - 1));
-        self.held += size.granules();
+        self.map[slot / 64] |= 1 << (slot % 64);
+        self.held += tag.granules();
     }
 
-    /// Takes back a held block of exactly this size, which can be held, and marks it as used.
+    /// Takes back a held block of a bin, and marks it as used. The bin is one of blocks smaller than
+    /// [`TOO_LARGE`](Self::TOO_LARGE).
     ///
     /// # Safety
     ///
     /// - The lists' blocks are held blocks of the arena.
     #[inline(always)]
-    pub(super) unsafe fn pop(&mut self, arena: Arena, size: BlockSize) -> Option<Index> {
-        let head = &mut self.heads[Self::slot(size)];
+    pub(super) unsafe fn pop(&mut self, arena: Arena, bin: Bin) -> Option<(Index, BlockSize)> {
+        let slot = Self::slot(bin);
+        let head = &mut self.heads[slot];
         let index = *head;
         if index.is_none() {
             return None;
@@ -86,29 +85,30 @@ impl QuickLists {
         let (next, tag) = unsafe { (arena.next(index), arena.tag(index)) };
         *head = next;
         if next.is_none() {
-            self.map &= !(1 << (size.granules() & (SIZES - 1)));
+            self.map[slot / 64] &= !(1 << (slot % 64));
         }
-        self.held -= size.granules();
+        self.held -= tag.granules();
         // SAFETY: the header is the heap's own.
         unsafe { arena.set_tag(index, tag.taken_back()) };
-        Some(index)
+        Some((index, tag.size()))
     }
 
-    /// Takes back a held block of the largest size there is.
+    /// Takes back a held block of the bin of the largest sizes that has one.
     ///
     /// # Safety
     ///
     /// - As for [`pop`](Self::pop).
     pub(super) unsafe fn pop_largest(&mut self, arena: Arena) -> Option<Index> {
-        let granules = self.map.checked_ilog2()?;
+        let word = self.map.iter().rposition(|&word| word != 0)?;
+        let bin = Bin::numbered(word as u32 * 64 + self.map[word].checked_ilog2()?);
         // SAFETY: the caller's contract.
-        unsafe { self.pop(arena, BlockSize::from_granules(granules)) }
+        Some(unsafe { self.pop(arena, bin) }?.0)
     }
 
-    /// The held blocks, each with the size of its list.
-    pub(super) fn iter(&self, arena: Arena) -> impl Iterator<Item = (Index, BlockSize)> {
-        (BlockSize::MIN.granules()..SIZES).map(BlockSize::from_granules).flat_map(move |size| {
-            let mut index = self.heads[Self::slot(size)];
+    /// The held blocks, each with the bin of its list.
+    pub(super) fn iter(&self, arena: Arena) -> impl Iterator<Item = (Index, Bin)> {
+        (0..LISTS as u32).map(Bin::numbered).flat_map(move |bin| {
+            let mut index = self.heads[Self::slot(bin)];
             core::iter::from_fn(move || {
                 if index.is_none() {
                     return None;
@@ -116,8 +116,20 @@ impl QuickLists {
                 let found = index;
                 // SAFETY: the lists hold blocks of the arena, linked through their first words.
                 index = unsafe { arena.next(found) };
-                Some((found, size))
+                Some((found, bin))
             })
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lists_reach_up_to_the_first_size_that_is_too_large() {
+        assert_eq!(Bin::of(QuickLists::TOO_LARGE).number(), LISTS);
+        assert!(!Bin::of(QuickLists::INEXACT).is_exact());
+        assert!(Bin::of(BlockSize::from_granules(QuickLists::INEXACT.granules() - 1)).is_exact());
     }
 }

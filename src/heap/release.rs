@@ -3,7 +3,7 @@
 use super::quick_list::QuickLists;
 use super::{Heap, LiveBlock};
 use crate::block::Tag;
-use crate::size::{BlockSize, GRANULE, Index};
+use crate::size::{BlockSize, Index};
 
 /// What is held back from coalescing is at most 1/8 of what is live or, where that is more, 1/64 of the arena.
 const SHARE_OF_LIVE_LOG2: u32 = 3;
@@ -26,15 +26,15 @@ impl Heap {
     pub(crate) unsafe fn release_fast(&mut self, live: LiveBlock) -> bool {
         let LiveBlock { index, tag } = live;
         let live = self.live.wrapping_sub(tag.granules());
-        if index + tag.size() == self.top && !tag.is_left_free() && self.quick.held() <= self.allowance(live)
-        {
+        let behind = index + tag.size();
+        if behind == self.top && !tag.is_left_free() && self.quick.held() <= self.allowance(live) {
             self.live = live;
             self.top = index;
             // SAFETY: CHAIN. The header stays behind as that of a freed block.
             unsafe { self.arena.set_tag(index, tag.freed()) };
             return true;
         }
-        if self.may_hold(tag.size(), live) {
+        if tag.size() < QuickLists::INEXACT && self.may_hold(tag.size(), live) {
             self.live = live;
             // SAFETY: the block is live (contract, checked as far as possible by `live_block`).
             unsafe { self.quick.push(self.arena, index, tag) };
@@ -52,32 +52,49 @@ impl Heap {
     #[inline(always)]
     pub(crate) unsafe fn release_slow(&mut self, live: LiveBlock) -> bool {
         let agrees = self.agrees_with_neighbours(live);
-        if agrees {
-            // SAFETY: the block is live (contract, checked as far as possible).
-            unsafe { self.release(live) };
+        if !agrees {
+            return false;
         }
-        agrees
+        let LiveBlock { index, tag } = live;
+        let left_live = self.live.wrapping_sub(tag.granules());
+        // SAFETY: the block is live (contract, checked as far as possible).
+        unsafe {
+            if tag.size() >= QuickLists::INEXACT
+                && tag.size() < QuickLists::TOO_LARGE
+                && index + tag.size() != self.top
+                && self.may_hold(tag.size(), left_live)
+            {
+                self.live = left_live;
+                self.quick.push(self.arena, index, tag);
+            } else {
+                self.release(live);
+            }
+        }
+        true
     }
 
-    /// Whether a block may be held back from coalescing that leaves `live` granules behind when it is freed: if it is small, the
-    /// arena is roomy, and all that is held would be at most a small share of what is live.
+    /// Whether a block may be held back from coalescing that leaves `live` granules behind when it is freed: if the arena is roomy, and all that is held would be at most a small share of what is live.
     #[inline(always)]
     fn may_hold(&self, size: BlockSize, live: u32) -> bool {
-        QuickLists::can_hold(size)
-            && self.quick.held() + size.granules() <= self.allowance(live)
-            && !self.is_tight()
+        self.quick.held() + size.granules() <= self.allowance(live) && !self.is_tight()
+    }
+
+    /// Notes what `allowance` and `is_tight` compare with, for an arena that ends at `end`.
+    pub(super) fn set_limits(&mut self, end: Index) {
+        self.always_held = end.get() >> SHARE_OF_ARENA_LOG2;
+        self.tight_from = Index::new(end.get() - (end.get() >> TIGHT_SHARE_LOG2));
     }
 
     /// How many granules may be held while `live` are in use.
     #[inline(always)]
     pub(super) fn allowance(&self, live: u32) -> u32 {
-        (live >> SHARE_OF_LIVE_LOG2).max(self.end.get() >> SHARE_OF_ARENA_LOG2)
+        (live >> SHARE_OF_LIVE_LOG2).max(self.always_held)
     }
 
     /// Whether the top has become small, so that what is free lies in holes.
     #[inline(always)]
     pub(super) fn is_tight(&self) -> bool {
-        self.end.granules_since(self.top) < self.end.get() >> TIGHT_SHARE_LOG2
+        self.top > self.tight_from
     }
 
     /// Merges a block that was live, then as many held blocks as have become too many.
