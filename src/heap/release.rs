@@ -56,15 +56,12 @@ impl Heap {
             return false;
         }
         let LiveBlock { index, tag } = live;
-        let left_live = self.live.wrapping_sub(tag.granules());
+        let left = self.live.wrapping_sub(tag.granules());
+        let may_hold = tag.size() < QuickLists::TOO_LARGE && self.may_hold(tag.size(), left);
         // SAFETY: the block is live (contract, checked as far as possible).
         unsafe {
-            if tag.size() >= QuickLists::INEXACT
-                && tag.size() < QuickLists::TOO_LARGE
-                && index + tag.size() != self.top
-                && self.may_hold(tag.size(), left_live)
-            {
-                self.live = left_live;
+            if may_hold && index + tag.size() != self.top {
+                self.live = left;
                 self.quick.push(self.arena, index, tag);
             } else {
                 self.release(live);
@@ -73,7 +70,8 @@ impl Heap {
         true
     }
 
-    /// Whether a block may be held back from coalescing that leaves `live` granules behind when it is freed: if the arena is roomy, and all that is held would be at most a small share of what is live.
+    /// Whether a block may be held back from coalescing that leaves `live` granules behind when it is freed: if the arena is
+    /// roomy, and all that is held would be at most a small share of what is live.
     #[inline(always)]
     fn may_hold(&self, size: BlockSize, live: u32) -> bool {
         self.quick.held() + size.granules() <= self.allowance(live) && !self.is_tight()

@@ -138,7 +138,10 @@ impl Heap {
         // with its header as it is now, because taking the new one may have changed its flags.
         unsafe {
             copy(self.arena.payload(index), self.arena.payload(target), layout.size());
-            self.release(LiveBlock { index, tag: self.arena.tag(index) });
+            let old = LiveBlock { index, tag: self.arena.tag(index) };
+            if !self.release_fast(old) {
+                self.release(old);
+            }
         }
         Some(target)
     }
