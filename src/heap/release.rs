@@ -95,6 +95,12 @@ impl Heap {
         self.top > self.tight_from
     }
 
+    /// Whether three quarters of the arena or more lie in the top.
+    #[inline(always)]
+    pub(super) fn is_spacious(&self) -> bool {
+        self.top.get() <= self.end.get() / 4
+    }
+
     /// Merges a block that was live, then as many held blocks as have become too many.
     ///
     /// Bound: before, no more is held than what was live allows, and so it is after; so one block is merged for each 128

@@ -9,7 +9,7 @@ use crate::size::{BlockSize, GRANULE, Index, Remainder};
 /// How many blocks of a bin that mixes sizes are looked at before a larger block is cut, once the arena is tight.
 pub(super) const PROBES: usize = 4;
 
-/// Blocks that are too large to be held are made of whole cache lines while the arena is roomy. Else blocks of the same power
+/// Blocks that are too large to be held are made of whole cache lines while the arena is spacious. Else blocks of the same power
 /// of two lie a few bytes further apart than a multiple of a page, at which distance many processors copy slowly.
 const LINE: BlockSize = BlockSize::from_granules(64 / GRANULE as u32);
 
@@ -37,7 +37,7 @@ impl Heap {
     }
 
     /// What a block of at least `exact` is made to measure, so that it serves others as well when it is held: the smallest size
-    /// of a bin, while the arena is roomy and it is certain that this is not refused. That is at most 1/16 more; with a
+    /// of a bin, while the arena is spacious and it is certain that this is not refused. That is at most 1/16 more; with a
     /// held block, which may have any size of its bin, 1/8.
     #[inline(always)]
     fn to_measure(&self, exact: BlockSize) -> BlockSize {
@@ -46,7 +46,7 @@ impl Heap {
         } else {
             exact.rounded_up(LINE)
         };
-        if !self.is_tight() && self.fits_top(size) { size } else { exact }
+        if self.is_spacious() && self.fits_top(size) { size } else { exact }
     }
 
     /// Takes a block of `size` from the smallest bin that has one, or from the top. A small one is not held (see
