@@ -33,6 +33,12 @@ use overflow::Overflow;
 /// - `R` is the lock: any [`lock_api::RawMutex`]. The default spins and, with `std`, yields; a kernel gives one that
 ///   masks interrupts.
 ///
+/// It may be moved before it is used. Moving it later takes the arena along, so that blocks which were allocated before must not
+/// be used or given back any more; a `static` never moves.
+///
+/// It must not be used in a signal handler that may have interrupted it, and a child process that was forked while another
+/// thread used it cannot allocate.
+///
 /// # Exhaustion
 ///
 /// A request that no free span can hold gets null, as [`GlobalAlloc`] wants: `try_reserve` returns an error, and

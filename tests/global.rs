@@ -92,6 +92,20 @@ fn threads_hammering_one_allocator_leave_one_free_block() {
     assert!(stats.peak_bytes > 0);
 }
 
+#[test]
+#[serial]
+fn the_lock_can_be_another_one() {
+    static C: Locked<FreeList, spin::mutex::SpinMutex<()>> = Locked::new();
+
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            scope.spawn(move || hammer(&C, thread as u8 + 1));
+        }
+    });
+    C.audit().unwrap();
+    assert_eq!(C.stats().live_blocks, 0);
+}
+
 /// Allocates, resizes and frees blocks of all sizes, each filled with the thread's own mark, which must never change.
 fn hammer(allocator: &impl GlobalAlloc, mark: u8) {
     let mut random = u32::from(mark).wrapping_mul(0x9E37_79B9);
