@@ -29,7 +29,7 @@ use overflow::Overflow;
 /// ```
 ///
 /// - `S` is where the memory comes from: [`FreeList`](crate::FreeList), an arena of a fixed size in the static itself;
-///   [`Region`](crate::Region), memory handed over at run time; or, with `std`, [`OrSystem`](crate::OrSystem) around either.
+///   [`Region`](crate::Region), memory handed over at run time; or, with `std`, `OrSystem` around either.
 /// - `R` is the lock: any [`lock_api::RawMutex`]. The default spins and, with `std`, yields; a kernel gives one that
 ///   masks interrupts.
 ///
@@ -45,7 +45,7 @@ use overflow::Overflow;
 /// `Vec::push` ends the program with std's message.
 ///
 /// With the feature `std` there is one exception: **while a thread panics, it is served by
-/// [`System`](std::alloc::System)**, but for small requests that the arena can serve in a few instructions. Std needs some 35 MB
+/// `System`**, but for small requests that the arena can serve in a few instructions. Std needs some 35 MB
 /// to print one backtrace with symbols and keeps much of it; a program whose arena cannot hold that would hang in its own
 /// panic, and one whose arena just can would have no memory left after a panic that was caught.
 ///

@@ -13,7 +13,7 @@ const ARENA_LIMITS: (usize, usize) = (256, 1 << 30);
 
 /// Where the memory of a [`Locked`](crate::Locked) allocator comes from.
 ///
-/// Sealed: the sources are [`FreeList`], [`Region`] and, with `std`, [`OrSystem`] around either.
+/// Sealed: the sources are [`FreeList`], [`Region`] and, with `std`, `OrSystem` around either.
 pub trait Source: sealed::Source {}
 
 impl<S: sealed::Source> Source for S {}
@@ -100,7 +100,7 @@ impl<const SIZE: usize> sealed::Source for FreeList<SIZE> {
 #[derive(Debug)]
 pub struct Region(());
 
-/// A source whose memory is handed over at run time: [`Region`], or [`OrSystem`] around it. Sealed.
+/// A source whose memory is handed over at run time: [`Region`], or `OrSystem` around it. Sealed.
 pub trait RunTimeSource: sealed::Source {}
 
 impl RunTimeSource for Region {}
