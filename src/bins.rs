@@ -1,14 +1,14 @@
 //! Which free list a block belongs to, and the bitmap that finds a list that is not empty.
 //!
-//! Blocks of fewer than 64 granules (512 bytes) have a bin for each size, so that any block of the bin fits exactly.
+//! Blocks of fewer than 128 granules (1 KiB) have a bin for each size, so that any block of the bin fits exactly.
 //! Above, each power of two is divided into 16 equal bins (the two-level scheme of TLSF: Masmano, Ripoll, Crespo and
 //! Real, *TLSF: a new dynamic memory allocator for real-time systems*, 2004):
 //!
 //! ```text
-//! granules   2  3  4 …  63 │ 64…67  68…71 … 124…127 │ 128…135 … 248…255 │ 256… │ … up to 2^29
-//! bin        2  3  4 …  63 │    64     65 …      79 │      80 …      95 │   96 │ …
-//! bitmap    └── word 0 ───┘└───────────────────── words 1 to 6 ────────────────────────────┘
-//! summary       bit 0                              bits 1 to 6
+//! granules   2  3  4 …  127 │ 128…135  136…143 … 248…255 │ 256…271 … 496…511 │ 512… │ … up to 2^29
+//! bin        2  3  4 …  127 │     128      129 …      143 │     144 …      159 │  160 │ …
+//! bitmap    └ words 0 and 1 ┘└──────────────────── words 2 to 7 ─────────────────────────────┘
+//! summary      bits 0 and 1                          bits 2 to 7
 //! ```
 
 #![forbid(unsafe_code)]
@@ -16,8 +16,8 @@
 use crate::size::BlockSize;
 
 /// Bins of one size each come first; below this many granules, bin number and size are the same number.
-const EXACT: u32 = 1 << EXACT_LOG2;
-const EXACT_LOG2: u32 = 6;
+pub(crate) const EXACT: u32 = 1 << EXACT_LOG2;
+const EXACT_LOG2: u32 = 7;
 
 /// Each power of two above is divided into this many bins.
 const DIVISIONS_LOG2: u32 = 4;
@@ -64,17 +64,6 @@ impl Bin {
         let log2 = granules.ilog2();
         let division = (granules >> (log2 - DIVISIONS_LOG2)) - (1 << DIVISIONS_LOG2);
         Self(EXACT + ((log2 - EXACT_LOG2) << DIVISIONS_LOG2) + division)
-    }
-
-    /// The smallest size of the bin's blocks.
-    #[inline(always)]
-    pub(crate) fn smallest(self) -> BlockSize {
-        if self.0 < EXACT {
-            return BlockSize::from_granules(self.0);
-        }
-        let log2 = (self.0 - EXACT) >> DIVISIONS_LOG2;
-        let division = (self.0 - EXACT) & ((1 << DIVISIONS_LOG2) - 1);
-        BlockSize::from_granules(((1 << DIVISIONS_LOG2) + division) << (log2 + EXACT_LOG2 - DIVISIONS_LOG2))
     }
 
     /// Whether all blocks of the bin have the same size.
@@ -198,8 +187,6 @@ mod tests {
             let fitting = Bin::fitting(size);
             let own = Bin::of(size);
             assert!(fitting.0 - own.0 <= 1, "{size:?}");
-            assert!(own.smallest() <= size && size <= fitting.smallest(), "{size:?}");
-            assert_eq!(Bin::of(fitting.smallest()), fitting, "{size:?}");
             if let Some(smaller) = size.granules().checked_sub(1).filter(|&g| g >= 2) {
                 assert!(Bin::of(BlockSize::from_granules(smaller)) < fitting, "{size:?}");
             }

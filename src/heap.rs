@@ -211,7 +211,7 @@ impl Heap {
     /// of the top where no bin has anything that fits. `None` says nothing about what [`alloc_slow`](Self::alloc_slow) finds.
     #[inline(always)]
     pub(crate) fn alloc_fast(&mut self, layout: Layout) -> Option<NonNull<u8>> {
-        if layout.size() >= QuickLists::INEXACT.payload() - GRANULE || layout.align() > GRANULE {
+        if layout.size() >= QuickLists::LARGE_PAYLOAD || layout.align() > GRANULE {
             return None;
         }
         let size = BlockSize::for_payload(layout.size())?;

@@ -67,12 +67,6 @@ impl BlockSize {
         self.bytes() - HEADER
     }
 
-    /// The next multiple of `unit`, a power of two.
-    #[inline(always)]
-    pub(crate) const fn rounded_up(self, unit: Self) -> Self {
-        Self((self.0 + unit.0 - 1) & !(unit.0 - 1))
-    }
-
     /// What is left of a block of this size when `part` is taken from its front.
     #[inline(always)]
     pub(crate) const fn remainder(self, part: Self) -> Remainder {

@@ -1,4 +1,5 @@
-//! Quick lists: freed blocks that are held back from coalescing, because one of the same bin is likely to be asked for soon.
+//! Quick lists: freed small blocks that are held back from coalescing, because one of the same size is likely to be asked for
+//! soon.
 //!
 //! A held block is marked as such in its header and looks to its neighbours like one in use, so that holding and
 //! taking back touch no other block. What is held back cannot be merged, and what is not merged makes the heap crumble. So
@@ -8,14 +9,14 @@
 //! (The idea is that of the quick lists in Weinstock and Wulf, *Quick Fit: an efficient algorithm for heap storage
 //! allocation*, 1988, and of the fast bins in Doug Lea's allocator.)
 
-use crate::bins::Bin;
+use crate::bins::{Bin, EXACT};
 use crate::block::{Arena, Tag};
-use crate::size::{BlockSize, Index};
+use crate::size::{BlockSize, GRANULE, Index};
 
-/// Blocks of this many bins can be held: those of less than 8 KiB.
-const LISTS: usize = 128;
+/// Blocks of exact bins can be held: those of less than 1 KiB.
+const LISTS: usize = EXACT as usize;
 
-/// One list for each of the first bins, linked through the blocks' first words; all zero bytes when empty.
+/// One list for each of these bins, linked through the blocks' first words; all zero bytes when empty.
 #[derive(Debug)]
 pub(super) struct QuickLists {
     /// Granules of all held blocks.
@@ -27,10 +28,10 @@ pub(super) struct QuickLists {
 
 impl QuickLists {
     /// Blocks of this size are too large to be held.
-    pub(super) const TOO_LARGE: BlockSize = BlockSize::from_granules(1024);
+    pub(super) const TOO_LARGE: BlockSize = BlockSize::from_granules(EXACT);
 
-    /// The size of blocks whose bin has larger ones as well, so that finding a fitting bin takes some arithmetic.
-    pub(super) const INEXACT: BlockSize = BlockSize::from_granules(64);
+    /// The least payload that may need a block which is too large to be held.
+    pub(super) const LARGE_PAYLOAD: usize = Self::TOO_LARGE.payload() - GRANULE + 1;
 
     pub(super) const fn new() -> Self {
         Self { held: 0, map: [0; LISTS / 64], heads: [Index::NONE; LISTS] }
@@ -55,7 +56,7 @@ impl QuickLists {
     ///   uses its bytes any more.
     #[inline(always)]
     pub(super) unsafe fn push(&mut self, arena: Arena, index: Index, tag: Tag) {
-        let slot = Self::slot(Bin::of(tag.size()));
+        let slot = tag.granules() as usize & (LISTS - 1);
         let head = &mut self.heads[slot];
         // SAFETY: the block is the heap's own again (contract).
         unsafe {
@@ -127,9 +128,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_lists_reach_up_to_the_first_size_that_is_too_large() {
-        assert_eq!(Bin::of(QuickLists::TOO_LARGE).number(), LISTS);
-        assert!(!Bin::of(QuickLists::INEXACT).is_exact());
-        assert!(Bin::of(BlockSize::from_granules(QuickLists::INEXACT.granules() - 1)).is_exact());
+    fn all_blocks_of_a_list_have_the_same_size() {
+        let last = BlockSize::from_granules(EXACT - 1);
+        assert!(Bin::of(last).is_exact() && !Bin::of(QuickLists::TOO_LARGE).is_exact());
+        assert_eq!(BlockSize::for_payload(QuickLists::LARGE_PAYLOAD - 1), Some(last));
+        assert_eq!(BlockSize::for_payload(QuickLists::LARGE_PAYLOAD), Some(QuickLists::TOO_LARGE));
     }
 }

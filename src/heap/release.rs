@@ -34,7 +34,7 @@ impl Heap {
             unsafe { self.arena.set_tag(index, tag.freed()) };
             return true;
         }
-        if tag.size() < QuickLists::INEXACT && self.may_hold(tag.size(), live) {
+        if tag.size() < QuickLists::TOO_LARGE && self.may_hold(tag.size(), live) {
             self.live = live;
             // SAFETY: the block is live (contract, checked as far as possible by `live_block`).
             unsafe { self.quick.push(self.arena, index, tag) };
@@ -55,18 +55,8 @@ impl Heap {
         if !agrees {
             return false;
         }
-        let LiveBlock { index, tag } = live;
-        let left = self.live.wrapping_sub(tag.granules());
-        let may_hold = tag.size() < QuickLists::TOO_LARGE && self.may_hold(tag.size(), left);
         // SAFETY: the block is live (contract, checked as far as possible).
-        unsafe {
-            if may_hold && index + tag.size() != self.top {
-                self.live = left;
-                self.quick.push(self.arena, index, tag);
-            } else {
-                self.release(live);
-            }
-        }
+        unsafe { self.release(live) };
         true
     }
 
@@ -93,12 +83,6 @@ impl Heap {
     #[inline(always)]
     pub(super) fn is_tight(&self) -> bool {
         self.top > self.tight_from
-    }
-
-    /// Whether three quarters of the arena or more lie in the top.
-    #[inline(always)]
-    pub(super) fn is_spacious(&self) -> bool {
-        self.top.get() <= self.end.get() / 4
     }
 
     /// Merges a block that was live, then as many held blocks as have become too many.

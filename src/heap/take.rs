@@ -9,17 +9,13 @@ use crate::size::{BlockSize, GRANULE, Index, Remainder};
 /// How many blocks of a bin that mixes sizes are looked at before a larger block is cut, once the arena is tight.
 pub(super) const PROBES: usize = 4;
 
-/// Blocks that are too large to be held are made of whole cache lines while the arena is spacious. Else blocks of the same power
-/// of two lie a few bytes further apart than a multiple of a page, at which distance many processors copy slowly.
-const LINE: BlockSize = BlockSize::from_granules(64 / GRANULE as u32);
-
 impl Heap {
     /// Takes a block of `size` whose payload is a multiple of `align`, and marks it as used.
     pub(super) fn take(&mut self, size: BlockSize, align: usize) -> Option<Index> {
         if align > GRANULE {
             return self.take_aligned(size, align);
         }
-        if size < QuickLists::INEXACT
+        if size < QuickLists::TOO_LARGE
             && let Some(index) = self.take_held(Bin::of(size))
         {
             return Some(index);
@@ -36,33 +32,10 @@ impl Heap {
         Some(index)
     }
 
-    /// What a block of at least `exact` is made to measure, so that it serves others as well when it is held: the smallest size
-    /// of a bin, while the arena is spacious and it is certain that this is not refused. That is at most 1/16 more; with a
-    /// held block, which may have any size of its bin, 1/8.
-    #[inline(always)]
-    fn to_measure(&self, exact: BlockSize) -> BlockSize {
-        let size = if exact < QuickLists::TOO_LARGE {
-            Bin::fitting(exact).smallest()
-        } else {
-            exact.rounded_up(LINE)
-        };
-        if self.is_spacious() && self.fits_top(size) { size } else { exact }
-    }
-
     /// Takes a block of `size` from the smallest bin that has one, or from the top. A small one is not held (see
     /// [`take_held`](Self::take_held)).
     #[inline(always)]
-    pub(super) fn take_from_bins(&mut self, exact: BlockSize) -> Option<Index> {
-        let mut size = exact;
-        if exact >= QuickLists::INEXACT {
-            size = self.to_measure(exact);
-            let bin = Bin::fitting(size);
-            if bin < Bin::of(QuickLists::TOO_LARGE)
-                && let Some(index) = self.take_held(bin)
-            {
-                return Some(index);
-            }
-        }
+    pub(super) fn take_from_bins(&mut self, size: BlockSize) -> Option<Index> {
         if let Some(index) = self.tight_fit(size) {
             return Some(self.carve(index, size));
         }

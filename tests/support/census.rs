@@ -4,9 +4,6 @@ use super::live_block::{LiveBlock, block_bytes};
 use super::{GRANULE, HEADER, MIN_BLOCK};
 use mem_alloc_rust::{BlockHeader, Heap, Stats};
 
-/// Blocks of this size and more may be made to the measure of their bin, which with one that was held is at most 1/8 more.
-const MEASURED: usize = 512;
-
 /// The addresses of all payloads, with a copy of each block's header.
 pub(super) fn blocks(heap: &Heap) -> impl Iterator<Item = (usize, BlockHeader)> + '_ {
     let origin = heap.bounds().0.wrapping_sub(HEADER);
@@ -63,15 +60,13 @@ pub(super) fn count(heap: &Heap, live: &[LiveBlock]) -> Result<Count, String> {
     Ok(count)
 }
 
-/// A used block is the next of the live ones, and at most one granule larger than it has to be, or 1/8, if it is not
-/// small.
+/// A used block is the next of the live ones, and at most one granule larger than it has to be.
 fn check_live(address: usize, header: BlockHeader, expected: Option<&LiveBlock>) -> Result<(), String> {
     let Some(block) = expected.filter(|block| block.start() == address) else {
         return Err(format!("a used block at {address:#x} that nobody has"));
     };
     let tight = block_bytes(block.size()).unwrap_or(usize::MAX);
-    let slack = if tight < MEASURED { GRANULE } else { tight / 8 + GRANULE };
-    if header.size() < tight || header.size() - tight > slack {
+    if header.size() < tight || header.size() - tight > GRANULE {
         let (number, size) = (block.number, header.size());
         return Err(format!("#{number} has {size} bytes, and needs {tight}"));
     }
