@@ -44,10 +44,9 @@ use overflow::Overflow;
 /// A request that no free span can hold gets null, as [`GlobalAlloc`] wants: `try_reserve` returns an error, and
 /// `Vec::push` ends the program with std's message.
 ///
-/// With the feature `std` there is one exception: **while a thread panics, it is served by
-/// `System`**, but for small requests that the arena can serve in a few instructions. Std needs some 35 MB
-/// to print one backtrace with symbols and keeps much of it; a program whose arena cannot hold that would hang in its own
-/// panic, and one whose arena just can would have no memory left after a panic that was caught.
+/// With the feature `std` there is one exception: **while a thread panics, it is served by `System`**. Std needs some 35 MB to
+/// print one backtrace with symbols and keeps much of it; a program whose arena cannot hold that would hang in its own panic,
+/// and one whose arena just can would have no memory left after a panic that was caught.
 ///
 /// # Misuse
 ///
@@ -60,6 +59,15 @@ pub struct Locked<S: Source, R: RawMutex = SpinThenYield> {
     overflow: Overflow,
     /// Behind the heap, because it may contain the arena.
     source: S,
+}
+
+/// Whether this thread panics, and is served by the system therefore. A load and a comparison, as long as no thread panics.
+#[inline(always)]
+fn is_panicking() -> bool {
+    #[cfg(feature = "std")]
+    return std::thread::panicking();
+    #[cfg(not(feature = "std"))]
+    false
 }
 
 /// What a new block has to contain.
@@ -135,11 +143,6 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     /// An allocation that takes more than a few instructions.
     #[inline(never)]
     fn alloc_slow(&self, mut heap: MutexGuard<'_, R, Heap>, layout: Layout) -> *mut u8 {
-        #[cfg(feature = "std")]
-        if std::thread::panicking() {
-            drop(heap);
-            return self.overflow.alloc(layout, Contents::Any);
-        }
         match heap.alloc_slow(layout) {
             Some(block) => block.as_ptr(),
             None => self.refused(heap, layout, Contents::Any),
@@ -208,8 +211,9 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     }
 
     #[cfg(feature = "std")]
+    #[cold]
     fn overflow(&self, layout: Layout, contents: Contents) -> *mut u8 {
-        if S::OVERFLOWS_TO_SYSTEM || std::thread::panicking() {
+        if S::OVERFLOWS_TO_SYSTEM || is_panicking() {
             self.overflow.alloc(layout, contents)
         } else {
             core::ptr::null_mut()
@@ -260,7 +264,7 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     ///
     /// # Safety
     ///
-    /// - As for [`GlobalAlloc::realloc`]; the block lies in the arena and is smaller than `size`.
+    /// - As for [`GlobalAlloc::realloc`]; the block lies in the arena.
     #[cold]
     #[inline(never)]
     unsafe fn realloc_refused(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
@@ -269,8 +273,8 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
         };
         let moved = self.overflow(new_layout, Contents::Any);
         if !moved.is_null() {
-            // SAFETY: the two blocks come from different places, and the new one is the larger (contract).
-            unsafe { moved.copy_from_nonoverlapping(block, layout.size()) };
+            // SAFETY: the two blocks come from different places, and both hold that many bytes.
+            unsafe { moved.copy_from_nonoverlapping(block, layout.size().min(size)) };
             // SAFETY: the contents have moved; nobody uses the old block again.
             unsafe { self.dealloc(block, layout) };
         }
@@ -303,6 +307,9 @@ unsafe impl<S: Source, R: RawMutex> GlobalAlloc for Locked<S, R> {
     // The fast paths are leaf functions: whatever may call goes there as the last thing it does, and takes the lock along.
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if is_panicking() {
+            return self.overflow(layout, Contents::Any);
+        }
         match self.try_heap() {
             Some(heap) => self.alloc_in(heap, layout),
             None => self.alloc_contended(layout),
@@ -311,9 +318,8 @@ unsafe impl<S: Source, R: RawMutex> GlobalAlloc for Locked<S, R> {
 
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        #[cfg(feature = "std")]
-        if std::thread::panicking() {
-            return self.overflow.alloc(layout, Contents::Zeroes);
+        if is_panicking() {
+            return self.overflow(layout, Contents::Zeroes);
         }
         let mut heap = self.heap();
         match heap.alloc_zeroed(layout) {
@@ -335,6 +341,10 @@ unsafe impl<S: Source, R: RawMutex> GlobalAlloc for Locked<S, R> {
 
     #[inline]
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        if is_panicking() && new_size > layout.size() && self.heap().live_block(block).is_some() {
+            // SAFETY: the caller's contract, and the block lies in the arena.
+            return unsafe { self.realloc_refused(block, layout, new_size) };
+        }
         // SAFETY: as for `dealloc`.
         let result = unsafe { self.heap().realloc(block, layout, new_size) };
         match result {

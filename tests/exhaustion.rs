@@ -21,7 +21,8 @@ fn fill_the_arena() -> Vec<Vec<u8>> {
     taken
 }
 
-/// What the children do.
+/// What the children do. A function of its own, because a backtrace is to name it.
+#[inline(never)]
 fn play(role: &str) {
     match role {
         "panic" => {
@@ -90,7 +91,7 @@ fn a_caught_panic_with_a_backtrace_leaves_the_arena_to_the_program() {
         let output = process::run_child("caught panic", &[], &[("RUST_BACKTRACE", backtrace)]);
         let kept: usize = String::from_utf8_lossy(&output.stdout).trim().parse().expect("a number of bytes");
 
-        assert!(kept < 100_000, "RUST_BACKTRACE={backtrace}: {kept} bytes of the arena are gone");
+        assert!(kept < 10_000, "RUST_BACKTRACE={backtrace}: {kept} bytes of the arena are gone");
     }
 }
 
