@@ -129,13 +129,6 @@ impl BinMap {
         Some(Bin(word * 64 + self.words[word as usize & (WORDS - 1)].trailing_zeros()))
     }
 
-    /// Whether no bin at or above `bin` has a block.
-    #[inline(always)]
-    pub(crate) fn none_from(&self, bin: Bin) -> bool {
-        let here = self.words[bin.word()] >> (bin.0 & 63);
-        here == 0 && self.summary & (!1 << bin.word()) == 0
-    }
-
     /// The first bin strictly above `bin` that has a block.
     pub(crate) fn first_above(&self, bin: Bin) -> Option<Bin> {
         if bin.number() + 1 == BINS { None } else { self.first_from(Bin(bin.0 + 1)) }

@@ -207,19 +207,14 @@ impl Heap {
         self.alloc_fast(layout).or_else(|| self.alloc_slow(layout))
     }
 
-    /// The part of [`alloc`](Self::alloc) that is worth a place in the caller: a small block that is held back, or the front
-    /// of the top where no bin has anything that fits. `None` says nothing about what [`alloc_slow`](Self::alloc_slow) finds.
+    /// The part of [`alloc`](Self::alloc) that is worth a place in the caller: a small block that is held back. `None` says
+    /// nothing about what [`alloc_slow`](Self::alloc_slow) finds.
     #[inline(always)]
     pub(crate) fn alloc_fast(&mut self, layout: Layout) -> Option<NonNull<u8>> {
         if layout.size() >= QuickLists::LARGE_PAYLOAD || layout.align() > GRANULE {
             return None;
         }
-        let size = BlockSize::for_payload(layout.size())?;
-        let index = match self.take_held(Bin::of(size)) {
-            Some(index) => index,
-            None if self.lists.none_from(Bin::of(size)) && self.fits_top(size) => self.take_from_top(size),
-            None => return None,
-        };
+        let index = self.take_held(Bin::of(BlockSize::for_payload(layout.size())?))?;
         // SAFETY: CHAIN, the block was just taken.
         Some(unsafe { self.arena.payload(index) })
     }

@@ -44,8 +44,8 @@ use overflow::Overflow;
 /// A request that no free span can hold gets null, as [`GlobalAlloc`] wants: `try_reserve` returns an error, and
 /// `Vec::push` ends the program with std's message.
 ///
-/// With the feature `std` there is one exception: **while a thread panics, it is served by `System`**. Std needs some 35 MB to
-/// print one backtrace with symbols and keeps much of it; a program whose arena cannot hold that would hang in its own panic,
+/// With the feature `std` there is one exception: **while a thread panics, it is served by `System`**, but for small requests that
+/// a block which is held back serves at once. Std needs some 35 MB to print one backtrace with symbols and keeps much of it; a program whose arena cannot hold that would hang in its own panic,
 /// and one whose arena just can would have no memory left after a panic that was caught.
 ///
 /// # Misuse
@@ -143,6 +143,10 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     /// An allocation that takes more than a few instructions.
     #[inline(never)]
     fn alloc_slow(&self, mut heap: MutexGuard<'_, R, Heap>, layout: Layout) -> *mut u8 {
+        if is_panicking() {
+            drop(heap);
+            return self.overflow(layout, Contents::Any);
+        }
         match heap.alloc_slow(layout) {
             Some(block) => block.as_ptr(),
             None => self.refused(heap, layout, Contents::Any),
@@ -307,9 +311,6 @@ unsafe impl<S: Source, R: RawMutex> GlobalAlloc for Locked<S, R> {
     // The fast paths are leaf functions: whatever may call goes there as the last thing it does, and takes the lock along.
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if is_panicking() {
-            return self.overflow(layout, Contents::Any);
-        }
         match self.try_heap() {
             Some(heap) => self.alloc_in(heap, layout),
             None => self.alloc_contended(layout),

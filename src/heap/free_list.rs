@@ -28,12 +28,6 @@ impl FreeLists {
         self.map.first_from(bin)
     }
 
-    /// Whether no bin at or above `bin` has a block.
-    #[inline(always)]
-    pub(super) fn none_from(&self, bin: Bin) -> bool {
-        self.map.none_from(bin)
-    }
-
     /// The first bin strictly above `bin` that has a block.
     pub(super) fn first_above(&self, bin: Bin) -> Option<Bin> {
         self.map.first_above(bin)

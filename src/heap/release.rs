@@ -16,8 +16,8 @@ const TIGHT_SHARE_LOG2: u32 = 3;
 const TIGHT_BATCH: u32 = 4;
 
 impl Heap {
-    /// The part of [`dealloc`](Self::dealloc) that is worth a place in the caller: a block in front of the top melts into it,
-    /// and a small one is held back. False if nothing was done.
+    /// The part of [`dealloc`](Self::dealloc) that is worth a place in the caller: a small block is held back, and one in
+    /// front of the top melts into it. False if nothing was done.
     ///
     /// # Safety
     ///
@@ -26,18 +26,18 @@ impl Heap {
     pub(crate) unsafe fn release_fast(&mut self, live: LiveBlock) -> bool {
         let LiveBlock { index, tag } = live;
         let live = self.live.wrapping_sub(tag.granules());
-        let behind = index + tag.size();
-        if behind == self.top && !tag.is_left_free() && self.quick.held() <= self.allowance(live) {
-            self.live = live;
-            self.top = index;
-            // SAFETY: CHAIN. The header stays behind as that of a freed block.
-            unsafe { self.arena.set_tag(index, tag.freed()) };
-            return true;
-        }
         if tag.size() < QuickLists::TOO_LARGE && self.may_hold(tag.size(), live) {
             self.live = live;
             // SAFETY: the block is live (contract, checked as far as possible by `live_block`).
             unsafe { self.quick.push(self.arena, index, tag) };
+            return true;
+        }
+        if index + tag.size() == self.top && !tag.is_left_free() && self.quick.held() <= self.allowance(live)
+        {
+            self.live = live;
+            self.top = index;
+            // SAFETY: CHAIN. The header stays behind as that of a freed block.
+            unsafe { self.arena.set_tag(index, tag.freed()) };
             return true;
         }
         false
