@@ -183,7 +183,7 @@ mod stderr {
             let written = unsafe { libc::write(libc::STDERR_FILENO, rest.as_ptr().cast(), rest.len()) };
             match usize::try_from(written) {
                 Ok(written) if written > 0 => rest = &rest[written..],
-                _ if std::io::Error::last_os_error().kind() == std::io::ErrorKind::Interrupted => {}
+                _ if std::io::Error::last_os_error().raw_os_error() == Some(libc::EINTR) => {}
                 _ => return,
             }
         }

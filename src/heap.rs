@@ -204,7 +204,9 @@ impl Heap {
     /// A layout of zero bytes gets a block of its own like one of one byte.
     #[inline]
     pub fn alloc(&mut self, layout: Layout) -> Option<NonNull<u8>> {
-        self.alloc_fast(layout).or_else(|| self.alloc_slow(layout))
+        let index = self.take(BlockSize::for_payload(layout.size())?, layout.align())?;
+        // SAFETY: CHAIN, the block was just taken.
+        Some(unsafe { self.arena.payload(index) })
     }
 
     /// The part of [`alloc`](Self::alloc) that is worth a place in the caller: a small block that is held back. `None` says

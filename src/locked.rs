@@ -128,7 +128,14 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     #[cold]
     #[inline(never)]
     fn alloc_contended(&self, layout: Layout) -> *mut u8 {
-        self.alloc_in(self.heap(), layout)
+        if is_panicking() {
+            return self.overflow(layout, Contents::Any);
+        }
+        let mut heap = self.heap();
+        match heap.alloc(layout) {
+            Some(block) => block.as_ptr(),
+            None => self.refused(heap, layout, Contents::Any),
+        }
     }
 
     /// An allocation with the lock held.
@@ -153,7 +160,7 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
         }
     }
 
-    /// A release while somebody else is at the heap.
+    /// A release while somebody else is at the heap, or where it need not be fast.
     ///
     /// # Safety
     ///
@@ -280,7 +287,7 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
             // SAFETY: the two blocks come from different places, and both hold that many bytes.
             unsafe { moved.copy_from_nonoverlapping(block, layout.size().min(size)) };
             // SAFETY: the contents have moved; nobody uses the old block again.
-            unsafe { self.dealloc(block, layout) };
+            unsafe { self.dealloc_contended(block, layout) };
         }
         moved
     }

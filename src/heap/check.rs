@@ -36,6 +36,7 @@ impl Heap {
 
     /// A second look at a live block: the block behind must not say that this one is free, and if this one says that the block in
     /// front is free, it is. That tells nearly every pointer into the middle of a block.
+    #[inline(never)]
     pub(super) fn agrees_with_neighbours(&self, LiveBlock { index, tag }: LiveBlock) -> bool {
         let behind = index + tag.size();
         // SAFETY: the word lies in front of the top, as in `live_block`.

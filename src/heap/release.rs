@@ -126,20 +126,9 @@ impl Heap {
         // SAFETY: HELD; a block that was held is in nobody's use, and its header is as it was when it was in use.
         unsafe {
             let Some(index) = self.quick.pop_largest(self.arena) else { return false };
-            self.coalesce_held(index);
+            self.coalesce(index, self.arena.tag(index));
         }
         true
-    }
-
-    /// As [`coalesce`](Self::coalesce), out of line.
-    ///
-    /// # Safety
-    ///
-    /// - `index` was held until now.
-    #[inline(never)]
-    unsafe fn coalesce_held(&mut self, index: Index) {
-        // SAFETY: a block that was held is in nobody's use, and its header is as it was when it was in use.
-        unsafe { self.coalesce(index, self.arena.tag(index)) }
     }
 
     /// Merges all held blocks; false if none was held.
@@ -158,7 +147,7 @@ impl Heap {
     ///
     /// - `index` is a block in use, `tag` its header, and nobody uses its bytes any more.
     /// - It is not counted as live.
-    #[inline(always)]
+    #[inline(never)]
     unsafe fn coalesce(&mut self, index: Index, tag: Tag) {
         let behind = index + tag.size();
         let mut start = index;

@@ -11,6 +11,7 @@ pub(super) const PROBES: usize = 4;
 
 impl Heap {
     /// Takes a block of `size` whose payload is a multiple of `align`, and marks it as used.
+    #[inline(never)]
     pub(super) fn take(&mut self, size: BlockSize, align: usize) -> Option<Index> {
         if align > GRANULE {
             return self.take_aligned(size, align);
@@ -34,7 +35,7 @@ impl Heap {
 
     /// Takes a block of `size` from the smallest bin that has one, or from the top. A small one is not held (see
     /// [`take_held`](Self::take_held)).
-    #[inline(always)]
+    #[inline(never)]
     pub(super) fn take_from_bins(&mut self, size: BlockSize) -> Option<Index> {
         if let Some(index) = self.tight_fit(size) {
             return Some(self.carve(index, size));
@@ -90,6 +91,7 @@ impl Heap {
     }
 
     /// The smallest block that holds `size` among the first `probes` of a bin.
+    #[inline(never)]
     fn best_in_bin(&self, bin: Bin, size: BlockSize, probes: usize) -> Option<Index> {
         let mut best: Option<(BlockSize, Index)> = None;
         for (index, found) in self.lists.iter(self.arena, bin).take(probes) {
