@@ -88,7 +88,8 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
         }
     }
 
-    /// Counts blocks and bytes, after merging all that is held back; holds the lock for a time in proportion to the number of blocks. Does not allocate.
+    /// Counts blocks and bytes, after merging all that is held back; holds the lock for a time in proportion to the number of
+    /// blocks. Does not allocate.
     pub fn stats(&self) -> Stats {
         self.heap().stats()
     }

@@ -49,16 +49,21 @@ unsafe impl RawMutex for Lock {
 
     #[inline(always)]
     fn try_lock(&self) -> bool {
-        if self.single_thread.is_certain() {
-            let free = !self.locked.load(Ordering::Relaxed);
-            if free {
-                self.locked.store(true, Ordering::Relaxed);
+        match self.single_thread.is_certain() {
+            Some(true) => {
+                let free = !self.locked.load(Ordering::Relaxed);
+                if free {
+                    self.locked.store(true, Ordering::Relaxed);
+                }
+                // For the sake of signal handlers, the compiler keeps the critical section behind the lock.
+                compiler_fence(Ordering::Acquire);
+                free
             }
-            // For the sake of signal handlers, the compiler keeps the critical section behind the lock.
-            compiler_fence(Ordering::Acquire);
-            free
-        } else {
-            self.locked.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok()
+            Some(false) => {
+                self.locked.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok()
+            }
+            // The very first attempt fails, so that `wait`, which is out of line, asks the C library.
+            None => false,
         }
     }
 
@@ -89,5 +94,22 @@ impl Lock {
                 std::thread::sleep(NAP);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_lock_asks_the_c_library() {
+        let lock = Lock::INIT;
+        assert_eq!(lock.single_thread.is_certain(), None);
+        lock.lock();
+        assert!(lock.single_thread.is_certain().is_some());
+        assert!(!lock.try_lock());
+        // SAFETY: the lock is held by this thread.
+        unsafe { lock.unlock() };
+        assert!(lock.try_lock());
     }
 }

@@ -18,12 +18,12 @@ impl SingleThread {
         Self { byte: AtomicPtr::new(core::ptr::null_mut()) }
     }
 
-    /// Whether no other thread can exist now. The answer before [`look_up`](Self::look_up) is no.
+    /// Whether no other thread can exist now; `None` before [`look_up`](Self::look_up).
     #[inline(always)]
-    pub(super) fn is_certain(&self) -> bool {
+    pub(super) fn is_certain(&self) -> Option<bool> {
         let byte = self.byte.load(Ordering::Relaxed);
         // SAFETY: what is not null was put there by `look_up` and points to a static.
-        !byte.is_null() && unsafe { (*byte).load(Ordering::Relaxed) } != 0
+        (!byte.is_null()).then(|| unsafe { (*byte).load(Ordering::Relaxed) } != 0)
     }
 
     /// Asks the C library for its answer, once.
