@@ -1,26 +1,25 @@
 //! Which free list a block belongs to, and the bitmap that finds a list that is not empty.
 //!
-//! Blocks of fewer than 128 granules (1 KiB) have a bin for each size, so that any block of the bin fits exactly.
+//! Blocks of fewer than 32 granules (256 bytes) have a bin for each size, so that any block of the bin fits exactly.
 //! Above, each power of two is divided into 16 equal bins (the two-level scheme of TLSF: Masmano, Ripoll, Crespo and
 //! Real, *TLSF: a new dynamic memory allocator for real-time systems*, 2004):
 //!
 //! ```text
-//! granules   2  3  4 …  127 │ 128…135  136…143 … 248…255 │ 256…271 … 496…511 │ 512… │ … up to 2^29
-//! bin        2  3  4 …  127 │     128      129 …      143 │     144 …      159 │  160 │ …
-//! bitmap    └ words 0 and 1 ┘└──────────────────── words 2 to 7 ─────────────────────────────┘
-//! summary      bits 0 and 1                          bits 2 to 7
+//! granules   2  3  4 …  31 │ 32…33  34…35 … 62…63 │ 64…67 … 124…127 │ 128…135 … │ … up to 2^29
+//! bin        2  3  4 …  31 │   32     33  …   47  │  48   …   63    │   64   …  │ …
+//! bitmap    └───────────────────── word 0 ──────────────────────────┘└─── words 1 to 6 ───┘
+//! summary                          bit 0                                 bits 1 to 6
 //! ```
 
 #![forbid(unsafe_code)]
 
 use crate::size::BlockSize;
 
-/// Bins of one size each come first; below this many granules, bin number and size are the same number.
-pub(crate) const EXACT: u32 = 1 << EXACT_LOG2;
-const EXACT_LOG2: u32 = 7;
-
-/// Each power of two above is divided into this many bins.
+/// Each power of two is divided into this many bins, down to where a bin would be less than a granule wide.
 const DIVISIONS_LOG2: u32 = 4;
+
+/// Bins of one size each come first; below this many granules, bin number and size are the same number.
+const EXACT: u32 = 2 << DIVISIONS_LOG2;
 
 /// Words of the bitmap: a power of two, so that an index is proved in range by a mask instead of a check.
 const WORDS: usize = 8;
@@ -41,29 +40,27 @@ impl Bin {
 
     /// The bin that keeps free blocks of this size.
     #[inline(always)]
-    pub(crate) fn of(size: BlockSize) -> Self {
-        Self::containing(size.granules())
+    pub(crate) const fn of(size: BlockSize) -> Self {
+        Self::containing(size.granules(), Self::width_log2(size))
     }
 
     /// The first bin in which every block is at least this large.
     #[inline(always)]
-    pub(crate) fn fitting(size: BlockSize) -> Self {
-        let granules = size.granules();
-        if granules < EXACT {
-            return Self(granules);
-        }
-        let width_log2 = granules.ilog2() - DIVISIONS_LOG2;
-        Self::containing(granules + (1 << width_log2) - 1)
+    pub(crate) const fn fitting(size: BlockSize) -> Self {
+        let width_log2 = Self::width_log2(size);
+        // Rounding up may reach the next power of two, whose first bin has the number that comes out.
+        Self::containing(size.granules() + (1 << width_log2) - 1, width_log2)
+    }
+
+    /// The binary logarithm of the number of sizes that share a bin with this one. (The or stands for a maximum.)
+    #[inline(always)]
+    const fn width_log2(size: BlockSize) -> u32 {
+        (size.granules() | 1 << DIVISIONS_LOG2).ilog2() - DIVISIONS_LOG2
     }
 
     #[inline(always)]
-    fn containing(granules: u32) -> Self {
-        if granules < EXACT {
-            return Self(granules);
-        }
-        let log2 = granules.ilog2();
-        let division = (granules >> (log2 - DIVISIONS_LOG2)) - (1 << DIVISIONS_LOG2);
-        Self(EXACT + ((log2 - EXACT_LOG2) << DIVISIONS_LOG2) + division)
+    const fn containing(granules: u32, width_log2: u32) -> Self {
+        Self((width_log2 << DIVISIONS_LOG2) + (granules >> width_log2))
     }
 
     /// Whether all blocks of the bin have the same size.
@@ -74,7 +71,7 @@ impl Bin {
 
     /// The bin's number, below [`BINS`].
     #[inline(always)]
-    pub(crate) fn number(self) -> usize {
+    pub(crate) const fn number(self) -> usize {
         self.0 as usize & (BINS - 1)
     }
 

@@ -45,7 +45,6 @@ pub use audit::AuditError;
 pub use census::Blocks;
 pub(crate) use check::LiveBlock;
 
-use crate::bins::Bin;
 use crate::block::Arena;
 use crate::fault::{Action, Fault};
 use crate::size::{BlockSize, GRANULE, HEADER, Index, MAX_REGION};
@@ -115,9 +114,10 @@ pub struct Heap {
     /// Granules of the blocks in use, and the most there ever were.
     live: u32,
     peak: u32,
-    /// Granules that may be held whatever is live, and the position from which on the top is a small one.
-    always_held: u32,
-    tight_from: Index,
+    /// Granules of the blocks in use and of those that are held.
+    occupied: u32,
+    /// No more is held where more granules than these are occupied; zero if the arena is tight. See `refresh_hold_limit`.
+    hold_limit: u32,
     quick: QuickLists,
     lists: FreeLists,
 }
@@ -136,8 +136,8 @@ impl Heap {
             zeroed: false,
             live: 0,
             peak: 0,
-            always_held: 0,
-            tight_from: Index::NONE,
+            occupied: 0,
+            hold_limit: 0,
             quick: QuickLists::new(),
             lists: FreeLists::new(),
         }
@@ -176,7 +176,6 @@ impl Heap {
         self.arena = arena;
         self.top = Index::FIRST;
         self.end = end;
-        self.set_limits(end);
         self.used_up_to = Index::FIRST;
         self.zeroed = zeroed;
         Ok(())
@@ -216,7 +215,7 @@ impl Heap {
         if layout.size() >= QuickLists::LARGE_PAYLOAD || layout.align() > GRANULE {
             return None;
         }
-        let index = self.take_held(Bin::of(BlockSize::for_payload(layout.size())?))?;
+        let index = self.take_small_held(BlockSize::for_payload(layout.size())?)?;
         // SAFETY: CHAIN, the block was just taken.
         Some(unsafe { self.arena.payload(index) })
     }
@@ -228,7 +227,7 @@ impl Heap {
         let index = if layout.align() > GRANULE {
             self.take_aligned(size, layout.align())
         } else {
-            self.take_from_bins(size)
+            self.take_slow(size)
         };
         // SAFETY: CHAIN, the block was just taken.
         Some(unsafe { self.arena.payload(index?) })
@@ -277,10 +276,24 @@ impl Heap {
         (self.arena.address(Index::FIRST) - HEADER, self.arena.address(self.end) - HEADER)
     }
 
+    /// Counts a block in use that was neither live nor held.
     #[inline(always)]
     fn count_taken(&mut self, size: BlockSize) {
-        self.live += size.granules();
+        self.occupied = self.occupied.wrapping_add(size.granules());
+        self.count_live(size);
+    }
+
+    #[inline(always)]
+    fn count_live(&mut self, size: BlockSize) {
+        self.live = self.live.wrapping_add(size.granules());
         self.peak = self.peak.max(self.live);
+    }
+
+    /// Counts a block out that is neither live nor held any more.
+    #[inline(always)]
+    fn count_gone(&mut self, size: BlockSize) {
+        self.occupied = self.occupied.wrapping_sub(size.granules());
+        self.live = self.live.wrapping_sub(size.granules());
     }
 }
 

@@ -184,7 +184,7 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
         unsafe {
             match heap.live_block(block) {
                 Some(live) if heap.release_fast(live) => {}
-                Some(live) => self.release_slow(heap, live, block),
+                Some(live) => self.dealloc_slow(heap, live),
                 None => self.dealloc_rejected(heap, block, layout),
             }
         }
@@ -196,12 +196,12 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     ///
     /// - As for [`Heap::release_slow`].
     #[inline(never)]
-    unsafe fn release_slow(&self, mut heap: MutexGuard<'_, R, Heap>, live: LiveBlock, block: *mut u8) {
+    unsafe fn dealloc_slow(&self, mut heap: MutexGuard<'_, R, Heap>, live: LiveBlock) {
         // SAFETY: the caller's contract.
-        let done = unsafe { heap.release_slow(live) };
-        drop(heap);
-        if !done {
-            fault::raise(Fault::NotABlock { action: Action::Free, address: block.addr() })
+        if !unsafe { heap.release_slow(live) } {
+            let address = heap.address(live);
+            drop(heap);
+            fault::raise(Fault::NotABlock { action: Action::Free, address })
         }
     }
 

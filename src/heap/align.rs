@@ -9,6 +9,16 @@ impl Heap {
     /// Takes a block whose payload is a multiple of `align`, more than [`GRANULE`]. The gap in front becomes a free block.
     #[inline(never)]
     pub(super) fn take_aligned(&mut self, size: BlockSize, align: usize) -> Option<Index> {
+        let (own, fitting) = (Bin::of(size), Bin::fitting(size));
+        // SAFETY: HELD.
+        let held = unsafe {
+            let held = self.quick.pop_aligned(self.arena, own, size, align);
+            held.or_else(|| self.quick.pop_aligned(self.arena, fitting, size, align))
+        };
+        if let Some((index, tag)) = held {
+            self.count_live(tag.size());
+            return Some(index);
+        }
         let certain = size.granules() as usize + worst_alignment_gap(align);
         let roomy = u32::try_from(certain)
             .ok()
@@ -19,7 +29,7 @@ impl Heap {
             blocks.filter_map(|(index, found)| Some((index, heap.gap_in(index, found, size, align)?))).next()
         };
         // A block that was freed at this alignment before is found at once; then one where any position will do.
-        let tight = || probe(self, Bin::of(size), PROBES).or_else(|| probe(self, Bin::fitting(size), PROBES));
+        let tight = || probe(self, own, PROBES).or_else(|| probe(self, fitting, PROBES));
         let roomy = || probe(self, self.lists.first_from(Bin::fitting(roomy?))?, 1);
         if let Some((index, gap)) = tight().or_else(roomy) {
             return Some(self.carve_aligned(index, gap, size));
@@ -31,7 +41,7 @@ impl Heap {
             return self.take_aligned(size, align);
         }
         // The last search before a refusal. Bound: the number of free blocks.
-        let start = self.lists.first_from(Bin::of(size))?;
+        let start = self.lists.first_from(own)?;
         let mut bins = core::iter::successors(Some(start), |&bin| self.lists.first_above(bin));
         let (index, gap) = bins.find_map(|bin| probe(self, bin, usize::MAX))?;
         Some(self.carve_aligned(index, gap, size))

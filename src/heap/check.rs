@@ -18,34 +18,30 @@ impl Heap {
     /// Reads a header only where one can be: before the top.
     #[inline(always)]
     pub(crate) fn live_block(&self, block: *mut u8) -> Option<LiveBlock> {
-        let offset = self.arena.offset_of(block.addr());
-        // An address in front of the first block has wrapped around to an offset beyond any.
-        let behind_first = offset.wrapping_sub(Index::FIRST.byte_offset());
-        if !offset.is_multiple_of(GRANULE) || behind_first >= self.top.byte_offset().saturating_sub(GRANULE) {
+        // A distance that is not a multiple of granules becomes a number beyond any index.
+        const { assert!(GRANULE == 1 << 3) };
+        let index = self.arena.offset_of(block.addr()).rotate_right(3);
+        if index >= self.top.get() as usize || index < Index::FIRST.get() as usize {
             return None;
         }
-        let index = Index::new((offset / GRANULE) as u32);
+        let index = Index::new(index as u32);
         // SAFETY: the word lies in front of the top. It is a header (contract of the callers), or something in the middle of a
         // block that is looked at to find out.
         let tag = unsafe { self.arena.tag(index) };
         let is_sound = tag.granules() >= BlockSize::MIN.granules()
-            && tag.granules() <= self.live
-            && index.get() + tag.granules() <= self.top.get();
+            && index.get() as u64 + u64::from(tag.granules()) <= self.top.get() as u64;
         (tag.is_live() && is_sound).then_some(LiveBlock { index, tag })
     }
 
-    /// A second look at a live block: the block behind must not say that this one is free, and if this one says that the block in
-    /// front is free, it is. That tells nearly every pointer into the middle of a block.
-    #[inline(never)]
-    pub(super) fn agrees_with_neighbours(&self, LiveBlock { index, tag }: LiveBlock) -> bool {
-        let behind = index + tag.size();
-        // SAFETY: the word lies in front of the top, as in `live_block`.
-        if behind != self.top && unsafe { self.arena.tag(behind) }.is_left_free() {
-            return false;
-        }
-        if !tag.is_left_free() {
-            return true;
-        }
+    /// The address of a block that [`live_block`](Self::live_block) found.
+    pub(crate) fn address(&self, live: LiveBlock) -> usize {
+        self.arena.address(live.index)
+    }
+
+    /// Whether a free block ends where the block at `index` starts, as its header says. That, and what the block behind says about
+    /// this one, tells nearly every pointer into the middle of a block.
+    #[inline(always)]
+    pub(super) fn left_is_free(&self, index: Index) -> bool {
         if index == Index::FIRST {
             return false;
         }

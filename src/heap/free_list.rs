@@ -107,22 +107,6 @@ impl FreeLists {
         index
     }
 
-    /// Moves a free block to the list of its new size, if that is another one.
-    ///
-    /// # Safety
-    ///
-    /// - `index` is a free block of `new` size in the arena, and on the list of the `old` size's bin.
-    #[inline(always)]
-    pub(super) unsafe fn resize(&mut self, arena: Arena, index: Index, old: BlockSize, new: BlockSize) {
-        if Bin::of(old) != Bin::of(new) {
-            // SAFETY: the caller's contract.
-            unsafe {
-                self.remove(arena, index, old);
-                self.insert(arena, index, new);
-            }
-        }
-    }
-
     /// The blocks of a bin with their sizes, from the head.
     #[inline]
     pub(super) fn iter(&self, arena: Arena, bin: Bin) -> impl Iterator<Item = (Index, BlockSize)> {

@@ -1,115 +1,175 @@
-//! Quick lists: freed small blocks that are held back from coalescing, because one of the same size is likely to be asked for
-//! soon.
+//! Quick lists: freed blocks that are held back from coalescing, because one of their size is likely to be asked for soon.
 //!
 //! A held block is marked as such in its header and looks to its neighbours like one in use, so that holding and
 //! taking back touch no other block. What is held back cannot be merged, and what is not merged makes the heap crumble. So
-//! little is held (see `Heap::may_hold`), nothing once the arena is tight, and all of it is merged before a request
-//! is refused.
+//! the sum of what is live and what is held is bounded (see `Heap::refresh_hold_limit`), nothing is held once the arena is
+//! tight, and all of it is merged before a request is refused.
 //!
 //! (The idea is that of the quick lists in Weinstock and Wulf, *Quick Fit: an efficient algorithm for heap storage
 //! allocation*, 1988, and of the fast bins in Doug Lea's allocator.)
 
-use crate::bins::{Bin, EXACT};
+use crate::bins::Bin;
 use crate::block::{Arena, Tag};
 use crate::size::{BlockSize, GRANULE, Index};
 
-/// Blocks of exact bins can be held: those of less than 1 KiB.
-const LISTS: usize = EXACT as usize;
+/// One list for each of the first bins: those of blocks of less than 32 KiB.
+const LISTS: usize = 144;
+const WORDS: usize = LISTS.div_ceil(64);
 
-/// One list for each of these bins, linked through the blocks' first words; all zero bytes when empty.
+/// The heads of the lists, which are linked through the blocks' first words; all zero bytes when empty.
 #[derive(Debug)]
 pub(super) struct QuickLists {
-    /// Granules of all held blocks.
-    held: u32,
-    /// One bit for each list that is not empty.
-    map: [u64; LISTS / 64],
+    /// One bit for each list that may have a block: a list that has become empty keeps its bit until `pop_next` comes by.
+    map: [u64; WORDS],
+    /// Where `pop_next` goes on.
+    cursor: u32,
     heads: [Index; LISTS],
 }
 
 impl QuickLists {
-    /// Blocks of this size are too large to be held.
-    pub(super) const TOO_LARGE: BlockSize = BlockSize::from_granules(EXACT);
+    /// Blocks below this size are held and taken back on the fast paths.
+    pub(super) const LARGE: BlockSize = BlockSize::from_granules(128);
 
-    /// The least payload that may need a block which is too large to be held.
-    pub(super) const LARGE_PAYLOAD: usize = Self::TOO_LARGE.payload() - GRANULE + 1;
+    /// Blocks from this size on are not held.
+    pub(super) const TOO_LARGE: BlockSize = BlockSize::from_granules(4096);
+
+    /// The least payload that needs a block of [`LARGE`](Self::LARGE).
+    pub(super) const LARGE_PAYLOAD: usize = Self::LARGE.payload() - GRANULE + 1;
 
     pub(super) const fn new() -> Self {
-        Self { held: 0, map: [0; LISTS / 64], heads: [Index::NONE; LISTS] }
+        Self { map: [0; WORDS], cursor: 0, heads: [Index::NONE; LISTS] }
     }
 
-    /// Granules of all held blocks.
+    /// The bin of a size that is less than [`LARGE`](Self::LARGE).
     #[inline(always)]
-    pub(super) fn held(&self) -> u32 {
-        self.held
+    fn bin_of_small(size: BlockSize) -> Bin {
+        const SIZES: usize = QuickLists::LARGE.granules() as usize;
+        /// Looking it up takes fewer instructions than computing it.
+        static BINS: [u8; SIZES] = {
+            let mut bins = [0; SIZES];
+            let mut granules = BlockSize::MIN.granules();
+            while granules < QuickLists::LARGE.granules() {
+                bins[granules as usize] = Bin::of(BlockSize::from_granules(granules)).number() as u8;
+                granules += 1;
+            }
+            bins
+        };
+        Bin::numbered(u32::from(BINS[size.granules() as usize % SIZES]))
     }
 
-    #[inline(always)]
-    fn slot(bin: Bin) -> usize {
-        bin.number() & (LISTS - 1)
-    }
-
-    /// Holds a block that was in use.
+    /// Holds a block that was in use, smaller than [`LARGE`](Self::LARGE).
     ///
     /// # Safety
     ///
-    /// - `index` is a block in use in the arena with header `tag`, smaller than [`TOO_LARGE`](Self::TOO_LARGE), and nobody
-    ///   uses its bytes any more.
+    /// - As for [`push`](Self::push).
     #[inline(always)]
-    pub(super) unsafe fn push(&mut self, arena: Arena, index: Index, tag: Tag) {
-        let slot = tag.granules() as usize & (LISTS - 1);
-        let head = &mut self.heads[slot];
-        // SAFETY: the block is the heap's own again (contract).
-        unsafe {
-            arena.set_tag(index, tag.held());
-            arena.set_next(index, *head);
-        }
-        *head = index;
-        self.map[slot / 64] |= 1 << (slot % 64);
-        self.held += tag.granules();
+    pub(super) unsafe fn push_small(&mut self, arena: Arena, index: Index, tag: Tag) {
+        // SAFETY: the caller's contract.
+        unsafe { self.push(arena, Self::bin_of_small(tag.size()), index, tag) }
     }
 
-    /// Takes back a held block of a bin, and marks it as used. The bin is one of blocks smaller than
-    /// [`TOO_LARGE`](Self::TOO_LARGE).
+    /// Holds a block of a bin that was in use, smaller than [`TOO_LARGE`](Self::TOO_LARGE).
+    ///
+    /// # Safety
+    ///
+    /// - `index` is a block in use in the arena with header `tag`, whose size is of that bin, and nobody uses its bytes any
+    ///   more.
+    #[inline(always)]
+    pub(super) unsafe fn push(&mut self, arena: Arena, bin: Bin, index: Index, tag: Tag) {
+        let list = bin.number();
+        invariant!(list < LISTS && bin == Bin::of(tag.size()));
+        // SAFETY: the block is the heap's own again (contract); its size has a list.
+        unsafe {
+            let head = self.heads.get_unchecked_mut(list);
+            arena.set_tag(index, tag.held());
+            arena.set_next(index, *head);
+            *head = index;
+            *self.map.get_unchecked_mut(list / 64) |= 1 << (list % 64);
+        }
+    }
+
+    /// Takes back a block of about this size, which is less than [`LARGE`](Self::LARGE): see [`pop`](Self::pop).
+    ///
+    /// # Safety
+    ///
+    /// - As for [`pop`](Self::pop).
+    #[inline(always)]
+    pub(super) unsafe fn pop_small(&mut self, arena: Arena, size: BlockSize) -> Option<(Index, Tag)> {
+        // SAFETY: the caller's contract.
+        unsafe { self.pop(arena, Self::bin_of_small(size), size) }
+    }
+
+    /// Takes back the first block of a bin's list if it is at least of this size, and marks it as used.
     ///
     /// # Safety
     ///
     /// - The lists' blocks are held blocks of the arena.
     #[inline(always)]
-    pub(super) unsafe fn pop(&mut self, arena: Arena, bin: Bin) -> Option<(Index, BlockSize)> {
-        let slot = Self::slot(bin);
-        let head = &mut self.heads[slot];
+    pub(super) unsafe fn pop(&mut self, arena: Arena, bin: Bin, size: BlockSize) -> Option<(Index, Tag)> {
+        let head = self.heads.get_mut(bin.number())?;
         let index = *head;
         if index.is_none() {
             return None;
         }
-        // SAFETY: a held block's first word links to the next one (contract).
-        let (next, tag) = unsafe { (arena.next(index), arena.tag(index)) };
-        *head = next;
-        if next.is_none() {
-            self.map[slot / 64] &= !(1 << (slot % 64));
+        // SAFETY: a held block's first word links to the next one (contract); its header is the heap's own.
+        unsafe {
+            let tag = arena.tag(index).taken_back();
+            if tag.size() < size {
+                return None;
+            }
+            *head = arena.next(index);
+            arena.set_tag(index, tag);
+            Some((index, tag))
         }
-        self.held -= tag.granules();
-        // SAFETY: the header is the heap's own.
-        unsafe { arena.set_tag(index, tag.taken_back()) };
-        Some((index, tag.size()))
     }
 
-    /// Takes back a held block of the bin of the largest sizes that has one.
+    /// As [`pop`](Self::pop), if the block's payload is a multiple of `align`.
     ///
     /// # Safety
     ///
     /// - As for [`pop`](Self::pop).
-    pub(super) unsafe fn pop_largest(&mut self, arena: Arena) -> Option<Index> {
-        let word = self.map.iter().rposition(|&word| word != 0)?;
-        let bin = Bin::numbered(word as u32 * 64 + self.map[word].checked_ilog2()?);
+    pub(super) unsafe fn pop_aligned(
+        &mut self,
+        arena: Arena,
+        bin: Bin,
+        size: BlockSize,
+        align: usize,
+    ) -> Option<(Index, Tag)> {
+        let head = *self.heads.get(bin.number())?;
+        if !arena.address(head).is_multiple_of(align) {
+            return None;
+        }
         // SAFETY: the caller's contract.
-        Some(unsafe { self.pop(arena, bin) }?.0)
+        unsafe { self.pop(arena, bin, size) }
+    }
+
+    /// Takes back a block of whichever list is next in turn; `None` if that one has become empty or nothing is held.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`pop`](Self::pop).
+    pub(super) unsafe fn pop_next(&mut self, arena: Arena) -> Option<(Index, Tag)> {
+        let word = self.cursor as usize / 64 % WORDS;
+        let here = self.map[word] & (!0 << (self.cursor % 64));
+        if here == 0 {
+            self.cursor = (word as u32 + 1) % WORDS as u32 * 64;
+            return None;
+        }
+        let bit = here.trailing_zeros();
+        let bin = Bin::numbered(word as u32 * 64 + bit);
+        self.cursor = (bin.number() as u32 + 1) % LISTS as u32;
+        // SAFETY: the caller's contract.
+        let found = unsafe { self.pop(arena, bin, BlockSize::MIN) };
+        if self.heads.get(bin.number()).is_none_or(|head| head.is_none()) {
+            self.map[word] &= !(1 << bit);
+        }
+        found
     }
 
     /// The held blocks, each with the bin of its list.
     pub(super) fn iter(&self, arena: Arena) -> impl Iterator<Item = (Index, Bin)> {
-        (0..LISTS as u32).map(Bin::numbered).flat_map(move |bin| {
-            let mut index = self.heads[Self::slot(bin)];
+        self.heads.iter().zip(0..).flat_map(move |(&head, list)| {
+            let mut index = head;
             core::iter::from_fn(move || {
                 if index.is_none() {
                     return None;
@@ -117,7 +177,7 @@ impl QuickLists {
                 let found = index;
                 // SAFETY: the lists hold blocks of the arena, linked through their first words.
                 index = unsafe { arena.next(found) };
-                Some((found, bin))
+                Some((found, Bin::numbered(list)))
             })
         })
     }
@@ -128,10 +188,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_blocks_of_a_list_have_the_same_size() {
-        let last = BlockSize::from_granules(EXACT - 1);
-        assert!(Bin::of(last).is_exact() && !Bin::of(QuickLists::TOO_LARGE).is_exact());
+    fn every_size_that_is_held_has_a_list_and_larger_ones_have_none() {
+        let largest = BlockSize::from_granules(QuickLists::TOO_LARGE.granules() - 1);
+        assert_eq!(Bin::of(largest).number(), LISTS - 1);
+        assert_eq!(Bin::of(QuickLists::TOO_LARGE).number(), LISTS);
+    }
+
+    #[test]
+    fn looking_a_bin_up_gives_what_computing_it_gives() {
+        for granules in BlockSize::MIN.granules()..QuickLists::LARGE.granules() {
+            let size = BlockSize::from_granules(granules);
+            assert_eq!(QuickLists::bin_of_small(size), Bin::of(size));
+        }
+        let last = BlockSize::from_granules(QuickLists::LARGE.granules() - 1);
         assert_eq!(BlockSize::for_payload(QuickLists::LARGE_PAYLOAD - 1), Some(last));
-        assert_eq!(BlockSize::for_payload(QuickLists::LARGE_PAYLOAD), Some(QuickLists::TOO_LARGE));
+        assert_eq!(BlockSize::for_payload(QuickLists::LARGE_PAYLOAD), Some(QuickLists::LARGE));
     }
 }

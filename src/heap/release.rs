@@ -2,45 +2,37 @@
 
 use super::quick_list::QuickLists;
 use super::{Heap, LiveBlock};
+use crate::bins::Bin;
 use crate::block::Tag;
-use crate::size::{BlockSize, Index};
+use crate::size::Index;
 
-/// What is held back from coalescing is at most 1/8 of what is live or, where that is more, 1/64 of the arena.
-const SHARE_OF_LIVE_LOG2: u32 = 3;
-const SHARE_OF_ARENA_LOG2: u32 = 6;
+/// What is live and what is held may together be more than the most that ever was live by this share of it: 1/8.
+const HEADROOM_LOG2: u32 = 3;
+
+/// Even if that is less than this share of the arena: 1/128.
+const LEAST_HEADROOM_LOG2: u32 = 7;
 
 /// Nothing more is held as soon as the top is less than this share of the arena: 1/8. Memory is worth more than time then.
 const TIGHT_SHARE_LOG2: u32 = 3;
 
-/// How many of the blocks that are still held one release merges then.
-const TIGHT_BATCH: u32 = 4;
+/// How many quick lists are visited, and one held block of each merged, where there is too much held.
+const EVICTIONS: u32 = 4;
 
 impl Heap {
-    /// The part of [`dealloc`](Self::dealloc) that is worth a place in the caller: a small block is held back, and one in
-    /// front of the top melts into it. False if nothing was done.
+    /// The part of [`dealloc`](Self::dealloc) that is worth a place in the caller: a small block is held back. False if nothing
+    /// was done.
     ///
     /// # Safety
     ///
     /// - `live` was found by [`live_block`](Self::live_block), and nobody uses its bytes any more.
     #[inline(always)]
-    pub(crate) unsafe fn release_fast(&mut self, live: LiveBlock) -> bool {
-        let LiveBlock { index, tag } = live;
-        let live = self.live.wrapping_sub(tag.granules());
-        if tag.size() < QuickLists::TOO_LARGE && self.may_hold(tag.size(), live) {
-            self.live = live;
-            // SAFETY: the block is live (contract, checked as far as possible by `live_block`).
-            unsafe { self.quick.push(self.arena, index, tag) };
-            return true;
+    pub(crate) unsafe fn release_fast(&mut self, LiveBlock { index, tag }: LiveBlock) -> bool {
+        let may_hold = tag.size() < QuickLists::LARGE && self.may_hold();
+        if may_hold {
+            // SAFETY: the caller's contract.
+            unsafe { self.hold_small(index, tag) };
         }
-        if index + tag.size() == self.top && !tag.is_left_free() && self.quick.held() <= self.allowance(live)
-        {
-            self.live = live;
-            self.top = index;
-            // SAFETY: CHAIN. The header stays behind as that of a freed block.
-            unsafe { self.arena.set_tag(index, tag.freed()) };
-            return true;
-        }
-        false
+        may_hold
     }
 
     /// The rest of [`dealloc`](Self::dealloc), for when [`release_fast`](Self::release_fast) did nothing. False, and nothing is
@@ -51,92 +43,117 @@ impl Heap {
     /// - As for [`release_fast`](Self::release_fast).
     #[inline(always)]
     pub(crate) unsafe fn release_slow(&mut self, live: LiveBlock) -> bool {
-        let agrees = self.agrees_with_neighbours(live);
-        if !agrees {
-            return false;
-        }
         // SAFETY: the block is live (contract, checked as far as possible).
-        unsafe { self.release(live) };
-        true
+        unsafe { self.release(live) }
     }
 
-    /// Whether a block may be held back from coalescing that leaves `live` granules behind when it is freed: if the arena is
-    /// roomy, and all that is held would be at most a small share of what is live.
+    /// Notes how much may be occupied, that is live or held, if one more block is to be held: an eighth more than the most that
+    /// ever was live. So holding costs at most that eighth at the program's peak, and nothing once the arena is tight.
     #[inline(always)]
-    fn may_hold(&self, size: BlockSize, live: u32) -> bool {
-        self.quick.held() + size.granules() <= self.allowance(live) && !self.is_tight()
-    }
-
-    /// Notes what `allowance` and `is_tight` compare with, for an arena that ends at `end`.
-    pub(super) fn set_limits(&mut self, end: Index) {
-        self.always_held = end.get() >> SHARE_OF_ARENA_LOG2;
-        self.tight_from = Index::new(end.get() - (end.get() >> TIGHT_SHARE_LOG2));
-    }
-
-    /// How many granules may be held while `live` are in use.
-    #[inline(always)]
-    pub(super) fn allowance(&self, live: u32) -> u32 {
-        (live >> SHARE_OF_LIVE_LOG2).max(self.always_held)
+    pub(super) fn refresh_hold_limit(&mut self) {
+        let end = self.end.get();
+        let roomy = self.top.get() <= end - (end >> TIGHT_SHARE_LOG2);
+        let headroom = (self.peak >> HEADROOM_LOG2).max(end >> LEAST_HEADROOM_LOG2);
+        self.hold_limit = if roomy { self.peak + headroom } else { 0 };
     }
 
     /// Whether the top has become small, so that what is free lies in holes.
     #[inline(always)]
     pub(super) fn is_tight(&self) -> bool {
-        self.top > self.tight_from
+        self.hold_limit == 0
     }
 
-    /// Merges a block that was live, then as many held blocks as have become too many.
+    /// Whether another block may be held.
+    #[inline(always)]
+    pub(super) fn may_hold(&self) -> bool {
+        self.occupied <= self.hold_limit
+    }
+
+    /// Granules of all held blocks.
+    #[inline(always)]
+    pub(super) fn held(&self) -> u32 {
+        self.occupied.wrapping_sub(self.live)
+    }
+
+    /// Holds a block of less than [`QuickLists::LARGE`].
     ///
-    /// Bound: before, no more is held than what was live allows, and so it is after; so one block is merged for each 128
-    /// bytes of the block that is released, and a few more if the arena is tight.
+    /// # Safety
+    ///
+    /// - `index` is a block in use with header `tag`, and nobody uses its bytes any more.
+    #[inline(always)]
+    pub(super) unsafe fn hold_small(&mut self, index: Index, tag: Tag) {
+        self.live = self.live.wrapping_sub(tag.granules());
+        // SAFETY: the caller's contract.
+        unsafe { self.quick.push_small(self.arena, index, tag) };
+    }
+
+    /// Holds a block that was live, or merges it with its free neighbours; then merges a few held blocks if there are too many.
+    /// False, and nothing is done, if the neighbours show that this cannot be a block in use.
+    ///
+    /// A block with a free neighbour is not held, unless it is small: merging is what keeps large blocks large.
     ///
     /// # Safety
     ///
     /// - The block is live, and nobody uses its bytes any more.
     #[inline(always)]
-    pub(super) unsafe fn release(&mut self, LiveBlock { index, tag }: LiveBlock) {
+    pub(super) unsafe fn release(&mut self, LiveBlock { index, tag }: LiveBlock) -> bool {
+        let size = tag.size();
+        let behind = index + size;
+        // SAFETY: CHAIN, a block lies behind unless the top does.
+        let right = if behind == self.top { None } else { Some(unsafe { self.arena.tag(behind) }) };
+        if right.is_some_and(Tag::is_left_free) || tag.is_left_free() && !self.left_is_free(index) {
+            return false;
+        }
+        let alone = !tag.is_left_free() && right.is_some_and(|right| !right.is_free());
         self.live = self.live.wrapping_sub(tag.granules());
         // SAFETY: the caller's contract.
-        unsafe { self.coalesce(index, tag) };
-        if self.holds_too_much() {
-            self.release_excess();
-        }
-    }
-
-    /// Whether held blocks have to be merged: they have become too many, or the arena is tight.
-    #[inline(always)]
-    pub(super) fn holds_too_much(&self) -> bool {
-        self.quick.held() > self.allowance(self.live) || self.quick.held() > 0 && self.is_tight()
-    }
-
-    /// Merges as many held blocks as have become too many, and a few more if the arena is tight.
-    #[inline(never)]
-    pub(super) fn release_excess(&mut self) {
-        let mut batch = if self.is_tight() { TIGHT_BATCH } else { 0 };
-        while self.quick.held() > self.allowance(self.live) || batch > 0 {
-            batch = batch.saturating_sub(1);
-            if !self.release_largest_held() {
-                return;
+        unsafe {
+            if alone && self.may_hold() && size < QuickLists::TOO_LARGE {
+                self.quick.push(self.arena, Bin::of(size), index, tag);
+            } else {
+                self.coalesce(index, tag);
             }
         }
+        self.evict_excess();
+        true
     }
 
-    /// Merges a held block of the largest size there is; false if none is held.
-    fn release_largest_held(&mut self) -> bool {
+    /// Merges a few held blocks if more is occupied than may be.
+    #[inline(always)]
+    pub(super) fn evict_excess(&mut self) {
+        if self.occupied > self.hold_limit && self.held() > 0 {
+            self.evict();
+        }
+    }
+
+    /// Merges the first block of each of the next few quick lists.
+    #[inline(never)]
+    fn evict(&mut self) {
+        self.refresh_hold_limit();
+        if self.may_hold() {
+            return;
+        }
+        for _ in 0..EVICTIONS {
+            self.evict_next();
+        }
+    }
+
+    #[inline(never)]
+    fn evict_next(&mut self) {
         // SAFETY: HELD; a block that was held is in nobody's use, and its header is as it was when it was in use.
         unsafe {
-            let Some(index) = self.quick.pop_largest(self.arena) else { return false };
-            self.coalesce(index, self.arena.tag(index));
+            if let Some((index, tag)) = self.quick.pop_next(self.arena) {
+                self.coalesce(index, tag);
+            }
         }
-        true
     }
 
     /// Merges all held blocks; false if none was held.
     #[cold]
     pub(super) fn release_held(&mut self) -> bool {
-        let mut any = false;
-        while self.release_largest_held() {
-            any = true;
+        let any = self.held() > 0;
+        while self.held() > 0 {
+            self.evict_next();
         }
         any
     }
@@ -146,38 +163,34 @@ impl Heap {
     /// # Safety
     ///
     /// - `index` is a block in use, `tag` its header, and nobody uses its bytes any more.
-    /// - It is not counted as live.
-    #[inline(never)]
+    /// - It is not counted as live, but as occupied.
+    #[inline(always)]
     unsafe fn coalesce(&mut self, index: Index, tag: Tag) {
+        self.occupied = self.occupied.wrapping_sub(tag.granules());
         let behind = index + tag.size();
         let mut start = index;
         let mut size = tag.size();
-        let mut left = None;
-        if tag.is_left_free() {
-            // SAFETY: FLAGS, the left neighbour is free and its footer tells its size. The header that ends up inside of
-            // the merged block stays behind as that of a freed block.
-            let left_size = unsafe {
+        // SAFETY: FLAGS and LISTED, the left neighbour is free if the tag says so, and its footer tells its size; it is taken
+        // off its list. The header that ends up inside of the merged block stays behind as that of a freed block.
+        unsafe {
+            if tag.is_left_free() {
+                let left_size = self.arena.left_size(index);
                 self.arena.set_tag(index, tag.freed());
-                self.arena.left_size(index)
-            };
-            start = index - left_size;
-            size = size + left_size;
-            left = Some(left_size);
+                start = index - left_size;
+                size = size + left_size;
+                self.lists.remove(self.arena, start, left_size);
+            }
         }
         if behind == self.top {
-            if let Some(left) = left {
-                // SAFETY: LISTED.
-                unsafe { self.lists.remove(self.arena, start, left) };
-            }
             // SAFETY: the block is the heap's own again.
             unsafe { self.arena.set_tag(start, Tag::free(size)) };
             self.top = start;
+            self.refresh_hold_limit();
             return;
         }
-        // SAFETY: CHAIN, a block lies behind, since it is not the top.
-        let right = unsafe { self.arena.tag(behind) };
-        // SAFETY: LISTED for the neighbours that are free; the merged block is the heap's own.
+        // SAFETY: CHAIN, a block lies behind, since it is not the top; LISTED, if it is free; the merged block is the heap's own.
         unsafe {
+            let right = self.arena.tag(behind);
             if right.is_free() {
                 self.lists.remove(self.arena, behind, right.size());
                 size = size + right.size();
@@ -185,10 +198,7 @@ impl Heap {
                 self.arena.set_tag(behind, right.with_left_free(true));
             }
             self.arena.set_free(start, size);
-            match left {
-                Some(left) => self.lists.resize(self.arena, start, left, size),
-                None => self.lists.insert(self.arena, start, size),
-            }
+            self.lists.insert(self.arena, start, size);
         }
     }
 }

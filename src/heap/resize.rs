@@ -7,6 +7,7 @@
 //! 3. move to a new block and copy;
 //! 4. where no new block can be had, slide down into the free block in front, which may still hold it.
 
+use super::quick_list::QuickLists;
 use super::{Heap, LiveBlock};
 use crate::block::Tag;
 use crate::fault::{Action, Fault};
@@ -26,6 +27,7 @@ impl Heap {
     ///
     /// - `block` came from this heap for `layout` and was not given back since.
     /// - After `Ok(Some(_))` the old pointer is dead, even if the address is the same.
+    #[inline]
     pub unsafe fn realloc(
         &mut self,
         block: *mut u8,
@@ -33,18 +35,79 @@ impl Heap {
         new_size: usize,
     ) -> Result<Option<NonNull<u8>>, Fault> {
         let Some(live) = self.live_block(block) else { return Err(self.fault_of(block, Action::Realloc)) };
-        if !self.agrees_with_neighbours(live) {
-            return Err(Fault::NotABlock { action: Action::Realloc, address: block.addr() });
-        }
-        let LiveBlock { index, tag } = live;
-        let Ok(wanted) = Layout::from_size_align(new_size, layout.align()) else { return Ok(None) };
-        let Some(wanted) = BlockSize::for_payload(wanted.size()) else { return Ok(None) };
-        // SAFETY: the block is live (contract, checked as far as possible).
-        let in_place = unsafe { self.resize_in_place(index, tag, wanted) };
-        let index = if in_place {
-            if self.holds_too_much() {
-                self.release_excess();
+        // SAFETY: the caller's contract, checked as far as possible.
+        unsafe {
+            match self.realloc_fast(live, layout, new_size) {
+                Some(index) => Ok(Some(self.arena.payload(index))),
+                None => self.realloc_slow(live, layout, new_size),
             }
+        }
+    }
+
+    /// The cases of [`realloc`](Self::realloc) that touch no list but a quick list: a small block keeps its size, is cut in
+    /// two, or moves to a block that is held. `None`, and nothing is done, in all others.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`realloc`](Self::realloc), whose block was found to be `live`.
+    #[inline(always)]
+    unsafe fn realloc_fast(&mut self, live: LiveBlock, layout: Layout, new_size: usize) -> Option<Index> {
+        let LiveBlock { index, tag } = live;
+        if tag.size() >= QuickLists::LARGE || new_size >= QuickLists::LARGE_PAYLOAD || layout.align() > GRANULE {
+            return None;
+        }
+        let wanted = BlockSize::for_payload(new_size)?;
+        let size = tag.size();
+        if wanted <= size && size.remainder(wanted) == Remainder::Slack {
+            return Some(index);
+        }
+        let behind = index + size;
+        // SAFETY: CHAIN, a block lies behind unless the top does.
+        if behind == self.top || unsafe { self.arena.tag(behind) }.is_free() || !self.may_hold() {
+            return None;
+        }
+        let target = self.take_small_held(wanted)?;
+        // SAFETY: both are live blocks that do not overlap (CHAIN), and hold the smaller of the two sizes.
+        unsafe {
+            let bytes = layout.size().min(new_size);
+            self.arena.payload(index).copy_to_nonoverlapping(self.arena.payload(target), bytes);
+            self.hold_small(index, tag);
+        }
+        Some(target)
+    }
+
+    /// The rest of [`realloc`](Self::realloc), for when [`realloc_fast`](Self::realloc_fast) did nothing.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`realloc`](Self::realloc).
+    #[inline(never)]
+    unsafe fn realloc_slow(
+        &mut self,
+        LiveBlock { index, tag }: LiveBlock,
+        layout: Layout,
+        new_size: usize,
+    ) -> Result<Option<NonNull<u8>>, Fault> {
+        if new_size > isize::MAX as usize - (layout.align() - 1) {
+            return Ok(None);
+        }
+        let Some(wanted) = BlockSize::for_payload(new_size) else { return Ok(None) };
+        let behind = index + tag.size();
+        // SAFETY: the block is live (contract, checked as far as possible).
+        let resized = unsafe {
+            if behind == self.top {
+                self.resize_into_top(index, tag, wanted)
+            } else {
+                let right = self.arena.tag(behind);
+                if right.is_left_free() {
+                    let address = self.arena.address(index);
+                    return Err(Fault::NotABlock { action: Action::Realloc, address });
+                }
+                self.resize_in_place(index, tag, right, wanted)
+            }
+        };
+        let index = if resized {
+            self.evict_excess();
             index
         } else {
             // SAFETY: as above; growing is all that fails in place, so `layout.size()` bytes fit the new block.
@@ -61,15 +124,12 @@ impl Heap {
     ///
     /// # Safety
     ///
-    /// - `index` is a block in use and `tag` its header; when it shrinks, nobody uses what is cut off.
-    unsafe fn resize_in_place(&mut self, index: Index, tag: Tag, wanted: BlockSize) -> bool {
+    /// - `index` is a block in use, `tag` its header, and `right` that of the block behind; when it shrinks, nobody uses what is
+    ///   cut off.
+    #[inline(always)]
+    unsafe fn resize_in_place(&mut self, index: Index, tag: Tag, right: Tag, wanted: BlockSize) -> bool {
         let size = tag.size();
         let behind = index + size;
-        if behind == self.top {
-            return self.resize_into_top(index, tag, wanted);
-        }
-        // SAFETY: CHAIN, a block lies behind, since it is not the top.
-        let right = unsafe { self.arena.tag(behind) };
         let right_size = right.is_free().then(|| right.size());
         let span = right_size.map_or(size, |right_size| size + right_size);
         if span < wanted {
@@ -97,7 +157,7 @@ impl Heap {
             }
             self.arena.set_left_free(index + span, rest.is_some());
         }
-        self.live = self.live.wrapping_sub(size.granules());
+        self.count_gone(size);
         self.count_taken(kept);
         true
     }
@@ -107,12 +167,13 @@ impl Heap {
         if self.end.granules_since(index) < wanted.granules() {
             return false;
         }
-        self.live = self.live.wrapping_sub(tag.granules());
+        self.count_gone(tag.size());
         // SAFETY: the header is that of a block in use, which now ends where the top begins.
         unsafe { self.arena.set_tag(index, tag.resized(wanted)) };
         self.top = index + wanted;
         self.used_up_to = self.used_up_to.max(self.top);
         self.count_taken(wanted);
+        self.refresh_hold_limit();
         true
     }
 
@@ -127,21 +188,22 @@ impl Heap {
             // Before it refused, `take` merged all that was held, so that there may be room behind the block now.
             // SAFETY: as in the contract.
             return unsafe {
-                if self.resize_in_place(index, self.arena.tag(index), wanted) {
-                    Some(index)
+                let tag = self.arena.tag(index);
+                let behind = index + tag.size();
+                let resized = if behind == self.top {
+                    self.resize_into_top(index, tag, wanted)
                 } else {
-                    self.slide_down(index, layout, wanted)
-                }
+                    self.resize_in_place(index, tag, self.arena.tag(behind), wanted)
+                };
+                if resized { Some(index) } else { self.slide_down(index, layout, wanted) }
             };
         };
         // SAFETY: both are live blocks that do not overlap (CHAIN) and hold `layout.size()` bytes. The old one is released
         // with its header as it is now, because taking the new one may have changed its flags.
         unsafe {
             copy(self.arena.payload(index), self.arena.payload(target), layout.size());
-            let old = LiveBlock { index, tag: self.arena.tag(index) };
-            if !self.release_fast(old) {
-                self.release(old);
-            }
+            let released = self.release(LiveBlock { index, tag: self.arena.tag(index) });
+            invariant!(released);
         }
         Some(target)
     }
@@ -199,7 +261,7 @@ impl Heap {
                 self.arena.set_free(left, gap);
                 self.lists.insert(self.arena, left, gap);
             }
-            self.live = self.live.wrapping_sub(tag.granules());
+            self.count_gone(tag.size());
             if behind == self.top {
                 self.arena.set_tag(start, Tag::used(wanted).with_left_free(gap > 0));
                 self.top = start + wanted;

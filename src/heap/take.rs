@@ -16,31 +16,41 @@ impl Heap {
         if align > GRANULE {
             return self.take_aligned(size, align);
         }
-        if size < QuickLists::TOO_LARGE
-            && let Some(index) = self.take_held(Bin::of(size))
+        if size < QuickLists::LARGE
+            && let Some(index) = self.take_small_held(size)
         {
             return Some(index);
         }
-        self.take_from_bins(size)
+        self.take_slow(size)
     }
 
-    /// Takes back a block of a bin that is held.
+    /// Takes back the block that was held last of those that are about of this size, if it is large enough. The size is less
+    /// than [`QuickLists::LARGE`].
     #[inline(always)]
-    pub(super) fn take_held(&mut self, bin: Bin) -> Option<Index> {
+    pub(super) fn take_small_held(&mut self, size: BlockSize) -> Option<Index> {
         // SAFETY: HELD.
-        let (index, size) = unsafe { self.quick.pop(self.arena, bin) }?;
-        self.count_taken(size);
+        let (index, tag) = unsafe { self.quick.pop_small(self.arena, size) }?;
+        self.count_live(tag.size());
         Some(index)
     }
 
-    /// Takes a block of `size` from the smallest bin that has one, or from the top. A small one is not held (see
-    /// [`take_held`](Self::take_held)).
+    /// Takes a block of `size` that is held, or else from the smallest bin that has one, or from the top. A small one is not held
+    /// (see [`take_small_held`](Self::take_small_held)).
     #[inline(never)]
-    pub(super) fn take_from_bins(&mut self, size: BlockSize) -> Option<Index> {
-        if let Some(index) = self.tight_fit(size) {
+    pub(super) fn take_slow(&mut self, size: BlockSize) -> Option<Index> {
+        let (own, fitting) = (Bin::of(size), Bin::fitting(size));
+        if !own.is_exact()
+            && let Some(index) = self.take_held(size, own, fitting)
+        {
+            return Some(index);
+        }
+        self.evict_excess();
+        if !own.is_exact()
+            && let Some(index) = self.tight_fit(own, size)
+        {
             return Some(self.carve(index, size));
         }
-        if let Some(bin) = self.lists.first_from(Bin::fitting(size)) {
+        if let Some(bin) = self.lists.first_from(fitting) {
             // SAFETY: LISTED, and the map says that the bin has a block.
             let index = unsafe { self.lists.pop(self.arena, bin) };
             return Some(self.cut(index, size));
@@ -49,6 +59,19 @@ impl Heap {
             return Some(self.take_from_top(size));
         }
         self.last_search(size)
+    }
+
+    /// Takes back a held block from one of two bins: the one that mixes sizes below and above `size`, if the first block is
+    /// large enough, or the next one. It is larger than `size` by an eighth at most.
+    #[inline(always)]
+    fn take_held(&mut self, size: BlockSize, own: Bin, fitting: Bin) -> Option<Index> {
+        // SAFETY: HELD.
+        let (index, tag) = unsafe {
+            let held = self.quick.pop(self.arena, own, size);
+            held.or_else(|| self.quick.pop(self.arena, fitting, size))?
+        };
+        self.count_live(tag.size());
+        Some(index)
     }
 
     /// Whether the top has room for a block of `size`.
@@ -60,11 +83,7 @@ impl Heap {
     /// A block of the bin that mixes sizes below and above `size`: the first one, if it fits, while the arena is roomy, and the
     /// best of the first few, once it is tight.
     #[inline(always)]
-    fn tight_fit(&self, size: BlockSize) -> Option<Index> {
-        let own = Bin::of(size);
-        if own.is_exact() {
-            return None;
-        }
+    fn tight_fit(&self, own: Bin, size: BlockSize) -> Option<Index> {
         let first = self.lists.head(own);
         if first.is_none() {
             return None;
@@ -79,7 +98,7 @@ impl Heap {
     /// The last search before a refusal: what is held back is merged, then every block of the one bin that mixes sizes below
     /// and above `size` is looked at.
     ///
-    /// Bounds: what may be held (see [`may_hold`](Self::may_hold)); and each block of that bin has at least 15/16 of `size`, so
+    /// Bounds: what may be held (see [`refresh_hold_limit`](Self::refresh_hold_limit)); and each block of that bin has at least 15/16 of `size`, so
     /// there are at most `arena / size` of them.
     #[cold]
     fn last_search(&mut self, size: BlockSize) -> Option<Index> {
@@ -142,7 +161,7 @@ impl Heap {
     }
 
     /// Takes `size` from the top, which the caller knows to be large enough.
-    #[inline]
+    #[inline(always)]
     pub(super) fn take_from_top(&mut self, size: BlockSize) -> Index {
         let index = self.top;
         // SAFETY: the span from `top` to `end` is the heap's own, and its first header belongs to the block that starts
@@ -151,6 +170,7 @@ impl Heap {
         self.top = index + size;
         self.used_up_to = self.used_up_to.max(self.top);
         self.count_taken(size);
+        self.refresh_hold_limit();
         index
     }
 }

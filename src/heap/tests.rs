@@ -5,6 +5,10 @@ use super::*;
 use std::vec;
 use std::vec::Vec;
 
+fn layout(bytes: usize) -> Layout {
+    Layout::from_size_align(bytes, 1).unwrap()
+}
+
 /// A heap over bytes of its own.
 struct Bench {
     heap: Heap,
@@ -33,6 +37,13 @@ impl Bench {
 
     fn free(&mut self, block: *mut u8) {
         self.try_free(block).unwrap();
+    }
+
+    /// Frees a block and merges all that is held, so that it is a hole.
+    fn free_to_hole(&mut self, block: *mut u8) {
+        self.free(block);
+        self.heap.release_held();
+        self.heap.audit().unwrap();
     }
 
     fn try_free(&mut self, block: *mut u8) -> Result<(), Fault> {
@@ -106,7 +117,7 @@ fn the_tightest_hole_is_taken() {
         })
         .to_vec();
     for &hole in &holes {
-        bench.free(hole);
+        bench.free_to_hole(hole);
     }
     assert_eq!(bench.alloc(1020), holes[1]);
     assert_eq!(bench.alloc(1020), holes[2]);
@@ -192,7 +203,7 @@ fn an_aligned_hole_that_only_just_fits_is_found() {
 fn a_block_grows_into_the_hole_behind_it() {
     let mut bench = Bench::new(4096);
     let (block, hole, guard) = (bench.alloc(40), bench.alloc(100), bench.alloc(8));
-    bench.free(hole);
+    bench.free_to_hole(hole);
     assert_eq!(bench.realloc(block, 40, 100), block);
     assert_eq!(bench.realloc(block, 100, 140), block);
     let moved = bench.realloc(block, 140, 200);
@@ -214,7 +225,7 @@ fn the_last_block_grows_and_shrinks_at_the_top() {
 fn what_a_shrinking_block_gives_back_is_one_with_the_hole_behind_it() {
     let mut bench = Bench::new(4096);
     let (block, hole, _guard) = (bench.alloc(100), bench.alloc(100), bench.alloc(8));
-    bench.free(hole);
+    bench.free_to_hole(hole);
     assert_eq!(bench.realloc(block, 100, 90), block);
     assert_eq!(bench.heap.stats().largest_free_bytes.min(112), 112);
     assert_eq!(bench.heap.blocks().filter(|(_, header)| header.is_free()).count(), 1);
@@ -247,7 +258,7 @@ fn fresh_memory_is_not_cleared_and_used_memory_is() {
     let used = bench.alloc(100);
     // SAFETY: the block has 100 bytes.
     unsafe { used.write_bytes(0xAA, 100) };
-    bench.free(used);
+    bench.free_to_hole(used);
     // Outside of what was used, the memory is marked behind the heap's back to see that it is left alone.
     bench.memory[64] = u64::MAX;
     let layout = Layout::array::<u8>(1000).unwrap();
@@ -433,6 +444,7 @@ fn a_pointer_into_a_block_whose_bytes_look_like_a_header_is_told_by_the_neighbou
     let mut bench = Bench::new(4096);
     let block = bench.alloc(400);
     bench.alloc(400);
+    bench.fill();
     // A word in the middle of the block that says: used, 200 bytes, the block to the left is free.
     // SAFETY: the word lies in the block.
     unsafe { block.add(100).cast::<u32>().write(200 | 2) };
@@ -462,7 +474,7 @@ fn a_few_small_blocks_are_held_for_the_next_request_of_their_size() {
     let blocks: Vec<_> = (0..600).map(|_| bench.alloc(60)).collect();
     bench.free(blocks[100]);
     bench.free(blocks[101]);
-    assert_eq!(bench.heap.quick.held(), 16, "side by side, but not merged");
+    assert_eq!(bench.heap.held(), 16, "side by side, but not merged");
     assert!(matches!(bench.try_free(blocks[101]), Err(Fault::AlreadyFree { .. })));
     assert_eq!((bench.alloc(60), bench.alloc(60)), (blocks[101], blocks[100]));
     for block in blocks {
@@ -477,9 +489,9 @@ fn what_is_held_is_merged_before_a_refusal() {
     let blocks: Vec<_> = (0..600).map(|_| bench.alloc(60)).collect();
     bench.free(blocks[100]);
     bench.free(blocks[101]);
-    assert_eq!(bench.heap.quick.held(), 16);
+    assert_eq!(bench.heap.held(), 16);
     bench.fill();
-    assert_eq!(bench.heap.quick.held(), 16);
+    assert_eq!(bench.heap.held(), 16);
     assert_eq!(bench.alloc(120), blocks[100]);
 }
 
@@ -490,5 +502,56 @@ fn nothing_is_held_while_the_arena_is_tight() {
     bench.free(blocks[100]);
     bench.fill();
     bench.free(blocks[200]);
-    assert_eq!(bench.heap.quick.held(), 0);
+    assert_eq!(bench.heap.held(), 0);
+}
+
+#[test]
+fn an_aligned_block_that_was_given_back_is_found_again() {
+    for (bytes, align) in [(100, 32), (1040, 64), (8000, 4096)] {
+        let mut bench = Bench::new(1 << 17);
+        let block = bench.alloc_aligned(bytes, align);
+        bench.alloc(8);
+        bench.free(block);
+        assert_eq!(bench.alloc_aligned(bytes, align), block);
+    }
+}
+
+#[test]
+fn a_held_block_serves_a_request_that_is_a_little_smaller() {
+    let mut bench = Bench::new(1 << 17);
+    let block = bench.alloc(5000);
+    bench.alloc(8);
+    bench.free(block);
+    assert!(bench.heap.held() > 0);
+    assert_ne!(bench.alloc(4000), block);
+    assert_eq!(bench.alloc(4800), block);
+}
+
+#[test]
+fn held_and_live_blocks_are_hardly_more_than_what_was_live_at_the_most() {
+    // Blocks of one size after another, all freed: without a limit, what is held would be the sum of them all.
+    let mut bench = Bench::new(1 << 20);
+    let least = bench.heap.end.get() >> 7;
+    for bytes in (16..400).step_by(8) {
+        let blocks: Vec<_> = (0..40_000 / bytes).map(|_| bench.heap.alloc(layout(bytes)).unwrap()).collect();
+        for block in blocks {
+            bench.free(block.as_ptr());
+        }
+        let limit = bench.heap.peak + (bench.heap.peak / 8).max(least);
+        assert!(bench.heap.occupied <= limit, "{bytes}: {} of {limit}", bench.heap.occupied);
+    }
+}
+
+#[test]
+fn a_small_block_grows_and_shrinks_into_held_blocks() {
+    let mut bench = Bench::new(1 << 16);
+    let (small, large) = (bench.alloc(40), bench.alloc(300));
+    bench.alloc(8);
+    bench.free(large);
+    // SAFETY: the block has 40 bytes.
+    unsafe { small.write_bytes(7, 40) };
+    assert_eq!(bench.realloc(small, 40, 300), large);
+    assert_eq!(bench.realloc(large, 300, 40), small);
+    // SAFETY: the block has 40 bytes.
+    assert!((0..40).all(|offset| unsafe { small.add(offset).read() } == 7));
 }

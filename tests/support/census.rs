@@ -60,13 +60,15 @@ pub(super) fn count(heap: &Heap, live: &[LiveBlock]) -> Result<Count, String> {
     Ok(count)
 }
 
-/// A used block is the next of the live ones, and at most one granule larger than it has to be.
+/// A used block is the next of the live ones, and at most one granule larger than it has to be, or an eighth if it is of 256 bytes
+/// or more.
 fn check_live(address: usize, header: BlockHeader, expected: Option<&LiveBlock>) -> Result<(), String> {
     let Some(block) = expected.filter(|block| block.start() == address) else {
         return Err(format!("a used block at {address:#x} that nobody has"));
     };
     let tight = block_bytes(block.size()).unwrap_or(usize::MAX);
-    if header.size() < tight || header.size() - tight > GRANULE {
+    let slack = if tight < 256 { GRANULE } else { tight / 8 };
+    if header.size() < tight || header.size() - tight > slack {
         let (number, size) = (block.number, header.size());
         return Err(format!("#{number} has {size} bytes, and needs {tight}"));
     }

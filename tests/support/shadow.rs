@@ -9,10 +9,10 @@ use std::alloc::Layout;
 use std::fmt;
 use std::ptr::NonNull;
 
-/// What is freed may be held back from coalescing, as long as it is at most this share of what is live or of the arena, give or
-/// take a granule.
-const HELD_SHARE_OF_LIVE: usize = 8;
-const HELD_SHARE_OF_ARENA: usize = 64;
+/// What is freed may be held back from coalescing, as long as it is together with what is live at most the peak and this share of
+/// the peak or of the arena.
+const HEADROOM_SHARE_OF_PEAK: usize = 8;
+const HEADROOM_SHARE_OF_ARENA: usize = 128;
 
 /// What a heap did wrong, and how it got there.
 pub(crate) struct Failure(String);
@@ -259,9 +259,10 @@ impl Shadow {
         }
         let count = census::count(&self.heap, &self.live).map_err(|what| self.failure(what))?;
         self.peak = self.peak.max(count.figures.live_bytes);
-        let may_be_held =
-            (self.peak / HELD_SHARE_OF_LIVE).max(count.figures.arena_bytes / HELD_SHARE_OF_ARENA);
-        let what = if count.unmerged_bytes > may_be_held + super::GRANULE {
+        let headroom =
+            (self.peak / HEADROOM_SHARE_OF_PEAK).max(count.figures.arena_bytes / HEADROOM_SHARE_OF_ARENA);
+        // A block that moves is there twice for a moment, so that the heap's own peak may be up to twice as high.
+        let what = if count.unmerged_bytes > 2 * (self.peak + headroom) {
             format!("at least {} bytes are held back", count.unmerged_bytes)
         } else if let Some(block) = self.live.iter().find(|block| !block.edges_are_intact()) {
             format!("the contents of #{} have changed", block.number)
