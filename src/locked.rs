@@ -1,5 +1,6 @@
 //! `Locked`: a heap behind a mutex, as a `GlobalAlloc`, and what happens when the arena is exhausted.
 
+use crate::block::prefetch;
 use crate::fault::{self, Action, Fault};
 use crate::heap::{AuditError, Heap, LiveBlock, RegionError};
 use crate::raw_lock::SpinThenYield;
@@ -339,6 +340,7 @@ unsafe impl<S: Source, R: RawMutex> GlobalAlloc for Locked<S, R> {
 
     #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        prefetch(block.wrapping_add(layout.size()));
         // SAFETY: the caller's contract.
         unsafe {
             match self.try_heap() {
@@ -350,6 +352,7 @@ unsafe impl<S: Source, R: RawMutex> GlobalAlloc for Locked<S, R> {
 
     #[inline]
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        prefetch(block.wrapping_add(layout.size()));
         if is_panicking() && new_size > layout.size() && self.heap().live_block(block).is_some() {
             // SAFETY: the caller's contract, and the block lies in the arena.
             return unsafe { self.realloc_refused(block, layout, new_size) };

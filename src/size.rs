@@ -67,6 +67,12 @@ impl BlockSize {
         self.bytes() - HEADER
     }
 
+    /// This size rounded up to whole cache lines of 64 bytes.
+    #[inline(always)]
+    pub(crate) const fn whole_lines(self) -> Self {
+        Self(self.0.next_multiple_of(64 / GRANULE as u32))
+    }
+
     /// What is left of a block of this size when `part` is taken from its front.
     #[inline(always)]
     pub(crate) const fn remainder(self, part: Self) -> Remainder {

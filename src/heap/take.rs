@@ -9,6 +9,8 @@ use crate::size::{BlockSize, GRANULE, Index, Remainder};
 /// How many blocks of a bin that mixes sizes are looked at before a larger block is cut, once the arena is tight.
 pub(super) const PROBES: usize = 4;
 
+const LONG: BlockSize = BlockSize::from_granules(1024);
+
 impl Heap {
     /// Takes a block of `size` whose payload is a multiple of `align`, and marks it as used.
     #[inline(never)]
@@ -38,6 +40,7 @@ impl Heap {
     /// (see [`take_small_held`](Self::take_small_held)).
     #[inline(never)]
     pub(super) fn take_slow(&mut self, size: BlockSize) -> Option<Index> {
+        let size = if size >= LONG && !self.is_tight() { size.whole_lines() } else { size };
         let (own, fitting) = (Bin::of(size), Bin::fitting(size));
         if !own.is_exact()
             && let Some(index) = self.take_held(size, own, fitting)
