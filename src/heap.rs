@@ -53,6 +53,7 @@ use core::fmt;
 use core::ptr::NonNull;
 use free_list::FreeLists;
 use quick_list::QuickLists;
+use take::End;
 
 /// Why a region was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,7 +204,7 @@ impl Heap {
     /// A layout of zero bytes gets a block of its own like one of one byte.
     #[inline]
     pub fn alloc(&mut self, layout: Layout) -> Option<NonNull<u8>> {
-        let index = self.take(BlockSize::for_payload(layout.size())?, layout.align())?;
+        let index = self.take(BlockSize::for_payload(layout.size())?, layout.align(), End::FarIfBroad)?;
         // SAFETY: CHAIN, the block was just taken.
         Some(unsafe { self.arena.payload(index) })
     }
@@ -225,9 +226,9 @@ impl Heap {
     pub(crate) fn alloc_slow(&mut self, layout: Layout) -> Option<NonNull<u8>> {
         let size = BlockSize::for_payload(layout.size())?;
         let index = if layout.align() > GRANULE {
-            self.take_aligned(size, layout.align())
+            self.take_aligned(size, layout.align(), End::FarIfBroad)
         } else {
-            self.take_slow(size)
+            self.take_slow(size, End::FarIfBroad)
         };
         // SAFETY: CHAIN, the block was just taken.
         Some(unsafe { self.arena.payload(index?) })

@@ -1,14 +1,14 @@
 //! Taking a block whose payload is a multiple of more than 8: the gap in front of it becomes a free block.
 
 use super::Heap;
-use super::take::PROBES;
+use super::take::{End, PROBES};
 use crate::bins::Bin;
 use crate::size::{BlockSize, GRANULE, Index, MAX_REGION, alignment_gap, worst_alignment_gap};
 
 impl Heap {
     /// Takes a block whose payload is a multiple of `align`, more than [`GRANULE`]. The gap in front becomes a free block.
     #[inline(never)]
-    pub(super) fn take_aligned(&mut self, size: BlockSize, align: usize) -> Option<Index> {
+    pub(super) fn take_aligned(&mut self, size: BlockSize, align: usize, end: End) -> Option<Index> {
         let (own, fitting) = (Bin::of(size), Bin::fitting(size));
         // SAFETY: HELD.
         let held = unsafe {
@@ -35,10 +35,14 @@ impl Heap {
             return Some(self.carve_aligned(index, gap, size));
         }
         if let Some(gap) = self.gap_in_top(size, align) {
-            return Some(self.take_from_top_aligned(gap, size));
+            let near = (gap > 0).then(|| BlockSize::from_granules(gap));
+            return Some(match self.gap_to_far_end(size, align, end).or(near) {
+                Some(gap) => self.take_from_top_behind(gap, size),
+                None => self.take_from_top(size),
+            });
         }
         if self.release_held() {
-            return self.take_aligned(size, align);
+            return self.take_aligned(size, align, end);
         }
         // The last search before a refusal. Bound: the number of free blocks.
         let start = self.lists.first_from(own)?;
@@ -84,21 +88,18 @@ impl Heap {
         }
     }
 
-    /// Leaves a free block of `gap` granules at the top, then takes the block behind it.
-    fn take_from_top_aligned(&mut self, gap: u32, size: BlockSize) -> Index {
-        if gap == 0 {
-            return self.take_from_top(size);
-        }
-        let gap = BlockSize::from_granules(gap);
+    /// Leaves a free block of `gap` at the top, then takes the block behind it.
+    #[inline(never)]
+    pub(super) fn take_from_top_behind(&mut self, gap: BlockSize, size: BlockSize) -> Index {
         let index = self.top;
-        self.top = index + gap;
-        let taken = self.take_from_top(size);
-        // SAFETY: the gap is the heap's own: it was the front of the top. The block taken lies behind it.
+        // SAFETY: the gap is the heap's own: it is the front of the top. The block taken lies behind it.
         unsafe {
             self.arena.set_free(index, gap);
             self.lists.insert(self.arena, index, gap);
+            self.top = index + gap;
+            let taken = self.take_from_top(size);
             self.arena.set_left_free(taken, true);
+            taken
         }
-        taken
     }
 }

@@ -149,19 +149,20 @@ impl QuickLists {
     ///
     /// - As for [`pop`](Self::pop).
     pub(super) unsafe fn pop_next(&mut self, arena: Arena) -> Option<(Index, Tag)> {
-        let word = self.cursor as usize / 64 % WORDS;
-        let here = self.map[word] & (!0 << (self.cursor % 64));
-        if here == 0 {
-            self.cursor = (word as u32 + 1) % WORDS as u32 * 64;
-            return None;
-        }
-        let bit = here.trailing_zeros();
-        let bin = Bin::numbered(word as u32 * 64 + bit);
+        let first = self.cursor as usize / 64;
+        let in_first = self.map[first] & (!0 << (self.cursor % 64));
+        let (word, bits) = if in_first != 0 {
+            (first, in_first)
+        } else {
+            let others = (1..=WORDS).map(|step| (first + step) % WORDS);
+            others.map(|word| (word, self.map[word])).find(|&(_, bits)| bits != 0)?
+        };
+        let bin = Bin::numbered(word as u32 * 64 + bits.trailing_zeros());
         self.cursor = (bin.number() as u32 + 1) % LISTS as u32;
         // SAFETY: the caller's contract.
         let found = unsafe { self.pop(arena, bin, BlockSize::MIN) };
         if self.heads.get(bin.number()).is_none_or(|head| head.is_none()) {
-            self.map[word] &= !(1 << bit);
+            self.map[word] &= !(1 << (bin.number() % 64));
         }
         found
     }

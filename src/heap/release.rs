@@ -4,7 +4,7 @@ use super::quick_list::QuickLists;
 use super::{Heap, LiveBlock};
 use crate::bins::Bin;
 use crate::block::Tag;
-use crate::size::Index;
+use crate::size::{BlockSize, Index};
 
 /// What is live and what is held may together be more than the most that ever was live by this share of it: 1/8.
 const HEADROOM_LOG2: u32 = 3;
@@ -12,7 +12,7 @@ const HEADROOM_LOG2: u32 = 3;
 /// Even if that is less than this share of the arena: 1/128.
 const LEAST_HEADROOM_LOG2: u32 = 7;
 
-/// Nothing more is held as soon as the top is less than this share of the arena: 1/8. Memory is worth more than time then.
+/// Nothing more is held as soon as no free span is as large as this share of the arena: 1/8. Memory is worth more than time then.
 const TIGHT_SHARE_LOG2: u32 = 3;
 
 /// How many quick lists are visited, and one held block of each merged, where there is too much held.
@@ -52,12 +52,22 @@ impl Heap {
     #[inline(always)]
     pub(super) fn refresh_hold_limit(&mut self) {
         let end = self.end.get();
-        let roomy = self.top.get() <= end - (end >> TIGHT_SHARE_LOG2);
+        let roomy_span = BlockSize::from_granules((end >> TIGHT_SHARE_LOG2).max(BlockSize::MIN.granules()));
+        let is_roomy = end - self.top.get() >= roomy_span.granules()
+            || self.lists.first_from(Bin::fitting(roomy_span)).is_some();
         let headroom = (self.peak >> HEADROOM_LOG2).max(end >> LEAST_HEADROOM_LOG2);
-        self.hold_limit = if roomy { self.peak + headroom } else { 0 };
+        self.hold_limit = if is_roomy { self.peak + headroom } else { 0 };
     }
 
-    /// Whether the top has become small, so that what is free lies in holes.
+    /// To be called where a free block of `size` was taken or made: the arena may have become tight or roomy.
+    #[inline(always)]
+    pub(super) fn note_large_span(&mut self, size: BlockSize) {
+        if size.granules() >= self.end.get() >> TIGHT_SHARE_LOG2 {
+            self.refresh_hold_limit();
+        }
+    }
+
+    /// Whether what is free lies in holes that are small beside the arena.
     #[inline(always)]
     pub(super) fn is_tight(&self) -> bool {
         self.hold_limit == 0
@@ -200,5 +210,6 @@ impl Heap {
             self.arena.set_free(start, size);
             self.lists.insert(self.arena, start, size);
         }
+        self.note_large_span(size);
     }
 }

@@ -8,6 +8,7 @@
 //! 4. where no new block can be had, slide down into the free block in front, which may still hold it.
 
 use super::quick_list::QuickLists;
+use super::take::End;
 use super::{Heap, LiveBlock};
 use crate::block::Tag;
 use crate::fault::{Action, Fault};
@@ -184,7 +185,7 @@ impl Heap {
     /// - `index` is a block in use that was allocated for `layout`, and is smaller than `wanted`.
     #[inline(never)]
     unsafe fn relocate(&mut self, index: Index, layout: Layout, wanted: BlockSize) -> Option<Index> {
-        let Some(target) = self.take(wanted, layout.align()) else {
+        let Some(target) = self.take(wanted, layout.align(), End::Near) else {
             // Before it refused, `take` merged all that was held, so that there may be room behind the block now.
             // SAFETY: as in the contract.
             return unsafe {

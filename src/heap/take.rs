@@ -9,21 +9,35 @@ use crate::size::{BlockSize, GRANULE, Index, Remainder};
 /// How many blocks of a bin that mixes sizes are looked at before a larger block is cut, once the arena is tight.
 pub(super) const PROBES: usize = 4;
 
-const LONG: BlockSize = BlockSize::from_granules(1024);
+/// Blocks of at least this share of the arena are large beside it: 1/16.
+const BROAD_SHARE_LOG2: u32 = 4;
+
+/// From which end of the top a block is taken.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// The one where it can grow.
+    Near,
+    /// The other one, if the block is so large that it would stand in the way, wherever else it stood.
+    FarIfBroad,
+}
+
+/// Blocks of at least 8 KiB are made of whole cache lines while the arena is roomy, so that blocks of the same size lie at
+/// distances of whole lines from each other. Where they do not, copying from one to the next is slow (see `resize::copy`).
+const WHOLE_LINES: BlockSize = BlockSize::from_granules(1024);
 
 impl Heap {
     /// Takes a block of `size` whose payload is a multiple of `align`, and marks it as used.
     #[inline(never)]
-    pub(super) fn take(&mut self, size: BlockSize, align: usize) -> Option<Index> {
+    pub(super) fn take(&mut self, size: BlockSize, align: usize, end: End) -> Option<Index> {
         if align > GRANULE {
-            return self.take_aligned(size, align);
+            return self.take_aligned(size, align, end);
         }
         if size < QuickLists::LARGE
             && let Some(index) = self.take_small_held(size)
         {
             return Some(index);
         }
-        self.take_slow(size)
+        self.take_slow(size, end)
     }
 
     /// Takes back the block that was held last of those that are about of this size, if it is large enough. The size is less
@@ -39,8 +53,9 @@ impl Heap {
     /// Takes a block of `size` that is held, or else from the smallest bin that has one, or from the top. A small one is not held
     /// (see [`take_small_held`](Self::take_small_held)).
     #[inline(never)]
-    pub(super) fn take_slow(&mut self, size: BlockSize) -> Option<Index> {
-        let size = if size >= LONG && !self.is_tight() { size.whole_lines() } else { size };
+    pub(super) fn take_slow(&mut self, size: BlockSize, end: End) -> Option<Index> {
+        let exact = size;
+        let size = if size >= WHOLE_LINES && !self.is_tight() { size.whole_lines() } else { size };
         let (own, fitting) = (Bin::of(size), Bin::fitting(size));
         if !own.is_exact()
             && let Some(index) = self.take_held(size, own, fitting)
@@ -58,10 +73,14 @@ impl Heap {
             let index = unsafe { self.lists.pop(self.arena, bin) };
             return Some(self.cut(index, size));
         }
+        let size = if self.fits_top(size) { size } else { exact };
         if self.fits_top(size) {
-            return Some(self.take_from_top(size));
+            return Some(match self.gap_to_far_end(size, GRANULE, end) {
+                Some(gap) => self.take_from_top_behind(gap, size),
+                None => self.take_from_top(size),
+            });
         }
-        self.last_search(size)
+        self.last_search(size, end)
     }
 
     /// Takes back a held block from one of two bins: the one that mixes sizes below and above `size`, if the first block is
@@ -104,9 +123,9 @@ impl Heap {
     /// Bounds: what may be held (see [`refresh_hold_limit`](Self::refresh_hold_limit)); and each block of that bin has at least 15/16 of `size`, so
     /// there are at most `arena / size` of them.
     #[cold]
-    fn last_search(&mut self, size: BlockSize) -> Option<Index> {
+    fn last_search(&mut self, size: BlockSize, end: End) -> Option<Index> {
         if self.release_held() {
-            return self.take(size, GRANULE);
+            return self.take(size, GRANULE, end);
         }
         let index = self.best_in_bin(Bin::of(size), size, usize::MAX)?;
         Some(self.carve(index, size))
@@ -160,7 +179,25 @@ impl Heap {
                 self.count_taken(size);
             }
         }
+        self.note_large_span(whole);
         index
+    }
+
+    /// How many granules of the top to leave in front of a block so that it lies at the far end, if it is to lie there: if it is
+    /// broad, and at most half of the arena is left in front of it.
+    ///
+    /// A table or a buffer that outlives its neighbours would otherwise cut what is free in two, just where the arena is not much
+    /// larger than what the program needs. What is left in front becomes a free block.
+    #[inline(always)]
+    pub(super) fn gap_to_far_end(&self, size: BlockSize, align: usize, end: End) -> Option<BlockSize> {
+        let arena = self.end.get();
+        if end == End::Near || size.granules() < arena >> BROAD_SHARE_LOG2 {
+            return None;
+        }
+        let highest = Index::new(arena - size.granules());
+        let misalignment = (self.arena.address(highest) & (align - 1)) / GRANULE;
+        let gap = highest.get().checked_sub(self.top.get())?.checked_sub(misalignment as u32)?;
+        (gap >= BlockSize::MIN.granules() && gap <= arena / 2).then(|| BlockSize::from_granules(gap))
     }
 
     /// Takes `size` from the top, which the caller knows to be large enough.

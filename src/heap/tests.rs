@@ -126,7 +126,7 @@ fn the_tightest_hole_is_taken() {
 
 #[test]
 fn a_hole_in_the_bin_of_smaller_sizes_is_found_before_a_refusal() {
-    let mut bench = Bench::new(1 << 16);
+    let mut bench = Bench::new(1 << 18);
     // More blocks of the same bin than are probed, and the only one that fits is the last on the list.
     let fitting = bench.alloc(8180);
     bench.alloc(8);
@@ -285,7 +285,7 @@ fn a_region_that_was_not_zero_is_cleared() {
 #[test]
 fn a_first_allocation_writes_its_header_only() {
     let mut bench = Bench::new(1 << 16);
-    bench.alloc(60_000);
+    bench.alloc(20_000);
     assert_eq!(bench.memory.iter().filter(|&&word| word != 0).count(), 1);
 }
 
@@ -375,14 +375,14 @@ fn blocks_are_listed_in_order_with_their_links() {
 
 #[test]
 fn the_picture_shows_what_is_in_use() {
-    let mut bench = Bench::new(8 + 1024);
-    let blocks: Vec<_> = (0..8).map(|_| bench.alloc(124)).collect();
+    let mut bench = Bench::new(8 + 8192);
+    let blocks: Vec<_> = (0..64).map(|_| bench.alloc(124)).collect();
     let mut cells = [0u8; 4];
     bench.heap.occupancy(&mut cells);
     assert_eq!(cells, [100; 4]);
-    bench.free(blocks[2]);
-    bench.free(blocks[6]);
-    bench.free(blocks[7]);
+    for &block in blocks[16..24].iter().chain(&blocks[48..]) {
+        bench.free(block);
+    }
     bench.heap.occupancy(&mut cells);
     assert_eq!(cells, [100, 50, 100, 0]);
     bench.heap.occupancy(&mut []);
@@ -554,4 +554,42 @@ fn a_small_block_grows_and_shrinks_into_held_blocks() {
     assert_eq!(bench.realloc(large, 300, 40), small);
     // SAFETY: the block has 40 bytes.
     assert!((0..40).all(|offset| unsafe { small.add(offset).read() } == 7));
+}
+
+#[test]
+fn a_broad_block_does_not_cut_the_free_memory_in_two() {
+    // A table that is replaced by a smaller one: both are there for a moment.
+    let mut bench = Bench::new(100_000);
+    bench.alloc(1000);
+    let table = bench.alloc_aligned(50_000, 16);
+    bench.alloc(1000);
+    assert!(!bench.alloc(45_000).is_null());
+    bench.free(table);
+    // A block that grows stays where it can grow.
+    let mut bench = Bench::new(100_000);
+    let block = bench.alloc(1000);
+    bench.alloc(8);
+    let grown = bench.realloc(block, 1000, 60_000);
+    assert_eq!(bench.realloc(grown, 60_000, 90_000), grown);
+}
+
+#[test]
+fn a_broad_block_at_the_far_end_can_grow_nevertheless() {
+    let mut bench = Bench::new(100_000);
+    bench.alloc(1000);
+    let block = bench.alloc(60_000);
+    // SAFETY: the block has 60,000 bytes.
+    unsafe { block.write_bytes(7, 60_000) };
+    let grown = bench.realloc(block, 60_000, 90_000);
+    assert!(grown < block && !grown.is_null());
+    // SAFETY: the block has 90,000 bytes.
+    assert!((0..60_000).all(|offset| unsafe { grown.add(offset).read() } == 7));
+}
+
+#[test]
+fn a_large_request_that_fits_exactly_is_not_rounded_beyond_the_arena() {
+    let mut bench = Bench::new(1 << 16);
+    bench.alloc(20);
+    assert!(!bench.fill().is_null());
+    assert_eq!(bench.heap.stats().free_bytes, 0);
 }
