@@ -128,6 +128,7 @@ impl QuickLists {
     /// # Safety
     ///
     /// - As for [`pop`](Self::pop).
+    #[inline(never)]
     pub(super) unsafe fn pop_aligned(
         &mut self,
         arena: Arena,

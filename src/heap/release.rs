@@ -49,7 +49,7 @@ impl Heap {
 
     /// Notes how much may be occupied, that is live or held, if one more block is to be held: an eighth more than the most that
     /// ever was live. So holding costs at most that eighth at the program's peak, and nothing once the arena is tight.
-    #[inline(always)]
+    #[inline(never)]
     pub(super) fn refresh_hold_limit(&mut self) {
         let end = self.end.get();
         let roomy_span = BlockSize::from_granules((end >> TIGHT_SHARE_LOG2).max(BlockSize::MIN.granules()));
@@ -105,7 +105,7 @@ impl Heap {
     /// # Safety
     ///
     /// - The block is live, and nobody uses its bytes any more.
-    #[inline(always)]
+    #[inline(never)]
     pub(super) unsafe fn release(&mut self, LiveBlock { index, tag }: LiveBlock) -> bool {
         let size = tag.size();
         let behind = index + size;

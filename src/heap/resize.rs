@@ -127,7 +127,7 @@ impl Heap {
     ///
     /// - `index` is a block in use, `tag` its header, and `right` that of the block behind; when it shrinks, nobody uses what is
     ///   cut off.
-    #[inline(always)]
+    #[inline(never)]
     unsafe fn resize_in_place(&mut self, index: Index, tag: Tag, right: Tag, wanted: BlockSize) -> bool {
         let size = tag.size();
         let behind = index + size;
@@ -186,18 +186,8 @@ impl Heap {
     #[inline(never)]
     unsafe fn relocate(&mut self, index: Index, layout: Layout, wanted: BlockSize) -> Option<Index> {
         let Some(target) = self.take(wanted, layout.align(), End::Near) else {
-            // Before it refused, `take` merged all that was held, so that there may be room behind the block now.
-            // SAFETY: as in the contract.
-            return unsafe {
-                let tag = self.arena.tag(index);
-                let behind = index + tag.size();
-                let resized = if behind == self.top {
-                    self.resize_into_top(index, tag, wanted)
-                } else {
-                    self.resize_in_place(index, tag, self.arena.tag(behind), wanted)
-                };
-                if resized { Some(index) } else { self.slide_down(index, layout, wanted) }
-            };
+            // SAFETY: the caller's contract.
+            return unsafe { self.grow_where_it_is(index, layout, wanted) };
         };
         // SAFETY: both are live blocks that do not overlap (CHAIN) and hold `layout.size()` bytes. The old one is released
         // with its header as it is now, because taking the new one may have changed its flags.
@@ -207,6 +197,28 @@ impl Heap {
             invariant!(released);
         }
         Some(target)
+    }
+
+    /// Grows a block for which no other one can be had. Before it refused, `take` merged all that was held, so that there may be
+    /// room behind the block now, or in front of it.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`relocate`](Self::relocate).
+    #[cold]
+    #[inline(never)]
+    unsafe fn grow_where_it_is(&mut self, index: Index, layout: Layout, wanted: BlockSize) -> Option<Index> {
+        // SAFETY: the block is live (contract); CHAIN, a block lies behind unless the top does.
+        unsafe {
+            let tag = self.arena.tag(index);
+            let behind = index + tag.size();
+            let resized = if behind == self.top {
+                self.resize_into_top(index, tag, wanted)
+            } else {
+                self.resize_in_place(index, tag, self.arena.tag(behind), wanted)
+            };
+            if resized { Some(index) } else { self.slide_down(index, layout, wanted) }
+        }
     }
 
     /// Moves a block down into the free block in front of it, taking what is free behind it as well, if that is enough.
