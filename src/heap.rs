@@ -2,15 +2,28 @@
 //!
 //! # How an allocation is served
 //!
-//! 1. The request becomes a [`BlockSize`]; one bitmap search finds the smallest bin whose blocks all fit. For a large
-//!    size, a few blocks of the bin just below are looked at first, because one of them may fit more tightly.
-//! 2. The block found is cut to size; what is left over is a free block again.
-//! 3. If no bin has one, the block comes from the *top*, the span behind the last block.
+//! 1. The request becomes a [`BlockSize`]. A block of about that size which was freed not long ago may be *held*: it is taken back
+//!    as it is. From 256 bytes on it may be up to an eighth larger than what was asked for.
+//! 2. Otherwise one bitmap search finds the smallest bin whose blocks all fit. The first block of the bin just below is looked at
+//!    first, or the first few where memory is short, because one of them may fit more tightly. The block found is cut to size;
+//!    what is left over is a free block again.
+//! 3. If no bin has one, the block comes from the *top*, the span behind the last block. A block that is broad beside the arena is
+//!    taken from the far end of the top, where it does not cut what is free in two.
 //! 4. If the top is too small as well, the last search begins, so that memory which would fit is never refused: all that is
-//!    held back is merged, and the bin just below is searched to its end. For an alignment of more than 8, every bin that may
-//!    have a fitting block is.
+//!    held is merged, and the bin just below is searched to its end. For an alignment of more than 8, every bin that may have a
+//!    fitting block is.
 //!
-//! Nothing but the last search takes more than a constant number of steps. It is bounded by the number of free blocks, and for
+//! # How a release is served
+//!
+//! While the arena is *roomy*, that is while one free span is at least an eighth of it, a block is held for the next request of its
+//! size. It is not if it is of 32 KiB or more, if it is of 1 KiB or more and has a free neighbour, or if what is live and what is
+//! held are already more than the most that ever was live and an eighth. A few held blocks are merged then, in turn by size.
+//! All others are merged with their free neighbours at once.
+//!
+//! # Bounds
+//!
+//! Nothing but the last search takes more than a constant number of steps: at most four held blocks are merged on the way of any
+//! other call. The last search is bounded by the number of held blocks, then by the number of free blocks, and for
 //! alignments up to 8 by `arena / size`.
 //!
 //! # Invariants
@@ -22,9 +35,8 @@
 //! - FLAGS: a header says "left neighbour free" exactly if it is, and a free block's footer repeats its size.
 //! - LISTED: the lists hold exactly the free blocks, each in the bin of its size, and the bitmap has exactly the bins that are
 //!   not empty.
-//! - HELD: the quick lists hold exactly the blocks that are marked as held, each on the list of its size, and no more than
-//!   what is live allows.
-//! - SUM: live granules + held granules + listed granules + top granules = granules of the arena.
+//! - HELD: the quick lists hold exactly the blocks that are marked as held, each on the list of its bin.
+//! - SUM: occupied granules = live granules + held granules, and with listed granules and top granules all of the arena's.
 //! - OWNED: payload bytes of a block in use are the caller's and are neither read nor written, except to move
 //!   or clear them on request.
 //! - FRESH: no byte from the payload position `used_up_to` on was ever written.
@@ -98,7 +110,7 @@ impl core::error::Error for RegionError {}
 /// A free-list heap over one region of memory.
 ///
 /// [`Heap::new`] is empty and refuses every request until [`Heap::init`] hands it a region. It is all zero bytes,
-/// about 2 KiB, and can be a `static`'s initial value without growing the program's file.
+/// about 2.6 KiB, and can be a `static`'s initial value without growing the program's file.
 ///
 /// Allocations are raw pointers; dropping the heap or moving it leaves them valid, because all of the heap's bookkeeping is
 /// kept as distances from the region's start.

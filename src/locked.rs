@@ -170,8 +170,14 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     #[cold]
     #[inline(never)]
     unsafe fn dealloc_contended(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: the caller's contract.
-        unsafe { self.dealloc_in(self.heap(), block, layout) }
+        let heap = self.heap();
+        // SAFETY: the caller's contract is that of the heap; a block of the system's is recognised by its address.
+        unsafe {
+            match heap.live_block(block) {
+                Some(live) => self.dealloc_slow(heap, live),
+                None => self.dealloc_rejected(heap, block, layout),
+            }
+        }
     }
 
     /// A release with the lock held.

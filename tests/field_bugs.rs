@@ -260,7 +260,10 @@ fn blocks_and_gaps_of_gibibytes_keep_their_size() {
             continue;
         };
         let taken = heap.stats().live_bytes;
-        assert!((bytes..bytes + 64).contains(&taken), "large blocks may be made of whole cache lines: {taken}");
+        assert!(
+            (bytes..bytes + 64).contains(&taken),
+            "large blocks may be made of whole cache lines: {taken}"
+        );
         let rest = heap.stats().largest_free_bytes;
         let fence = heap.alloc(layout(rest.saturating_sub(4), 8));
         // SAFETY: the block is live.

@@ -1,9 +1,9 @@
 //! Quick lists: freed blocks that are held back from coalescing, because one of their size is likely to be asked for soon.
 //!
-//! A held block is marked as such in its header and looks to its neighbours like one in use, so that holding and
-//! taking back touch no other block. What is held back cannot be merged, and what is not merged makes the heap crumble. So
-//! the sum of what is live and what is held is bounded (see `Heap::refresh_hold_limit`), nothing is held once the arena is
-//! tight, and all of it is merged before a request is refused.
+//! There is one list for each bin up to 32 KiB. A held block is marked as such in its header and looks to its neighbours like one
+//! in use, so that holding and taking back touch no other block. What is held cannot be merged, and what is not merged makes the
+//! heap crumble. So the sum of what is live and what is held is bounded (see `Heap::refresh_hold_limit`), nothing is held once
+//! the arena is tight, and all of it is merged before a request is refused.
 //!
 //! (The idea is that of the quick lists in Weinstock and Wulf, *Quick Fit: an efficient algorithm for heap storage
 //! allocation*, 1988, and of the fast bins in Doug Lea's allocator.)
@@ -14,7 +14,7 @@ use crate::size::{BlockSize, GRANULE, Index};
 
 /// One list for each of the first bins: those of blocks of less than 32 KiB.
 const LISTS: usize = 144;
-const WORDS: usize = LISTS.div_ceil(64);
+const WORDS: usize = LISTS.div_ceil(64).next_power_of_two();
 
 /// The heads of the lists, which are linked through the blocks' first words; all zero bytes when empty.
 #[derive(Debug)]
@@ -150,16 +150,20 @@ impl QuickLists {
     ///
     /// - As for [`pop`](Self::pop).
     pub(super) unsafe fn pop_next(&mut self, arena: Arena) -> Option<(Index, Tag)> {
-        let first = self.cursor as usize / 64;
-        let in_first = self.map[first] & (!0 << (self.cursor % 64));
-        let (word, bits) = if in_first != 0 {
-            (first, in_first)
-        } else {
-            let others = (1..=WORDS).map(|step| (first + step) % WORDS);
-            others.map(|word| (word, self.map[word])).find(|&(_, bits)| bits != 0)?
-        };
+        let mut word = self.cursor as usize / 64 % WORDS;
+        let mut bits = self.map[word] & (!0 << (self.cursor % 64));
+        for _ in 0..WORDS {
+            if bits != 0 {
+                break;
+            }
+            word = (word + 1) % WORDS;
+            bits = self.map[word];
+        }
+        if bits == 0 {
+            return None;
+        }
         let bin = Bin::numbered(word as u32 * 64 + bits.trailing_zeros());
-        self.cursor = (bin.number() as u32 + 1) % LISTS as u32;
+        self.cursor = bin.number() as u32 + 1;
         // SAFETY: the caller's contract.
         let found = unsafe { self.pop(arena, bin, BlockSize::MIN) };
         if self.heads.get(bin.number()).is_none_or(|head| head.is_none()) {

@@ -54,7 +54,10 @@ impl Heap {
     #[inline(always)]
     unsafe fn realloc_fast(&mut self, live: LiveBlock, layout: Layout, new_size: usize) -> Option<Index> {
         let LiveBlock { index, tag } = live;
-        if tag.size() >= QuickLists::LARGE || new_size >= QuickLists::LARGE_PAYLOAD || layout.align() > GRANULE {
+        if tag.size() >= QuickLists::LARGE
+            || new_size >= QuickLists::LARGE_PAYLOAD
+            || layout.align() > GRANULE
+        {
             return None;
         }
         let wanted = BlockSize::for_payload(new_size)?;
