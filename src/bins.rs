@@ -38,6 +38,15 @@ impl Bin {
         Self(number)
     }
 
+    /// From this size on, bins mix sizes.
+    pub(crate) const MIXED: BlockSize = BlockSize::from_granules(EXACT);
+
+    /// The bin of a size that is less than [`MIXED`](Self::MIXED), and has one to itself.
+    #[inline(always)]
+    pub(crate) const fn exact(size: BlockSize) -> Self {
+        Self(size.granules())
+    }
+
     /// The bin that keeps free blocks of this size.
     #[inline(always)]
     pub(crate) const fn of(size: BlockSize) -> Self {
@@ -61,12 +70,6 @@ impl Bin {
     #[inline(always)]
     const fn containing(granules: u32, width_log2: u32) -> Self {
         Self((width_log2 << DIVISIONS_LOG2) + (granules >> width_log2))
-    }
-
-    /// Whether all blocks of the bin have the same size.
-    #[inline(always)]
-    pub(crate) fn is_exact(self) -> bool {
-        self.0 < EXACT
     }
 
     /// The bin's number, below [`BINS`].

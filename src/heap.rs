@@ -294,6 +294,9 @@ impl Heap {
     fn count_taken(&mut self, size: BlockSize) {
         self.occupied = self.occupied.wrapping_add(size.granules());
         self.count_live(size);
+        if !self.is_tight() {
+            self.hold_limit = self.roomy_hold_limit();
+        }
     }
 
     #[inline(always)]

@@ -217,11 +217,8 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     #[inline(never)]
     fn refused(&self, mut heap: MutexGuard<'_, R, Heap>, layout: Layout, contents: Contents) -> *mut u8 {
         if !heap.is_initialized() && self.source.supply(&mut heap).is_ok() {
-            let block = match contents {
-                Contents::Any => heap.alloc(layout),
-                Contents::Zeroes => heap.alloc_zeroed(layout),
-            };
-            if let Some(block) = block {
+            // The first block of an arena that is all zero is not cleared again.
+            if let Some(block) = heap.alloc_zeroed(layout) {
                 return block.as_ptr();
             }
         }

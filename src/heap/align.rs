@@ -24,13 +24,9 @@ impl Heap {
             .ok()
             .map(BlockSize::from_granules)
             .filter(|roomy| roomy.granules() as usize <= MAX_REGION / GRANULE);
-        let probe = |heap: &Self, bin: Bin, probes: usize| {
-            let blocks = heap.lists.iter(heap.arena, bin).take(probes);
-            blocks.filter_map(|(index, found)| Some((index, heap.gap_in(index, found, size, align)?))).next()
-        };
         // A block that was freed at this alignment before is found at once; then one where any position will do.
-        let tight = || probe(self, own, PROBES).or_else(|| probe(self, fitting, PROBES));
-        let roomy = || probe(self, self.lists.first_from(Bin::fitting(roomy?))?, 1);
+        let tight = || self.probe(own, PROBES, size, align).or_else(|| self.probe(fitting, PROBES, size, align));
+        let roomy = || self.probe(self.lists.first_from(Bin::fitting(roomy?))?, 1, size, align);
         if let Some((index, gap)) = tight().or_else(roomy) {
             return Some(self.carve_aligned(index, gap, size));
         }
@@ -47,8 +43,15 @@ impl Heap {
         // The last search before a refusal. Bound: the number of free blocks.
         let start = self.lists.first_from(own)?;
         let mut bins = core::iter::successors(Some(start), |&bin| self.lists.first_above(bin));
-        let (index, gap) = bins.find_map(|bin| probe(self, bin, usize::MAX))?;
+        let (index, gap) = bins.find_map(|bin| self.probe(bin, usize::MAX, size, align))?;
         Some(self.carve_aligned(index, gap, size))
+    }
+
+    /// The first of the first `probes` blocks of a bin that holds an aligned block of `size`, and the granules to skip in it.
+    #[inline(never)]
+    fn probe(&self, bin: Bin, probes: usize, size: BlockSize, align: usize) -> Option<(Index, u32)> {
+        let mut blocks = self.lists.iter(self.arena, bin).take(probes);
+        blocks.find_map(|(index, found)| Some((index, self.gap_in(index, found, size, align)?)))
     }
 
     /// The granules to skip in a free block so that an aligned block of `size` still fits.
@@ -78,10 +81,8 @@ impl Heap {
         // in which `carve` takes it; its neighbour's flag is set right after.
         unsafe {
             self.lists.remove(self.arena, index, whole);
-            self.arena.set_free(index, gap);
-            self.lists.insert(self.arena, index, gap);
-            self.arena.set_free(aligned, rest);
-            self.lists.insert(self.arena, aligned, rest);
+            self.make_free(index, gap);
+            self.make_free(aligned, rest);
             let taken = self.carve(aligned, size);
             self.arena.set_left_free(taken, true);
             taken
@@ -94,8 +95,7 @@ impl Heap {
         let index = self.top;
         // SAFETY: the gap is the heap's own: it is the front of the top. The block taken lies behind it.
         unsafe {
-            self.arena.set_free(index, gap);
-            self.lists.insert(self.arena, index, gap);
+            self.make_free(index, gap);
             self.top = index + gap;
             let taken = self.take_from_top(size);
             self.arena.set_left_free(taken, true);

@@ -16,7 +16,7 @@ const LEAST_HEADROOM_LOG2: u32 = 7;
 const TIGHT_SHARE_LOG2: u32 = 3;
 
 /// How many quick lists are visited, and one held block of each merged, where there is too much held.
-const EVICTIONS: u32 = 4;
+const EVICTIONS: u32 = 2;
 
 impl Heap {
     /// The part of [`dealloc`](Self::dealloc) that is worth a place in the caller: a small block is held back. False if nothing
@@ -49,20 +49,35 @@ impl Heap {
 
     /// Notes how much may be occupied, that is live or held, if one more block is to be held: an eighth more than the most that
     /// ever was live. So holding costs at most that eighth at the program's peak, and nothing once the arena is tight.
+    ///
+    /// That the arena has become tight is noted at once, that the peak has risen where it makes a difference.
     #[inline(never)]
     pub(super) fn refresh_hold_limit(&mut self) {
         let end = self.end.get();
         let roomy_span = BlockSize::from_granules((end >> TIGHT_SHARE_LOG2).max(BlockSize::MIN.granules()));
         let is_roomy = end - self.top.get() >= roomy_span.granules()
             || self.lists.first_from(Bin::fitting(roomy_span)).is_some();
-        let headroom = (self.peak >> HEADROOM_LOG2).max(end >> LEAST_HEADROOM_LOG2);
-        self.hold_limit = if is_roomy { self.peak + headroom } else { 0 };
+        self.hold_limit = if is_roomy { self.roomy_hold_limit() } else { 0 };
+    }
+
+    /// How much may be occupied while the arena is roomy.
+    #[inline(always)]
+    pub(super) fn roomy_hold_limit(&self) -> u32 {
+        self.peak + (self.peak >> HEADROOM_LOG2).max(self.end.get() >> LEAST_HEADROOM_LOG2)
     }
 
     /// To be called where a free block of `size` was taken or made: the arena may have become tight or roomy.
     #[inline(always)]
     pub(super) fn note_large_span(&mut self, size: BlockSize) {
         if size.granules() >= self.end.get() >> TIGHT_SHARE_LOG2 {
+            self.refresh_hold_limit();
+        }
+    }
+
+    /// To be called where something was taken from the top: the arena may have become tight.
+    #[inline(always)]
+    pub(super) fn note_smaller_top(&mut self) {
+        if self.end.granules_since(self.top) < self.end.get() >> TIGHT_SHARE_LOG2 {
             self.refresh_hold_limit();
         }
     }
@@ -115,6 +130,9 @@ impl Heap {
             return false;
         }
         let alone = !tag.is_left_free() && right.is_some_and(|right| !right.is_free());
+        if !self.may_hold() {
+            self.refresh_hold_limit();
+        }
         self.live = self.live.wrapping_sub(tag.granules());
         // SAFETY: the caller's contract.
         unsafe {
@@ -168,6 +186,20 @@ impl Heap {
         any
     }
 
+    /// Makes a free block whose neighbours are in use, and puts it on its list. The flag behind it is left to the caller.
+    ///
+    /// # Safety
+    ///
+    /// - The block of `size` at `index` is in the arena, and no byte of it is handed out.
+    #[inline(never)]
+    pub(super) unsafe fn make_free(&mut self, index: Index, size: BlockSize) {
+        // SAFETY: the caller's contract; LISTED.
+        unsafe {
+            self.arena.set_free(index, size);
+            self.lists.insert(self.arena, index, size);
+        }
+    }
+
     /// Merges a block with its free neighbours and puts the result on its list, or into the top.
     ///
     /// # Safety
@@ -195,7 +227,9 @@ impl Heap {
             // SAFETY: the block is the heap's own again.
             unsafe { self.arena.set_tag(start, Tag::free(size)) };
             self.top = start;
-            self.refresh_hold_limit();
+            if self.is_tight() {
+                self.refresh_hold_limit();
+            }
             return;
         }
         // SAFETY: CHAIN, a block lies behind, since it is not the top; LISTED, if it is free; the merged block is the heap's own.

@@ -156,8 +156,7 @@ impl Heap {
             }
             self.arena.set_tag(index, tag.resized(kept));
             if let Some(rest) = rest {
-                self.arena.set_free(index + kept, rest);
-                self.lists.insert(self.arena, index + kept, rest);
+                self.make_free(index + kept, rest);
             }
             self.arena.set_left_free(index + span, rest.is_some());
         }
@@ -274,8 +273,7 @@ impl Heap {
             self.arena.payload(index).copy_to(self.arena.payload(start), layout.size());
             if gap > 0 {
                 let gap = BlockSize::from_granules(gap as u32);
-                self.arena.set_free(left, gap);
-                self.lists.insert(self.arena, left, gap);
+                self.make_free(left, gap);
             }
             self.count_gone(tag.size());
             if behind == self.top {
@@ -292,8 +290,7 @@ impl Heap {
             };
             self.arena.set_tag(start, Tag::used(kept).with_left_free(gap > 0));
             if let Some(rest) = rest {
-                self.arena.set_free(start + kept, rest);
-                self.lists.insert(self.arena, start + kept, rest);
+                self.make_free(start + kept, rest);
             }
             self.arena.set_left_free(span_end, rest.is_some());
             self.count_taken(kept);

@@ -55,16 +55,20 @@ impl Heap {
     #[inline(never)]
     pub(super) fn take_slow(&mut self, size: BlockSize, end: End) -> Option<Index> {
         let exact = size;
-        let size = if size >= WHOLE_LINES && !self.is_tight() { size.whole_lines() } else { size };
-        let (own, fitting) = (Bin::of(size), Bin::fitting(size));
-        if !own.is_exact()
-            && let Some(index) = self.take_held(size, own, fitting)
-        {
-            return Some(index);
+        let mut size = size;
+        let mut fitting = Bin::exact(size);
+        if size >= Bin::MIXED {
+            if size >= WHOLE_LINES && !self.is_tight() {
+                size = size.whole_lines();
+            }
+            fitting = Bin::fitting(size);
+            if let Some(index) = self.take_held(size, fitting) {
+                return Some(index);
+            }
         }
         self.evict_excess();
-        if !own.is_exact()
-            && let Some(index) = self.tight_fit(own, size)
+        if size >= Bin::MIXED
+            && let Some(index) = self.tight_fit(size)
         {
             return Some(self.carve(index, size));
         }
@@ -73,7 +77,9 @@ impl Heap {
             let index = unsafe { self.lists.pop(self.arena, bin) };
             return Some(self.cut(index, size));
         }
-        let size = if self.fits_top(size) { size } else { exact };
+        if !self.fits_top(size) {
+            size = exact;
+        }
         if self.fits_top(size) {
             return Some(match self.gap_to_far_end(size, GRANULE, end) {
                 Some(gap) => self.take_from_top_behind(gap, size),
@@ -86,10 +92,10 @@ impl Heap {
     /// Takes back a held block from one of two bins: the one that mixes sizes below and above `size`, if the first block is
     /// large enough, or the next one. It is larger than `size` by an eighth at most.
     #[inline(always)]
-    fn take_held(&mut self, size: BlockSize, own: Bin, fitting: Bin) -> Option<Index> {
+    fn take_held(&mut self, size: BlockSize, fitting: Bin) -> Option<Index> {
         // SAFETY: HELD.
         let (index, tag) = unsafe {
-            let held = self.quick.pop(self.arena, own, size);
+            let held = self.quick.pop(self.arena, Bin::of(size), size);
             held.or_else(|| self.quick.pop(self.arena, fitting, size))?
         };
         self.count_live(tag.size());
@@ -105,7 +111,8 @@ impl Heap {
     /// A block of the bin that mixes sizes below and above `size`: the first one, if it fits, while the arena is roomy, and the
     /// best of the first few, once it is tight.
     #[inline(always)]
-    fn tight_fit(&self, own: Bin, size: BlockSize) -> Option<Index> {
+    fn tight_fit(&self, size: BlockSize) -> Option<Index> {
+        let own = Bin::of(size);
         let first = self.lists.head(own);
         if first.is_none() {
             return None;
@@ -210,7 +217,7 @@ impl Heap {
         self.top = index + size;
         self.used_up_to = self.used_up_to.max(self.top);
         self.count_taken(size);
-        self.refresh_hold_limit();
+        self.note_smaller_top();
         index
     }
 }
