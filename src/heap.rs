@@ -17,12 +17,12 @@
 //!
 //! While the arena is *roomy*, that is while one free span is at least an eighth of it, a block is held for the next request of its
 //! size. It is not if it is of 32 KiB or more, if it is of 1 KiB or more and has a free neighbour, or if what is live and what is
-//! held are already more than the most that ever was live and an eighth. A few held blocks are merged then, in turn by size.
+//! held are already more than the most that ever was live and 1/32 more. A few held blocks are merged then, in turn by size.
 //! All others are merged with their free neighbours at once.
 //!
 //! # Bounds
 //!
-//! Nothing but the last search takes more than a constant number of steps: at most four held blocks are merged on the way of any
+//! Nothing but the last search takes more than a constant number of steps: at most two held blocks are merged on the way of any
 //! other call. The last search is bounded by the number of held blocks, then by the number of free blocks, and for
 //! alignments up to 8 by `arena / size`.
 //!

@@ -25,7 +25,8 @@ impl Heap {
             .map(BlockSize::from_granules)
             .filter(|roomy| roomy.granules() as usize <= MAX_REGION / GRANULE);
         // A block that was freed at this alignment before is found at once; then one where any position will do.
-        let tight = || self.probe(own, PROBES, size, align).or_else(|| self.probe(fitting, PROBES, size, align));
+        let tight =
+            || self.probe(own, PROBES, size, align).or_else(|| self.probe(fitting, PROBES, size, align));
         let roomy = || self.probe(self.lists.first_from(Bin::fitting(roomy?))?, 1, size, align);
         if let Some((index, gap)) = tight().or_else(roomy) {
             return Some(self.carve_aligned(index, gap, size));

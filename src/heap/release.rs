@@ -6,8 +6,8 @@ use crate::bins::Bin;
 use crate::block::Tag;
 use crate::size::{BlockSize, Index};
 
-/// What is live and what is held may together be more than the most that ever was live by this share of it: 1/8.
-const HEADROOM_LOG2: u32 = 3;
+/// What is live and what is held may together be more than the most that ever was live by this share of it: 1/32.
+const HEADROOM_LOG2: u32 = 5;
 
 /// Even if that is less than this share of the arena: 1/128.
 const LEAST_HEADROOM_LOG2: u32 = 7;
@@ -47,8 +47,8 @@ impl Heap {
         unsafe { self.release(live) }
     }
 
-    /// Notes how much may be occupied, that is live or held, if one more block is to be held: an eighth more than the most that
-    /// ever was live. So holding costs at most that eighth at the program's peak, and nothing once the arena is tight.
+    /// Notes how much may be occupied, that is live or held, if one more block is to be held: 1/32 more than the most that
+    /// ever was live. So holding costs at most that at the program's peak, and nothing once the arena is tight.
     ///
     /// That the arena has become tight is noted at once, that the peak has risen where it makes a difference.
     #[inline(never)]

@@ -11,7 +11,7 @@ use std::ptr::NonNull;
 
 /// What is freed may be held back from coalescing, as long as it is together with what is live at most the peak and this share of
 /// the peak or of the arena.
-const HEADROOM_SHARE_OF_PEAK: usize = 8;
+const HEADROOM_SHARE_OF_PEAK: usize = 32;
 const HEADROOM_SHARE_OF_ARENA: usize = 128;
 
 /// What a heap did wrong, and how it got there.
