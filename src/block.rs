@@ -20,7 +20,7 @@
 //! - `next` and `prev` link the free blocks of one bin; the footer repeats the size in granules, so that the block to the
 //!   right finds where this one starts. All three are granule counts, never pointers.
 //! - The *top* is the span behind the last block. It has no header, no links and no footer: a fresh arena is not written
-//!   to, and taking from the top moves one number.
+//!   to, and taking from its near end writes one header and moves one number.
 //!
 //! All pointers are derived from the arena's origin, never from a pointer that a caller brings back: a `Box`, for
 //! one, may only touch its own bytes.

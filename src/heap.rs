@@ -22,8 +22,8 @@
 //!
 //! # Bounds
 //!
-//! Nothing but the last search takes more than a constant number of steps: at most two held blocks are merged on the way of any
-//! other call. The last search is bounded by the number of held blocks, then by the number of free blocks, and for
+//! Nothing but the last search takes more than a constant number of steps: two held blocks at most are merged on the way of an
+//! allocation, a release or a change of size in place, and four where a block moves. The last search is bounded by the number of held blocks, then by the number of free blocks, and for
 //! alignments up to 8 by `arena / size`.
 //!
 //! # Invariants
@@ -110,7 +110,7 @@ impl core::error::Error for RegionError {}
 /// A free-list heap over one region of memory.
 ///
 /// [`Heap::new`] is empty and refuses every request until [`Heap::init`] hands it a region. It is all zero bytes,
-/// about 2.6 KiB, and can be a `static`'s initial value without growing the program's file.
+/// about 2.7 KiB, and can be a `static`'s initial value without growing the program's file.
 ///
 /// Allocations are raw pointers; dropping the heap or moving it leaves them valid, because all of the heap's bookkeeping is
 /// kept as distances from the region's start.
@@ -191,6 +191,7 @@ impl Heap {
         self.end = end;
         self.used_up_to = Index::FIRST;
         self.zeroed = zeroed;
+        self.refresh_hold_limit();
         Ok(())
     }
 
@@ -247,7 +248,7 @@ impl Heap {
     }
 
     /// Like [`alloc`](Self::alloc), with all `layout.size()` bytes zero. What was never used since the region was zero is
-    /// not cleared again.
+    /// not cleared again, unless it lies in front of a broad block at the far end.
     pub fn alloc_zeroed(&mut self, layout: Layout) -> Option<NonNull<u8>> {
         let fresh = if self.zeroed { self.arena.address(self.used_up_to) } else { usize::MAX };
         let block = self.alloc(layout)?;

@@ -86,6 +86,7 @@ impl Heap {
             self.make_free(aligned, rest);
             let taken = self.carve(aligned, size);
             self.arena.set_left_free(taken, true);
+            self.refresh_hold_limit();
             taken
         }
     }

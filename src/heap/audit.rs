@@ -114,7 +114,7 @@ impl Heap {
             let mut prev = Index::NONE;
             let mut index = self.lists.head(bin);
             while !index.is_none() {
-                if index < Index::FIRST || index + BlockSize::MIN > self.top {
+                if !self.can_be_listed(index) {
                     return violation(prev, "its link leads out of the arena");
                 }
                 // SAFETY: between the first block and the top every word can be read, and both links lie there.
@@ -140,27 +140,38 @@ impl Heap {
         Ok(())
     }
 
-    /// HELD: what the quick lists hold is as much as the walk found, and each block is on the list of its size.
+    /// HELD: what the quick lists hold is as much as the walk found, and each block is on the list of its bin.
     fn audit_quick_lists(&self, totals: &Totals) -> Result<(), AuditError> {
         let mut listed = 0;
-        for (index, bin) in self.quick.iter(self.arena) {
-            if index < Index::FIRST || index + BlockSize::MIN > self.top {
-                return violation(index, "a quick list leads out of the arena");
-            }
-            // SAFETY: between the first block and the top every word can be read.
-            let tag = unsafe { self.arena.tag(index) };
-            if !tag.is_held() || tag.granules() < BlockSize::MIN.granules() || Bin::of(tag.size()) != bin {
-                return violation(index, "it is on a quick list where it does not belong");
-            }
-            listed += 1;
-            if listed > totals.held_blocks {
-                return violation(index, "the quick lists hold more blocks than are marked as held");
+        for (bin, head) in self.quick.lists() {
+            let mut index = head;
+            while !index.is_none() {
+                if !self.can_be_listed(index) {
+                    return violation(index, "a quick list leads out of the arena");
+                }
+                // SAFETY: between the first block and the top every word can be read.
+                let (tag, next) = unsafe { (self.arena.tag(index), self.arena.next(index)) };
+                if !tag.is_held() || tag.granules() < BlockSize::MIN.granules() || Bin::of(tag.size()) != bin
+                {
+                    return violation(index, "it is on a quick list where it does not belong");
+                }
+                listed += 1;
+                if listed > totals.held_blocks {
+                    return violation(index, "the quick lists hold more blocks than are marked as held");
+                }
+                index = next;
             }
         }
         if listed != totals.held_blocks || self.held() != totals.held {
             return violation(Index::NONE, "a held block is on no quick list");
         }
         Ok(())
+    }
+
+    /// Whether the links of a block at `index` would lie between the first block and the top.
+    fn can_be_listed(&self, index: Index) -> bool {
+        let end = u64::from(index.get()) + u64::from(BlockSize::MIN.granules());
+        index >= Index::FIRST && end <= u64::from(self.top.get())
     }
 }
 

@@ -172,20 +172,14 @@ impl QuickLists {
         found
     }
 
-    /// The held blocks, each with the bin of its list.
-    pub(super) fn iter(&self, arena: Arena) -> impl Iterator<Item = (Index, Bin)> {
-        self.heads.iter().zip(0..).flat_map(move |(&head, list)| {
-            let mut index = head;
-            core::iter::from_fn(move || {
-                if index.is_none() {
-                    return None;
-                }
-                let found = index;
-                // SAFETY: the lists hold blocks of the arena, linked through their first words.
-                index = unsafe { arena.next(found) };
-                Some((found, Bin::numbered(list)))
-            })
-        })
+    /// Whether certainly nothing is held: a list that has become empty counts until `pop_next` came by.
+    pub(super) fn is_empty(&self) -> bool {
+        self.map.iter().all(|&word| word == 0)
+    }
+
+    /// The first block of each list, or [`Index::NONE`], with the list's bin.
+    pub(super) fn lists(&self) -> impl Iterator<Item = (Bin, Index)> {
+        (0..).map(Bin::numbered).zip(self.heads.iter().copied())
     }
 }
 

@@ -48,9 +48,10 @@ impl Heap {
     }
 
     /// Notes how much may be occupied, that is live or held, if one more block is to be held: 1/32 more than the most that
-    /// ever was live. So holding costs at most that at the program's peak, and nothing once the arena is tight.
+    /// ever was live, or 1/128 of the arena if that is more. Nothing is held once the arena is tight.
     ///
-    /// That the arena has become tight is noted at once, that the peak has risen where it makes a difference.
+    /// What was held before counts on when more becomes live: the next calls merge two held blocks each until both together are
+    /// within the limit again.
     #[inline(never)]
     pub(super) fn refresh_hold_limit(&mut self) {
         let end = self.end.get();
@@ -115,7 +116,8 @@ impl Heap {
     /// Holds a block that was live, or merges it with its free neighbours; then merges a few held blocks if there are too many.
     /// False, and nothing is done, if the neighbours show that this cannot be a block in use.
     ///
-    /// A block with a free neighbour is not held, unless it is small: merging is what keeps large blocks large.
+    /// A block with a free neighbour is not held here: merging is what keeps large blocks large. (Small ones are, in
+    /// [`release_fast`](Self::release_fast), which looks at no neighbours.)
     ///
     /// # Safety
     ///
@@ -180,7 +182,8 @@ impl Heap {
     #[cold]
     pub(super) fn release_held(&mut self) -> bool {
         let any = self.held() > 0;
-        while self.held() > 0 {
+        // Each round merges a block or strikes off an empty list.
+        while !self.quick.is_empty() {
             self.evict_next();
         }
         any

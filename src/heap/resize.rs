@@ -2,10 +2,13 @@
 //!
 //! In the order in which it is tried:
 //!
-//! 1. shrink in place, giving what is cut off to the block behind or to the lists;
-//! 2. grow into the free block or the top behind;
-//! 3. move to a new block and copy;
-//! 4. where no new block can be had, slide down into the free block in front, which may still hold it.
+//! 1. move a small block, be it to grow or to shrink, to one of the right size that is held: nothing is cut or merged;
+//! 2. shrink in place, giving what is cut off to the block behind or to the lists;
+//! 3. grow into the free block or the top behind;
+//! 4. move to a new block and copy;
+//! 5. where no new block can be had, slide down into the free block in front, which may still hold it.
+//!
+//! A small block moves only where what lies behind it is in use, so that it could neither grow nor give anything back to be merged.
 
 use super::quick_list::QuickLists;
 use super::take::End;
@@ -45,8 +48,8 @@ impl Heap {
         }
     }
 
-    /// The cases of [`realloc`](Self::realloc) that touch no list but a quick list: a small block keeps its size, is cut in
-    /// two, or moves to a block that is held. `None`, and nothing is done, in all others.
+    /// The cases of [`realloc`](Self::realloc) that touch no list but a quick list: a small block keeps its size, or moves to a
+    /// block that is held. `None`, and nothing is done, in all others.
     ///
     /// # Safety
     ///
@@ -160,6 +163,7 @@ impl Heap {
             }
             self.arena.set_left_free(index + span, rest.is_some());
         }
+        self.note_large_span(span);
         self.count_gone(size);
         self.count_taken(kept);
         true
@@ -281,6 +285,7 @@ impl Heap {
                 self.top = start + wanted;
                 self.used_up_to = self.used_up_to.max(self.top);
                 self.count_taken(wanted);
+                self.refresh_hold_limit();
                 return Some(start);
             }
             let span = BlockSize::from_granules(span_end.granules_since(start));
@@ -295,6 +300,7 @@ impl Heap {
             self.arena.set_left_free(span_end, rest.is_some());
             self.count_taken(kept);
         }
+        self.refresh_hold_limit();
         Some(start)
     }
 }

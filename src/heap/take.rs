@@ -193,6 +193,8 @@ impl Heap {
     /// How many granules of the top to leave in front of a block so that it lies at the far end, if it is to lie there: if it is
     /// broad, and at most half of the arena is left in front of it.
     ///
+    /// The top has room for the block.
+    ///
     /// A table or a buffer that outlives its neighbours would otherwise cut what is free in two, just where the arena is not much
     /// larger than what the program needs. What is left in front becomes a free block.
     #[inline(always)]
@@ -203,7 +205,8 @@ impl Heap {
         }
         let highest = Index::new(arena - size.granules());
         let misalignment = (self.arena.address(highest) & (align - 1)) / GRANULE;
-        let gap = highest.get().checked_sub(self.top.get())?.checked_sub(misalignment as u32)?;
+        let gap =
+            highest.get().checked_sub(self.top.get())?.checked_sub(u32::try_from(misalignment).ok()?)?;
         (gap >= BlockSize::MIN.granules() && gap <= arena / 2).then(|| BlockSize::from_granules(gap))
     }
 

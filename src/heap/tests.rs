@@ -590,6 +590,29 @@ fn a_broad_block_at_the_far_end_can_grow_nevertheless() {
 fn a_large_request_that_fits_exactly_is_not_rounded_beyond_the_arena() {
     let mut bench = Bench::new(1 << 16);
     bench.alloc(20);
+    assert!(!bench.heap.is_tight(), "large blocks are rounded only while the arena is roomy");
     assert!(!bench.fill().is_null());
     assert_eq!(bench.heap.stats().free_bytes, 0);
+}
+
+#[test]
+fn an_arena_becomes_tight_and_roomy_again_when_a_block_grows_and_shrinks_beside_it() {
+    let mut bench = Bench::new(1 << 20);
+    let block = bench.alloc(65_532);
+    assert!(bench.alloc(819_196) > block);
+    assert!(!bench.heap.is_tight(), "the span in front of the block at the far end is broad");
+    assert_eq!(bench.realloc(block, 65_532, 225_280), block);
+    assert!(bench.heap.is_tight());
+    assert_eq!(bench.realloc(block, 225_280, 1000), block);
+    assert!(!bench.heap.is_tight());
+}
+
+#[test]
+fn merging_all_that_is_held_ends_even_if_the_counts_were_overwritten() {
+    let mut bench = Bench::new(1 << 14);
+    let (_, held, _) = (bench.alloc(44), bench.alloc(44), bench.alloc(44));
+    bench.free(held);
+    bench.memory[6] ^= 64 << 32;
+    assert!(bench.heap.audit().is_err());
+    bench.heap.release_held();
 }
