@@ -61,6 +61,16 @@ impl Bin {
         Self::containing(size.granules() + (1 << width_log2) - 1, width_log2)
     }
 
+    /// The smallest size that the bin keeps.
+    #[cfg(all(feature = "std", unix))]
+    pub(crate) const fn smallest(self) -> BlockSize {
+        if self.0 < EXACT {
+            return BlockSize::from_granules(self.0);
+        }
+        let width_log2 = (self.0 >> DIVISIONS_LOG2) - 1;
+        BlockSize::from_granules((self.0 - (width_log2 << DIVISIONS_LOG2)) << width_log2)
+    }
+
     /// The binary logarithm of the number of sizes that share a bin with this one. (The or stands for a maximum.)
     #[inline(always)]
     const fn width_log2(size: BlockSize) -> u32 {

@@ -22,12 +22,16 @@
 //! - The *top* is the span behind the last block. It has no header, no links and no footer: a fresh arena is not written
 //!   to, and taking from its near end writes one header and moves one number.
 //!
+//! Headers are read and written as relaxed atomics, which costs nothing: the owner of a block may read its header while another
+//! thread, which has the heap's lock, notes there that the left neighbour was freed.
+//!
 //! All pointers are derived from the arena's origin, never from a pointer that a caller brings back: a `Box`, for
 //! one, may only touch its own bytes.
 
 use crate::size::{BlockSize, GRANULE, HEADER, Index};
 use core::fmt;
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 /// A header's 32 bits. They are looked at through its methods only.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -204,6 +208,10 @@ pub(crate) fn prefetch(address: *const u8) {
     let _ = address;
 }
 
+/// What the keys of cached blocks are made of: any number that programs seldom write.
+#[cfg(all(feature = "std", unix))]
+const KEY: u32 = 0x9D2C_5681;
+
 /// A view of the arena's bytes as blocks. It owns nothing and knows no bounds: the heap does.
 ///
 /// The contract of every method that takes a position, called *in the arena* below: the whole header, and for a free
@@ -249,6 +257,14 @@ impl Arena {
         address.wrapping_sub(self.origin.addr())
     }
 
+    /// The position of a payload at this address. It is beyond any arena if the address is no multiple of a granule, or lies in
+    /// front of the origin.
+    #[inline(always)]
+    pub(crate) fn index_of(self, address: usize) -> usize {
+        const { assert!(GRANULE == 1 << 3) };
+        self.offset_of(address).rotate_right(3)
+    }
+
     #[inline(always)]
     fn at_index(self, index: Index) -> *mut u8 {
         self.origin.wrapping_add(index.byte_offset())
@@ -266,7 +282,7 @@ impl Arena {
     }
 
     #[inline(always)]
-    fn tag_word(self, index: Index) -> *mut Tag {
+    fn tag_word(self, index: Index) -> *mut u32 {
         self.at_index(index).wrapping_sub(HEADER).cast()
     }
 
@@ -294,7 +310,7 @@ impl Arena {
     #[inline(always)]
     pub(crate) unsafe fn tag(self, index: Index) -> Tag {
         // SAFETY: the header is in the arena, aligned to 4 and initialised (contract).
-        unsafe { self.tag_word(index).read() }
+        Tag(unsafe { AtomicU32::from_ptr(self.tag_word(index)) }.load(Ordering::Relaxed))
     }
 
     /// Writes a header.
@@ -305,7 +321,7 @@ impl Arena {
     #[inline(always)]
     pub(crate) unsafe fn set_tag(self, index: Index, tag: Tag) {
         // SAFETY: the header is in the arena, aligned to 4 and the heap's own (contract).
-        unsafe { self.tag_word(index).write(tag) }
+        unsafe { AtomicU32::from_ptr(self.tag_word(index)) }.store(tag.0, Ordering::Relaxed);
     }
 
     /// Notes in the header at `index` whether the block to its left is free.
@@ -397,6 +413,49 @@ impl Arena {
     pub(crate) unsafe fn set_prev(self, index: Index, prev: Index) {
         // SAFETY: a free block's second word is the heap's own (contract).
         unsafe { self.prev_word(index).write(PrevLink::to(prev)) }
+    }
+
+    /// Where a cached block has its key: behind its link.
+    #[cfg(all(feature = "std", unix))]
+    #[inline(always)]
+    fn key_word(self, index: Index) -> *mut u32 {
+        self.at_index(index).wrapping_add(size_of::<Index>()).cast()
+    }
+
+    /// Whether the second word of a payload is the key of a cached block.
+    ///
+    /// # Safety
+    ///
+    /// - `index` is in the arena.
+    #[cfg(all(feature = "std", unix))]
+    #[inline(always)]
+    pub(crate) unsafe fn has_key(self, index: Index) -> bool {
+        // SAFETY: the word is in the arena. Volatile, because the caller may have left it uninitialised: whatever is there will do.
+        unsafe { self.key_word(index).read_volatile() == KEY ^ index.get() }
+    }
+
+    /// Marks a block as cached.
+    ///
+    /// # Safety
+    ///
+    /// - `index` is a block in the arena that nobody uses.
+    #[cfg(all(feature = "std", unix))]
+    #[inline(always)]
+    pub(crate) unsafe fn set_key(self, index: Index) {
+        // SAFETY: the second word of a block's payload is nobody else's (contract).
+        unsafe { self.key_word(index).write(KEY ^ index.get()) }
+    }
+
+    /// Takes the mark away.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`set_key`](Self::set_key).
+    #[cfg(all(feature = "std", unix))]
+    #[inline(always)]
+    pub(crate) unsafe fn clear_key(self, index: Index) {
+        // SAFETY: as for `set_key`.
+        unsafe { self.key_word(index).write(0) }
     }
 
     /// A copy of the header of a block, with the link if it is free.

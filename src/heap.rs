@@ -300,6 +300,12 @@ impl Heap {
         }
     }
 
+    /// The arena, and the position behind its last granule.
+    #[cfg(all(feature = "std", unix))]
+    pub(crate) fn place(&self) -> (Arena, Index) {
+        (self.arena, self.end)
+    }
+
     #[inline(always)]
     fn count_live(&mut self, size: BlockSize) {
         self.live = self.live.wrapping_add(size.granules());

@@ -16,6 +16,7 @@
 //! | type | for |
 //! |---|---|
 //! | [`Locked<FreeList>`](Locked) | the global allocator of a program, over a static arena of 1 MiB or [another size](FreeList) |
+//! | `ThreadCached<FreeList>` | the same for programs with threads: each has a cache of its own (`std`, Unix) |
 //! | [`Locked<Region>`](Region) | the same over memory that is found at run time, as in a kernel |
 //! | [`Locked<OrSystem<FreeList>>`](Locked) | a fast arena that overflows to the operating system instead of refusing (`std`) |
 //! | [`Heap`] | the engine itself, over any bytes, without a lock |
@@ -40,6 +41,7 @@
 //! | `source` | static arena, a caller's region, overflow to the system | yes |
 //! | `raw_lock` | the default lock: spin, yield, sleep; no atomic read-modify-write while there is one thread | yes |
 //! | `locked` | mutex and `GlobalAlloc`; `locked/overflow` for blocks of the system | yes |
+//! | `cache` | `ThreadCached`: per-thread caches in front of a `Locked` (`std`, Unix) | yes |
 //! | `allocator` | `create_allocator` and `FreeListAllocator` | yes |
 
 #![no_std]
@@ -60,6 +62,8 @@ macro_rules! invariant {
 mod allocator;
 mod bins;
 mod block;
+#[cfg(all(feature = "std", unix))]
+mod cache;
 mod fault;
 mod heap;
 mod locked;
@@ -70,6 +74,8 @@ mod stats;
 
 pub use allocator::{FreeListAllocator, InitOutcome, create_allocator};
 pub use block::BlockHeader;
+#[cfg(all(feature = "std", unix))]
+pub use cache::ThreadCached;
 pub use fault::{Action, Fault, set_fault_hook};
 pub use heap::{AuditError, Blocks, Heap, RegionError};
 pub use lock_api;

@@ -64,7 +64,7 @@ pub struct Locked<S: Source, R: RawMutex = SpinThenYield> {
 
 /// Whether this thread panics, and is served by the system therefore. A load and a comparison, as long as no thread panics.
 #[inline(always)]
-fn is_panicking() -> bool {
+pub(crate) fn is_panicking() -> bool {
     #[cfg(feature = "std")]
     return std::thread::panicking();
     #[cfg(not(feature = "std"))]
@@ -73,7 +73,7 @@ fn is_panicking() -> bool {
 
 /// What a new block has to contain.
 #[derive(Clone, Copy)]
-enum Contents {
+pub(crate) enum Contents {
     Any,
     Zeroes,
 }
@@ -112,10 +112,21 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     }
 
     #[inline(always)]
-    fn heap(&self) -> MutexGuard<'_, R, Heap> {
+    pub(crate) fn heap(&self) -> MutexGuard<'_, R, Heap> {
         let mut heap = self.heap.lock();
         self.source.rebase(&mut heap);
         heap
+    }
+
+    /// Gives the lock back that a forgotten guard held.
+    ///
+    /// # Safety
+    ///
+    /// - This thread has the lock.
+    #[cfg(all(feature = "std", unix))]
+    pub(crate) unsafe fn force_unlock(&self) {
+        // SAFETY: the caller's contract.
+        unsafe { self.heap.force_unlock() }
     }
 
     /// The heap, if nobody else is at it now.
@@ -186,7 +197,12 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     ///
     /// - As for [`GlobalAlloc::dealloc`].
     #[inline(always)]
-    unsafe fn dealloc_in(&self, mut heap: MutexGuard<'_, R, Heap>, block: *mut u8, layout: Layout) {
+    pub(crate) unsafe fn dealloc_in(
+        &self,
+        mut heap: MutexGuard<'_, R, Heap>,
+        block: *mut u8,
+        layout: Layout,
+    ) {
         // SAFETY: the caller's contract is that of the heap; a block of the system's is recognised by its address.
         unsafe {
             match heap.live_block(block) {
@@ -215,7 +231,12 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     /// The way of a request that the heap refused: the heap may not have its memory yet, or be exhausted.
     #[cold]
     #[inline(never)]
-    fn refused(&self, mut heap: MutexGuard<'_, R, Heap>, layout: Layout, contents: Contents) -> *mut u8 {
+    pub(crate) fn refused(
+        &self,
+        mut heap: MutexGuard<'_, R, Heap>,
+        layout: Layout,
+        contents: Contents,
+    ) -> *mut u8 {
         if !heap.is_initialized() && self.source.supply(&mut heap).is_ok() {
             // The first block of an arena that is all zero is not cleared again.
             if let Some(block) = heap.alloc_zeroed(layout) {
@@ -228,7 +249,7 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
 
     #[cfg(feature = "std")]
     #[cold]
-    fn overflow(&self, layout: Layout, contents: Contents) -> *mut u8 {
+    pub(crate) fn overflow(&self, layout: Layout, contents: Contents) -> *mut u8 {
         if S::OVERFLOWS_TO_SYSTEM || is_panicking() {
             self.overflow.alloc(layout, contents)
         } else {
@@ -266,7 +287,13 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     /// - As for [`GlobalAlloc::realloc`].
     #[cold]
     #[inline(never)]
-    unsafe fn realloc_rejected(&self, fault: Fault, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+    pub(crate) unsafe fn realloc_rejected(
+        &self,
+        fault: Fault,
+        block: *mut u8,
+        layout: Layout,
+        size: usize,
+    ) -> *mut u8 {
         #[cfg(feature = "std")]
         if matches!(fault, Fault::OutsideArena { .. }) && self.overflow.has_blocks() {
             // SAFETY: blocks outside of the arena came from `overflow` (contract).
@@ -283,7 +310,7 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     /// - As for [`GlobalAlloc::realloc`]; the block lies in the arena.
     #[cold]
     #[inline(never)]
-    unsafe fn realloc_refused(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+    pub(crate) unsafe fn realloc_refused(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         let Ok(new_layout) = Layout::from_size_align(size, layout.align()) else {
             return core::ptr::null_mut();
         };

@@ -14,9 +14,9 @@ const ARENA_LIMITS: (usize, usize) = (256, 1 << 30);
 /// Where the memory of a [`Locked`](crate::Locked) allocator comes from.
 ///
 /// Sealed: the sources are [`FreeList`], [`Region`] and, with `std`, `OrSystem` around either.
-pub trait Source: sealed::Source {}
+pub trait Source: sealed::Source + Sync + 'static {}
 
-impl<S: sealed::Source> Source for S {}
+impl<S: sealed::Source + Sync + 'static> Source for S {}
 
 pub(crate) mod sealed {
     use super::{Heap, RegionError};
@@ -101,7 +101,7 @@ impl<const SIZE: usize> sealed::Source for FreeList<SIZE> {
 pub struct Region(());
 
 /// A source whose memory is handed over at run time: [`Region`], or `OrSystem` around it. Sealed.
-pub trait RunTimeSource: sealed::Source {}
+pub trait RunTimeSource: Source {}
 
 impl RunTimeSource for Region {}
 

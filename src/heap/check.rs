@@ -18,9 +18,7 @@ impl Heap {
     /// Reads a header only where one can be: before the top.
     #[inline(always)]
     pub(crate) fn live_block(&self, block: *mut u8) -> Option<LiveBlock> {
-        // A distance that is not a multiple of granules becomes a number beyond any index.
-        const { assert!(GRANULE == 1 << 3) };
-        let index = self.arena.offset_of(block.addr()).rotate_right(3);
+        let index = self.arena.index_of(block.addr());
         if index >= self.top.get() as usize || index < Index::FIRST.get() as usize {
             return None;
         }
@@ -31,6 +29,13 @@ impl Heap {
         let is_sound = tag.granules() >= BlockSize::MIN.granules()
             && index.get() as u64 + u64::from(tag.granules()) <= self.top.get() as u64;
         (tag.is_live() && is_sound).then_some(LiveBlock { index, tag })
+    }
+
+    /// Whether a live block at this address has the key of a cached one.
+    #[cfg(all(feature = "std", unix))]
+    pub(crate) fn has_key(&self, block: *mut u8) -> bool {
+        // SAFETY: a live block's second word is in the arena.
+        self.live_block(block).is_some_and(|live| unsafe { self.arena.has_key(live.index) })
     }
 
     /// The address of a block that [`live_block`](Self::live_block) found.

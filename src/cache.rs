@@ -1,0 +1,469 @@
+//! `ThreadCached`: a [`Locked`] heap with a cache of small blocks for each thread in front of it.
+//!
+//! An allocation or a release of less than 1 KiB is served from the thread's own cache without the lock and without an atomic
+//! read-modify-write. Caches are filled and emptied in batches, under the lock. Before a request is refused, the allocator takes
+//! back what all caches have, those of other threads included: *an allocation fails only if it would fail with every cache empty.*
+//!
+//! (Per-thread caches over a shared heap are an old idea: Bonwick and Adams, *Magazines and vmem*, 2001; tcmalloc. Taking them back
+//! while their owners run is done with the asymmetric barrier of `cache/barrier.rs`.)
+
+mod barrier;
+mod home;
+mod slot;
+
+use crate::fault::{self, Action, Fault};
+use crate::heap::{AuditError, Heap};
+use crate::locked::{Contents, Locked, is_panicking};
+use crate::raw_lock::SpinThenYield;
+use crate::size::GRANULE;
+use crate::source::Source;
+use crate::stats::Stats;
+use core::alloc::{GlobalAlloc, Layout};
+use core::fmt;
+use core::ptr::{NonNull, null_mut};
+use home::Home;
+use lock_api::MutexGuard;
+use slot::{Class, Given, LARGEST_PAYLOAD, Slot};
+
+/// How many threads can have a cache at one time. Others use the lock.
+const SLOTS: usize = 64;
+
+/// A thread's cache keeps at most this share of the arena, and at most so many bytes: 1/32, and 256 KiB.
+const BUDGET_SHARE_LOG2: u32 = 5;
+const LARGEST_BUDGET: usize = 256 << 10;
+
+/// A [`Locked`] heap with a cache for each thread: the drop-in global allocator of a program with threads.
+///
+/// ```
+/// use mem_alloc_rust::{FreeList, ThreadCached};
+///
+/// #[global_allocator]
+/// static A: ThreadCached<FreeList<{ 16 << 20 }>> = ThreadCached::new();
+///
+/// fn main() {
+///     let sums = std::thread::scope(|scope| {
+///         let threads: Vec<_> = (0..4).map(|n| scope.spawn(move || (0..1000).map(|m| n * m).collect::<Vec<_>>().len())).collect();
+///         threads.into_iter().map(|thread| thread.join().unwrap()).sum::<usize>()
+///     });
+///     println!("{sums} numbers, {} bytes live", A.stats().live_bytes);
+/// }
+/// ```
+///
+/// Same arena, sizes, policies and diagnostics as `Locked`; in addition:
+///
+/// - A cache keeps at most 1/32 of the arena, at most 256 KiB. When a thread ends, its cache goes back to the heap.
+/// - An allocation fails only if it would fail with every cache empty. See also [`drain`](Self::drain) and
+///   [`flush_thread`](Self::flush_thread).
+/// - A child process that was forked, by whichever thread and whatever the others were doing, can allocate and release at once.
+/// - Up to 64 threads have a cache at one time. Others, and threads that are about to end, use the lock.
+/// - One allocator of a process has caches: the first one used that is a `static`. Any other is a `Locked` in effect.
+/// - A cached block that is freed again is told from one in use by a number in its payload, and looked for in all caches before the
+///   program is ended.
+pub struct ThreadCached<S: Source> {
+    slots: [Slot; SLOTS],
+    locked: Locked<S>,
+}
+
+impl<S: Source> ThreadCached<S> {
+    /// An allocator that has used nothing of its memory yet. All zero bytes.
+    pub const fn new() -> Self {
+        Self { slots: [const { Slot::new() }; SLOTS], locked: Locked::new() }
+    }
+
+    /// Gives what the calling thread's cache has back to the heap.
+    pub fn flush_thread(&self) {
+        let slot = home::slot();
+        if slot.belongs_to(self.identity()) {
+            let mut heap = self.locked.heap();
+            // SAFETY: this thread is the owner and has the lock.
+            unsafe { empty(slot, &mut heap) };
+        }
+    }
+
+    /// Gives what all threads' caches have back to the heap. Takes a system call and waits for threads that are just in their caches,
+    /// but for no lock that they hold.
+    pub fn drain(&self) {
+        self.drain_into(&mut self.locked.heap());
+    }
+
+    /// Counts blocks and bytes after [draining](Self::drain); holds the lock for a time in proportion to the number of blocks. Does
+    /// not allocate.
+    pub fn stats(&self) -> Stats {
+        let mut heap = self.locked.heap();
+        self.drain_into(&mut heap);
+        heap.stats()
+    }
+
+    /// Checks every invariant of the heap after [draining](Self::drain); holds the lock for a time in proportion to the number of
+    /// blocks. Does not allocate.
+    ///
+    /// # Errors
+    ///
+    /// The first violation found; see [`Heap::audit`].
+    pub fn audit(&self) -> Result<(), AuditError> {
+        let mut heap = self.locked.heap();
+        self.drain_into(&mut heap);
+        heap.audit()
+    }
+
+    /// What slots know their allocator by.
+    #[inline(always)]
+    fn identity(&self) -> *const () {
+        core::ptr::from_ref(self).cast()
+    }
+
+    /// The calling thread's cache, if it is one of this allocator's.
+    #[inline(always)]
+    fn own_slot(&self) -> Option<&'static Slot> {
+        let slot = home::slot();
+        slot.belongs_to(self.identity()).then_some(slot)
+    }
+
+    /// Bytes that one thread may keep.
+    fn budget(heap: &Heap) -> usize {
+        let (start, end) = heap.bounds();
+        ((end - start) >> BUDGET_SHARE_LOG2).min(LARGEST_BUDGET)
+    }
+
+    /// Takes back what is in all caches.
+    fn drain_into(&self, heap: &mut Heap) {
+        self.close_all();
+        for slot in self.occupied() {
+            // SAFETY: this thread has the lock and has closed the gate.
+            unsafe { empty(slot, heap) };
+        }
+        self.open_all();
+    }
+
+    fn occupied(&self) -> impl Iterator<Item = &Slot> {
+        self.slots.iter().filter(|slot| !slot.is_vacant())
+    }
+
+    /// Keeps all owners out of their caches. To be called with the lock; the calling thread is in no cache.
+    fn close_all(&self) {
+        if self.occupied().next().is_none() {
+            return;
+        }
+        self.occupied().for_each(Slot::close);
+        barrier::everywhere();
+        self.occupied().for_each(Slot::wait);
+    }
+
+    fn open_all(&self) {
+        self.occupied().for_each(Slot::open);
+    }
+
+    /// Gives the calling thread a cache, if it can have one.
+    #[cold]
+    #[inline(never)]
+    fn join(&self) -> Option<&'static Slot> {
+        if !home::is_static(self) {
+            return None;
+        }
+        // SAFETY: the allocator lies in static memory, so it is there and stays where it is as long as the program runs.
+        let everlasting: &'static Self = unsafe { &*core::ptr::from_ref(self) };
+        let occupy = || {
+            let heap = everlasting.locked.heap();
+            if !heap.is_initialized() {
+                return None;
+            }
+            let slot = everlasting.slots.iter().find(|slot| slot.is_vacant())?;
+            let (arena, end) = heap.place();
+            // SAFETY: the slot is vacant, and this thread has the lock.
+            unsafe { slot.occupy(everlasting.identity(), arena, end, Self::budget(&heap)) };
+            Some(slot)
+        };
+        home::join(everlasting, occupy).then(home::slot)
+    }
+
+    /// An allocation that the cache does not serve at once.
+    #[inline(never)]
+    fn alloc_slow(&self, layout: Layout, contents: Contents) -> *mut u8 {
+        if is_panicking() {
+            return self.locked.overflow(layout, contents);
+        }
+        if is_small(layout)
+            && let Some(slot) = self.own_slot().or_else(|| self.join())
+        {
+            let class = Class::serving(layout.size());
+            // SAFETY: the slot is this thread's.
+            let cached = unsafe { slot.take_behind_a_fence(class) };
+            let block = cached.map_or_else(|| self.refill(slot, class, layout), NonNull::as_ptr);
+            if !block.is_null() && matches!(contents, Contents::Zeroes) {
+                // SAFETY: the block has that many bytes, and nobody has its address yet.
+                unsafe { block.write_bytes(0, layout.size()) };
+            }
+            return block;
+        }
+        self.alloc_locked(self.locked.heap(), layout, contents)
+    }
+
+    /// An allocation from the heap, after draining if need be.
+    fn alloc_locked(
+        &self,
+        mut heap: MutexGuard<'_, SpinThenYield, Heap>,
+        layout: Layout,
+        contents: Contents,
+    ) -> *mut u8 {
+        let ask = |heap: &mut Heap| match contents {
+            Contents::Any => heap.alloc(layout),
+            Contents::Zeroes => heap.alloc_zeroed(layout),
+        };
+        let block = ask(&mut heap).or_else(|| {
+            self.drain_into(&mut heap);
+            ask(&mut heap)
+        });
+        match block {
+            Some(block) => block.as_ptr(),
+            None => self.locked.refused(heap, layout, contents),
+        }
+    }
+
+    /// Takes half of what a class can keep from the heap, and returns one block of it.
+    fn refill(&self, slot: &Slot, class: Class, layout: Layout) -> *mut u8 {
+        let mut heap = self.locked.heap();
+        // SAFETY: a class's payload is far less than the address space, and the alignment is a power of two.
+        let whole = unsafe { Layout::from_size_align_unchecked(class.payload(), GRANULE) };
+        let Some(block) = heap.alloc(whole) else {
+            // Where memory is that short, the request is served to the byte.
+            return self.alloc_locked(heap, layout, Contents::Any);
+        };
+        for _ in 1..Slot::half(class, Self::budget(&heap)) {
+            let Some(spare) = heap.alloc(whole) else { break };
+            // SAFETY: this thread is the owner and has the lock; the block was just handed out for the class.
+            if !unsafe { slot.stock(class, spare) } {
+                give_back(&mut heap, spare);
+                break;
+            }
+        }
+        block.as_ptr()
+    }
+
+    /// A release that the cache does not take at once.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`GlobalAlloc::dealloc`]; `given` is what the own cache said to it, if there is one.
+    #[inline(never)]
+    unsafe fn dealloc_slow(&self, block: *mut u8, layout: Layout, given: Given) {
+        if let Given::Full(class) = given {
+            let slot = home::slot();
+            let mut heap = self.locked.heap();
+            for _ in 0..Slot::half(class, Self::budget(&heap)) {
+                // SAFETY: this thread is the owner, since its cache answered, and has the lock.
+                let Some(oldest) = (unsafe { slot.unstock(class) }) else { break };
+                give_back(&mut heap, oldest);
+            }
+            // SAFETY: as above; the cache found the block to be one of that class, which nobody uses (contract).
+            if NonNull::new(block).is_some_and(|block| unsafe { slot.stock(class, block) }) {
+                return;
+            }
+        }
+        if let Some(slot) = self.own_slot()
+            // SAFETY: the slot is this thread's; the caller's contract.
+            && unsafe { slot.give_behind_a_fence(block) } == Given::Taken
+        {
+            return;
+        }
+        let heap = self.locked.heap();
+        if heap.has_key(block) && self.is_cached(block) {
+            let bytes = layout.size();
+            drop(heap);
+            fault::raise(Fault::AlreadyFree { action: Action::Free, address: block.addr(), bytes })
+        }
+        // SAFETY: the caller's contract.
+        unsafe { self.locked.dealloc_in(heap, block, layout) }
+    }
+
+    /// Whether a block is in any cache. To be called with the lock.
+    #[cold]
+    fn is_cached(&self, block: *mut u8) -> bool {
+        self.close_all();
+        // SAFETY: this thread has the lock and has closed the gates.
+        let found = self.occupied().any(|slot| unsafe { slot.contains(block.addr()) });
+        self.open_all();
+        found
+    }
+
+    /// A change of size by the heap, after draining if need be.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`GlobalAlloc::realloc`].
+    #[inline(never)]
+    unsafe fn realloc_locked(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        let mut heap = self.locked.heap();
+        if heap.has_key(block) && self.is_cached(block) {
+            drop(heap);
+            let (address, bytes) = (block.addr(), layout.size());
+            fault::raise(Fault::AlreadyFree { action: Action::Realloc, address, bytes })
+        }
+        // SAFETY: the caller's contract.
+        let mut result = unsafe { heap.realloc(block, layout, new_size) };
+        if result == Ok(None) {
+            self.drain_into(&mut heap);
+            // SAFETY: as above; what was refused is unchanged.
+            result = unsafe { heap.realloc(block, layout, new_size) };
+        }
+        drop(heap);
+        match result {
+            Ok(Some(block)) => block.as_ptr(),
+            // SAFETY: the heap knows the block; only growing can be refused.
+            Ok(None) => unsafe { self.locked.realloc_refused(block, layout, new_size) },
+            // SAFETY: the caller's contract.
+            Err(fault) => unsafe { self.locked.realloc_rejected(fault, block, layout, new_size) },
+        }
+    }
+}
+
+/// Whether caches serve such a request.
+#[inline(always)]
+fn is_small(layout: Layout) -> bool {
+    layout.size() <= LARGEST_PAYLOAD && layout.align() <= GRANULE
+}
+
+/// Gives all blocks of a cache to the heap.
+///
+/// # Safety
+///
+/// - As for [`Slot::unstock`].
+unsafe fn empty(slot: &Slot, heap: &mut Heap) {
+    for class in Slot::classes() {
+        // SAFETY: the caller's contract.
+        while let Some(block) = unsafe { slot.unstock(class) } {
+            give_back(heap, block);
+        }
+    }
+}
+
+/// Gives a block that was in a cache to the heap.
+fn give_back(heap: &mut Heap, block: NonNull<u8>) {
+    // SAFETY: what is in a cache came from the heap, and nobody uses it.
+    if let Err(fault) = unsafe { heap.dealloc(block.as_ptr()) } {
+        fault::raise(fault)
+    }
+}
+
+impl<S: Source> Home for ThreadCached<S> {
+    fn leave(&self, slot: &Slot) {
+        let mut heap = self.locked.heap();
+        // SAFETY: the calling thread is the owner, has the lock, and does not use the slot again.
+        unsafe {
+            empty(slot, &mut heap);
+            slot.vacate();
+        }
+    }
+
+    fn before_fork(&self) {
+        core::mem::forget(self.locked.heap());
+        self.close_all();
+    }
+
+    fn after_fork_in_parent(&self) {
+        self.open_all();
+        // SAFETY: `before_fork` took the lock in this thread.
+        unsafe { self.locked.force_unlock() };
+    }
+
+    fn after_fork_in_child(&self) {
+        // SAFETY: `before_fork` took the lock in this thread, which is the only one now.
+        unsafe { self.locked.force_unlock() };
+        let mut heap = self.locked.heap();
+        let own = home::slot();
+        for slot in self.occupied().filter(|slot| !core::ptr::eq(*slot, own)) {
+            // SAFETY: this thread has the lock; the gate was closed, and its owner is not there any more.
+            unsafe {
+                empty(slot, &mut heap);
+                slot.open();
+                slot.vacate();
+            }
+        }
+        self.open_all();
+    }
+}
+
+// SAFETY: blocks come from the heap and from caches of its blocks, each of which is in one place at a time: in use, in one cache, or
+// the heap's. Classes hold what they serve. Nothing here unwinds.
+unsafe impl<S: Source> GlobalAlloc for ThreadCached<S> {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if is_small(layout) {
+            let slot = home::slot();
+            if slot.belongs_to(self.identity())
+                // SAFETY: the slot is this thread's.
+                && let Some(block) = unsafe { slot.take(Class::serving(layout.size())) }
+            {
+                return block.as_ptr();
+            }
+        }
+        self.alloc_slow(layout, Contents::Any)
+    }
+
+    #[inline]
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        if is_small(layout)
+            && let Some(slot) = self.own_slot()
+            // SAFETY: the slot is this thread's.
+            && let Some(block) = unsafe { slot.take(Class::serving(layout.size())) }
+        {
+            // SAFETY: the class holds that many bytes, and nobody has the block's address yet.
+            unsafe { block.write_bytes(0, layout.size()) };
+            return block.as_ptr();
+        }
+        self.alloc_slow(layout, Contents::Zeroes)
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        let slot = home::slot();
+        let given = if slot.belongs_to(self.identity()) {
+            // SAFETY: the slot is this thread's; the caller's contract.
+            unsafe { slot.give(block) }
+        } else {
+            Given::Not
+        };
+        if given != Given::Taken {
+            // SAFETY: the caller's contract.
+            unsafe { self.dealloc_slow(block, layout, given) }
+        }
+    }
+
+    #[inline]
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        let own_slot = if is_small(layout) && new_size <= LARGEST_PAYLOAD { self.own_slot() } else { None };
+        let Some(slot) = own_slot.filter(|_| !is_panicking()) else {
+            // SAFETY: the caller's contract.
+            return unsafe { self.realloc_locked(block, layout, new_size) };
+        };
+        if slot.suits(block, new_size) {
+            return block;
+        }
+        // SAFETY: the size is small and the alignment that of a layout.
+        let new_layout = unsafe { Layout::from_size_align_unchecked(new_size, layout.align()) };
+        // SAFETY: sizes of zero are served, too.
+        let target = unsafe { self.alloc(new_layout) };
+        if target.is_null() {
+            return null_mut();
+        }
+        // SAFETY: both blocks hold the smaller of the two sizes and do not overlap; the old one is given back as the caller had it.
+        unsafe {
+            target.copy_from_nonoverlapping(block, layout.size().min(new_size));
+            self.dealloc(block, layout);
+        }
+        target
+    }
+}
+
+impl<S: Source> Default for ThreadCached<S> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<S: Source> fmt::Debug for ThreadCached<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The figures are taken before anything is formatted, because formatting may allocate.
+        let stats = self.stats();
+        f.debug_struct("ThreadCached").field("stats", &stats).finish_non_exhaustive()
+    }
+}

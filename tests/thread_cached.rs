@@ -1,0 +1,438 @@
+//! `ThreadCached` under threads: who frees what where, threads that come and go, draining, forking, misuse.
+//!
+//! One allocator of a process has caches, so that all tests share one, and take turns.
+
+#![cfg(all(feature = "std", unix))]
+
+use mem_alloc_rust::{FreeList, ThreadCached};
+use serial_test::serial;
+use std::alloc::{GlobalAlloc, Layout};
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Barrier, mpsc};
+use std::thread;
+
+const ARENA: usize = 8 << 20;
+
+static A: ThreadCached<FreeList<ARENA>> = ThreadCached::new();
+
+/// A block of `A`'s with its owner's mark in every byte.
+struct Marked {
+    block: *mut u8,
+    layout: Layout,
+    mark: u8,
+}
+
+// SAFETY: a block may be used and freed by whichever thread has it.
+unsafe impl Send for Marked {}
+
+impl Marked {
+    fn try_new(bytes: usize, mark: u8) -> Option<Self> {
+        let layout = Layout::from_size_align(bytes, 8).unwrap();
+        // SAFETY: sizes of zero are served, too.
+        let block = unsafe { A.alloc(layout) };
+        if block.is_null() {
+            return None;
+        }
+        // SAFETY: the block has that many bytes.
+        unsafe { block.write_bytes(mark, bytes) };
+        Some(Self { block, layout, mark })
+    }
+
+    fn new(bytes: usize, mark: u8) -> Self {
+        Self::try_new(bytes, mark).expect("the arena is large enough")
+    }
+
+    fn check(&self, bytes: usize) {
+        // SAFETY: the block has that many bytes, all written.
+        let contents = unsafe { std::slice::from_raw_parts(self.block, bytes) };
+        assert!(contents.iter().all(|&byte| byte == self.mark), "somebody else wrote into the block");
+    }
+
+    fn resize(&mut self, bytes: usize) {
+        // SAFETY: the block is live with this layout.
+        let block = unsafe { A.realloc(self.block, self.layout, bytes) };
+        assert!(!block.is_null());
+        self.block = block;
+        self.check(self.layout.size().min(bytes));
+        self.layout = Layout::from_size_align(bytes, 8).unwrap();
+        // SAFETY: the block has that many bytes.
+        unsafe { block.write_bytes(self.mark, bytes) };
+    }
+}
+
+impl Drop for Marked {
+    fn drop(&mut self) {
+        self.check(self.layout.size());
+        // SAFETY: the block is live with this layout.
+        unsafe { A.dealloc(self.block, self.layout) };
+    }
+}
+
+/// Numbers that look random.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 33) as usize % bound
+    }
+
+    /// Small ones mostly, and some that no cache takes.
+    fn size(&mut self) -> usize {
+        let cap = [32, 128, 1100, 6000][self.below(4)];
+        1 + self.below(cap)
+    }
+}
+
+/// Nothing is live, nothing is cached, and all of the arena is one block.
+fn assert_all_is_back() {
+    A.audit().unwrap();
+    let stats = A.stats();
+    assert_eq!((stats.live_bytes, stats.live_blocks, stats.free_blocks), (0, 0, 1), "{stats:?}");
+}
+
+#[test]
+#[serial]
+fn every_size_comes_back() {
+    for bytes in 0..2000 {
+        let blocks: Vec<_> = (0..3).map(|mark| Marked::new(bytes, mark)).collect();
+        drop(blocks);
+    }
+    assert_all_is_back();
+}
+
+#[test]
+#[serial]
+fn a_cached_block_is_the_next_one_of_its_size() {
+    let first = Marked::new(100, 1).block;
+    assert_eq!(Marked::new(100, 2).block, first);
+    A.flush_thread();
+    assert_all_is_back();
+}
+
+#[test]
+#[serial]
+fn a_zeroed_block_is_zero_though_it_was_cached() {
+    drop(Marked::new(100, 0xAA));
+    let layout = Layout::from_size_align(100, 8).unwrap();
+    // SAFETY: the layout is not of zero bytes; the block has 100 of them and is given back once.
+    unsafe {
+        let block = A.alloc_zeroed(layout);
+        assert!(std::slice::from_raw_parts(block, 100).iter().all(|&byte| byte == 0));
+        A.dealloc(block, layout);
+    }
+    assert_all_is_back();
+}
+
+#[test]
+#[serial]
+fn what_a_parked_thread_has_cached_can_be_had_by_another() {
+    assert_all_is_back();
+    let whole = A.stats().arena_bytes;
+    let (parked, go_on) = (Barrier::new(2), Barrier::new(2));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for bytes in (8..1000).step_by(8) {
+                let blocks: Vec<_> = (0..50).map(|mark| Marked::new(bytes, mark)).collect();
+                drop(blocks);
+            }
+            parked.wait();
+            go_on.wait();
+            // The cache still works.
+            drop(Marked::new(100, 1));
+        });
+        parked.wait();
+        drop(Marked::try_new(whole - 4, 3).expect("all but the bookkeeping"));
+        go_on.wait();
+    });
+    assert_all_is_back();
+}
+
+#[test]
+#[serial]
+fn blocks_may_be_freed_by_another_thread() {
+    let (sender, receiver) = mpsc::sync_channel::<Vec<Marked>>(4);
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut random = Random(11);
+            for round in 0..2000 {
+                sender.send((0..20).map(|_| Marked::new(random.size(), round as u8)).collect()).unwrap();
+            }
+        });
+        scope.spawn(move || receiver.into_iter().for_each(drop));
+    });
+    assert_all_is_back();
+}
+
+#[test]
+#[serial]
+fn threads_that_do_everything_at_once_leave_nothing_behind() {
+    const THREADS: u64 = 6;
+    const STEPS: usize = 60_000;
+    let done = AtomicBool::new(false);
+    let (sender, receiver) = mpsc::sync_channel::<Marked>(256);
+    thread::scope(|scope| {
+        let workers: Vec<_> = (1..=THREADS)
+            .map(|number| {
+                let sender = sender.clone();
+                scope.spawn(move || {
+                    let mut random = Random(number * 0x9E37_79B9);
+                    let mut own: Vec<Marked> = Vec::new();
+                    for _ in 0..STEPS {
+                        match random.below(16) {
+                            0..7 => own.extend(Marked::try_new(random.size(), number as u8)),
+                            7..13 if !own.is_empty() => drop(own.swap_remove(random.below(own.len()))),
+                            13 if !own.is_empty() => {
+                                let which = random.below(own.len());
+                                own[which].resize(random.size());
+                            }
+                            14 if !own.is_empty() => {
+                                let _ = sender.try_send(own.swap_remove(random.below(own.len())));
+                            }
+                            15 if random.below(500) == 0 => A.flush_thread(),
+                            _ if own.len() > 300 => own.truncate(100),
+                            _ => {}
+                        }
+                    }
+                })
+            })
+            .collect();
+        drop(sender);
+        scope.spawn(move || receiver.into_iter().for_each(drop));
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                A.drain();
+                thread::yield_now();
+            }
+        });
+        workers.into_iter().for_each(|worker| worker.join().unwrap());
+        done.store(true, Ordering::Relaxed);
+    });
+    assert_all_is_back();
+}
+
+#[test]
+#[serial]
+fn ten_thousand_threads_leave_nothing_behind() {
+    for _ in 0..2500 {
+        thread::scope(|scope| {
+            for number in 0..4 {
+                scope.spawn(move || {
+                    let blocks: Vec<_> = (0..10).map(|step| Marked::new(20 * step, number)).collect();
+                    drop(blocks);
+                });
+            }
+        });
+    }
+    assert_all_is_back();
+}
+
+#[test]
+#[serial]
+fn more_threads_than_there_are_caches_are_served() {
+    const THREADS: usize = 100;
+    let all_here = Barrier::new(THREADS);
+    thread::scope(|scope| {
+        for number in 0..THREADS {
+            let all_here = &all_here;
+            scope.spawn(move || {
+                let blocks: Vec<_> = (0..50).map(|step| Marked::new(10 * step, number as u8)).collect();
+                all_here.wait();
+                drop(blocks);
+                all_here.wait();
+            });
+        }
+    });
+    assert_all_is_back();
+}
+
+#[test]
+#[serial]
+fn destructors_of_thread_locals_may_use_it() {
+    struct AtTheEnd(Vec<Marked>);
+    impl Drop for AtTheEnd {
+        fn drop(&mut self) {
+            self.0.push(Marked::new(200, 9));
+            self.0.clear();
+        }
+    }
+    thread_local! {
+        static EARLY: RefCell<AtTheEnd> = const { RefCell::new(AtTheEnd(Vec::new())) };
+    }
+    for _ in 0..100 {
+        // Joining waits for the destructors, which the end of a scope does not.
+        thread::spawn(|| EARLY.with_borrow_mut(|early| early.0.push(Marked::new(100, 1)))).join().unwrap();
+    }
+    assert_all_is_back();
+}
+
+#[test]
+#[serial]
+fn a_child_that_is_forked_while_others_allocate_can_allocate_and_free() {
+    let done = AtomicBool::new(false);
+    let inherited: Vec<_> = (0..50).map(|step| Marked::new(1 + 30 * step, 7)).collect();
+    thread::scope(|scope| {
+        for number in 0..3 {
+            let done = &done;
+            scope.spawn(move || {
+                let mut random = Random(77 + number);
+                while !done.load(Ordering::Relaxed) {
+                    let blocks: Vec<_> = (0..20).map(|_| Marked::new(random.size(), number as u8)).collect();
+                    drop(blocks);
+                }
+            });
+        }
+        for _ in 0..100 {
+            // SAFETY: the child uses the allocator under test, whose promise is that it may, and leaves by `_exit`.
+            let child = unsafe { libc::fork() };
+            assert!(child >= 0);
+            if child == 0 {
+                let code = in_the_child(&inherited);
+                // SAFETY: leaving at once is always allowed.
+                unsafe { libc::_exit(code) }
+            }
+            let mut status = 0;
+            // SAFETY: the child is this process's, and the status has room.
+            assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+            assert_eq!(status, 0, "the child did not get through");
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    drop(inherited);
+    assert_all_is_back();
+}
+
+/// What a forked child does; zero if all is well. No panic: its output could wait for a lock that a thread of the parent had.
+fn in_the_child(inherited: &[Marked]) -> i32 {
+    // A hang is a failure.
+    // SAFETY: no handler is set, so the alarm ends the child.
+    unsafe { libc::alarm(20) };
+    for block in inherited {
+        // SAFETY: in the child, the parent's blocks are the child's, and are given back once.
+        unsafe { A.dealloc(block.block, block.layout) };
+    }
+    let layout = Layout::from_size_align(100, 8).unwrap();
+    // SAFETY: the layout is not of zero bytes, and each block is given back once.
+    unsafe {
+        for _ in 0..1000 {
+            let block = A.alloc(layout);
+            if block.is_null() {
+                return 1;
+            }
+            A.dealloc(block, layout);
+        }
+        let grandchild = libc::fork();
+        if grandchild == 0 {
+            libc::_exit(i32::from(A.alloc(layout).is_null()));
+        }
+        let mut status = 0;
+        if libc::waitpid(grandchild, &raw mut status, 0) != grandchild || status != 0 {
+            return 2;
+        }
+    }
+    i32::from(A.audit().is_err()) * 3
+}
+
+/// Runs something in a forked child and returns the signal that ended it, and what it wrote to stderr.
+fn fate_of_a_child(what: impl FnOnce()) -> (i32, String) {
+    let mut pipe = [0; 2];
+    // SAFETY: the array has room for two descriptors; the child ends by `_exit` or a signal.
+    unsafe {
+        assert_eq!(libc::pipe(pipe.as_mut_ptr()), 0);
+        let child = libc::fork();
+        assert!(child >= 0);
+        if child == 0 {
+            libc::dup2(pipe[1], 2);
+            what();
+            libc::_exit(0);
+        }
+        libc::close(pipe[1]);
+        let mut text = Vec::new();
+        let mut buffer = [0u8; 256];
+        loop {
+            let got = libc::read(pipe[0], buffer.as_mut_ptr().cast(), buffer.len());
+            if got <= 0 {
+                break;
+            }
+            text.extend_from_slice(&buffer[..got as usize]);
+        }
+        libc::close(pipe[0]);
+        let mut status = 0;
+        assert_eq!(libc::waitpid(child, &raw mut status, 0), child);
+        let signal = if libc::WIFSIGNALED(status) { libc::WTERMSIG(status) } else { 0 };
+        (signal, String::from_utf8_lossy(&text).into_owned())
+    }
+}
+
+#[test]
+#[serial]
+fn a_block_that_is_in_a_cache_is_not_freed_again() {
+    let layout = Layout::from_size_align(100, 8).unwrap();
+    // SAFETY: the layout is not of zero bytes.
+    let block = unsafe { A.alloc(layout) };
+    // SAFETY: the second release is the misuse that ends the child.
+    let (signal, text) = fate_of_a_child(|| unsafe {
+        A.dealloc(block, layout);
+        A.dealloc(block, layout);
+    });
+    assert_eq!(signal, libc::SIGABRT);
+    assert!(text.contains("double free") && text.contains(&format!("{block:p}")), "{text:?}");
+    // SAFETY: the misuse ends the child.
+    let (signal, text) = fate_of_a_child(|| unsafe {
+        A.dealloc(block.wrapping_add(4), layout);
+    });
+    assert_eq!(signal, libc::SIGABRT);
+    assert!(text.contains("not a multiple of 8") || text.contains("misaligned"), "{text:?}");
+    // SAFETY: in this process, the block is still live.
+    unsafe { A.dealloc(block, layout) };
+    assert_all_is_back();
+}
+
+#[test]
+#[serial]
+fn data_that_looks_like_the_mark_of_a_cached_block_accuses_nobody() {
+    let layout = Layout::from_size_align(100, 8).unwrap();
+    // SAFETY: the layout is not of zero bytes, the words lie in the block, and it is given back once at a time.
+    unsafe {
+        let block = A.alloc(layout);
+        A.dealloc(block, layout);
+        // The mark of a cached block is read from where it is and written over the same block in use.
+        let mark = block.add(4).cast::<u32>().read();
+        assert_eq!(A.alloc(layout), block);
+        block.add(4).cast::<u32>().write(mark);
+        A.dealloc(block, layout);
+    }
+    assert_all_is_back();
+}
+
+#[test]
+#[serial]
+fn a_block_that_was_not_rounded_grows_only_where_it_has_room() {
+    // Some of these threads have no cache, and get blocks to the byte; this thread has one, and resizes them.
+    const THREADS: usize = 80;
+    drop(Marked::new(8, 0));
+    let all_here = Barrier::new(THREADS);
+    let (sender, receiver) = mpsc::channel::<Vec<Marked>>();
+    thread::scope(|scope| {
+        for number in 0..THREADS {
+            let (all_here, sender) = (&all_here, sender.clone());
+            scope.spawn(move || {
+                drop(Marked::new(8, 0));
+                all_here.wait();
+                let sizes = (240..1000).skip(number).step_by(7);
+                sender.send(sizes.map(|bytes| Marked::new(bytes, number as u8)).collect()).unwrap();
+                all_here.wait();
+            });
+        }
+        drop(sender);
+        for mut blocks in receiver {
+            for block in &mut blocks {
+                block.resize(block.layout.size() + 7);
+            }
+        }
+    });
+    assert_all_is_back();
+}
