@@ -1,6 +1,6 @@
 //! `ThreadCached`: a [`Locked`] heap with a cache of small blocks for each thread in front of it.
 //!
-//! An allocation or a release of less than 1 KiB is served from the thread's own cache without the lock and without an atomic
+//! An allocation or a release of up to 988 bytes is served from the thread's own cache without the lock and without an atomic
 //! read-modify-write. Caches are filled and emptied in batches, under the lock. Before a request is refused, the allocator takes
 //! back what all caches have, those of other threads included: *an allocation fails only if it would fail with every cache empty.*
 //!
@@ -12,15 +12,15 @@ mod home;
 mod slot;
 
 use crate::fault::{self, Action, Fault};
-use crate::heap::{AuditError, Heap};
+use crate::heap::{AuditError, Heap, RegionError};
 use crate::locked::{Contents, Locked, is_panicking};
 use crate::raw_lock::SpinThenYield;
 use crate::size::GRANULE;
-use crate::source::Source;
+use crate::source::{RunTimeSource, Source};
 use crate::stats::Stats;
 use core::alloc::{GlobalAlloc, Layout};
 use core::fmt;
-use core::ptr::{NonNull, null_mut};
+use core::ptr::NonNull;
 use home::Home;
 use lock_api::MutexGuard;
 use slot::{Class, Given, LARGEST_PAYLOAD, Slot};
@@ -56,7 +56,9 @@ const LARGEST_BUDGET: usize = 256 << 10;
 ///   [`flush_thread`](Self::flush_thread).
 /// - A child process that was forked, by whichever thread and whatever the others were doing, can allocate and release at once.
 /// - Up to 64 threads have a cache at one time. Others, and threads that are about to end, use the lock.
-/// - One allocator of a process has caches: the first one used that is a `static`. Any other is a `Locked` in effect.
+/// - One allocator of a process has caches: the first one used that is a `static`. Any other is a `Locked` in effect. A library that
+///   has it must not be unloaded.
+/// - A `pthread_atfork` handler of somebody else's must not allocate, and a signal handler must neither allocate nor fork.
 /// - A cached block that is freed again is told from one in use by a number in its payload, and looked for in all caches before the
 ///   program is ended.
 pub struct ThreadCached<S: Source> {
@@ -72,26 +74,24 @@ impl<S: Source> ThreadCached<S> {
 
     /// Gives what the calling thread's cache has back to the heap.
     pub fn flush_thread(&self) {
-        let slot = home::slot();
-        if slot.belongs_to(self.identity()) {
+        if let Some(slot) = self.own_slot() {
             let mut heap = self.locked.heap();
             // SAFETY: this thread is the owner and has the lock.
-            unsafe { empty(slot, &mut heap) };
+            let outcome = unsafe { empty(slot, &mut heap) };
+            drop(raise_outside(heap, outcome));
         }
     }
 
     /// Gives what all threads' caches have back to the heap. Takes a system call and waits for threads that are just in their caches,
     /// but for no lock that they hold.
     pub fn drain(&self) {
-        self.drain_into(&mut self.locked.heap());
+        drop(self.drained());
     }
 
     /// Counts blocks and bytes after [draining](Self::drain); holds the lock for a time in proportion to the number of blocks. Does
     /// not allocate.
     pub fn stats(&self) -> Stats {
-        let mut heap = self.locked.heap();
-        self.drain_into(&mut heap);
-        heap.stats()
+        self.drained().stats()
     }
 
     /// Checks every invariant of the heap after [draining](Self::drain); holds the lock for a time in proportion to the number of
@@ -101,9 +101,7 @@ impl<S: Source> ThreadCached<S> {
     ///
     /// The first violation found; see [`Heap::audit`].
     pub fn audit(&self) -> Result<(), AuditError> {
-        let mut heap = self.locked.heap();
-        self.drain_into(&mut heap);
-        heap.audit()
+        self.drained().audit()
     }
 
     /// What slots know their allocator by.
@@ -125,14 +123,18 @@ impl<S: Source> ThreadCached<S> {
         ((end - start) >> BUDGET_SHARE_LOG2).min(LARGEST_BUDGET)
     }
 
+    /// The heap with all that caches have.
+    fn drained(&self) -> Guard<'_> {
+        self.drain_into(self.locked.heap())
+    }
+
     /// Takes back what is in all caches.
-    fn drain_into(&self, heap: &mut Heap) {
+    fn drain_into<'a>(&self, mut heap: Guard<'a>) -> Guard<'a> {
         self.close_all();
-        for slot in self.occupied() {
-            // SAFETY: this thread has the lock and has closed the gate.
-            unsafe { empty(slot, heap) };
-        }
+        // SAFETY: this thread has the lock and has closed the gates.
+        let outcome = self.occupied().try_for_each(|slot| unsafe { empty(slot, &mut heap) });
         self.open_all();
+        raise_outside(heap, outcome)
     }
 
     fn occupied(&self) -> impl Iterator<Item = &Slot> {
@@ -157,10 +159,8 @@ impl<S: Source> ThreadCached<S> {
     #[cold]
     #[inline(never)]
     fn join(&self) -> Option<&'static Slot> {
-        if !home::is_static(self) {
-            return None;
-        }
-        // SAFETY: the allocator lies in static memory, so it is there and stays where it is as long as the program runs.
+        // SAFETY: `home::join` keeps the reference, or uses it after it returned, only if the allocator lies in static memory. There it
+        // stays where it is as long as the program runs, or the library that it is part of is loaded.
         let everlasting: &'static Self = unsafe { &*core::ptr::from_ref(self) };
         let occupy = || {
             let heap = everlasting.locked.heap();
@@ -173,7 +173,7 @@ impl<S: Source> ThreadCached<S> {
             unsafe { slot.occupy(everlasting.identity(), arena, end, Self::budget(&heap)) };
             Some(slot)
         };
-        home::join(everlasting, occupy).then(home::slot)
+        home::join(everlasting, || home::is_static(self), occupy).then(home::slot)
     }
 
     /// An allocation that the cache does not serve at once.
@@ -188,7 +188,12 @@ impl<S: Source> ThreadCached<S> {
             let class = Class::serving(layout.size());
             // SAFETY: the slot is this thread's.
             let cached = unsafe { slot.take_behind_a_fence(class) };
-            let block = cached.map_or_else(|| self.refill(slot, class, layout), NonNull::as_ptr);
+            let block = cached.or_else(|| self.refill(slot, class));
+            let block = match block {
+                Some(block) => block.as_ptr(),
+                // Where memory is that short, the request is served to the byte.
+                None => self.alloc_locked(self.locked.heap(), layout, Contents::Any),
+            };
             if !block.is_null() && matches!(contents, Contents::Zeroes) {
                 // SAFETY: the block has that many bytes, and nobody has its address yet.
                 unsafe { block.write_bytes(0, layout.size()) };
@@ -199,44 +204,38 @@ impl<S: Source> ThreadCached<S> {
     }
 
     /// An allocation from the heap, after draining if need be.
-    fn alloc_locked(
-        &self,
-        mut heap: MutexGuard<'_, SpinThenYield, Heap>,
-        layout: Layout,
-        contents: Contents,
-    ) -> *mut u8 {
+    fn alloc_locked(&self, mut heap: Guard<'_>, layout: Layout, contents: Contents) -> *mut u8 {
         let ask = |heap: &mut Heap| match contents {
             Contents::Any => heap.alloc(layout),
             Contents::Zeroes => heap.alloc_zeroed(layout),
         };
-        let block = ask(&mut heap).or_else(|| {
-            self.drain_into(&mut heap);
-            ask(&mut heap)
-        });
+        let mut block = ask(&mut heap);
+        if block.is_none() {
+            heap = self.drain_into(heap);
+            block = ask(&mut heap);
+        }
         match block {
             Some(block) => block.as_ptr(),
             None => self.locked.refused(heap, layout, contents),
         }
     }
 
-    /// Takes half of what a class can keep from the heap, and returns one block of it.
-    fn refill(&self, slot: &Slot, class: Class, layout: Layout) -> *mut u8 {
+    /// Takes half of what a class can keep from the heap, and returns one block of it. Drains nothing.
+    fn refill(&self, slot: &Slot, class: Class) -> Option<NonNull<u8>> {
         let mut heap = self.locked.heap();
         // SAFETY: a class's payload is far less than the address space, and the alignment is a power of two.
         let whole = unsafe { Layout::from_size_align_unchecked(class.payload(), GRANULE) };
-        let Some(block) = heap.alloc(whole) else {
-            // Where memory is that short, the request is served to the byte.
-            return self.alloc_locked(heap, layout, Contents::Any);
-        };
+        let block = heap.alloc(whole)?;
         for _ in 1..Slot::half(class, Self::budget(&heap)) {
             let Some(spare) = heap.alloc(whole) else { break };
             // SAFETY: this thread is the owner and has the lock; the block was just handed out for the class.
             if !unsafe { slot.stock(class, spare) } {
-                give_back(&mut heap, spare);
+                let outcome = give_back(&mut heap, spare);
+                drop(raise_outside(heap, outcome));
                 break;
             }
         }
-        block.as_ptr()
+        Some(block)
     }
 
     /// A release that the cache does not take at once.
@@ -249,11 +248,12 @@ impl<S: Source> ThreadCached<S> {
         if let Given::Full(class) = given {
             let slot = home::slot();
             let mut heap = self.locked.heap();
-            for _ in 0..Slot::half(class, Self::budget(&heap)) {
+            let half = Slot::half(class, Self::budget(&heap));
+            let outcome = (0..half).try_for_each(|_| {
                 // SAFETY: this thread is the owner, since its cache answered, and has the lock.
-                let Some(oldest) = (unsafe { slot.unstock(class) }) else { break };
-                give_back(&mut heap, oldest);
-            }
+                unsafe { slot.unstock(class) }.map_or(Ok(()), |cached| give_back(&mut heap, cached))
+            });
+            let _heap = raise_outside(heap, outcome);
             // SAFETY: as above; the cache found the block to be one of that class, which nobody uses (contract).
             if NonNull::new(block).is_some_and(|block| unsafe { slot.stock(class, block) }) {
                 return;
@@ -301,7 +301,7 @@ impl<S: Source> ThreadCached<S> {
         // SAFETY: the caller's contract.
         let mut result = unsafe { heap.realloc(block, layout, new_size) };
         if result == Ok(None) {
-            self.drain_into(&mut heap);
+            heap = self.drain_into(heap);
             // SAFETY: as above; what was refused is unchanged.
             result = unsafe { heap.realloc(block, layout, new_size) };
         }
@@ -322,25 +322,58 @@ fn is_small(layout: Layout) -> bool {
     layout.size() <= LARGEST_PAYLOAD && layout.align() <= GRANULE
 }
 
+/// The heap, locked.
+type Guard<'a> = MutexGuard<'a, SpinThenYield, Heap>;
+
 /// Gives all blocks of a cache to the heap.
+///
+/// # Errors
+///
+/// The fault of a block whose header was overwritten.
 ///
 /// # Safety
 ///
 /// - As for [`Slot::unstock`].
-unsafe fn empty(slot: &Slot, heap: &mut Heap) {
+unsafe fn empty(slot: &Slot, heap: &mut Heap) -> Result<(), Fault> {
     for class in Slot::classes() {
         // SAFETY: the caller's contract.
         while let Some(block) = unsafe { slot.unstock(class) } {
-            give_back(heap, block);
+            give_back(heap, block)?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives a block that was in a cache to the heap.
+fn give_back(heap: &mut Heap, block: NonNull<u8>) -> Result<(), Fault> {
+    // SAFETY: what is in a cache came from the heap, and nobody uses it.
+    unsafe { heap.dealloc(block.as_ptr()) }
+}
+
+/// Ends the program over a fault, after giving the lock back: the hook may allocate.
+fn raise_outside(heap: Guard<'_>, outcome: Result<(), Fault>) -> Guard<'_> {
+    match outcome {
+        Ok(()) => heap,
+        Err(fault) => {
+            drop(heap);
+            fault::raise(fault)
         }
     }
 }
 
-/// Gives a block that was in a cache to the heap.
-fn give_back(heap: &mut Heap, block: NonNull<u8>) {
-    // SAFETY: what is in a cache came from the heap, and nobody uses it.
-    if let Err(fault) = unsafe { heap.dealloc(block.as_ptr()) } {
-        fault::raise(fault)
+impl<S: RunTimeSource> ThreadCached<S> {
+    /// Hands the allocator the region of `len` bytes at `start`, of any alignment. Until then every request gets null.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Locked::init`].
+    ///
+    /// # Safety
+    ///
+    /// - As for [`Locked::init`].
+    pub unsafe fn init(&self, start: *mut u8, len: usize) -> Result<(), RegionError> {
+        // SAFETY: the caller's contract is the same.
+        unsafe { self.locked.init(start, len) }
     }
 }
 
@@ -348,10 +381,10 @@ impl<S: Source> Home for ThreadCached<S> {
     fn leave(&self, slot: &Slot) {
         let mut heap = self.locked.heap();
         // SAFETY: the calling thread is the owner, has the lock, and does not use the slot again.
-        unsafe {
-            empty(slot, &mut heap);
-            slot.vacate();
-        }
+        let outcome = unsafe { empty(slot, &mut heap) };
+        let _heap = raise_outside(heap, outcome);
+        // SAFETY: as above.
+        unsafe { slot.vacate() };
     }
 
     fn before_fork(&self) {
@@ -370,15 +403,18 @@ impl<S: Source> Home for ThreadCached<S> {
         unsafe { self.locked.force_unlock() };
         let mut heap = self.locked.heap();
         let own = home::slot();
+        let mut outcome = Ok(());
         for slot in self.occupied().filter(|slot| !core::ptr::eq(*slot, own)) {
             // SAFETY: this thread has the lock; the gate was closed, and its owner is not there any more.
             unsafe {
-                empty(slot, &mut heap);
+                slot.forget_owner();
+                outcome = outcome.and(empty(slot, &mut heap));
                 slot.open();
                 slot.vacate();
             }
         }
         self.open_all();
+        drop(raise_outside(heap, outcome));
     }
 }
 
@@ -430,21 +466,25 @@ unsafe impl<S: Source> GlobalAlloc for ThreadCached<S> {
 
     #[inline]
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        if is_panicking() {
+            // SAFETY: the caller's contract.
+            return unsafe { self.locked.realloc(block, layout, new_size) };
+        }
         let own_slot = if is_small(layout) && new_size <= LARGEST_PAYLOAD { self.own_slot() } else { None };
-        let Some(slot) = own_slot.filter(|_| !is_panicking()) else {
+        let target = match own_slot.map(|slot| (slot, slot.suits(block, new_size))) {
+            Some((_, Some(true))) => return block,
+            Some((slot, Some(false))) => {
+                let class = Class::serving(new_size);
+                // SAFETY: the slot is this thread's.
+                unsafe { slot.take(class) }.or_else(|| self.refill(slot, class))
+            }
+            // No block of a cache's size, or a misuse.
+            _ => None,
+        };
+        let Some(target) = target.map(NonNull::as_ptr) else {
             // SAFETY: the caller's contract.
             return unsafe { self.realloc_locked(block, layout, new_size) };
         };
-        if slot.suits(block, new_size) {
-            return block;
-        }
-        // SAFETY: the size is small and the alignment that of a layout.
-        let new_layout = unsafe { Layout::from_size_align_unchecked(new_size, layout.align()) };
-        // SAFETY: sizes of zero are served, too.
-        let target = unsafe { self.alloc(new_layout) };
-        if target.is_null() {
-            return null_mut();
-        }
         // SAFETY: both blocks hold the smaller of the two sizes and do not overlap; the old one is given back as the caller had it.
         unsafe {
             target.copy_from_nonoverlapping(block, layout.size().min(new_size));

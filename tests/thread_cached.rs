@@ -393,6 +393,44 @@ fn a_block_that_is_in_a_cache_is_not_freed_again() {
 
 #[test]
 #[serial]
+fn a_cached_block_is_not_resized() {
+    let layout = Layout::from_size_align(100, 8).unwrap();
+    // SAFETY: the layout is not of zero bytes; the misuse ends the child.
+    let block = unsafe { A.alloc(layout) };
+    for new_size in [97, 400, 5000] {
+        // SAFETY: as above.
+        let (signal, text) = fate_of_a_child(|| unsafe {
+            A.dealloc(block, layout);
+            A.realloc(block, layout, new_size);
+        });
+        assert_eq!(signal, libc::SIGABRT, "{new_size}");
+        assert!(text.contains(&format!("{block:p}")), "{text:?}");
+    }
+    // SAFETY: in this process, the block is still live.
+    unsafe { A.dealloc(block, layout) };
+    assert_all_is_back();
+}
+
+#[test]
+#[serial]
+fn a_block_shrinks_and_grows_in_a_full_arena() {
+    let mut block = Marked::new(988, 1);
+    let neighbour = Marked::new(900, 2);
+    let mut rest: Vec<_> = (0..24).rev().flat_map(|log2| Marked::try_new(1 << log2, 3)).collect();
+    while let Some(more) = Marked::try_new(1, 3) {
+        rest.push(more);
+    }
+    A.drain();
+    block.resize(16);
+    block.resize(900);
+    drop(neighbour);
+    drop(block);
+    drop(rest);
+    assert_all_is_back();
+}
+
+#[test]
+#[serial]
 fn data_that_looks_like_the_mark_of_a_cached_block_accuses_nobody() {
     let layout = Layout::from_size_align(100, 8).unwrap();
     // SAFETY: the layout is not of zero bytes, the words lie in the block, and it is given back once at a time.

@@ -25,7 +25,11 @@ pub(super) fn is_available() -> bool {
 pub(super) fn everywhere() {
     fence(Ordering::SeqCst);
     if is_available() && !expedited() {
-        // The kernel takes a registered process at its word, so this cannot happen; going on would be a data race.
+        // The kernel takes a registered process at its word, unless a filter for system calls was installed later. Going on would
+        // be a data race.
+        let sentence = b"mem_alloc_rust: the kernel refuses membarrier, which it granted before\n";
+        // SAFETY: the bytes are there, and standard error may be written to.
+        unsafe { libc::write(2, sentence.as_ptr().cast(), sentence.len()) };
         std::process::abort();
     }
     fence(Ordering::SeqCst);

@@ -1,12 +1,15 @@
 //! What belongs to the process: which allocator has caches, what happens at a thread's end and at a fork.
 //!
 //! One allocator of a process has caches: the first one in static memory that is used. Any other one works without.
+//!
+//! The handlers run around every `fork`. Handlers of others that were registered earlier run while the heap's lock is held, and must not
+//! allocate; the home is registered by its first small allocation, so that for a global allocator there hardly are any.
 
 use super::slot::Slot;
-use core::cell::Cell;
+use core::cell::{Cell, UnsafeCell};
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
-use std::sync::OnceLock;
+use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 /// The allocator that has caches, as the C library's callbacks see it.
 pub(super) trait Home: Sync {
@@ -20,14 +23,76 @@ pub(super) trait Home: Sync {
     fn after_fork_in_child(&self);
 }
 
-/// The home, and the key whose destructor runs when a thread ends.
-#[derive(Clone, Copy)]
-struct Registration {
-    home: &'static dyn Home,
-    key: libc::pthread_key_t,
+/// How far the process is with its home. Nobody waits for anybody: who comes while it is being set up goes without a cache.
+mod progress {
+    pub(super) const NONE: u8 = 0;
+    /// One thread, the only one that writes, sets it up.
+    pub(super) const BEGUN: u8 = 1;
+    /// The home is known.
+    pub(super) const PUBLISHED: u8 = 2;
+    /// Threads can have caches.
+    pub(super) const READY: u8 = 3;
 }
 
-static REGISTRATION: OnceLock<Option<Registration>> = OnceLock::new();
+struct Registry {
+    progress: AtomicU8,
+    /// Written before `PUBLISHED`, and never again.
+    home: UnsafeCell<Option<&'static dyn Home>>,
+    /// The key whose destructor runs when a thread ends.
+    key: AtomicU32,
+}
+
+// SAFETY: `home` is written by the one thread that made the progress `BEGUN`, and read from `PUBLISHED` on.
+unsafe impl Sync for Registry {}
+
+static REGISTRY: Registry =
+    Registry { progress: AtomicU8::new(progress::NONE), home: UnsafeCell::new(None), key: AtomicU32::new(0) };
+
+impl Registry {
+    fn home(&self) -> Option<&'static dyn Home> {
+        if self.progress.load(Ordering::Acquire) < progress::PUBLISHED {
+            return None;
+        }
+        // SAFETY: published, so it is not written any more.
+        unsafe { *self.home.get() }
+    }
+
+    /// Makes `home` the process's, if it has none and that one lies in static memory.
+    #[cold]
+    fn register(&self, home: &'static dyn Home, is_static: impl FnOnce() -> bool) {
+        let begun = self.progress.compare_exchange(
+            progress::NONE,
+            progress::BEGUN,
+            Ordering::Acquire,
+            Ordering::Relaxed,
+        );
+        if begun.is_err() {
+            return;
+        }
+        if !is_static() {
+            self.progress.store(progress::NONE, Ordering::Release);
+            return;
+        }
+        super::barrier::is_available();
+        // SAFETY: this thread is the one that writes. The home is known before the C library can call back.
+        unsafe { *self.home.get() = Some(home) };
+        self.progress.store(progress::PUBLISHED, Ordering::Release);
+        let mut key: libc::pthread_key_t = 0;
+        // SAFETY: the key has room, the callbacks are functions that never unwind.
+        let done = unsafe {
+            libc::pthread_key_create(&raw mut key, Some(thread_ends)) == 0
+                && libc::pthread_atfork(
+                    Some(before_fork),
+                    Some(after_fork_in_parent),
+                    Some(after_fork_in_child),
+                ) == 0
+        };
+        if done {
+            self.key.store(key, Ordering::Relaxed);
+            self.progress.store(progress::READY, Ordering::Release);
+        }
+    }
+}
 
 /// Whether a thread has a cache.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -43,6 +108,8 @@ enum Membership {
 struct Local {
     slot: Cell<&'static Slot>,
     membership: Cell<Membership>,
+    /// This thread forks, and its home has prepared for it.
+    forks: Cell<bool>,
 }
 
 /// Belongs to no allocator, ever: what a thread without a cache has.
@@ -50,8 +117,9 @@ static NOBODY: Slot = Slot::new();
 
 std::thread_local! {
     // Initialised by constants and without a destructor: an access is a plain load, from before `main` to after the last destructor.
-    static LOCAL: Local =
-        const { Local { slot: Cell::new(&NOBODY), membership: Cell::new(Membership::None) } };
+    static LOCAL: Local = const {
+        Local { slot: Cell::new(&NOBODY), membership: Cell::new(Membership::None), forks: Cell::new(false) }
+    };
 }
 
 /// The calling thread's cache; if it has none, one that belongs to no allocator.
@@ -60,20 +128,29 @@ pub(super) fn slot() -> &'static Slot {
     LOCAL.with(|local| local.slot.get())
 }
 
-/// Gives the calling thread a cache of that home's, which `occupy` finds; false if it cannot have one.
-pub(super) fn join(home: &'static dyn Home, occupy: impl FnOnce() -> Option<&'static Slot>) -> bool {
+/// Gives the calling thread a cache of that home's, which `occupy` finds; false if it cannot have one. What lies in no static memory
+/// is nobody's home.
+pub(super) fn join(
+    home: &'static dyn Home,
+    is_static: impl FnOnce() -> bool,
+    occupy: impl FnOnce() -> Option<&'static Slot>,
+) -> bool {
     LOCAL.with(|local| {
         if local.membership.get() != Membership::None {
             return false;
         }
         // What follows may allocate, which goes without a cache.
         local.membership.set(Membership::Asked);
-        let registration = REGISTRATION.get_or_init(|| register(home));
-        let ours = registration.filter(|found| core::ptr::addr_eq(found.home, home));
-        let Some((slot, key)) = ours.and_then(|found| Some((occupy()?, found.key))) else {
+        if REGISTRY.progress.load(Ordering::Relaxed) == progress::NONE {
+            REGISTRY.register(home, is_static);
+        }
+        let is_ready = REGISTRY.progress.load(Ordering::Acquire) == progress::READY;
+        let is_home = is_ready && REGISTRY.home().is_some_and(|found| core::ptr::addr_eq(found, home));
+        let Some(slot) = is_home.then(occupy).flatten() else {
             local.membership.set(Membership::None);
             return false;
         };
+        let key: libc::pthread_key_t = REGISTRY.key.load(Ordering::Relaxed);
         // SAFETY: the key was made and is never deleted.
         if unsafe { libc::pthread_setspecific(key, core::ptr::from_ref(slot).cast()) } != 0 {
             home.leave(slot);
@@ -92,47 +169,37 @@ pub(super) fn is_static<T>(value: &T) -> bool {
     unsafe { libc::dladdr(core::ptr::from_ref(value).cast(), info.as_mut_ptr()) != 0 }
 }
 
-fn register(home: &'static dyn Home) -> Option<Registration> {
-    super::barrier::is_available();
-    let mut key: libc::pthread_key_t = 0;
-    // SAFETY: the key has room, the callbacks are functions that never unwind.
-    let done = unsafe {
-        libc::pthread_key_create(&raw mut key, Some(thread_ends)) == 0
-            && libc::pthread_atfork(Some(before_fork), Some(after_fork_in_parent), Some(after_fork_in_child))
-                == 0
-    };
-    done.then_some(Registration { home, key })
-}
-
-fn registered() -> Option<Registration> {
-    REGISTRATION.get().copied().flatten()
-}
-
 unsafe extern "C" fn thread_ends(slot: *mut c_void) {
     LOCAL.with(|local| {
         local.membership.set(Membership::Over);
         local.slot.set(&NOBODY);
     });
-    if let Some(registration) = registered() {
+    if let Some(home) = REGISTRY.home() {
         // SAFETY: what was set for the key is the thread's slot, which is a static.
-        registration.home.leave(unsafe { &*slot.cast::<Slot>() });
+        home.leave(unsafe { &*slot.cast::<Slot>() });
     }
 }
 
 extern "C" fn before_fork() {
-    if let Some(registration) = registered() {
-        registration.home.before_fork();
+    if let Some(home) = REGISTRY.home() {
+        home.before_fork();
+        LOCAL.with(|local| local.forks.set(true));
     }
 }
 
 extern "C" fn after_fork_in_parent() {
-    if let Some(registration) = registered() {
-        registration.home.after_fork_in_parent();
+    // What `before_fork` did not do is not undone.
+    if LOCAL.with(|local| local.forks.replace(false))
+        && let Some(home) = REGISTRY.home()
+    {
+        home.after_fork_in_parent();
     }
 }
 
 extern "C" fn after_fork_in_child() {
-    if let Some(registration) = registered() {
-        registration.home.after_fork_in_child();
+    if LOCAL.with(|local| local.forks.replace(false))
+        && let Some(home) = REGISTRY.home()
+    {
+        home.after_fork_in_child();
     }
 }

@@ -28,6 +28,7 @@ use crate::size::{BlockSize, GRANULE, HEADER, Index};
 use core::cell::UnsafeCell;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, Ordering, compiler_fence, fence};
+use core::time::Duration;
 
 /// Blocks from this size on are not cached: 1 KiB.
 const TOO_LARGE: BlockSize = BlockSize::from_granules(128);
@@ -121,7 +122,7 @@ struct Lists {
     room: [u16; CLASSES],
 }
 
-/// One thread's cache. All zero bytes while it belongs to nobody.
+/// One thread's cache. All zero bytes in the beginning.
 #[repr(C, align(128))]
 #[derive(Debug)]
 pub(super) struct Slot {
@@ -233,25 +234,26 @@ impl Slot {
         // SAFETY: the place does not change while the slot has an owner.
         let (arena, end) = unsafe { *self.place.get() };
         let position = arena.index_of(block.addr());
-        if position >= end.get() as usize || position < Index::FIRST.get() as usize {
+        // The smallest block has two granules, so that a second word behind the position lies in the arena, too.
+        if position + 1 >= end.get() as usize || position < Index::FIRST.get() as usize {
             return None;
         }
         let index = Index::new(position as u32);
         // SAFETY: the words lie in the arena. They are the header and the second word of the block, or something else that is looked
         // at to find out.
         let (tag, has_key) = unsafe { (arena.tag(index), arena.has_key(index)) };
-        (is_cacheable(tag) && !has_key).then(|| (Class::of(tag.size()), index))
+        let is_block = is_cacheable(tag) && position + tag.granules() as usize <= end.get() as usize;
+        (is_block && !has_key).then(|| (Class::of(tag.size()), index))
     }
 
     /// Whether a block in use has room for so many bytes, at most [`LARGEST_PAYLOAD`], and not for so many more that a smaller class
-    /// would do.
+    /// would do. `None` if it is no block that could be cached.
     #[inline(always)]
-    pub(super) fn suits(&self, block: *mut u8, bytes: usize) -> bool {
-        self.cacheable(block).is_some_and(|(class, index)| {
-            // SAFETY: a cacheable block has a header.
-            let payload = unsafe { (*self.place.get()).0.tag(index) }.size().payload();
-            bytes <= payload && Class::serving(bytes).0 >= class.0
-        })
+    pub(super) fn suits(&self, block: *mut u8, bytes: usize) -> Option<bool> {
+        let (class, index) = self.cacheable(block)?;
+        // SAFETY: a cacheable block has a header.
+        let payload = unsafe { (*self.place.get()).0.tag(index) }.size().payload();
+        Some(bytes <= payload && Class::serving(bytes).0 >= class.0)
     }
 
     /// Runs an operation inside of the gate; `None` if it is not plainly open.
@@ -359,15 +361,29 @@ impl Slot {
     pub(super) fn wait(&self) {
         /// The owner needs a few nanoseconds, unless it lost the processor inside.
         const SPINS: u32 = 100;
-        let mut spins = 0;
+        /// Yielding lets no thread of a lower priority run.
+        const YIELDS: u32 = 100;
+        const NAP: Duration = Duration::from_micros(50);
+        let mut round = 0u32;
         while self.busy.load(Ordering::Acquire) {
-            spins += 1;
-            if spins < SPINS {
+            round = round.saturating_add(1);
+            if round <= SPINS {
                 core::hint::spin_loop();
-            } else {
+            } else if round <= SPINS + YIELDS {
                 std::thread::yield_now();
+            } else {
+                std::thread::sleep(NAP);
             }
         }
+    }
+
+    /// Forgets that the owner was inside, or about to look whether it may be.
+    ///
+    /// # Safety
+    ///
+    /// - The owner is not there any more: it is a thread of the process that this one was forked from.
+    pub(super) unsafe fn forget_owner(&self) {
+        self.busy.store(false, Ordering::Relaxed);
     }
 
     /// Opens the gate again.
