@@ -170,6 +170,7 @@ impl Heap {
     }
 
     /// Moves the border between the last block and the top, if the top has room.
+    #[inline(never)]
     fn resize_into_top(&mut self, index: Index, tag: Tag, wanted: BlockSize) -> bool {
         if self.end.granules_since(index) < wanted.granules() {
             return false;
