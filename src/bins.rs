@@ -53,6 +53,26 @@ impl Bin {
         Self::containing(size.granules(), Self::width_log2(size))
     }
 
+    /// Below this size, 1 KiB, [`of_small`](Self::of_small) knows the bin.
+    pub(crate) const LOOKED_UP: BlockSize = BlockSize::from_granules(128);
+
+    /// As [`of`](Self::of), for a size that is less than [`LOOKED_UP`](Self::LOOKED_UP): looking it up takes fewer instructions than
+    /// computing it.
+    #[inline(always)]
+    pub(crate) fn of_small(size: BlockSize) -> Self {
+        const SIZES: usize = Bin::LOOKED_UP.granules() as usize;
+        static BINS: [u8; SIZES] = {
+            let mut bins = [0; SIZES];
+            let mut granules = BlockSize::MIN.granules();
+            while granules < SIZES as u32 {
+                bins[granules as usize] = Bin::of(BlockSize::from_granules(granules)).number() as u8;
+                granules += 1;
+            }
+            bins
+        };
+        Self(u32::from(BINS[size.granules() as usize % SIZES]))
+    }
+
     /// The first bin in which every block is at least this large.
     #[inline(always)]
     pub(crate) const fn fitting(size: BlockSize) -> Self {
@@ -181,6 +201,14 @@ mod tests {
             let size = BlockSize::from_granules(granules);
             assert_eq!(Bin::of(size), Bin(granules));
             assert_eq!(Bin::fitting(size), Bin(granules));
+        }
+    }
+
+    #[test]
+    fn looking_a_bin_up_gives_what_computing_it_gives() {
+        for granules in BlockSize::MIN.granules()..Bin::LOOKED_UP.granules() {
+            let size = BlockSize::from_granules(granules);
+            assert_eq!(Bin::of_small(size), Bin::of(size));
         }
     }
 

@@ -245,34 +245,42 @@ impl<S: Source> ThreadCached<S> {
     /// - As for [`GlobalAlloc::dealloc`]; `given` is what the own cache said to it, if there is one.
     #[inline(never)]
     unsafe fn dealloc_slow(&self, block: *mut u8, layout: Layout, given: Given) {
-        if let Given::Full(class) = given {
-            let slot = home::slot();
-            let mut heap = self.locked.heap();
-            let half = Slot::half(class, Self::budget(&heap));
-            let outcome = (0..half).try_for_each(|_| {
-                // SAFETY: this thread is the owner, since its cache answered, and has the lock.
-                unsafe { slot.unstock(class) }.map_or(Ok(()), |cached| give_back(&mut heap, cached))
-            });
-            let _heap = raise_outside(heap, outcome);
-            // SAFETY: as above; the cache found the block to be one of that class, which nobody uses (contract).
-            if NonNull::new(block).is_some_and(|block| unsafe { slot.stock(class, block) }) {
-                return;
-            }
-        }
-        if let Some(slot) = self.own_slot()
+        let given = match (given, self.own_slot()) {
             // SAFETY: the slot is this thread's; the caller's contract.
-            && unsafe { slot.give_behind_a_fence(block) } == Given::Taken
-        {
-            return;
-        }
-        let heap = self.locked.heap();
-        if heap.has_key(block) && self.is_cached(block) {
-            let bytes = layout.size();
-            drop(heap);
-            fault::raise(Fault::AlreadyFree { action: Action::Free, address: block.addr(), bytes })
-        }
+            (Given::Not, Some(slot)) => unsafe { slot.give_behind_a_fence(block) },
+            _ => given,
+        };
+        let heap = match given {
+            Given::Taken => return,
+            Given::Not => self.heap_unless_cached(block, layout, Action::Free),
+            Given::Full(class) => {
+                let slot = home::slot();
+                let mut heap = self.locked.heap();
+                let half = Slot::half(class, Self::budget(&heap));
+                let outcome = (0..half).try_for_each(|_| {
+                    // SAFETY: this thread is the owner, since its cache answered, and has the lock.
+                    unsafe { slot.unstock(class) }.map_or(Ok(()), |cached| give_back(&mut heap, cached))
+                });
+                let heap = raise_outside(heap, outcome);
+                // SAFETY: as above; the cache found the block to be one of that class, which nobody uses (contract).
+                if NonNull::new(block).is_some_and(|block| unsafe { slot.stock(class, block) }) {
+                    return;
+                }
+                heap
+            }
+        };
         // SAFETY: the caller's contract.
         unsafe { self.locked.dealloc_in(heap, block, layout) }
+    }
+
+    /// The heap, for a release or a change of size of a block that must not be in a cache: that would be a second release.
+    fn heap_unless_cached(&self, block: *mut u8, layout: Layout, action: Action) -> Guard<'_> {
+        let heap = self.locked.heap();
+        if heap.has_key(block) && self.is_cached(block) {
+            drop(heap);
+            fault::raise(Fault::AlreadyFree { action, address: block.addr(), bytes: layout.size() })
+        }
+        heap
     }
 
     /// Whether a block is in any cache. To be called with the lock.
@@ -292,12 +300,7 @@ impl<S: Source> ThreadCached<S> {
     /// - As for [`GlobalAlloc::realloc`].
     #[inline(never)]
     unsafe fn realloc_locked(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        let mut heap = self.locked.heap();
-        if heap.has_key(block) && self.is_cached(block) {
-            drop(heap);
-            let (address, bytes) = (block.addr(), layout.size());
-            fault::raise(Fault::AlreadyFree { action: Action::Realloc, address, bytes })
-        }
+        let mut heap = self.heap_unless_cached(block, layout, Action::Realloc);
         // SAFETY: the caller's contract.
         let mut result = unsafe { heap.realloc(block, layout, new_size) };
         if result == Ok(None) {

@@ -8,6 +8,8 @@ mod hosted;
 #[cfg(feature = "std")]
 mod single_thread;
 
+#[cfg(all(feature = "std", unix))]
+pub(crate) use hosted::Backoff;
 #[cfg(feature = "std")]
 use hosted::Lock;
 

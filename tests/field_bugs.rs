@@ -330,6 +330,16 @@ fn a_block_of_an_adjacent_heap_is_a_fault() {
     left.audit().and(right.audit()).unwrap();
 }
 
+/// Frees every block, from one end of the arena or the other: all of it is one free block then.
+fn free_all_and_find_one_block(mut shadow: Shadow, descending: bool) {
+    while let Some(last) = shadow.live.len().checked_sub(1) {
+        shadow.apply(Free { which: if descending { last } else { 0 } }).unwrap();
+    }
+    let stats = shadow.heap.stats();
+    assert_eq!((stats.live_bytes, stats.free_blocks, stats.largest_free_bytes), (0, 1, stats.arena_bytes));
+    shadow.finish().unwrap();
+}
+
 /// linked_list_allocator 66 and 85: gaps made for alignment were never seen again, and a free wrote into them.
 #[test]
 fn gaps_made_for_alignment_come_back() {
@@ -341,16 +351,7 @@ fn gaps_made_for_alignment_come_back() {
         }
         let gaps = shadow.heap.stats().free_blocks;
         assert!(gaps >= 5, "there are gaps to lose: {gaps}");
-        while !shadow.live.is_empty() {
-            let which = if descending { shadow.live.len() - 1 } else { 0 };
-            shadow.apply(Free { which }).unwrap();
-        }
-        let stats = shadow.heap.stats();
-        assert_eq!(
-            (stats.live_bytes, stats.free_blocks, stats.largest_free_bytes),
-            (0, 1, stats.arena_bytes)
-        );
-        shadow.finish().unwrap();
+        free_all_and_find_one_block(shadow, descending);
     }
 }
 
@@ -366,15 +367,7 @@ fn freed_blocks_that_were_held_back_come_back() {
                 shadow.apply(Alloc { size, align: 8 }).unwrap();
             }
             shadow.apply(Free { which: small }).unwrap();
-            while let Some(last) = shadow.live.len().checked_sub(1) {
-                shadow.apply(Free { which: if descending { last } else { 0 } }).unwrap();
-            }
-            let stats = shadow.heap.stats();
-            assert_eq!(
-                (stats.live_bytes, stats.free_blocks, stats.largest_free_bytes),
-                (0, 1, stats.arena_bytes)
-            );
-            shadow.finish().unwrap();
+            free_all_and_find_one_block(shadow, descending);
         }
     }
 }

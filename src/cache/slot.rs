@@ -24,14 +24,14 @@
 use super::barrier;
 use crate::bins::Bin;
 use crate::block::{Arena, Tag};
+use crate::raw_lock::Backoff;
 use crate::size::{BlockSize, GRANULE, HEADER, Index};
 use core::cell::UnsafeCell;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, Ordering, compiler_fence, fence};
-use core::time::Duration;
 
 /// Blocks from this size on are not cached: 1 KiB.
-const TOO_LARGE: BlockSize = BlockSize::from_granules(128);
+const TOO_LARGE: BlockSize = Bin::LOOKED_UP;
 
 /// The largest request that the caches serve, in bytes: all that the smallest block of the last class holds.
 pub(super) const LARGEST_PAYLOAD: usize = Bin::numbered(CLASSES as u32 - 1).smallest().payload();
@@ -69,17 +69,7 @@ impl Class {
     /// The class of a block of this size, below [`TOO_LARGE`].
     #[inline(always)]
     fn of(size: BlockSize) -> Self {
-        /// By granules, header included.
-        static OF: [u8; TOO_LARGE.granules() as usize] = {
-            let mut classes = [0; TOO_LARGE.granules() as usize];
-            let mut granules = BlockSize::MIN.granules();
-            while granules < TOO_LARGE.granules() {
-                classes[granules as usize] = Bin::of(BlockSize::from_granules(granules)).number() as u8;
-                granules += 1;
-            }
-            classes
-        };
-        Self(OF[size.granules() as usize % OF.len()])
+        Self(Bin::of_small(size).number() as u8)
     }
 
     /// Bytes to request from the heap for a block of this class: all that its smallest block can hold, so that whatever request the
@@ -263,13 +253,8 @@ impl Slot {
     /// - The caller is the owner and not inside already.
     #[inline(always)]
     unsafe fn inside<T>(&self, operation: impl FnOnce(Arena, &mut Lists) -> T) -> Option<T> {
-        self.busy.store(true, Ordering::Relaxed);
-        compiler_fence(Ordering::SeqCst);
-        let is_open = self.closed.load(Ordering::Acquire) == 0;
-        // SAFETY: the gate is open and this thread is inside, so nobody else is (see the gate).
-        let result = is_open.then(|| unsafe { operation((*self.place.get()).0, &mut *self.lists.get()) });
-        self.busy.store(false, Ordering::Release);
-        result
+        // SAFETY: the caller's contract.
+        unsafe { self.pass(|| compiler_fence(Ordering::SeqCst), !0, operation) }
     }
 
     /// As [`inside`](Self::inside), where there is no barrier that reaches all threads: with one of the owner's own.
@@ -281,10 +266,27 @@ impl Slot {
         if self.closed.load(Ordering::Relaxed) & closed::FENCED == 0 {
             return None;
         }
+        // SAFETY: the caller's contract.
+        unsafe { self.pass(|| fence(Ordering::SeqCst), closed::DRAINING, operation) }
+    }
+
+    /// Enters the gate, runs an operation if none of the `shut` bits of `closed` is set, and leaves. `barrier` keeps the announcement in
+    /// front of the look.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`inside`](Self::inside), and the barrier is one that the gate's other side can rely on.
+    #[inline(always)]
+    unsafe fn pass<T>(
+        &self,
+        barrier: impl FnOnce(),
+        shut: u8,
+        operation: impl FnOnce(Arena, &mut Lists) -> T,
+    ) -> Option<T> {
         self.busy.store(true, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
-        let is_open = self.closed.load(Ordering::Acquire) & closed::DRAINING == 0;
-        // SAFETY: as in `inside`.
+        barrier();
+        let is_open = self.closed.load(Ordering::Acquire) & shut == 0;
+        // SAFETY: the gate is open and this thread is inside, so nobody else is (see the gate).
         let result = is_open.then(|| unsafe { operation((*self.place.get()).0, &mut *self.lists.get()) });
         self.busy.store(false, Ordering::Release);
         result
@@ -359,21 +361,9 @@ impl Slot {
 
     /// Waits until the owner is not inside. To be called after the gate was closed and a barrier everywhere.
     pub(super) fn wait(&self) {
-        /// The owner needs a few nanoseconds, unless it lost the processor inside.
-        const SPINS: u32 = 100;
-        /// Yielding lets no thread of a lower priority run.
-        const YIELDS: u32 = 100;
-        const NAP: Duration = Duration::from_micros(50);
-        let mut round = 0u32;
+        let mut backoff = Backoff::new();
         while self.busy.load(Ordering::Acquire) {
-            round = round.saturating_add(1);
-            if round <= SPINS {
-                core::hint::spin_loop();
-            } else if round <= SPINS + YIELDS {
-                std::thread::yield_now();
-            } else {
-                std::thread::sleep(NAP);
-            }
+            backoff.pause();
         }
     }
 

@@ -28,7 +28,7 @@ pub(super) struct QuickLists {
 
 impl QuickLists {
     /// Blocks below this size are held and taken back on the fast paths.
-    pub(super) const LARGE: BlockSize = BlockSize::from_granules(128);
+    pub(super) const LARGE: BlockSize = Bin::LOOKED_UP;
 
     /// Blocks from this size on are not held.
     pub(super) const TOO_LARGE: BlockSize = BlockSize::from_granules(4096);
@@ -40,23 +40,6 @@ impl QuickLists {
         Self { map: [0; WORDS], cursor: 0, heads: [Index::NONE; LISTS] }
     }
 
-    /// The bin of a size that is less than [`LARGE`](Self::LARGE).
-    #[inline(always)]
-    fn bin_of_small(size: BlockSize) -> Bin {
-        const SIZES: usize = QuickLists::LARGE.granules() as usize;
-        /// Looking it up takes fewer instructions than computing it.
-        static BINS: [u8; SIZES] = {
-            let mut bins = [0; SIZES];
-            let mut granules = BlockSize::MIN.granules();
-            while granules < QuickLists::LARGE.granules() {
-                bins[granules as usize] = Bin::of(BlockSize::from_granules(granules)).number() as u8;
-                granules += 1;
-            }
-            bins
-        };
-        Bin::numbered(u32::from(BINS[size.granules() as usize % SIZES]))
-    }
-
     /// Holds a block that was in use, smaller than [`LARGE`](Self::LARGE).
     ///
     /// # Safety
@@ -65,7 +48,7 @@ impl QuickLists {
     #[inline(always)]
     pub(super) unsafe fn push_small(&mut self, arena: Arena, index: Index, tag: Tag) {
         // SAFETY: the caller's contract.
-        unsafe { self.push(arena, Self::bin_of_small(tag.size()), index, tag) }
+        unsafe { self.push(arena, Bin::of_small(tag.size()), index, tag) }
     }
 
     /// Holds a block of a bin that was in use, smaller than [`TOO_LARGE`](Self::TOO_LARGE).
@@ -96,7 +79,7 @@ impl QuickLists {
     #[inline(always)]
     pub(super) unsafe fn pop_small(&mut self, arena: Arena, size: BlockSize) -> Option<(Index, Tag)> {
         // SAFETY: the caller's contract.
-        unsafe { self.pop(arena, Self::bin_of_small(size), size) }
+        unsafe { self.pop(arena, Bin::of_small(size), size) }
     }
 
     /// Takes back the first block of a bin's list if it is at least of this size, and marks it as used.
@@ -195,11 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn looking_a_bin_up_gives_what_computing_it_gives() {
-        for granules in BlockSize::MIN.granules()..QuickLists::LARGE.granules() {
-            let size = BlockSize::from_granules(granules);
-            assert_eq!(QuickLists::bin_of_small(size), Bin::of(size));
-        }
+    fn the_least_large_payload_needs_a_large_block() {
         let last = BlockSize::from_granules(QuickLists::LARGE.granules() - 1);
         assert_eq!(BlockSize::for_payload(QuickLists::LARGE_PAYLOAD - 1), Some(last));
         assert_eq!(BlockSize::for_payload(QuickLists::LARGE_PAYLOAD), Some(QuickLists::LARGE));

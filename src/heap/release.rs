@@ -35,18 +35,6 @@ impl Heap {
         may_hold
     }
 
-    /// The rest of [`dealloc`](Self::dealloc), for when [`release_fast`](Self::release_fast) did nothing. False, and nothing is
-    /// done, if the neighbours show that this cannot be a block in use.
-    ///
-    /// # Safety
-    ///
-    /// - As for [`release_fast`](Self::release_fast).
-    #[inline(always)]
-    pub(crate) unsafe fn release_slow(&mut self, live: LiveBlock) -> bool {
-        // SAFETY: the block is live (contract, checked as far as possible).
-        unsafe { self.release(live) }
-    }
-
     /// Notes how much may be occupied, that is live or held, if one more block is to be held: 1/32 more than the most that
     /// ever was live, or 1/128 of the arena if that is more. Nothing is held once the arena is tight.
     ///
@@ -113,7 +101,8 @@ impl Heap {
         unsafe { self.quick.push_small(self.arena, index, tag) };
     }
 
-    /// Holds a block that was live, or merges it with its free neighbours; then merges a few held blocks if there are too many.
+    /// The rest of [`dealloc`](Self::dealloc), for when [`release_fast`](Self::release_fast) did nothing: holds a block that was live,
+    /// or merges it with its free neighbours; then merges a few held blocks if there are too many.
     /// False, and nothing is done, if the neighbours show that this cannot be a block in use.
     ///
     /// A block with a free neighbour is not held here: merging is what keeps large blocks large. (Small ones are, in
@@ -123,7 +112,7 @@ impl Heap {
     ///
     /// - The block is live, and nobody uses its bytes any more.
     #[inline(never)]
-    pub(super) unsafe fn release(&mut self, LiveBlock { index, tag }: LiveBlock) -> bool {
+    pub(crate) unsafe fn release_slow(&mut self, LiveBlock { index, tag }: LiveBlock) -> bool {
         let size = tag.size();
         let behind = index + size;
         // SAFETY: CHAIN, a block lies behind unless the top does.

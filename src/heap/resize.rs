@@ -200,7 +200,7 @@ impl Heap {
         // with its header as it is now, because taking the new one may have changed its flags.
         unsafe {
             copy(self.arena.payload(index), self.arena.payload(target), layout.size());
-            let released = self.release(LiveBlock { index, tag: self.arena.tag(index) });
+            let released = self.release_slow(LiveBlock { index, tag: self.arena.tag(index) });
             invariant!(released);
         }
         Some(target)

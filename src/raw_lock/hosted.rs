@@ -83,16 +83,33 @@ impl Lock {
     #[inline(never)]
     fn wait(&self) {
         self.single_thread.look_up();
-        let mut round = 0u32;
+        let mut backoff = Backoff::new();
         while self.is_locked() || !self.try_lock() {
-            round = round.saturating_add(1);
-            if round <= SPINS {
-                core::hint::spin_loop();
-            } else if round <= SPINS + YIELDS {
-                std::thread::yield_now();
-            } else {
-                std::thread::sleep(NAP);
-            }
+            backoff.pause();
+        }
+    }
+}
+
+/// Waits a little longer each time, and lets other threads run: for something that another thread does within nanoseconds, unless it
+/// lost the processor meanwhile.
+pub(crate) struct Backoff {
+    round: u32,
+}
+
+impl Backoff {
+    pub(crate) const fn new() -> Self {
+        Self { round: 0 }
+    }
+
+    /// Spins, then yields, then sleeps.
+    pub(crate) fn pause(&mut self) {
+        self.round = self.round.saturating_add(1);
+        if self.round <= SPINS {
+            core::hint::spin_loop();
+        } else if self.round <= SPINS + YIELDS {
+            std::thread::yield_now();
+        } else {
+            std::thread::sleep(NAP);
         }
     }
 }
