@@ -1,4 +1,5 @@
-//! The block: the one file that knows where a header, a link or a footer lies.
+//! The block: the one file that knows where a header, a link or a footer lies. (What a thread's cache writes into a block is drawn in
+//! `block/cached.rs`.)
 //!
 //! A payload's address `p` is a multiple of 8, and the header is the 4 bytes before it:
 //!
@@ -28,6 +29,9 @@
 //! All pointers are derived from the arena's origin, never from a pointer that a caller brings back: a `Box`, for
 //! one, may only touch its own bytes.
 
+#[cfg(all(feature = "std", unix))]
+pub(crate) mod cached;
+
 use crate::size::{BlockSize, GRANULE, HEADER, Index};
 use core::fmt;
 use core::ptr::NonNull;
@@ -52,6 +56,13 @@ impl Tag {
     #[inline(always)]
     pub(crate) const fn free(size: BlockSize) -> Self {
         Self(size.granules() << 3 | Self::FREE)
+    }
+
+    /// All of the header, as a number.
+    #[cfg(all(feature = "std", unix))]
+    #[inline(always)]
+    pub(crate) const fn bits(self) -> u32 {
+        self.0
     }
 
     #[inline(always)]
@@ -207,10 +218,6 @@ pub(crate) fn prefetch(address: *const u8) {
     #[cfg(not(all(target_arch = "x86_64", not(miri))))]
     let _ = address;
 }
-
-/// What the keys of cached blocks are made of: any number that programs seldom write.
-#[cfg(all(feature = "std", unix))]
-const KEY: u32 = 0x9D2C_5681;
 
 /// A view of the arena's bytes as blocks. It owns nothing and knows no bounds: the heap does.
 ///
@@ -413,49 +420,6 @@ impl Arena {
     pub(crate) unsafe fn set_prev(self, index: Index, prev: Index) {
         // SAFETY: a free block's second word is the heap's own (contract).
         unsafe { self.prev_word(index).write(PrevLink::to(prev)) }
-    }
-
-    /// Where a cached block has its key: behind its link.
-    #[cfg(all(feature = "std", unix))]
-    #[inline(always)]
-    fn key_word(self, index: Index) -> *mut u32 {
-        self.at_index(index).wrapping_add(size_of::<Index>()).cast()
-    }
-
-    /// Whether the second word of a payload is the key of a cached block.
-    ///
-    /// # Safety
-    ///
-    /// - `index` is in the arena.
-    #[cfg(all(feature = "std", unix))]
-    #[inline(always)]
-    pub(crate) unsafe fn has_key(self, index: Index) -> bool {
-        // SAFETY: the word is in the arena. Volatile, because the caller may have left it uninitialised: whatever is there will do.
-        unsafe { self.key_word(index).read_volatile() == KEY ^ index.get() }
-    }
-
-    /// Marks a block as cached.
-    ///
-    /// # Safety
-    ///
-    /// - `index` is a block in the arena that nobody uses.
-    #[cfg(all(feature = "std", unix))]
-    #[inline(always)]
-    pub(crate) unsafe fn set_key(self, index: Index) {
-        // SAFETY: the second word of a block's payload is nobody else's (contract).
-        unsafe { self.key_word(index).write(KEY ^ index.get()) }
-    }
-
-    /// Takes the mark away.
-    ///
-    /// # Safety
-    ///
-    /// - As for [`set_key`](Self::set_key).
-    #[cfg(all(feature = "std", unix))]
-    #[inline(always)]
-    pub(crate) unsafe fn clear_key(self, index: Index) {
-        // SAFETY: as for `set_key`.
-        unsafe { self.key_word(index).write(0) }
     }
 
     /// A copy of the header of a block, with the link if it is free.

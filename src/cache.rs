@@ -8,29 +8,36 @@
 //! while their owners run is done with the asymmetric barrier of `cache/barrier.rs`.)
 
 mod barrier;
+mod class;
+mod depot;
 mod home;
+mod lists;
 mod slot;
 
+use crate::block::cached;
 use crate::fault::{self, Action, Fault};
 use crate::heap::{AuditError, Heap, RegionError};
 use crate::locked::{Contents, Locked, is_panicking};
-use crate::raw_lock::SpinThenYield;
+use crate::raw_lock::SpinThenSleep;
 use crate::size::GRANULE;
 use crate::source::{RunTimeSource, Source};
 use crate::stats::Stats;
+use class::{Class, LARGEST_PAYLOAD};
 use core::alloc::{GlobalAlloc, Layout};
 use core::fmt;
 use core::ptr::NonNull;
+use depot::Depot;
 use home::Home;
+use lists::{FullList, Lists};
 use lock_api::MutexGuard;
-use slot::{Class, Given, LARGEST_PAYLOAD, Slot};
+use slot::Slot;
 
 /// How many threads can have a cache at one time. Others use the lock.
 const SLOTS: usize = 64;
 
-/// A thread's cache keeps at most this share of the arena, and at most so many bytes: 1/32, and 256 KiB.
+/// A thread's cache keeps at most this share of the arena, and at most so many bytes: 1/32, and 1 MiB.
 const BUDGET_SHARE_LOG2: u32 = 5;
-const LARGEST_BUDGET: usize = 256 << 10;
+const LARGEST_BUDGET: usize = 1 << 20;
 
 /// A [`Locked`] heap with a cache for each thread: the drop-in global allocator of a program with threads.
 ///
@@ -51,33 +58,37 @@ const LARGEST_BUDGET: usize = 256 << 10;
 ///
 /// Same arena, sizes, policies and diagnostics as `Locked`; in addition:
 ///
-/// - A cache keeps at most 1/32 of the arena, at most 256 KiB. When a thread ends, its cache goes back to the heap.
+/// - A cache keeps at most 1/32 of the arena, at most 1 MiB. When a thread ends, its cache goes back to the heap. Blocks that are on their
+///   way from threads that free them to threads that allocate them are at most as much once more.
 /// - An allocation fails only if it would fail with every cache empty. See also [`drain`](Self::drain) and
 ///   [`flush_thread`](Self::flush_thread).
 /// - A child process that was forked, by whichever thread and whatever the others were doing, can allocate and release at once.
 /// - Up to 64 threads have a cache at one time. Others, and threads that are about to end, use the lock.
 /// - One allocator of a process has caches: the first one used that is a `static`. Any other is a `Locked` in effect. A library that
 ///   has it must not be unloaded.
-/// - A `pthread_atfork` handler of somebody else's must not allocate, and a signal handler must neither allocate nor fork.
+/// - A `pthread_atfork` handler of somebody else's must not allocate.
+/// - A signal handler that interrupted the allocator must neither allocate nor release nor fork. That is seen, and ends the program with
+///   one sentence ([`Fault::Reentry`]).
 /// - A cached block that is freed again is told from one in use by a number in its payload, and looked for in all caches before the
 ///   program is ended.
 pub struct ThreadCached<S: Source> {
     slots: [Slot; SLOTS],
+    depot: Depot,
     locked: Locked<S>,
 }
 
 impl<S: Source> ThreadCached<S> {
     /// An allocator that has used nothing of its memory yet. All zero bytes.
     pub const fn new() -> Self {
-        Self { slots: [const { Slot::new() }; SLOTS], locked: Locked::new() }
+        Self { slots: [const { Slot::new() }; SLOTS], depot: Depot::new(), locked: Locked::new() }
     }
 
     /// Gives what the calling thread's cache has back to the heap.
     pub fn flush_thread(&self) {
         if let Some(slot) = self.own_slot() {
-            let mut heap = self.locked.heap();
-            // SAFETY: this thread is the owner and has the lock.
-            let outcome = unsafe { empty(slot, &mut heap) };
+            let mut heap = self.heap();
+            // SAFETY: this thread is the owner, outside of its gate, and has the lock.
+            let outcome = unsafe { slot.with_lock(|lists| empty(lists, &mut heap)) };
             drop(raise_outside(heap, outcome));
         }
     }
@@ -110,11 +121,23 @@ impl<S: Source> ThreadCached<S> {
         core::ptr::from_ref(self).cast()
     }
 
-    /// The calling thread's cache, if it is one of this allocator's.
-    #[inline(always)]
+    /// The calling thread's cache, if it is one of this allocator's. Ends the program if the thread is inside of it: then this is a
+    /// signal handler that interrupted it there.
     fn own_slot(&self) -> Option<&'static Slot> {
         let slot = home::slot();
-        slot.belongs_to(self.identity()).then_some(slot)
+        if !slot.belongs_to(self.identity()) {
+            return None;
+        }
+        if slot.is_entered() {
+            fault::raise(Fault::Reentry);
+        }
+        Some(slot)
+    }
+
+    /// The heap, locked. The calling thread is outside of its cache then, so that waiting for all caches' owners is not waiting for itself.
+    fn heap(&self) -> Guard<'_> {
+        self.own_slot();
+        self.locked.heap()
     }
 
     /// Bytes that one thread may keep.
@@ -125,15 +148,26 @@ impl<S: Source> ThreadCached<S> {
 
     /// The heap with all that caches have.
     fn drained(&self) -> Guard<'_> {
-        self.drain_into(self.locked.heap())
+        self.drain_into(self.heap())
     }
 
-    /// Takes back what is in all caches.
+    /// Takes back what is in all caches and in the depot.
     fn drain_into<'a>(&self, mut heap: Guard<'a>) -> Guard<'a> {
         self.close_all();
-        // SAFETY: this thread has the lock and has closed the gates.
-        let outcome = self.occupied().try_for_each(|slot| unsafe { empty(slot, &mut heap) });
+        let outcome = self.occupied().try_for_each(|slot| {
+            // SAFETY: this thread has the lock and has closed the gates.
+            unsafe { slot.with_closed_gate(|lists| empty(lists, &mut heap)) }
+        });
         self.open_all();
+        let outcome = outcome.and_then(|()| {
+            Class::all().try_for_each(|class| {
+                // SAFETY: this thread has the lock.
+                while let Some(list) = unsafe { self.depot.take(class) } {
+                    give_back_all(&mut heap, list)?;
+                }
+                Ok(())
+            })
+        });
         raise_outside(heap, outcome)
     }
 
@@ -176,6 +210,16 @@ impl<S: Source> ThreadCached<S> {
         home::join(everlasting, || home::is_static(self), occupy).then(home::slot)
     }
 
+    /// An allocation that the cache serves at once.
+    #[inline(always)]
+    fn alloc_fast(&self, layout: Layout) -> Option<NonNull<u8>> {
+        if !is_small(layout) {
+            return None;
+        }
+        // SAFETY: the slot is this thread's, or nobody's.
+        unsafe { home::slot().take(self.identity(), Class::serving(layout.size())) }
+    }
+
     /// An allocation that the cache does not serve at once.
     #[inline(never)]
     fn alloc_slow(&self, layout: Layout, contents: Contents) -> *mut u8 {
@@ -184,23 +228,16 @@ impl<S: Source> ThreadCached<S> {
         }
         if is_small(layout)
             && let Some(slot) = self.own_slot().or_else(|| self.join())
+            && let Some(block) = self.take_or_refill(slot, Class::serving(layout.size()))
         {
-            let class = Class::serving(layout.size());
-            // SAFETY: the slot is this thread's.
-            let cached = unsafe { slot.take_behind_a_fence(class) };
-            let block = cached.or_else(|| self.refill(slot, class));
-            let block = match block {
-                Some(block) => block.as_ptr(),
-                // Where memory is that short, the request is served to the byte.
-                None => self.alloc_locked(self.locked.heap(), layout, Contents::Any),
-            };
-            if !block.is_null() && matches!(contents, Contents::Zeroes) {
-                // SAFETY: the block has that many bytes, and nobody has its address yet.
+            if matches!(contents, Contents::Zeroes) {
+                // SAFETY: the class holds that many bytes, and nobody has the block's address yet.
                 unsafe { block.write_bytes(0, layout.size()) };
             }
-            return block;
+            return block.as_ptr();
         }
-        self.alloc_locked(self.locked.heap(), layout, contents)
+        // Where memory is short, a small request is served to the byte.
+        self.alloc_locked(self.heap(), layout, contents)
     }
 
     /// An allocation from the heap, after draining if need be.
@@ -220,62 +257,78 @@ impl<S: Source> ThreadCached<S> {
         }
     }
 
-    /// Takes half of what a class can keep from the heap, and returns one block of it. Drains nothing.
-    fn refill(&self, slot: &Slot, class: Class) -> Option<NonNull<u8>> {
-        let mut heap = self.locked.heap();
-        // SAFETY: a class's payload is far less than the address space, and the alignment is a power of two.
-        let whole = unsafe { Layout::from_size_align_unchecked(class.payload(), GRANULE) };
-        let block = heap.alloc(whole)?;
-        for _ in 1..Slot::half(class, Self::budget(&heap)) {
-            let Some(spare) = heap.alloc(whole) else { break };
-            // SAFETY: this thread is the owner and has the lock; the block was just handed out for the class.
-            if !unsafe { slot.stock(class, spare) } {
-                let outcome = give_back(&mut heap, spare);
-                drop(raise_outside(heap, outcome));
-                break;
-            }
+    /// Takes a block of a class from the calling thread's cache, whose current list is empty; or else fills that list, from the depot or
+    /// from the heap. Drains nothing.
+    fn take_or_refill(&self, slot: &Slot, class: Class) -> Option<NonNull<u8>> {
+        // SAFETY: the slot is this thread's.
+        if let Some(block) = unsafe { slot.take_slowly(class) } {
+            return Some(block);
         }
-        Some(block)
+        let mut heap = self.heap();
+        let fill = |lists: &mut Lists| {
+            // The lists need not be empty: perhaps the gate was closed a moment ago.
+            if let Some(block) = lists.pop_either(class) {
+                return Some(block);
+            }
+            // SAFETY: this thread has the lock.
+            if let Some(list) = unsafe { self.depot.take(class) } {
+                lists.adopt(class, list);
+                return lists.pop(class);
+            }
+            let batch = lists.batch(class);
+            // SAFETY: a class's payload is far less than the address space, and the alignment is a power of two.
+            let whole = unsafe { Layout::from_size_align_unchecked(class.payload(), GRANULE) };
+            let block = if batch == 0 { None } else { heap.alloc(whole) }?;
+            for _ in 1..batch {
+                let Some(spare) = heap.alloc(whole) else { break };
+                // SAFETY: the block was just handed out for the class.
+                let has_room = unsafe { lists.push(class, spare) };
+                invariant!(has_room);
+            }
+            Some(block)
+        };
+        // SAFETY: this thread is the owner, outside of its gate, and has the lock.
+        unsafe { slot.with_lock(fill) }
     }
 
     /// A release that the cache does not take at once.
     ///
     /// # Safety
     ///
-    /// - As for [`GlobalAlloc::dealloc`]; `given` is what the own cache said to it, if there is one.
+    /// - As for [`GlobalAlloc::dealloc`].
     #[inline(never)]
-    unsafe fn dealloc_slow(&self, block: *mut u8, layout: Layout, given: Given) {
-        let given = match (given, self.own_slot()) {
-            // SAFETY: the slot is this thread's; the caller's contract.
-            (Given::Not, Some(slot)) => unsafe { slot.give_behind_a_fence(block) },
-            _ => given,
+    unsafe fn dealloc_slow(&self, block: *mut u8, layout: Layout) {
+        let slot = if is_small(layout) { self.own_slot().or_else(|| self.join()) } else { None };
+        let Some((slot, (class, cacheable))) = slot.and_then(|slot| Some((slot, slot.class_of(block)?)))
+        else {
+            let heap = self.heap_unless_cached(block, layout, Action::Free);
+            // SAFETY: the caller's contract.
+            return unsafe { self.locked.dealloc_in(heap, block, layout) };
         };
-        let heap = match given {
-            Given::Taken => return,
-            Given::Not => self.heap_unless_cached(block, layout, Action::Free),
-            Given::Full(class) => {
-                let slot = home::slot();
-                let mut heap = self.locked.heap();
-                let half = Slot::half(class, Self::budget(&heap));
-                let outcome = (0..half).try_for_each(|_| {
-                    // SAFETY: this thread is the owner, since its cache answered, and has the lock.
-                    unsafe { slot.unstock(class) }.map_or(Ok(()), |cached| give_back(&mut heap, cached))
-                });
-                let heap = raise_outside(heap, outcome);
-                // SAFETY: as above; the cache found the block to be one of that class, which nobody uses (contract).
-                if NonNull::new(block).is_some_and(|block| unsafe { slot.stock(class, block) }) {
-                    return;
-                }
-                heap
-            }
+        // SAFETY: the slot is this thread's; the caller's contract.
+        if unsafe { slot.give_slowly(class, cacheable) } {
+            return;
+        }
+        let mut heap = self.heap();
+        // The cache has a spare list, or had the gate closed a moment ago.
+        // SAFETY: this thread is the owner, outside of its gate, and has the lock.
+        let full = unsafe { slot.with_lock(|lists| lists.take_spare(class)) };
+        let outcome = match full {
+            // SAFETY: this thread has the lock; the list was just taken off the cache.
+            Some(full) if !unsafe { self.depot.put(class, full) } => give_back_all(&mut heap, full),
+            _ => Ok(()),
         };
-        // SAFETY: the caller's contract.
-        unsafe { self.locked.dealloc_in(heap, block, layout) }
+        let heap = raise_outside(heap, outcome);
+        // SAFETY: as above; it is a block of this class, which nobody uses (contract).
+        if !unsafe { slot.with_lock(|lists| lists.push_either(class, cacheable)) } {
+            // The cache keeps none of this class. SAFETY: the caller's contract.
+            unsafe { self.locked.dealloc_in(heap, block, layout) }
+        }
     }
 
     /// The heap, for a release or a change of size of a block that must not be in a cache: that would be a second release.
     fn heap_unless_cached(&self, block: *mut u8, layout: Layout, action: Action) -> Guard<'_> {
-        let heap = self.locked.heap();
+        let heap = self.heap();
         if heap.has_key(block) && self.is_cached(block) {
             drop(heap);
             fault::raise(Fault::AlreadyFree { action, address: block.addr(), bytes: layout.size() })
@@ -283,14 +336,17 @@ impl<S: Source> ThreadCached<S> {
         heap
     }
 
-    /// Whether a block is in any cache. To be called with the lock.
+    /// Whether a block is in any cache or in the depot. To be called with the lock.
     #[cold]
     fn is_cached(&self, block: *mut u8) -> bool {
         self.close_all();
-        // SAFETY: this thread has the lock and has closed the gates.
-        let found = self.occupied().any(|slot| unsafe { slot.contains(block.addr()) });
+        let found = self.occupied().any(|slot| {
+            // SAFETY: this thread has the lock and has closed the gates.
+            unsafe { slot.with_closed_gate(|lists| lists.contains(block.addr())) }
+        });
         self.open_all();
-        found
+        // SAFETY: this thread has the lock.
+        found || unsafe { self.depot.contains(block.addr()) }
     }
 
     /// A change of size by the heap, after draining if need be.
@@ -326,23 +382,33 @@ fn is_small(layout: Layout) -> bool {
 }
 
 /// The heap, locked.
-type Guard<'a> = MutexGuard<'a, SpinThenYield, Heap>;
+type Guard<'a> = MutexGuard<'a, SpinThenSleep, Heap>;
 
 /// Gives all blocks of a cache to the heap.
 ///
 /// # Errors
 ///
 /// The fault of a block whose header was overwritten.
-///
-/// # Safety
-///
-/// - As for [`Slot::unstock`].
-unsafe fn empty(slot: &Slot, heap: &mut Heap) -> Result<(), Fault> {
-    for class in Slot::classes() {
-        // SAFETY: the caller's contract.
-        while let Some(block) = unsafe { slot.unstock(class) } {
+fn empty(lists: &mut Lists, heap: &mut Heap) -> Result<(), Fault> {
+    Class::all().try_for_each(|class| {
+        while let Some(block) = lists.pop_either(class) {
             give_back(heap, block)?;
         }
+        Ok(())
+    })
+}
+
+/// Gives all blocks of a list to the heap.
+///
+/// # Errors
+///
+/// As for [`empty`].
+fn give_back_all(heap: &mut Heap, list: FullList) -> Result<(), Fault> {
+    let mut rest = Some(list.0);
+    while let Some(block) = rest {
+        // SAFETY: a list's blocks are linked.
+        rest = NonNull::new(unsafe { cached::unlink(block) });
+        give_back(heap, block)?;
     }
     Ok(())
 }
@@ -384,14 +450,14 @@ impl<S: Source> Home for ThreadCached<S> {
     fn leave(&self, slot: &Slot) {
         let mut heap = self.locked.heap();
         // SAFETY: the calling thread is the owner, has the lock, and does not use the slot again.
-        let outcome = unsafe { empty(slot, &mut heap) };
+        let outcome = unsafe { slot.with_closed_gate(|lists| empty(lists, &mut heap)) };
         let _heap = raise_outside(heap, outcome);
         // SAFETY: as above.
         unsafe { slot.vacate() };
     }
 
     fn before_fork(&self) {
-        core::mem::forget(self.locked.heap());
+        core::mem::forget(self.heap());
         self.close_all();
     }
 
@@ -410,8 +476,7 @@ impl<S: Source> Home for ThreadCached<S> {
         for slot in self.occupied().filter(|slot| !core::ptr::eq(*slot, own)) {
             // SAFETY: this thread has the lock; the gate was closed, and its owner is not there any more.
             unsafe {
-                slot.forget_owner();
-                outcome = outcome.and(empty(slot, &mut heap));
+                outcome = outcome.and(slot.with_closed_gate(|lists| empty(lists, &mut heap)));
                 slot.open();
                 slot.vacate();
             }
@@ -426,44 +491,27 @@ impl<S: Source> Home for ThreadCached<S> {
 unsafe impl<S: Source> GlobalAlloc for ThreadCached<S> {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if is_small(layout) {
-            let slot = home::slot();
-            if slot.belongs_to(self.identity())
-                // SAFETY: the slot is this thread's.
-                && let Some(block) = unsafe { slot.take(Class::serving(layout.size())) }
-            {
-                return block.as_ptr();
-            }
+        match self.alloc_fast(layout) {
+            Some(block) => block.as_ptr(),
+            None => self.alloc_slow(layout, Contents::Any),
         }
-        self.alloc_slow(layout, Contents::Any)
     }
 
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        if is_small(layout)
-            && let Some(slot) = self.own_slot()
-            // SAFETY: the slot is this thread's.
-            && let Some(block) = unsafe { slot.take(Class::serving(layout.size())) }
-        {
-            // SAFETY: the class holds that many bytes, and nobody has the block's address yet.
-            unsafe { block.write_bytes(0, layout.size()) };
-            return block.as_ptr();
-        }
-        self.alloc_slow(layout, Contents::Zeroes)
+        let Some(block) = self.alloc_fast(layout) else { return self.alloc_slow(layout, Contents::Zeroes) };
+        // SAFETY: the class holds that many bytes, and nobody has the block's address yet.
+        unsafe { block.write_bytes(0, layout.size()) };
+        block.as_ptr()
     }
 
     #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        let slot = home::slot();
-        let given = if slot.belongs_to(self.identity()) {
-            // SAFETY: the slot is this thread's; the caller's contract.
-            unsafe { slot.give(block) }
-        } else {
-            Given::Not
-        };
-        if given != Given::Taken {
-            // SAFETY: the caller's contract.
-            unsafe { self.dealloc_slow(block, layout, given) }
+        // SAFETY: the slot is this thread's, or nobody's; the caller's contract.
+        unsafe {
+            if !home::slot().give(self.identity(), block) {
+                self.dealloc_slow(block, layout)
+            }
         }
     }
 
@@ -474,15 +522,15 @@ unsafe impl<S: Source> GlobalAlloc for ThreadCached<S> {
             return unsafe { self.locked.realloc(block, layout, new_size) };
         }
         let own_slot = if is_small(layout) && new_size <= LARGEST_PAYLOAD { self.own_slot() } else { None };
-        let target = match own_slot.map(|slot| (slot, slot.suits(block, new_size))) {
-            Some((_, Some(true))) => return block,
-            Some((slot, Some(false))) => {
+        let target = match own_slot.and_then(|slot| Some((slot, slot.class_of(block)?.0))) {
+            Some((_, class)) if class.suits(new_size) => return block,
+            Some((slot, _)) => {
                 let class = Class::serving(new_size);
                 // SAFETY: the slot is this thread's.
-                unsafe { slot.take(class) }.or_else(|| self.refill(slot, class))
+                unsafe { slot.take(self.identity(), class) }.or_else(|| self.take_or_refill(slot, class))
             }
             // No block of a cache's size, or a misuse.
-            _ => None,
+            None => None,
         };
         let Some(target) = target.map(NonNull::as_ptr) else {
             // SAFETY: the caller's contract.

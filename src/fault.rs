@@ -5,7 +5,7 @@
 //! can leave, because unwinding out of a `GlobalAlloc` is undefined behaviour.
 
 use core::fmt;
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 /// What the caller wanted to do with the pointer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +64,9 @@ pub enum Fault {
         /// The pointer.
         address: usize,
     },
+    /// The allocator was called by a thread that is inside of it already: by a signal handler that interrupted it. Waiting for the
+    /// lock would be waiting forever.
+    Reentry,
 }
 
 impl Fault {
@@ -80,30 +83,36 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let invalid = |action| match action {
-            Action::Free => "invalid free",
-            Action::Realloc => "invalid realloc",
-        };
-        match *self {
+        let (action, address, what) = match *self {
             Self::AlreadyFree { action, address, bytes } => {
                 let what = match action {
                     Action::Free => "double free",
                     Action::Realloc => "realloc after free",
                 };
-                write!(f, "{what}: {address:#x} ({bytes} bytes) was already free")
+                return write!(f, "{what}: {address:#x} ({bytes} bytes) was already free");
             }
-            Self::OutsideArena { action, address, start, end } => {
-                write!(f, "{}: {address:#x} is outside the arena {start:#x}..{end:#x}", invalid(action))
+            Self::Reentry => {
+                return f.write_str(
+                    "re-entry: a thread that is inside the allocator called it again, as a signal handler may have done",
+                );
             }
+            Self::OutsideArena { action, address, .. } => (action, address, "outside the arena"),
             Self::Misaligned { action, address } => {
-                write!(f, "{}: {address:#x} is not a multiple of 8, as every block is", invalid(action))
+                (action, address, "not a multiple of 8, as every block is")
             }
             Self::NeverAllocated { action, address } => {
-                write!(f, "{}: {address:#x} was never allocated", invalid(action))
+                (action, address, "in memory that was never allocated")
             }
-            Self::NotABlock { action, address } => {
-                write!(f, "{}: {address:#x} is not the start of a live block", invalid(action))
-            }
+            Self::NotABlock { action, address } => (action, address, "not the start of a live block"),
+        };
+        let action = match action {
+            Action::Free => "free",
+            Action::Realloc => "realloc",
+        };
+        write!(f, "invalid {action}: {address:#x} is {what}")?;
+        match *self {
+            Self::OutsideArena { start, end, .. } => write!(f, " {start:#x}..{end:#x}"),
+            _ => Ok(()),
         }
     }
 }
@@ -137,7 +146,12 @@ fn hook() -> Option<fn(&Fault)> {
 #[inline(never)]
 #[allow(improper_ctypes_definitions, reason = "extern \"C\" only for its rule that no panic leaves it")]
 pub(crate) extern "C" fn raise(fault: Fault) -> ! {
-    if let Some(hook) = hook() {
+    /// A hook that allocates would come back here without end, where its thread is inside the allocator.
+    static REENTERED: AtomicBool = AtomicBool::new(false);
+    let is_repeated = fault == Fault::Reentry && REENTERED.swap(true, Ordering::Relaxed);
+    if let Some(hook) = hook()
+        && !is_repeated
+    {
         hook(&fault);
     }
     #[cfg(feature = "std")]
@@ -168,6 +182,15 @@ mod stderr {
             self.len += part;
             Ok(())
         }
+
+        // The default can write any character; that is more code than all else here, and the sentences are ASCII.
+        fn write_char(&mut self, character: char) -> fmt::Result {
+            let mut byte = [b'?'];
+            if character.is_ascii() {
+                byte = [character as u8];
+            }
+            core::str::from_utf8(&byte).map_err(|_| fmt::Error).and_then(|text| self.write_str(text))
+        }
     }
 
     pub(super) fn write_line(message: &dyn fmt::Display) {
@@ -178,13 +201,14 @@ mod stderr {
 
     #[cfg(unix)]
     fn write(mut rest: &[u8]) {
-        while !rest.is_empty() {
+        // A signal may interrupt the call, which is reason enough to try again, but not forever.
+        const ATTEMPTS: u32 = 64;
+        for _ in 0..ATTEMPTS {
             // SAFETY: the pointer and the length are those of a slice that outlives the call.
             let written = unsafe { libc::write(libc::STDERR_FILENO, rest.as_ptr().cast(), rest.len()) };
-            match usize::try_from(written) {
-                Ok(written) if written > 0 => rest = &rest[written..],
-                _ if std::io::Error::last_os_error().raw_os_error() == Some(libc::EINTR) => {}
-                _ => return,
+            rest = rest.get(usize::try_from(written).unwrap_or(0)..).unwrap_or(&[]);
+            if rest.is_empty() {
+                return;
             }
         }
     }
@@ -223,11 +247,15 @@ mod tests {
             ),
             (
                 Fault::NeverAllocated { action: Action::Free, address },
-                "invalid free: 0x7f00 was never allocated",
+                "invalid free: 0x7f00 is in memory that was never allocated",
             ),
             (
                 Fault::NotABlock { action: Action::Free, address },
                 "invalid free: 0x7f00 is not the start of a live block",
+            ),
+            (
+                Fault::Reentry,
+                "re-entry: a thread that is inside the allocator called it again, as a signal handler may have done",
             ),
         ];
         for (fault, sentence) in sentences {

@@ -39,9 +39,11 @@
 //! | | `heap/free_list`, `heap/quick_list`: the lists | |
 //! | | `heap/check`, `heap/audit`, `heap/census`: misuse, invariants, figures | |
 //! | `source` | static arena, a caller's region, overflow to the system | yes |
-//! | `raw_lock` | the default lock: spin, yield, sleep; no atomic read-modify-write while there is one thread | yes |
+//! | `raw_lock` | the default lock: spin, then sleep; no atomic read-modify-write while there is one thread | yes |
 //! | `locked` | mutex and `GlobalAlloc`; `locked/overflow` for blocks of the system | yes |
 //! | `cache` | `ThreadCached`: per-thread caches in front of a `Locked` (`std`, Unix) | yes |
+//! | | `cache/slot`, `cache/lists`, `cache/class`: one cache, its gate, its blocks | |
+//! | | `cache/depot`: lists on their way between threads; `cache/home`, `cache/barrier`: threads' ends, forks | |
 //! | `allocator` | `create_allocator` and `FreeListAllocator` | yes |
 
 #![no_std]
@@ -80,7 +82,7 @@ pub use fault::{Action, Fault, set_fault_hook};
 pub use heap::{AuditError, Blocks, Heap, RegionError};
 pub use lock_api;
 pub use locked::Locked;
-pub use raw_lock::SpinThenYield;
+pub use raw_lock::SpinThenSleep;
 #[cfg(feature = "std")]
 pub use source::OrSystem;
 pub use source::{DEFAULT_ARENA, FreeList, Region, RunTimeSource, Source};

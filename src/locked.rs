@@ -3,7 +3,7 @@
 use crate::block::prefetch;
 use crate::fault::{self, Action, Fault};
 use crate::heap::{AuditError, Heap, LiveBlock, RegionError};
-use crate::raw_lock::SpinThenYield;
+use crate::raw_lock::SpinThenSleep;
 use crate::source::{RunTimeSource, Source};
 use crate::stats::Stats;
 use core::alloc::{GlobalAlloc, Layout};
@@ -37,8 +37,8 @@ use overflow::Overflow;
 /// It may be moved before it is used. Moving it later takes the arena along, so that blocks which were allocated before must not
 /// be used or given back any more; a `static` never moves.
 ///
-/// It must not be used in a signal handler that may have interrupted it, and a child process that was forked while another
-/// thread used it cannot allocate.
+/// A signal handler that interrupted it must not use it: with `std`, the default lock ends the program over that with one sentence.
+/// A child process that was forked while another thread used it cannot allocate; that of a `ThreadCached` can.
 ///
 /// # Exhaustion
 ///
@@ -54,7 +54,7 @@ use overflow::Overflow;
 /// A `dealloc` or `realloc` of a pointer that is outside of the arena, misaligned, or free already ends the program with one
 /// exact sentence; see [`Fault`](crate::Fault) and [`set_fault_hook`](crate::set_fault_hook). As long as blocks of `System` are
 /// in use, a pointer outside of the arena is taken for one of those.
-pub struct Locked<S: Source, R: RawMutex = SpinThenYield> {
+pub struct Locked<S: Source, R: RawMutex = SpinThenSleep> {
     heap: Mutex<R, Heap>,
     #[cfg(feature = "std")]
     overflow: Overflow,
@@ -118,6 +118,12 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
         heap
     }
 
+    /// As [`heap`](Self::heap), where it need not be fast.
+    #[inline(never)]
+    fn heap_out_of_line(&self) -> MutexGuard<'_, R, Heap> {
+        self.heap()
+    }
+
     /// Gives the lock back that a forgotten guard held.
     ///
     /// # Safety
@@ -144,7 +150,7 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
         if is_panicking() {
             return self.overflow(layout, Contents::Any);
         }
-        let mut heap = self.heap();
+        let mut heap = self.heap_out_of_line();
         match heap.alloc(layout) {
             Some(block) => block.as_ptr(),
             None => self.refused(heap, layout, Contents::Any),
@@ -181,7 +187,7 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     #[cold]
     #[inline(never)]
     unsafe fn dealloc_contended(&self, block: *mut u8, layout: Layout) {
-        let heap = self.heap();
+        let heap = self.heap_out_of_line();
         // SAFETY: the caller's contract is that of the heap; a block of the system's is recognised by its address.
         unsafe {
             match heap.live_block(block) {
@@ -303,6 +309,13 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
         fault::raise(fault.with_requested_bytes(layout.size()))
     }
 
+    /// Whether a block is one of the heap's, and not of the system's.
+    #[cold]
+    #[inline(never)]
+    fn has(&self, block: *mut u8) -> bool {
+        self.heap_out_of_line().live_block(block).is_some()
+    }
+
     /// The way of a `realloc` that the heap refused: the block may move to the system.
     ///
     /// # Safety
@@ -383,7 +396,7 @@ unsafe impl<S: Source, R: RawMutex> GlobalAlloc for Locked<S, R> {
     #[inline]
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         prefetch(block.wrapping_add(layout.size()));
-        if is_panicking() && new_size > layout.size() && self.heap().live_block(block).is_some() {
+        if is_panicking() && new_size > layout.size() && self.has(block) {
             // SAFETY: the caller's contract, and the block lies in the arena.
             return unsafe { self.realloc_refused(block, layout, new_size) };
         }

@@ -4,12 +4,16 @@ use core::fmt;
 use lock_api::{GuardNoSend, RawMutex};
 
 #[cfg(feature = "std")]
+mod backoff;
+#[cfg(feature = "std")]
 mod hosted;
 #[cfg(feature = "std")]
 mod single_thread;
+#[cfg(feature = "std")]
+mod waiters;
 
 #[cfg(all(feature = "std", unix))]
-pub(crate) use hosted::Backoff;
+pub(crate) use backoff::Backoff;
 #[cfg(feature = "std")]
 use hosted::Lock;
 
@@ -17,15 +21,18 @@ use hosted::Lock;
 #[cfg(not(feature = "std"))]
 type Lock = spin::mutex::SpinMutex<()>;
 
-/// A spin lock whose waiters spin briefly and then yield to the scheduler.
+/// A lock whose waiters spin briefly and then sleep until they are woken.
 ///
 /// A thread that loses the processor while it holds the lock must not cost every waiter a time slice. Without the
-/// feature `std` it is spin's mutex, whose waiters spin. It is not safe to take from an interrupt or signal handler that
-/// may have interrupted its holder; where that can happen, give [`Locked`](crate::Locked) a lock that masks interrupts.
-pub struct SpinThenYield(Lock);
+/// feature `std` it is spin's mutex, whose waiters spin.
+///
+/// It is not safe to take from an interrupt or signal handler that may have interrupted its holder. With `std`, a thread that waits for
+/// itself ends the program with one sentence ([`Fault::Reentry`](crate::Fault::Reentry)); without, it spins forever. Where that can
+/// happen, give [`Locked`](crate::Locked) a lock that masks interrupts.
+pub struct SpinThenSleep(Lock);
 
 // SAFETY: every method is that of the inner lock, which excludes all but one holder.
-unsafe impl RawMutex for SpinThenYield {
+unsafe impl RawMutex for SpinThenSleep {
     #[allow(clippy::declare_interior_mutable_const, reason = "the trait asks for it")]
     const INIT: Self = Self(<Lock as RawMutex>::INIT);
 
@@ -52,8 +59,8 @@ unsafe impl RawMutex for SpinThenYield {
     }
 }
 
-impl fmt::Debug for SpinThenYield {
+impl fmt::Debug for SpinThenSleep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SpinThenYield").field("locked", &RawMutex::is_locked(self)).finish()
+        f.debug_struct("SpinThenSleep").field("locked", &RawMutex::is_locked(self)).finish()
     }
 }

@@ -81,7 +81,7 @@ impl Heap {
         // SAFETY: both parts lie in the free block, which nobody uses. The second one is on its list only for the moment
         // in which `carve` takes it; its neighbour's flag is set right after.
         unsafe {
-            self.lists.remove(self.arena, index, whole);
+            self.unlist(index, whole);
             self.make_free(index, gap);
             self.make_free(aligned, rest);
             let taken = self.carve(aligned, size);

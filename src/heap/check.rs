@@ -2,6 +2,8 @@
 
 use super::Heap;
 use crate::block::Tag;
+#[cfg(all(feature = "std", unix))]
+use crate::block::cached;
 use crate::fault::{Action, Fault};
 use crate::size::{BlockSize, GRANULE, HEADER, Index};
 
@@ -34,8 +36,8 @@ impl Heap {
     /// Whether a live block at this address has the key of a cached one.
     #[cfg(all(feature = "std", unix))]
     pub(crate) fn has_key(&self, block: *mut u8) -> bool {
-        // SAFETY: a live block's second word is in the arena.
-        self.live_block(block).is_some_and(|live| unsafe { self.arena.has_key(live.index) })
+        // SAFETY: a live block's payload is in the arena, and of twelve bytes at least.
+        self.live_block(block).is_some_and(|live| unsafe { cached::has_key(self.arena.payload(live.index)) })
     }
 
     /// The address of a block that [`live_block`](Self::live_block) found.

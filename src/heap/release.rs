@@ -192,6 +192,17 @@ impl Heap {
         }
     }
 
+    /// Takes a free block off its list, where that need not be fast.
+    ///
+    /// # Safety
+    ///
+    /// - `index` is a free block of `size`.
+    #[inline(never)]
+    pub(super) unsafe fn unlist(&mut self, index: Index, size: BlockSize) {
+        // SAFETY: LISTED.
+        unsafe { self.lists.remove(self.arena, index, size) }
+    }
+
     /// Merges a block with its free neighbours and puts the result on its list, or into the top.
     ///
     /// # Safety

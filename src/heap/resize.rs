@@ -269,9 +269,9 @@ impl Heap {
         // SAFETY: LISTED for the neighbours. All bytes from `left` to `span_end` are this block's or free. The new block
         // holds `layout.size()` bytes, because it is larger than the old one.
         unsafe {
-            self.lists.remove(self.arena, left, left_size);
+            self.unlist(left, left_size);
             if let Some(right_size) = right_size {
-                self.lists.remove(self.arena, behind, right_size);
+                self.unlist(behind, right_size);
             }
             // Where the contents do not come to lie over it, the old header stays behind as that of a freed block.
             self.arena.set_tag(index, tag.freed());

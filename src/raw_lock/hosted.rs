@@ -1,42 +1,48 @@
-//! The lock of a program with an operating system: one byte, no atomic read-modify-write as long as the process has one
-//! thread, and waiters that yield.
+//! The lock of a program with an operating system: no atomic read-modify-write as long as the process has one thread, waiters that
+//! sleep, and a holder that is known, so that a thread which waits for itself is told instead of waiting forever.
 
 use super::single_thread::SingleThread;
-use core::sync::atomic::{AtomicBool, Ordering, compiler_fence};
-use core::time::Duration;
+use super::waiters::Waiters;
+use crate::fault::{self, Fault};
+use core::sync::atomic::{AtomicUsize, Ordering, compiler_fence};
 use lock_api::{GuardNoSend, RawMutex};
 
-/// How often a waiter looks at the lock before it lets another thread run.
-///
-/// The critical sections are some tens of nanoseconds long: a holder that runs is done by then, and one that does not run
-/// needs the processor more than the waiter.
-const SPINS: u32 = 100;
+/// What `holder` is while nobody has the lock.
+const NOBODY: usize = 0;
 
-/// How often it lets another thread run before it sleeps.
-///
-/// Yielding lets no thread of a lower priority run: a waiter that only yields can keep the holder from ever letting go.
-const YIELDS: u32 = 100;
+std::thread_local! {
+    /// Its address tells threads apart. Initialised by a constant and without a destructor: taking the address calls nothing.
+    static HERE: u8 = const { 0 };
+}
 
-/// How long it sleeps then.
-const NAP: Duration = Duration::from_micros(50);
+/// A number that no other thread has as long as this one runs; not [`NOBODY`].
+#[inline(always)]
+fn this_thread() -> usize {
+    HERE.with(|here| core::ptr::from_ref(here).addr())
+}
 
-/// A lock that is one byte, and a pointer to one of the C library's.
+/// A lock that knows its holder, and a pointer to a byte of the C library's.
 ///
-/// While the process has one thread, the byte is tested and set by two plain instructions instead of one atomic one. That is
+/// While the process has one thread, the holder is tested and set by two plain instructions instead of one atomic one. That is
 /// sound because another holder could only appear between the two: the process gets its second thread by a call of this very
-/// thread, which is in neither an allocation nor a release then. The byte is written all the same, so that a thread that is
+/// thread, which is in neither an allocation nor a release then. The holder is written all the same, so that a thread that is
 /// created later, whenever that may be, finds the lock in its true state. (A signal handler that interrupts the thread
 /// between the two instructions may take and release the lock; it may not create a thread, and POSIX does not let it.)
 pub(super) struct Lock {
-    locked: AtomicBool,
+    holder: AtomicUsize,
+    waiters: Waiters,
     single_thread: SingleThread,
 }
 
-// SAFETY: `locked` goes from false to true in `lock` and `try_lock` only, in one atomic step or while there is one thread, and
+// SAFETY: `holder` leaves `NOBODY` in `lock` and `try_lock` only, in one atomic step or while there is one thread, and
 // whoever did that is the holder until `unlock`.
 unsafe impl RawMutex for Lock {
     #[allow(clippy::declare_interior_mutable_const, reason = "the trait asks for it")]
-    const INIT: Self = Self { locked: AtomicBool::new(false), single_thread: SingleThread::new() };
+    const INIT: Self = Self {
+        holder: AtomicUsize::new(NOBODY),
+        waiters: Waiters::none(),
+        single_thread: SingleThread::new(),
+    };
 
     type GuardMarker = GuardNoSend;
 
@@ -51,17 +57,18 @@ unsafe impl RawMutex for Lock {
     fn try_lock(&self) -> bool {
         match self.single_thread.is_certain() {
             Some(true) => {
-                let free = !self.locked.load(Ordering::Relaxed);
+                let free = self.holder.load(Ordering::Relaxed) == NOBODY;
                 if free {
-                    self.locked.store(true, Ordering::Relaxed);
+                    self.holder.store(this_thread(), Ordering::Relaxed);
                 }
                 // For the sake of signal handlers, the compiler keeps the critical section behind the lock.
                 compiler_fence(Ordering::Acquire);
                 free
             }
-            Some(false) => {
-                self.locked.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok()
-            }
+            Some(false) => self
+                .holder
+                .compare_exchange(NOBODY, this_thread(), Ordering::Acquire, Ordering::Relaxed)
+                .is_ok(),
             // The very first attempt fails, so that `wait`, which is out of line, asks the C library.
             None => false,
         }
@@ -69,11 +76,12 @@ unsafe impl RawMutex for Lock {
 
     #[inline(always)]
     unsafe fn unlock(&self) {
-        self.locked.store(false, Ordering::Release);
+        self.holder.store(NOBODY, Ordering::Release);
+        self.waiters.wake_one();
     }
 
     fn is_locked(&self) -> bool {
-        self.locked.load(Ordering::Relaxed)
+        self.holder.load(Ordering::Relaxed) != NOBODY
     }
 }
 
@@ -83,34 +91,10 @@ impl Lock {
     #[inline(never)]
     fn wait(&self) {
         self.single_thread.look_up();
-        let mut backoff = Backoff::new();
-        while self.is_locked() || !self.try_lock() {
-            backoff.pause();
+        if self.holder.load(Ordering::Relaxed) == this_thread() {
+            fault::raise(Fault::Reentry);
         }
-    }
-}
-
-/// Waits a little longer each time, and lets other threads run: for something that another thread does within nanoseconds, unless it
-/// lost the processor meanwhile.
-pub(crate) struct Backoff {
-    round: u32,
-}
-
-impl Backoff {
-    pub(crate) const fn new() -> Self {
-        Self { round: 0 }
-    }
-
-    /// Spins, then yields, then sleeps.
-    pub(crate) fn pause(&mut self) {
-        self.round = self.round.saturating_add(1);
-        if self.round <= SPINS {
-            core::hint::spin_loop();
-        } else if self.round <= SPINS + YIELDS {
-            std::thread::yield_now();
-        } else {
-            std::thread::sleep(NAP);
-        }
+        self.waiters.wait_until(|| !self.is_locked() && self.try_lock());
     }
 }
 
@@ -128,5 +112,27 @@ mod tests {
         // SAFETY: the lock is held by this thread.
         unsafe { lock.unlock() };
         assert!(lock.try_lock());
+    }
+
+    #[test]
+    fn threads_exclude_each_other_and_none_sleeps_forever() {
+        struct Shared(Lock, core::cell::UnsafeCell<u64>);
+        // SAFETY: the number is touched by whoever has the lock.
+        unsafe impl Sync for Shared {}
+        const ROUNDS: u64 = 20_000;
+        const THREADS: u64 = 8;
+        let shared = Shared(Lock::INIT, core::cell::UnsafeCell::new(0));
+        let work = |shared: &Shared| {
+            for _ in 0..ROUNDS {
+                shared.0.lock();
+                // SAFETY: this thread has the lock.
+                unsafe {
+                    *shared.1.get() += 1;
+                    shared.0.unlock();
+                }
+            }
+        };
+        std::thread::scope(|scope| (0..THREADS).for_each(|_| drop(scope.spawn(|| work(&shared)))));
+        assert_eq!(shared.1.into_inner(), ROUNDS * THREADS);
     }
 }

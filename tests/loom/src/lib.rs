@@ -3,8 +3,8 @@
 //! They are models and not the code itself: loom knows no `membarrier`, and no plain accesses that an asymmetric barrier orders. What is
 //! kept is each step of `src/cache/slot.rs` and `src/cache.rs` that another thread can see, in their order. The barrier everywhere is
 //! modelled by what it does: every other thread executes a full barrier at some moment between its begin and its end. In the model, the
-//! owner's compiler fence is the place where that can happen, so a full fence stands there; [`Barrier::None`] takes it away and has to be
-//! caught.
+//! owner's compiler fence is the place where that can happen, so a full fence stands there. Two broken variants have to be caught:
+//! [`Barrier::None`] takes the fence away, [`Refill::Blind`] trusts in what the owner saw before it had the lock.
 //!
 //! A cache is a set of blocks, by number; a block in two places at once, or in none, is what the models look for.
 
@@ -34,7 +34,8 @@ impl Barrier {
 
 /// One thread's cache, as in `Slot`: the owner's gate and a list. Loom finds every access to the list that is not ordered.
 struct Slot {
-    busy: AtomicBool,
+    /// The token is there: the owner is outside.
+    token: AtomicBool,
     closed: AtomicBool,
     list: UnsafeCell<Vec<u32>>,
     barrier: Barrier,
@@ -43,7 +44,7 @@ struct Slot {
 impl Slot {
     fn new(blocks: Vec<u32>, barrier: Barrier) -> Self {
         Self {
-            busy: AtomicBool::new(false),
+            token: AtomicBool::new(true),
             closed: AtomicBool::new(false),
             list: UnsafeCell::new(blocks),
             barrier,
@@ -52,12 +53,13 @@ impl Slot {
 
     /// `Slot::inside`.
     fn inside<T>(&self, operation: impl FnOnce(&mut Vec<u32>) -> T) -> Option<T> {
-        self.busy.store(true, Ordering::Relaxed);
+        assert!(self.token.load(Ordering::Relaxed), "no signal handlers in here");
+        self.token.store(false, Ordering::Relaxed);
         self.barrier.execute();
         let is_open = !self.closed.load(Ordering::Acquire);
         // SAFETY: what the model checks.
         let result = is_open.then(|| self.list.with_mut(|list| unsafe { operation(&mut *list) }));
-        self.busy.store(false, Ordering::Release);
+        self.token.store(true, Ordering::Release);
         result
     }
 
@@ -73,7 +75,7 @@ impl Slot {
     fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
         self.barrier.execute();
-        while self.busy.load(Ordering::Acquire) {
+        while !self.token.load(Ordering::Acquire) {
             thread::yield_now();
         }
     }
@@ -82,34 +84,85 @@ impl Slot {
         self.closed.store(false, Ordering::Release);
     }
 
-    /// `Slot::unstock`, for all blocks: under the heap's lock, by the owner or with the gate closed.
-    fn empty(&self) -> Vec<u32> {
+    /// `Slot::with_lock` and `Slot::with_closed_gate`: under the heap's lock, by the owner or with the gate closed.
+    fn with_lock<T>(&self, operation: impl FnOnce(&mut Vec<u32>) -> T) -> T {
         // SAFETY: what the model checks.
-        self.list.with_mut(|list| unsafe { std::mem::take(&mut *list) })
+        self.list.with_mut(|list| unsafe { operation(&mut *list) })
+    }
+
+    /// `empty`.
+    fn empty(&self) -> Vec<u32> {
+        self.with_lock(std::mem::take)
     }
 }
 
-/// The heap behind its lock: the blocks that are in no cache and not in use.
-type Heap = Mutex<Vec<u32>>;
-
-/// `ThreadCached::drain`.
-fn drain(heap: &Heap, slot: &Slot) {
-    let mut heap = heap.lock().unwrap();
-    slot.close();
-    heap.extend(slot.empty());
-    slot.open();
+/// The heap and the depot behind the lock: the blocks that are in no cache and not in use.
+#[derive(Default)]
+struct Heap {
+    free: Vec<u32>,
+    depot: Vec<Vec<u32>>,
 }
 
-/// An allocation: from the cache, or else from the heap.
-fn alloc(heap: &Heap, slot: &Slot) -> Option<u32> {
-    slot.take().or_else(|| heap.lock().unwrap().pop())
+fn locked(free: Vec<u32>, depot: Vec<Vec<u32>>) -> Arc<Mutex<Heap>> {
+    Arc::new(Mutex::new(Heap { free, depot }))
+}
+
+/// `ThreadCached::drain`.
+fn drain(heap: &Mutex<Heap>, slot: &Slot) {
+    let mut heap = heap.lock().unwrap();
+    slot.close();
+    heap.free.extend(slot.empty());
+    slot.open();
+    let depot = std::mem::take(&mut heap.depot);
+    heap.free.extend(depot.into_iter().flatten());
+}
+
+/// What a refill does about the owner's own list, once it has the lock.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Refill {
+    /// It looks again: the list need not be empty, the gate may have been closed.
+    LooksAgain,
+    /// It takes the list for empty: the broken variant.
+    Blind,
+}
+
+/// `ThreadCached::alloc_slow` behind the cache: `take_or_refill`, then the heap.
+fn alloc(heap: &Mutex<Heap>, slot: &Slot, refill: Refill) -> Option<u32> {
+    slot.take().or_else(|| {
+        let mut heap = heap.lock().unwrap();
+        let own = (refill == Refill::LooksAgain).then(|| slot.with_lock(Vec::pop)).flatten();
+        own.or_else(|| {
+            let Some(full) = heap.depot.pop() else { return heap.free.pop() };
+            slot.with_lock(|list| {
+                *list = full;
+                list.pop()
+            })
+        })
+    })
 }
 
 /// A release: into the cache, or else to the heap.
-fn dealloc(heap: &Heap, slot: &Slot, block: u32) {
+fn dealloc(heap: &Mutex<Heap>, slot: &Slot, block: u32) {
     if !slot.give(block) {
-        heap.lock().unwrap().push(block);
+        heap.lock().unwrap().free.push(block);
     }
+}
+
+/// `ThreadCached::dealloc_slow` where the cache is full: its list goes to the depot as a whole.
+fn hand_over(heap: &Mutex<Heap>, slot: &Slot) {
+    let mut heap = heap.lock().unwrap();
+    let full = slot.empty();
+    if !full.is_empty() {
+        heap.depot.push(full);
+    }
+}
+
+/// Every block is in one place.
+fn assert_nothing_is_lost(heap: &Mutex<Heap>, slot: &Slot, in_use: Vec<u32>, count: u32) {
+    drain(heap, slot);
+    let mut found = in_use;
+    found.append(&mut heap.lock().unwrap().free);
+    assert_each_block_once(found, count);
 }
 
 fn assert_each_block_once(mut found: Vec<u32>, count: u32) {
@@ -120,17 +173,15 @@ fn assert_each_block_once(mut found: Vec<u32>, count: u32) {
 /// The owner takes a block and gives it back while another thread drains.
 fn owner_against_drainer(barrier: Barrier) {
     let slot = Arc::new(Slot::new(vec![0, 1], barrier));
-    let heap = Arc::new(Heap::new(Vec::new()));
+    let heap = locked(Vec::new(), Vec::new());
     let drainer = {
         let (slot, heap) = (slot.clone(), heap.clone());
         thread::spawn(move || drain(&heap, &slot))
     };
-    let block = alloc(&heap, &slot).expect("a block is in the cache or in the heap");
+    let block = alloc(&heap, &slot, Refill::LooksAgain).expect("a block is in the cache or in the heap");
     dealloc(&heap, &slot, block);
     drainer.join().unwrap();
-    let mut all = slot.empty();
-    all.append(&mut heap.lock().unwrap());
-    assert_each_block_once(all, 2);
+    assert_nothing_is_lost(&heap, &slot, Vec::new(), 2);
 }
 
 #[test]
@@ -144,28 +195,49 @@ fn without_the_barrier_they_are() {
     loom::model(|| owner_against_drainer(Barrier::None));
 }
 
-/// The owner refills under the lock, as `ThreadCached::refill` does without passing its gate, while another thread drains.
+/// The owner allocates, from its list or from the depot, while another thread looks into all caches as `ThreadCached::is_cached` and
+/// `before_fork` do: it closes the gate and takes nothing.
+fn refill_against_a_closed_gate(refill: Refill) {
+    let slot = Arc::new(Slot::new(vec![0], Barrier::Full));
+    let heap = locked(Vec::new(), vec![vec![1, 2]]);
+    let other = {
+        let (slot, heap) = (slot.clone(), heap.clone());
+        thread::spawn(move || {
+            let _heap = heap.lock().unwrap();
+            slot.close();
+            slot.open();
+        })
+    };
+    let block = alloc(&heap, &slot, refill).expect("three blocks are free");
+    other.join().unwrap();
+    assert_nothing_is_lost(&heap, &slot, vec![block], 3);
+}
+
 #[test]
-fn a_refill_and_a_drain_exclude_each_other() {
+fn a_refill_loses_nothing_when_the_gate_was_closed() {
+    loom::model(|| refill_against_a_closed_gate(Refill::LooksAgain));
+}
+
+#[test]
+#[should_panic]
+fn a_blind_refill_does() {
+    loom::model(|| refill_against_a_closed_gate(Refill::Blind));
+}
+
+/// A thread hands its full list over, and allocates from the depot again, while another one drains cache and depot.
+#[test]
+fn what_is_on_its_way_through_the_depot_is_drained_once() {
     loom::model(|| {
-        let slot = Arc::new(Slot::new(Vec::new(), Barrier::Full));
-        let heap = Arc::new(Heap::new(vec![0, 1, 2]));
+        let slot = Arc::new(Slot::new(vec![0, 1], Barrier::Full));
+        let heap = locked(vec![2], Vec::new());
         let drainer = {
             let (slot, heap) = (slot.clone(), heap.clone());
             thread::spawn(move || drain(&heap, &slot))
         };
-        let block = {
-            let mut heap = heap.lock().unwrap();
-            let block = heap.pop().unwrap();
-            // SAFETY: what the model checks.
-            slot.list.with_mut(|list| unsafe { (*list).extend(heap.pop()) });
-            block
-        };
-        dealloc(&heap, &slot, block);
+        hand_over(&heap, &slot);
+        let block = alloc(&heap, &slot, Refill::LooksAgain).expect("three blocks are free");
         drainer.join().unwrap();
-        let mut all = slot.empty();
-        all.append(&mut heap.lock().unwrap());
-        assert_each_block_once(all, 3);
+        assert_nothing_is_lost(&heap, &slot, vec![block], 3);
     });
 }
 
@@ -176,21 +248,19 @@ fn two_drainers_take_turns() {
     model.preemption_bound = Some(3);
     model.check(|| {
         let slot = Arc::new(Slot::new(vec![0], Barrier::Full));
-        let heap = Arc::new(Heap::new(vec![1]));
+        let heap = locked(vec![1], Vec::new());
         let drainers: Vec<_> = (0..2)
             .map(|_| {
                 let (slot, heap) = (slot.clone(), heap.clone());
                 thread::spawn(move || drain(&heap, &slot))
             })
             .collect();
-        let block = alloc(&heap, &slot).expect("two blocks are free");
+        let block = alloc(&heap, &slot, Refill::LooksAgain).expect("two blocks are free");
         dealloc(&heap, &slot, block);
         for drainer in drainers {
             drainer.join().unwrap();
         }
-        let mut all = slot.empty();
-        all.append(&mut heap.lock().unwrap());
-        assert_each_block_once(all, 2);
+        assert_nothing_is_lost(&heap, &slot, Vec::new(), 2);
     });
 }
 
@@ -201,13 +271,13 @@ fn a_thread_that_ends_and_a_drain_give_each_block_back_once() {
     loom::model(|| {
         let slot = Arc::new(Slot::new(vec![0], Barrier::Full));
         let vacant = Arc::new(AtomicBool::new(false));
-        let heap = Arc::new(Heap::new(Vec::new()));
+        let heap = locked(Vec::new(), Vec::new());
         let owner = {
             let (slot, heap, vacant) = (slot.clone(), heap.clone(), vacant.clone());
             thread::spawn(move || {
                 dealloc(&heap, &slot, 1);
                 let mut heap = heap.lock().unwrap();
-                heap.extend(slot.empty());
+                heap.free.extend(slot.empty());
                 vacant.store(true, Ordering::Release);
             })
         };
@@ -215,7 +285,7 @@ fn a_thread_that_ends_and_a_drain_give_each_block_back_once() {
             let mut heap = heap.lock().unwrap();
             if !vacant.load(Ordering::Relaxed) {
                 slot.close();
-                heap.extend(slot.empty());
+                heap.free.extend(slot.empty());
                 slot.open();
             }
         }
@@ -227,12 +297,10 @@ fn a_thread_that_ends_and_a_drain_give_each_block_back_once() {
             if moves_in {
                 dealloc(&heap, &slot, 2);
             } else {
-                heap.lock().unwrap().push(2);
+                heap.lock().unwrap().free.push(2);
             }
         }
         owner.join().unwrap();
-        let mut all = slot.empty();
-        all.append(&mut heap.lock().unwrap());
-        assert_each_block_once(all, 3);
+        assert_nothing_is_lost(&heap, &slot, Vec::new(), 3);
     });
 }

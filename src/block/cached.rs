@@ -1,0 +1,122 @@
+//! What a block has in its payload while it lies in a thread's cache: a link to the next one of the list, and a key.
+//!
+//! ```text
+//!       p-4      p           p+8    p+12
+//!  ┌────────┬───────────┬──────┬ … unused … ┐
+//!  │ header │ next      │ key  │            │
+//!  └────────┴───────────┴──────┴────────────┘
+//! ```
+//!
+//! - Its header says that it is in use: only whoever has the heap's lock writes headers.
+//! - `next` is the next block's payload, null for the last one. It is a pointer, which was derived from the arena's origin, and
+//!   not a position: that spares the owner of the cache the arithmetic.
+//! - `key` is a number that is unlikely to stand there by chance. A block that is freed and has it is looked for in all
+//!   caches before anybody is accused of freeing it twice.
+
+use super::{Arena, Tag};
+use crate::size::{BlockSize, GRANULE, HEADER, Index};
+use core::ptr::{NonNull, null_mut};
+use core::sync::atomic::{AtomicU32, Ordering};
+
+/// Any number that programs seldom write.
+const KEY: u32 = 0x9D2C_5681;
+
+const KEY_OFFSET: usize = 8;
+
+const _: () = assert!(size_of::<*mut u8>() <= KEY_OFFSET);
+const _: () = assert!(KEY_OFFSET + size_of::<u32>() <= BlockSize::MIN.bytes() - HEADER);
+
+/// The part of an arena in which cached blocks can lie.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    /// The first payload, derived from the arena's origin.
+    first: *mut u8,
+    /// How many positions there are, from that one on.
+    positions: usize,
+}
+
+impl Place {
+    /// No position at all; all zero bytes.
+    pub(crate) const fn nowhere() -> Self {
+        Self { first: null_mut(), positions: 0 }
+    }
+
+    /// All of an arena but so much at its end that what begins in the place and is smaller than `too_large` ends in the arena, whatever
+    /// its header says.
+    pub(crate) fn before(arena: Arena, end: Index, too_large: BlockSize) -> Self {
+        let positions = end.granules_since(Index::FIRST).saturating_sub(too_large.granules());
+        Self { first: arena.at_index(Index::FIRST), positions: positions as usize }
+    }
+
+    /// The header and the payload of what may be a block at this address. The payload's first twelve bytes are in the arena.
+    #[inline(always)]
+    pub(crate) fn block_at(&self, address: usize) -> Option<(Tag, NonNull<u8>)> {
+        const { assert!(GRANULE == 1 << 3) };
+        let offset = address.wrapping_sub(self.first.addr());
+        // What is no multiple of a granule, or lies in front of the first one, becomes a number beyond any arena.
+        if offset.rotate_right(3) >= self.positions {
+            return None;
+        }
+        let block = self.first.wrapping_add(offset);
+        // SAFETY: the word before a position of the place is in the arena, aligned to 4, and never handed out if it is a header; it is
+        // looked at to find out.
+        let tag = unsafe { AtomicU32::from_ptr(block.wrapping_sub(HEADER).cast()) }.load(Ordering::Relaxed);
+        // SAFETY: a position in the arena is not null.
+        Some((Tag(tag), unsafe { NonNull::new_unchecked(block) }))
+    }
+}
+
+#[inline(always)]
+fn key_word(block: NonNull<u8>) -> *mut u32 {
+    block.as_ptr().wrapping_add(KEY_OFFSET).cast()
+}
+
+/// Links a block to the next one, and marks it as cached.
+///
+/// # Safety
+///
+/// - It is a block in use, of the heap's, and its bytes are the cache's.
+#[inline(always)]
+pub(crate) unsafe fn link(block: NonNull<u8>, next: *mut u8) {
+    // SAFETY: the smallest block has room for link and key, which lie in the payload (contract).
+    unsafe {
+        block.cast::<*mut u8>().write(next);
+        key_word(block).write(KEY);
+    }
+}
+
+/// Takes the mark away, and returns the next block, or null.
+///
+/// # Safety
+///
+/// - The block is [linked](link).
+#[inline(always)]
+pub(crate) unsafe fn unlink(block: NonNull<u8>) -> *mut u8 {
+    // SAFETY: as for `link`.
+    unsafe {
+        key_word(block).write(0);
+        next(block)
+    }
+}
+
+/// The next block, or null.
+///
+/// # Safety
+///
+/// - The block is [linked](link).
+#[inline(always)]
+pub(crate) unsafe fn next(block: NonNull<u8>) -> *mut u8 {
+    // SAFETY: `link` wrote it.
+    unsafe { block.cast::<*mut u8>().read() }
+}
+
+/// Whether the payload has the key of a cached block.
+///
+/// # Safety
+///
+/// - The first twelve bytes of the payload are in the arena.
+#[inline(always)]
+pub(crate) unsafe fn has_key(block: NonNull<u8>) -> bool {
+    // SAFETY: the word is in the arena. Volatile, because the caller may have left it uninitialised: whatever is there will do.
+    unsafe { key_word(block).read_volatile() == KEY }
+}

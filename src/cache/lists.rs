@@ -1,0 +1,184 @@
+//! The blocks of one thread's cache: two lists for each class.
+//!
+//! Blocks are taken from and put on the *current* list. When that is full it becomes the *spare* one, and when it is empty, the spare one
+//! takes its place. Only when both are full or both are empty, a full list goes to the depot or comes from there, as a whole: what a
+//! class does many times in a row costs a turn of the lock for each `batch` blocks only.
+//!
+//! (Bonwick and Adams, *Magazines and vmem: extending the slab allocator to many CPUs and arbitrary resources*, 2001.)
+
+use super::class::{ByClass, CLASSES, Class};
+use crate::block::cached;
+use core::ptr::{NonNull, null_mut};
+
+/// The lists of a cache. The blocks on them are the cache's, and [linked](cached::link).
+#[derive(Debug)]
+pub(super) struct Lists {
+    current: ByClass<*mut u8>,
+    /// How many more blocks the current list may take.
+    room: ByClass<u8>,
+    /// How many blocks a full list has; zero where the cache keeps none of the class.
+    batch: ByClass<u8>,
+    /// Null, or a full list.
+    spare: ByClass<*mut u8>,
+}
+
+/// A list of as many cached blocks as a full one of its class has, by its first block.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FullList(pub(super) NonNull<u8>);
+
+impl Lists {
+    /// Lists that neither have nor take anything; all zero bytes.
+    pub(super) const fn new() -> Self {
+        Self {
+            current: ByClass::new(null_mut()),
+            room: ByClass::new(0),
+            batch: ByClass::new(0),
+            spare: ByClass::new(null_mut()),
+        }
+    }
+
+    /// Sets how much the empty lists may keep together, in bytes.
+    pub(super) fn set_budget(&mut self, budget: usize) {
+        for class in Class::all() {
+            let batch = batch(class, budget);
+            *self.batch.get_mut(class) = batch;
+            *self.room.get_mut(class) = batch;
+        }
+    }
+
+    /// How many blocks a full list of the class has.
+    pub(super) fn batch(&self, class: Class) -> u8 {
+        self.batch.get(class)
+    }
+
+    /// Takes a block from the current list.
+    #[inline(always)]
+    pub(super) fn pop(&mut self, class: Class) -> Option<NonNull<u8>> {
+        let block = NonNull::new(self.current.get(class))?;
+        // SAFETY: what is on a list is linked and the cache's.
+        *self.current.get_mut(class) = unsafe { cached::unlink(block) };
+        *self.room.get_mut(class) += 1;
+        Some(block)
+    }
+
+    /// Puts a block on the current list, if that has room.
+    ///
+    /// # Safety
+    ///
+    /// - It is a block of this class that nobody uses, or the class is [`Class::NONE`].
+    #[inline(always)]
+    pub(super) unsafe fn push(&mut self, class: Class, block: NonNull<u8>) -> bool {
+        let room = self.room.get_mut(class);
+        let Some(less) = room.checked_sub(1) else { return false };
+        *room = less;
+        let current = self.current.get_mut(class);
+        // SAFETY: the block is the cache's now (contract; `NONE` never has room).
+        unsafe { cached::link(block, *current) };
+        *current = block.as_ptr();
+        true
+    }
+
+    /// As [`pop`](Self::pop), from the spare list if the current one is empty.
+    pub(super) fn pop_either(&mut self, class: Class) -> Option<NonNull<u8>> {
+        if self.current.get(class).is_null()
+            && let Some(spare) = self.take_spare(class)
+        {
+            self.adopt(class, spare);
+        }
+        self.pop(class)
+    }
+
+    /// As [`push`](Self::push), on a new list if the current one is full and there is no spare one.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`push`](Self::push).
+    pub(super) unsafe fn push_either(&mut self, class: Class, block: NonNull<u8>) -> bool {
+        if self.room.get(class) == 0 && self.batch.get(class) != 0 && self.spare.get(class).is_null() {
+            *self.spare.get_mut(class) = self.current.get(class);
+            *self.current.get_mut(class) = null_mut();
+            *self.room.get_mut(class) = self.batch.get(class);
+        }
+        // SAFETY: the caller's contract.
+        unsafe { self.push(class, block) }
+    }
+
+    /// Makes a full list the current one, which is empty.
+    pub(super) fn adopt(&mut self, class: Class, list: FullList) {
+        invariant!(self.current.get(class).is_null());
+        *self.current.get_mut(class) = list.0.as_ptr();
+        *self.room.get_mut(class) = 0;
+    }
+
+    /// Gives the spare list up, if there is one.
+    pub(super) fn take_spare(&mut self, class: Class) -> Option<FullList> {
+        let spare = NonNull::new(self.spare.get(class))?;
+        *self.spare.get_mut(class) = null_mut();
+        Some(FullList(spare))
+    }
+
+    /// Whether a block is on any list, by its address.
+    pub(super) fn contains(&self, address: usize) -> bool {
+        Class::all().flat_map(|class| [self.current.get(class), self.spare.get(class)]).any(|list| {
+            // SAFETY: the lists' blocks are linked.
+            unsafe { list_contains(list, address) }
+        })
+    }
+}
+
+/// Whether a block is on a list, by its address.
+///
+/// # Safety
+///
+/// - The list is null, or its blocks are [linked](cached::link).
+pub(super) unsafe fn list_contains(list: *mut u8, address: usize) -> bool {
+    // SAFETY: the caller's contract.
+    let next = |block: &NonNull<u8>| NonNull::new(unsafe { cached::next(*block) });
+    core::iter::successors(NonNull::new(list), next).any(|block| block.addr().get() == address)
+}
+
+/// How many blocks a full list has in a cache with that budget in bytes. The classes share the budget equally; where that is small, the
+/// larger ones keep nothing.
+fn batch(class: Class, budget: usize) -> u8 {
+    /// More would only make the turns of the lock longer.
+    const MOST: usize = 64;
+    const LISTS: usize = 2;
+    (budget / (CLASSES * LISTS) / class.smallest().bytes()).min(MOST) as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn full_lists_stay_within_the_budget() {
+        for budget in [0, 100, 4096, 32 << 10, 1 << 20] {
+            let kept: usize = Class::all()
+                .map(|class| 2 * usize::from(batch(class, budget)) * class.smallest().bytes())
+                .sum();
+            assert!(kept <= budget, "{kept} of {budget}");
+            assert!(budget < 4096 || kept > 0);
+        }
+    }
+
+    #[test]
+    fn lists_take_two_batches_and_give_the_last_block_first() {
+        let mut memory = [[0u64; 2]; 8];
+        let blocks: std::vec::Vec<_> =
+            memory.iter_mut().map(|block| NonNull::from(block).cast::<u8>()).collect();
+        let class = Class::serving(12);
+        let mut lists = Lists::new();
+        // SAFETY: each block has 16 bytes and is on one list at a time.
+        unsafe {
+            assert!(!lists.push_either(class, blocks[0]), "without a budget nothing is kept");
+            lists.set_budget(3 * 16 * 2 * CLASSES);
+            assert_eq!(lists.batch(class), 3);
+            assert!(blocks[..6].iter().all(|&block| lists.push_either(class, block)));
+            assert!(!lists.push_either(class, blocks[6]), "both lists are full");
+            assert!(!lists.push(Class::NONE, blocks[6]));
+        }
+        assert!(lists.contains(blocks[0].addr().get()) && !lists.contains(blocks[6].addr().get()));
+        let popped: std::vec::Vec<_> = core::iter::from_fn(|| lists.pop_either(class)).collect();
+        assert!(popped.iter().eq(blocks[..6].iter().rev()));
+    }
+}

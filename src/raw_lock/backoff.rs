@@ -1,0 +1,37 @@
+//! Waiting for something that another thread does within nanoseconds, unless it lost the processor meanwhile.
+
+use core::time::Duration;
+
+/// How often a waiter looks before it lets another thread run.
+const SPINS: u32 = 100;
+
+/// How often it lets another thread run before it sleeps.
+///
+/// Yielding lets no thread of a lower priority run: a waiter that only yields can keep the other one from ever going on.
+const YIELDS: u32 = 100;
+
+/// How long it sleeps then.
+const NAP: Duration = Duration::from_micros(50);
+
+/// Waits a little longer each time, and lets other threads run.
+pub(crate) struct Backoff {
+    round: u32,
+}
+
+impl Backoff {
+    pub(crate) const fn new() -> Self {
+        Self { round: 0 }
+    }
+
+    /// Spins, then yields, then sleeps.
+    pub(crate) fn pause(&mut self) {
+        self.round = self.round.saturating_add(1);
+        if self.round <= SPINS {
+            core::hint::spin_loop();
+        } else if self.round <= SPINS + YIELDS {
+            std::thread::yield_now();
+        } else {
+            std::thread::sleep(NAP);
+        }
+    }
+}
