@@ -2,9 +2,10 @@
 
 #![cfg(all(feature = "std", unix))]
 
-mod common;
+#[path = "caches/forked.rs"]
+mod forked;
 
-use common::fate_of_a_child;
+use forked::fate_of_a_child;
 use mem_alloc_rust::{FreeList, Locked, ThreadCached};
 use std::alloc::{GlobalAlloc, Layout};
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};

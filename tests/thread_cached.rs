@@ -4,98 +4,19 @@
 
 #![cfg(all(feature = "std", unix))]
 
-mod common;
+#[path = "caches/forked.rs"]
+mod forked;
+#[path = "caches/marked.rs"]
+mod marked;
 
-use common::fate_of_a_child;
-use mem_alloc_rust::{FreeList, ThreadCached};
+use forked::fate_of_a_child;
+use marked::{A, Marked, Random, assert_all_is_back};
 use serial_test::serial;
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Barrier, mpsc};
 use std::thread;
-
-const ARENA: usize = 8 << 20;
-
-static A: ThreadCached<FreeList<ARENA>> = ThreadCached::new();
-
-/// A block of `A`'s with its owner's mark in every byte.
-struct Marked {
-    block: *mut u8,
-    layout: Layout,
-    mark: u8,
-}
-
-// SAFETY: a block may be used and freed by whichever thread has it.
-unsafe impl Send for Marked {}
-
-impl Marked {
-    fn try_new(bytes: usize, mark: u8) -> Option<Self> {
-        let layout = Layout::from_size_align(bytes, 8).unwrap();
-        // SAFETY: sizes of zero are served, too.
-        let block = unsafe { A.alloc(layout) };
-        if block.is_null() {
-            return None;
-        }
-        // SAFETY: the block has that many bytes.
-        unsafe { block.write_bytes(mark, bytes) };
-        Some(Self { block, layout, mark })
-    }
-
-    fn new(bytes: usize, mark: u8) -> Self {
-        Self::try_new(bytes, mark).expect("the arena is large enough")
-    }
-
-    fn check(&self, bytes: usize) {
-        // SAFETY: the block has that many bytes, all written.
-        let contents = unsafe { std::slice::from_raw_parts(self.block, bytes) };
-        assert!(contents.iter().all(|&byte| byte == self.mark), "somebody else wrote into the block");
-    }
-
-    fn resize(&mut self, bytes: usize) {
-        // SAFETY: the block is live with this layout.
-        let block = unsafe { A.realloc(self.block, self.layout, bytes) };
-        assert!(!block.is_null());
-        self.block = block;
-        self.check(self.layout.size().min(bytes));
-        self.layout = Layout::from_size_align(bytes, 8).unwrap();
-        // SAFETY: the block has that many bytes.
-        unsafe { block.write_bytes(self.mark, bytes) };
-    }
-}
-
-impl Drop for Marked {
-    fn drop(&mut self) {
-        self.check(self.layout.size());
-        // SAFETY: the block is live with this layout.
-        unsafe { A.dealloc(self.block, self.layout) };
-    }
-}
-
-/// Numbers that look random.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 33) as usize % bound
-    }
-
-    /// Small ones mostly, and some that no cache takes.
-    fn size(&mut self) -> usize {
-        let cap = [32, 128, 1100, 6000][self.below(4)];
-        1 + self.below(cap)
-    }
-}
-
-/// Nothing is live, nothing is cached, and all of the arena is one block.
-fn assert_all_is_back() {
-    A.audit().unwrap();
-    let stats = A.stats();
-    assert_eq!((stats.live_bytes, stats.live_blocks, stats.free_blocks), (0, 0, 1), "{stats:?}");
-}
 
 #[test]
 #[serial]

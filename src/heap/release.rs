@@ -4,13 +4,15 @@ use super::quick_list::QuickLists;
 use super::{Heap, LiveBlock};
 use crate::bins::Bin;
 use crate::block::Tag;
-use crate::size::{BlockSize, Index};
+use crate::size::{BlockSize, GRANULE, Index};
 
 /// What is live and what is held may together be more than the most that ever was live by this share of it: 1/32.
 const HEADROOM_LOG2: u32 = 5;
 
-/// Even if that is less than this share of the arena: 1/128.
+/// Even if that is less than this share of the arena, 1/128, or this many bytes, 128 KiB: a program that needs little of a large arena
+/// does not have to touch more of it.
 const LEAST_HEADROOM_LOG2: u32 = 7;
+const LEAST_HEADROOM: u32 = (128 << 10) / GRANULE as u32;
 
 /// Nothing more is held as soon as no free span is as large as this share of the arena: 1/8. Memory is worth more than time then.
 const TIGHT_SHARE_LOG2: u32 = 3;
@@ -36,7 +38,7 @@ impl Heap {
     }
 
     /// Notes how much may be occupied, that is live or held, if one more block is to be held: 1/32 more than the most that
-    /// ever was live, or 1/128 of the arena if that is more. Nothing is held once the arena is tight.
+    /// ever was live, or 1/128 of the arena if that is more, up to 128 KiB. Nothing is held once the arena is tight.
     ///
     /// What was held before counts on when more becomes live: the next calls merge two held blocks each until both together are
     /// within the limit again.
@@ -52,7 +54,8 @@ impl Heap {
     /// How much may be occupied while the arena is roomy.
     #[inline(always)]
     pub(super) fn roomy_hold_limit(&self) -> u32 {
-        self.peak + (self.peak >> HEADROOM_LOG2).max(self.end.get() >> LEAST_HEADROOM_LOG2)
+        let least = (self.end.get() >> LEAST_HEADROOM_LOG2).min(LEAST_HEADROOM);
+        self.peak + (self.peak >> HEADROOM_LOG2).max(least)
     }
 
     /// To be called where a free block of `size` was taken or made: the arena may have become tight or roomy.

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use side_by_side::allocators::Allocator;
+use side_by_side::allocators::{Allocator, Class};
 use side_by_side::measure::Effort;
+use side_by_side::threads;
 
 /// Measures memory allocators side by side.
 #[derive(Debug, Parser)]
@@ -25,14 +26,41 @@ pub(crate) enum Command {
     Report,
     /// Time per operation.
     Time,
-    /// Fill to refusal, and the smallest arena per trace.
+    /// Fill to refusal, the smallest arena per trace, and what caches add to it.
     Memory,
+    /// Throughput, processor time, single calls and memory with 1 to 8 threads.
+    Threads,
     /// Percentiles of single calls.
     Latency,
     /// Instructions per call (needs valgrind).
     Instructions,
     /// The names that --only knows.
     List,
+    /// Performs one measurement of `threads` and prints the answer; started by `threads`.
+    #[command(hide = true)]
+    Perform {
+        /// Name of the allocator.
+        allocator: String,
+        /// Name of the workload.
+        workload: String,
+        /// Number of threads.
+        threads: usize,
+        /// Check marks instead of measuring.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Replays a trace in one arena with or without caches; started by `memory`.
+    #[command(hide = true)]
+    Replay {
+        /// File of the trace.
+        trace: PathBuf,
+        /// `locked` or `cached`.
+        kind: String,
+        /// Bytes of the arena.
+        arena: usize,
+        /// Number of threads.
+        threads: usize,
+    },
     /// Performs one sequence of `instructions`; started under valgrind.
     #[command(hide = true)]
     Drive {
@@ -50,7 +78,7 @@ pub(crate) struct Options {
     /// filters on workloads narrow each other; see `list` for the names
     #[arg(long, global = true, value_name = "TEXT")]
     pub(crate) only: Vec<String>,
-    /// Fewer rounds, less patience: rough numbers in about a minute
+    /// Fewer rounds, less patience: rough numbers in some minutes
     #[arg(long, global = true)]
     pub(crate) quick: bool,
     /// Measured rounds per workload
@@ -71,6 +99,11 @@ impl Options {
         Effort { rounds: self.rounds.map_or(rounds, usize::from), patience: Duration::from_secs_f64(seconds) }
     }
 
+    /// Measured rounds with several threads.
+    pub(crate) fn rounds_with_threads(&self) -> usize {
+        self.rounds.map_or(if self.quick { 3 } else { 7 }, usize::from)
+    }
+
     /// How long an allocator may take for one cell of the fill table.
     pub(crate) fn fill_patience(&self) -> Duration {
         Duration::from_secs(if self.quick { 1 } else { 12 })
@@ -85,6 +118,24 @@ impl Options {
     pub(crate) fn allocators(&self) -> Vec<Allocator> {
         let named = self.matching(Allocator::ALL, |allocator| allocator.name());
         if named.is_empty() { Allocator::ALL.to_vec() } else { named.into_iter().copied().collect() }
+    }
+
+    /// The allocators that are measured with several threads: those that the filters name; if they name none, all that a
+    /// program with threads would choose from.
+    pub(crate) fn allocators_with_threads(&self) -> Vec<Allocator> {
+        let named = !self.matching(Allocator::ALL, |allocator| allocator.name()).is_empty();
+        let takes_part = |allocator: &Allocator| match allocator.class() {
+            Class::Loop => false,
+            Class::Arena => named || allocator.is_own() || *allocator == Allocator::Talc,
+            Class::General => true,
+        };
+        self.allocators().into_iter().filter(takes_part).collect()
+    }
+
+    /// The workloads for several threads that the filters leave.
+    pub(crate) fn workloads_with_threads(&self) -> Vec<threads::Workload> {
+        let named = self.matching(&threads::Workload::ALL, |workload| workload.name());
+        if named.is_empty() { threads::Workload::ALL.to_vec() } else { named.into_iter().copied().collect() }
     }
 
     /// Those of the items whose name contains one of the filters.
@@ -113,5 +164,17 @@ mod tests {
         assert_eq!(options.allocators(), [Allocator::Talc]);
         let options = Cli::parse_from(["side-by-side", "--only", "holes"]).options;
         assert_eq!(options.allocators(), Allocator::ALL);
+    }
+
+    #[test]
+    fn other_arenas_meet_threads_only_if_named() {
+        let options = Cli::parse_from(["side-by-side", "threads", "--only", "larson"]).options;
+        assert_eq!(options.workloads_with_threads(), [threads::Workload::Larson]);
+        let allocators = options.allocators_with_threads();
+        assert!(allocators.contains(&Allocator::Ours) && allocators.contains(&Allocator::System));
+        assert!(!allocators.contains(&Allocator::Rlsf) && !allocators.contains(&Allocator::LoopAlone));
+        let options = Cli::parse_from(["side-by-side", "threads", "--only", "rlsf"]).options;
+        assert_eq!(options.allocators_with_threads(), [Allocator::Rlsf]);
+        assert_eq!(options.workloads_with_threads(), threads::Workload::ALL);
     }
 }

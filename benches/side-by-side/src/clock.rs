@@ -8,9 +8,21 @@ use crate::statistics::undisturbed_mean;
 #[cfg(unix)]
 #[must_use]
 pub fn processor_time() -> Duration {
+    time_of(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
+/// Processor time that all threads of this process have used together.
+#[cfg(unix)]
+#[must_use]
+pub fn processor_time_of_all_threads() -> Duration {
+    time_of(libc::CLOCK_PROCESS_CPUTIME_ID)
+}
+
+#[cfg(unix)]
+fn time_of(clock: libc::clockid_t) -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the pointer is valid for the call.
-    let result = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    let result = unsafe { libc::clock_gettime(clock, &raw mut time) };
     assert_eq!(result, 0, "every Unix has this clock");
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
@@ -21,6 +33,13 @@ pub fn processor_time() -> Duration {
 pub fn processor_time() -> Duration {
     static ORIGIN: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
     ORIGIN.elapsed()
+}
+
+/// The time that has passed, for the same reason.
+#[cfg(not(unix))]
+#[must_use]
+pub fn processor_time_of_all_threads() -> Duration {
+    processor_time()
 }
 
 /// Reads the processor's time-stamp counter where there is one, and knows what reading costs and how long a tick is.

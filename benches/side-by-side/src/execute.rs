@@ -52,7 +52,7 @@ pub trait Observer {
 }
 
 /// Nobody looks.
-struct Unobserved;
+pub(crate) struct Unobserved;
 
 impl Observer for Unobserved {
     #[inline(always)]
@@ -253,7 +253,7 @@ unsafe fn touch(address: *mut u8, from: usize, to: usize) {
 ///
 /// As for `GlobalAlloc::alloc`.
 #[inline(never)]
-unsafe fn call_alloc<A: GlobalAlloc>(allocator: &A, layout: Layout) -> *mut u8 {
+pub(crate) unsafe fn call_alloc<A: GlobalAlloc>(allocator: &A, layout: Layout) -> *mut u8 {
     // SAFETY: forwarded.
     unsafe { allocator.alloc(layout) }
 }
@@ -271,7 +271,7 @@ unsafe fn call_alloc_zeroed<A: GlobalAlloc>(allocator: &A, layout: Layout) -> *m
 ///
 /// As for `GlobalAlloc::dealloc`.
 #[inline(never)]
-unsafe fn call_dealloc<A: GlobalAlloc>(allocator: &A, block: *mut u8, layout: Layout) {
+pub(crate) unsafe fn call_dealloc<A: GlobalAlloc>(allocator: &A, block: *mut u8, layout: Layout) {
     // SAFETY: forwarded.
     unsafe { allocator.dealloc(block, layout) }
 }

@@ -147,7 +147,7 @@ struct Round<'a> {
 impl Visitor for Round<'_> {
     type Output = Vec<u32>;
 
-    fn visit<A: GlobalAlloc>(self, allocator: &A) -> Vec<u32> {
+    fn visit<A: GlobalAlloc + Sync>(self, allocator: &A) -> Vec<u32> {
         let mut blocks = Blocks::new(self.sequence.extent.slots);
         let mut stopwatch = Stopwatch { last: 0 };
         let mut ticks = Vec::with_capacity(self.sequence.timed.len());

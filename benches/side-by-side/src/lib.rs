@@ -4,7 +4,8 @@
 //! - [`workloads`]: what is measured. [`allocators`]: who is measured.
 //! - [`execute`]: the loop. [`verify`]: the same with checks. [`region`]: the memory under it.
 //! - [`measure`]: time. [`memory`]: how full an arena gets. [`latency`]: single calls, by [`clock`].
-//! - [`instructions`]: callgrind. [`statistics`]: medians and means. [`output`]: tables, files, charts.
+//! - [`threads`]: several threads at once. [`instructions`]: callgrind. [`own_process`]: processes for single measurements.
+//! - [`statistics`]: medians and means. [`output`]: tables, files, charts.
 
 pub mod allocators;
 pub mod clock;
@@ -15,8 +16,10 @@ pub mod measure;
 pub mod memory;
 pub mod operation;
 pub mod output;
+pub mod own_process;
 pub mod region;
 pub mod statistics;
+pub mod threads;
 pub mod trace;
 pub mod verify;
 pub mod workloads;

@@ -2,6 +2,9 @@
 
 mod cli;
 
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -12,14 +15,15 @@ use cli::{Cli, Command, Options};
 use side_by_side::allocators::{Allocator, Class};
 use side_by_side::output::{Section, write_all};
 use side_by_side::workloads::{self, Workload};
-use side_by_side::{instructions, latency, measure, memory, output};
+use side_by_side::{instructions, latency, measure, memory, output, threads};
 
-fn main() -> Result<()> {
+fn main() -> Result<ExitCode> {
     let Cli { command, options } = Cli::parse();
     let options = &options;
     let sections = match command.unwrap_or(Command::Report) {
         Command::Report => {
             let mut sections = vec![time(options)?];
+            sections.push(threads(options)?);
             sections.extend(memory(options)?);
             sections.push(latency(options)?);
             if instructions::is_available() {
@@ -31,10 +35,20 @@ fn main() -> Result<()> {
         }
         Command::Time => vec![time(options)?],
         Command::Memory => memory(options)?,
+        Command::Threads => vec![threads(options)?],
         Command::Latency => vec![latency(options)?],
         Command::Instructions => vec![instructions(options)?],
-        Command::List => return list(options),
-        Command::Drive { allocator, sequence } => return drive(&allocator, &sequence),
+        Command::List => return list(options).map(|()| ExitCode::SUCCESS),
+        Command::Perform { allocator, workload, threads, check } => {
+            return perform(&allocator, &workload, threads, check).map(|()| ExitCode::SUCCESS);
+        }
+        Command::Replay { trace, kind, arena, threads } => {
+            let completed = memory::attempt_with_caches(&trace, &kind, arena, threads)?;
+            return Ok(if completed { ExitCode::SUCCESS } else { memory::REFUSED.into() });
+        }
+        Command::Drive { allocator, sequence } => {
+            return drive(&allocator, &sequence).map(|()| ExitCode::SUCCESS);
+        }
     };
     for section in &sections {
         println!("\n{}\n", section.title);
@@ -46,7 +60,7 @@ fn main() -> Result<()> {
         write_all(folder, &command_line(), &sections)?;
         eprintln!("written to {}", folder.display());
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The command that makes this report again.
@@ -62,17 +76,22 @@ fn progress(what: &'static str) -> Result<ProgressBar> {
     Ok(bar)
 }
 
-/// The workloads that the filters leave; an error if a filter fits nothing at all.
-fn chosen_workloads(options: &Options) -> Result<Vec<Workload>> {
-    let all = workloads::all(&options.traces)?;
+/// An error if a filter fits nothing at all.
+fn ensure_known(options: &Options, workloads: &[Workload]) -> Result<()> {
     for filter in &options.only {
-        let known = all
-            .iter()
-            .map(|workload| workload.name.as_str())
+        let known = (workloads.iter().map(|workload| workload.name.as_str()))
+            .chain(threads::Workload::ALL.iter().map(|workload| workload.name()))
             .chain(Allocator::ALL.iter().map(|allocator| allocator.name()))
             .any(|name| name.contains(filter.as_str()));
         ensure!(known, "no allocator and no workload is called {filter:?}; see `list`");
     }
+    Ok(())
+}
+
+/// The workloads that the filters leave; an error if a filter fits nothing at all.
+fn chosen_workloads(options: &Options) -> Result<Vec<Workload>> {
+    let all = workloads::all(&options.traces)?;
+    ensure_known(options, &all)?;
     let fits =
         |workload: &Workload| options.only.iter().any(|filter| workload.name.contains(filter.as_str()));
     if all.iter().any(fits) { Ok(all.into_iter().filter(fits).collect()) } else { Ok(all) }
@@ -95,18 +114,82 @@ fn time(options: &Options) -> Result<Section> {
     Ok(output::time_section(&rows, &allocators, options.effort()))
 }
 
+fn threads(options: &Options) -> Result<Section> {
+    ensure_known(options, &workloads::all(&options.traces)?)?;
+    let (workloads, allocators) = (options.workloads_with_threads(), options.allocators_with_threads());
+    ensure!(!allocators.is_empty(), "the loop alone is not measured with threads");
+    let rounds = options.rounds_with_threads();
+    // As for `time`.
+    let bar = progress("threads")?;
+    bar.disable_steady_tick();
+    let rows = threads::race(&workloads, &allocators, rounds, perform_command, &bar)?;
+    bar.finish_and_clear();
+    for row in &rows {
+        for (allocator, outcome) in std::iter::zip(&allocators, &row.outcomes) {
+            if let threads::Outcome::Wrong(what) = outcome {
+                let (allocator, workload) = (allocator.name(), row.workload.name());
+                eprintln!("{allocator} gave a wrong answer in {workload:?} with {}: {what}", row.threads);
+            }
+        }
+    }
+    Ok(output::threads_section(&rows, &allocators, rounds))
+}
+
+/// The command line of a child of `threads`.
+fn perform_command(
+    allocator: Allocator,
+    workload: threads::Workload,
+    threads: usize,
+    purpose: threads::Purpose,
+) -> Vec<OsString> {
+    let mut arguments =
+        vec!["perform".into(), allocator.name().into(), workload.name().into(), threads.to_string().into()];
+    if purpose == threads::Purpose::Check {
+        arguments.push("--check".into());
+    }
+    arguments
+}
+
+/// The child's side of `threads`.
+fn perform(allocator: &str, workload: &str, threads: usize, check: bool) -> Result<()> {
+    let allocator = Allocator::named(allocator)?;
+    let workload = threads::Workload::named(workload)
+        .with_context(|| format!("no workload for threads is called {workload:?}"))?;
+    ensure!(threads > 0, "no threads make no calls");
+    let purpose = if check { threads::Purpose::Check } else { threads::Purpose::Measure };
+    println!("{}", threads::perform(allocator, workload, threads, purpose)?);
+    Ok(())
+}
+
 fn memory(options: &Options) -> Result<Vec<Section>> {
-    let allocators: Vec<Allocator> =
-        options.allocators().into_iter().filter(|allocator| allocator.is_arena()).collect();
-    ensure!(!allocators.is_empty(), "memory is measured for fixed-arena allocators only");
-    let bar = progress("fill")?;
-    let fill = memory::fill_to_refusal(&allocators, options.quick, options.fill_patience(), &bar)?;
-    bar.finish_and_clear();
-    let traces = workloads::recorded_traces(&options.traces)?;
-    let bar = progress("smallest")?;
-    let smallest = memory::smallest_arena(&traces, &allocators, options.replay_patience(), &bar)?;
-    bar.finish_and_clear();
-    Ok(vec![output::fill_section(&fill, &allocators), output::smallest_section(&smallest, &allocators)])
+    let chosen = options.allocators();
+    let has_caches = chosen.iter().any(|&allocator| Some(allocator) == Allocator::thread_cached());
+    let allocators: Vec<Allocator> = chosen.into_iter().filter(|allocator| allocator.is_arena()).collect();
+    ensure!(has_caches || !allocators.is_empty(), "memory is measured for fixed-arena allocators only");
+    let mut sections = Vec::new();
+    if !allocators.is_empty() {
+        let bar = progress("fill")?;
+        let fill = memory::fill_to_refusal(&allocators, options.quick, options.fill_patience(), &bar)?;
+        bar.finish_and_clear();
+        let traces = workloads::recorded_traces(&options.traces)?;
+        let bar = progress("smallest")?;
+        let smallest = memory::smallest_arena(&traces, &allocators, options.replay_patience(), &bar)?;
+        bar.finish_and_clear();
+        sections.push(output::fill_section(&fill, &allocators));
+        sections.push(output::smallest_section(&smallest, &allocators));
+    }
+    if has_caches {
+        let bar = progress("caches")?;
+        let rows = memory::cost_of_caches(&workloads::trace_files(&options.traces)?, replay_command, &bar)?;
+        bar.finish_and_clear();
+        sections.push(output::caches_section(&rows));
+    }
+    Ok(sections)
+}
+
+/// The command line of a child that replays a trace.
+fn replay_command(trace: &Path, kind: &str, arena: usize, threads: usize) -> Vec<OsString> {
+    vec!["replay".into(), trace.into(), kind.into(), arena.to_string().into(), threads.to_string().into()]
 }
 
 fn latency(options: &Options) -> Result<Section> {
@@ -146,10 +229,7 @@ fn instructions(options: &Options) -> Result<Section> {
 }
 
 fn drive(allocator: &str, sequence: &str) -> Result<()> {
-    let allocator = *Allocator::ALL
-        .iter()
-        .find(|candidate| candidate.name() == allocator)
-        .with_context(|| format!("no allocator is called {allocator:?}"))?;
+    let allocator = Allocator::named(allocator)?;
     let adversary = instructions::adversaries()?
         .into_iter()
         .find(|candidate| candidate.sequence.name == sequence)
@@ -166,6 +246,10 @@ fn list(options: &Options) -> Result<()> {
     println!("workloads");
     for workload in workloads::all(&options.traces)? {
         println!("  {}", workload.name);
+    }
+    println!("workloads for several threads");
+    for workload in threads::Workload::ALL {
+        println!("  {}", workload.name());
     }
     Ok(())
 }

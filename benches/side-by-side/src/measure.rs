@@ -207,7 +207,7 @@ impl Visitor for Round<'_> {
     /// How the setup went, and, if it was completed, the timed part.
     type Output = (Progress, Option<Progress>);
 
-    fn visit<A: GlobalAlloc>(self, allocator: &A) -> Self::Output {
+    fn visit<A: GlobalAlloc + Sync>(self, allocator: &A) -> Self::Output {
         let mut blocks = Blocks::new(self.sequence.extent.slots);
         // SAFETY: the sequence is consistent, and its two parts are performed in order on one allocator.
         let setup = unsafe { blocks.run(allocator, &self.sequence.setup, self.deadline) };

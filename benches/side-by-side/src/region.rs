@@ -8,27 +8,37 @@ use anyhow::{Context, Result, ensure};
 /// Arenas start at a multiple of this, so that no allocator is lucky with its base address.
 const ALIGN: usize = 2 << 20;
 
-/// A span of memory from the system, written to once so that page faults are over before anything is measured.
+/// Memory from the system.
 pub struct Region {
     start: NonNull<u8>,
     layout: Layout,
 }
 
 impl Region {
-    /// Takes `len` bytes from the system and touches every page.
+    /// Takes `len` bytes from the system and touches every page, so that page faults are over before anything is measured.
     ///
     /// # Errors
     ///
     /// If `len` is zero, or the system has not that much.
     pub fn new(len: usize) -> Result<Self> {
+        let region = Self::untouched(len)?;
+        // SAFETY: the block was just allocated with this length. It is filled with something other than zeros, so
+        // that an allocator that wrongly takes fresh memory for zeroed memory is found out.
+        unsafe { region.start.write_bytes(0xA5, len) };
+        Ok(region)
+    }
+
+    /// Takes `len` bytes from the system, which provides a page only when it is used.
+    ///
+    /// # Errors
+    ///
+    /// If `len` is zero, or the system has not that much.
+    pub fn untouched(len: usize) -> Result<Self> {
         ensure!(len > 0, "an arena of no bytes");
         let layout = Layout::from_size_align(len, ALIGN)?;
         // SAFETY: the layout is not empty.
         let start = NonNull::new(unsafe { System.alloc(layout) })
             .with_context(|| format!("the system has no {len} bytes for an arena"))?;
-        // SAFETY: the block was just allocated with this length. It is filled with something other than zeros, so
-        // that an allocator that wrongly takes fresh memory for zeroed memory is found out.
-        unsafe { start.write_bytes(0xA5, len) };
         Ok(Self { start, layout })
     }
 

@@ -53,7 +53,7 @@ const END: usize = 8;
 impl Visitor for Verify<'_> {
     type Output = Verdict;
 
-    fn visit<A: GlobalAlloc>(self, allocator: &A) -> Verdict {
+    fn visit<A: GlobalAlloc + Sync>(self, allocator: &A) -> Verdict {
         let mut blocks = Blocks::new(self.sequence.extent.slots);
         let mut verdict = Verdict::Right;
         let operations = self.sequence.setup.iter().chain(&self.sequence.timed);
@@ -180,7 +180,7 @@ mod tests {
 
     use super::*;
 
-    fn verdict_on<A: GlobalAlloc>(allocator: &A, timed: Vec<Operation>) -> Verdict {
+    fn verdict_on<A: GlobalAlloc + Sync>(allocator: &A, timed: Vec<Operation>) -> Verdict {
         let sequence = Sequence::new("test", Vec::new(), timed).unwrap();
         let verify =
             Verify { sequence: &sequence, bounds: None, deadline: Instant::now() + Duration::from_secs(60) };
@@ -189,6 +189,9 @@ mod tests {
 
     /// Hands the same block out every time.
     struct Repeater(Cell<[u64; 64]>);
+
+    // SAFETY: the test has one thread.
+    unsafe impl Sync for Repeater {}
 
     // SAFETY: deliberately wrong; the block is large enough for what the test asks for.
     unsafe impl GlobalAlloc for Repeater {

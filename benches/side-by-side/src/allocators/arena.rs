@@ -67,6 +67,9 @@ pub struct PicoSpan {
     size: Size,
 }
 
+// SAFETY: the pointer stands for memory that belongs to this value alone, as the contract of `place` has it.
+unsafe impl Send for PicoSpan {}
+
 impl picoalloc::Env for PicoSpan {
     fn total_space(&self) -> Size {
         self.size

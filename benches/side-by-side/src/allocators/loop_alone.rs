@@ -1,9 +1,9 @@
 //! The allocator that does nothing: what remains is the cost of the loop.
 
 use std::alloc::{GlobalAlloc, Layout};
-use std::cell::Cell;
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{ArenaAllocator, TooSmall};
 
@@ -15,15 +15,19 @@ const WINDOW: usize = 64 << 10;
 /// Larger blocks begin in the window and extend beyond it. A resized block stays where it is.
 pub struct LoopAlone {
     start: NonNull<u8>,
-    cursor: Cell<usize>,
+    /// Atomic only because a visitor may share an allocator between threads: a relaxed load and a relaxed store are plain ones.
+    cursor: AtomicUsize,
 }
+
+// SAFETY: the pointer is only copied and offset here, and the cursor is atomic.
+unsafe impl Sync for LoopAlone {}
 
 impl ArenaAllocator for LoopAlone {
     unsafe fn place(place: &mut MaybeUninit<Self>, start: NonNull<u8>, len: usize) -> Result<(), TooSmall> {
         if len < 2 * WINDOW {
             return Err(TooSmall);
         }
-        place.write(Self { start, cursor: Cell::new(0) });
+        place.write(Self { start, cursor: AtomicUsize::new(0) });
         Ok(())
     }
 }
@@ -34,8 +38,9 @@ impl ArenaAllocator for LoopAlone {
 unsafe impl GlobalAlloc for LoopAlone {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // Masks instead of divisions: this has to cost next to nothing.
-        let offset = (self.cursor.get() + layout.align() - 1) & !(layout.align() - 1) & (WINDOW - 1);
-        self.cursor.set(offset + layout.size());
+        let offset =
+            (self.cursor.load(Ordering::Relaxed) + layout.align() - 1) & !(layout.align() - 1) & (WINDOW - 1);
+        self.cursor.store(offset + layout.size(), Ordering::Relaxed);
         // SAFETY: the offset is less than `WINDOW`, and the arena is larger.
         unsafe { self.start.as_ptr().add(offset) }
     }

@@ -4,11 +4,14 @@
 
 mod arena;
 mod loop_alone;
+#[cfg(unix)]
+mod thread_cached;
 mod under_lock;
 mod whole_span;
 
 use std::alloc::GlobalAlloc;
 
+use anyhow::Context as _;
 pub use arena::{ArenaAllocator, TooSmall};
 use arena::{PicoAlloc, Talc};
 use loop_alone::LoopAlone;
@@ -34,8 +37,8 @@ pub trait Visitor {
     /// What it returns.
     type Output;
 
-    /// Runs the code.
-    fn visit<A: GlobalAlloc>(self, allocator: &A) -> Self::Output;
+    /// Runs the code. `Sync`, because a program's threads share its allocator.
+    fn visit<A: GlobalAlloc + Sync>(self, allocator: &A) -> Self::Output;
 }
 
 /// This project's allocator over a region given at run time, as it is shipped.
@@ -135,6 +138,9 @@ table! {
             "`linked_list_allocator::Heap`, spin lock; O(n) first fit";
     }
     general: {
+        #[cfg(unix)]
+        ThreadCached(thread_cached::ALLOCATOR) "thread_cached"
+            "`ThreadCached<FreeList<1 GiB>>`, a static of this project; keeps its arena from round to round";
         System(std::alloc::System) "system"
             "`std::alloc::System`: the allocator of the C library";
         #[cfg(feature = "c-peers")]
@@ -158,6 +164,33 @@ impl Allocator {
         self.class() == Class::Arena
     }
 
+    /// Whether it is one of this project's own, and hence no peer of theirs.
+    #[must_use]
+    pub fn is_own(self) -> bool {
+        match self {
+            Self::Ours => true,
+            #[cfg(unix)]
+            Self::ThreadCached => true,
+            _ => false,
+        }
+    }
+
+    /// This project's own that has a cache for each thread, where the platform has it.
+    #[must_use]
+    pub fn thread_cached() -> Option<Self> {
+        Self::ALL.iter().copied().find(|allocator| allocator.is_own() && !allocator.is_arena())
+    }
+
+    /// The allocator of that name.
+    ///
+    /// # Errors
+    ///
+    /// If this build has none.
+    pub fn named(name: &str) -> anyhow::Result<Self> {
+        let found = Self::ALL.iter().copied().find(|allocator| allocator.name() == name);
+        found.with_context(|| format!("no allocator is called {name:?}"))
+    }
+
     /// Whether its blocks hold what was written to them; the loop alone only pretends.
     #[must_use]
     pub fn keeps_contents(self) -> bool {
@@ -166,7 +199,7 @@ impl Allocator {
 }
 
 /// Builds an allocator in a place that it never leaves, and runs the visitor with it.
-fn in_span<A: ArenaAllocator, V: Visitor>(span: Span<'_>, visitor: V) -> Result<V::Output, TooSmall> {
+fn in_span<A: ArenaAllocator + Sync, V: Visitor>(span: Span<'_>, visitor: V) -> Result<V::Output, TooSmall> {
     let mut place = Box::<A>::new_uninit();
     // SAFETY: the span outlives this function and is exclusively borrowed; the box keeps the value where it is.
     unsafe { A::place(&mut place, span.start, span.len) }?;

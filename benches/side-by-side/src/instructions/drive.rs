@@ -38,7 +38,7 @@ struct Drive<'a> {
 impl Visitor for Drive<'_> {
     type Output = String;
 
-    fn visit<A: GlobalAlloc>(self, allocator: &A) -> String {
+    fn visit<A: GlobalAlloc + Sync>(self, allocator: &A) -> String {
         let sequence = &self.adversary.sequence;
         let mut blocks = Blocks::new(sequence.extent.slots);
         for &operation in &sequence.setup {

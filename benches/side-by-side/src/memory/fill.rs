@@ -87,7 +87,7 @@ impl Visitor for Fill {
 
     /// Allocate; after each success free a random block with probability 1/10; at each refusal note the live bytes,
     /// then free a random half.
-    fn visit<A: GlobalAlloc>(self, allocator: &A) -> FillCell {
+    fn visit<A: GlobalAlloc + Sync>(self, allocator: &A) -> FillCell {
         let mut random = Rng::with_seed(0x5EED_0004);
         let mut live = Live::default();
         let mut shares = Vec::new();

@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use indicatif::ProgressBar;
 
+use super::search::Search;
 use crate::allocators::{Allocator, Visitor};
 use crate::execute::{Blocks, End};
 use crate::operation::Sequence;
 use crate::region::Region;
 
-/// Arenas are sized in multiples of this.
-const STEP: usize = 64;
+/// To the smallest difference that an allocator could notice.
+const SEARCH: Search = Search { step: 64, near: 24, far: 16 };
 /// The search gives up at this multiple of the peak.
 const LARGEST_FACTOR: usize = 12;
 
@@ -57,65 +58,14 @@ pub fn run(
         let mut bytes = Vec::new();
         for &allocator in allocators {
             progress.inc(1);
-            let smallest = search(peak.next_multiple_of(STEP), region.len(), |len| {
-                completes(trace, allocator, &mut region, len, patience)
-            });
+            let smallest = SEARCH
+                .smallest(peak, region.len(), |len| completes(trace, allocator, &mut region, len, patience));
             let outside = allocator.bookkeeping().unwrap_or(0);
             bytes.push(smallest.map(|len| len + outside));
         }
         rows.push(SmallestRow { trace: trace.name.clone(), peak, bytes });
     }
     Ok(rows)
-}
-
-/// The smallest length from `lower` on, in steps of [`STEP`], for which `completes` holds, as far as probing finds it. `None`
-/// if there is none up to `upper`, or if an attempt yields none because it takes too long.
-///
-/// Completion is not monotonic: a larger arena may lay blocks out worse. So after bisection, lengths below the
-/// result are probed, near it and across the whole range, and bisection goes on from the smallest that completes.
-fn search(lower: usize, upper: usize, mut completes: impl FnMut(usize) -> Option<bool>) -> Option<usize> {
-    /// Probes right below the result, one step apart.
-    const NEAR: usize = 24;
-    /// Probes spread evenly between the lower end and the result.
-    const FAR: usize = 16;
-    let largest = upper / STEP * STEP;
-    let mut best = lower;
-    while !completes(best)? {
-        if best >= largest {
-            return None;
-        }
-        best = (best + best / 4).next_multiple_of(STEP).min(largest);
-    }
-    loop {
-        best = bisect(lower, best, &mut completes)?;
-        let near = (1..=NEAR).map(|step| best.saturating_sub(step * STEP));
-        let far = (0..FAR).map(|part| (lower + (best - lower) / FAR * part) / STEP * STEP);
-        let mut smaller = None;
-        for len in far.chain(near).filter(|&len| (lower..best).contains(&len)) {
-            if completes(len)? {
-                smaller = Some(len);
-                break;
-            }
-        }
-        match smaller {
-            Some(len) => best = len,
-            None => return Some(best),
-        }
-    }
-}
-
-/// Bisects between a length that is taken to fail and one that completes.
-fn bisect(lower: usize, upper: usize, completes: &mut impl FnMut(usize) -> Option<bool>) -> Option<usize> {
-    let (mut fails, mut works) = (lower / STEP, upper / STEP);
-    while fails < works {
-        let middle = usize::midpoint(fails, works);
-        if completes(middle * STEP)? {
-            works = middle;
-        } else {
-            fails = middle + 1;
-        }
-    }
-    Some(works * STEP)
 }
 
 /// Whether an arena of that length completes the trace; `None` if the replay takes too long.
@@ -142,33 +92,9 @@ struct Replay<'a> {
 impl Visitor for Replay<'_> {
     type Output = End;
 
-    fn visit<A: GlobalAlloc>(self, allocator: &A) -> End {
+    fn visit<A: GlobalAlloc + Sync>(self, allocator: &A) -> End {
         let mut blocks = Blocks::new(self.trace.extent.slots);
         // SAFETY: a trace is consistent, and performed in order on one allocator.
         unsafe { blocks.run(allocator, &self.trace.timed, self.deadline) }.end
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_threshold_is_found_exactly() {
-        for threshold in [1024, 1088, 4096, 9984] {
-            assert_eq!(search(1024, 10_240, |len| Some(len >= threshold)), Some(threshold));
-        }
-    }
-
-    #[test]
-    fn an_island_below_the_threshold_is_found() {
-        let found = search(1024, 1 << 20, |len| Some(len >= 65_536 || len == 65_536 - 640));
-        assert_eq!(found, Some(65_536 - 640));
-    }
-
-    #[test]
-    fn what_never_completes_is_none() {
-        assert_eq!(search(1024, 10_240, |_| Some(false)), None);
-        assert_eq!(search(1024, 10_240, |_| None), None);
     }
 }

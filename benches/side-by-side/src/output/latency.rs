@@ -1,7 +1,6 @@
 //! The section about single calls.
 
 use super::{Bar, Chart, Csv, Group, Section, Table, nanoseconds};
-use crate::allocators::Allocator;
 use crate::clock::Clock;
 use crate::latency::{ACTIONS, Kind, Latency, Line, SHARES};
 
@@ -37,7 +36,7 @@ pub fn section(latency: &Latency, rounds: usize) -> Section {
                     label: line.allocator.name(),
                     value: Some(line.nanoseconds[share]),
                     text: format!("{} ns", nanoseconds(line.nanoseconds[share])),
-                    ours: line.allocator == Allocator::Ours,
+                    ours: line.allocator.is_own(),
                 })
                 .collect(),
         })

@@ -31,7 +31,7 @@ pub fn fill_section(rows: &[FillRow], allocators: &[Allocator]) -> Section {
                 label: allocator.name(),
                 value: cell.share,
                 text: percent(cell.share),
-                ours: allocator == Allocator::Ours,
+                ours: allocator.is_own(),
             });
             csv.push([
                 row.arena.to_owned(),
@@ -116,7 +116,7 @@ pub fn smallest_section(rows: &[SmallestRow], allocators: &[Allocator]) -> Secti
             label: allocator.name(),
             value: mean,
             text: mean.map_or_else(|| "not completed".to_owned(), times),
-            ours: allocator == Allocator::Ours,
+            ours: allocator.is_own(),
         })
         .collect();
     Section {

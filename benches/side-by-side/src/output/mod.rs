@@ -1,5 +1,6 @@
 //! What the results look like: tables on the terminal, Markdown, CSV, and charts.
 
+mod caches;
 mod chart;
 mod csv;
 mod instructions;
@@ -8,8 +9,10 @@ mod machine;
 mod markdown;
 mod memory;
 mod table;
+mod threads;
 mod time;
 
+pub use caches::section as caches_section;
 pub use chart::{Bar, Chart, Group};
 pub use csv::Csv;
 pub use instructions::section as instructions_section;
@@ -17,6 +20,7 @@ pub use latency::section as latency_section;
 pub use markdown::{fragment, write_all};
 pub use memory::{fill_section, smallest_section};
 pub use table::Table;
+pub use threads::section as threads_section;
 pub use time::section as time_section;
 
 /// One part of the report: how something was measured, and what came out.

@@ -20,7 +20,7 @@ pub fn section(rows: &[Row], allocators: &[Allocator], effort: Effort) -> Sectio
             ),
             view.table(
                 Class::General,
-                "General-purpose class beside this project's allocator. Ratio to the best of this table.",
+                "General-purpose class, with this project's allocator beside it. Ratio to the best of this table.",
             ),
             Some(view.summary()),
             Some(view.spreads()),
@@ -71,12 +71,23 @@ impl View<'_> {
         among.filter_map(|index| row.outcomes[index].median()).reduce(f64::min)
     }
 
-    /// Our median over the best of the others of a class on that row.
+    /// Our median over the best peer of some classes on that row.
     fn ours_over_best_peer(&self, row: &Row, classes: &[Class]) -> Option<f64> {
-        let ours = self.ours()?;
-        let peers = (0..self.allocators.len())
-            .filter(|&index| index != ours && classes.contains(&self.allocators[index].class()));
-        Some(row.outcomes[ours].median()? / Self::best(row, peers)?)
+        self.over_best_peer(self.ours()?, row, classes)
+    }
+
+    /// As [`View::ours_over_best_peer`], of our allocator with caches.
+    fn cached_over_best_peer(&self, row: &Row, classes: &[Class]) -> Option<f64> {
+        let cached = self.allocators.iter().position(|&one| Some(one) == Allocator::thread_cached())?;
+        self.over_best_peer(cached, row, classes)
+    }
+
+    /// The median at `own` over the best peer of some classes on that row; this project's own are no peers of each other.
+    fn over_best_peer(&self, own: usize, row: &Row, classes: &[Class]) -> Option<f64> {
+        let peers = (0..self.allocators.len()).filter(|&index| {
+            !self.allocators[index].is_own() && classes.contains(&self.allocators[index].class())
+        });
+        Some(row.outcomes[own].median()? / Self::best(row, peers)?)
     }
 
     fn table(&self, class: Class, caption: &str) -> Option<Table> {
@@ -131,6 +142,8 @@ impl View<'_> {
             let ratios = |classes: &[Class]| -> Vec<f64> {
                 rows.iter().filter_map(|row| self.ours_over_best_peer(row, classes)).collect()
             };
+            let cached =
+                rows.iter().filter_map(|row| self.cached_over_best_peer(row, &[Class::General])).collect();
             let mean = |values: Vec<f64>| geometric_mean(values).map_or_else(String::new, times);
             let worst = ratios(&[Class::Arena]).into_iter().reduce(f64::max);
             vec![
@@ -140,6 +153,7 @@ impl View<'_> {
                 worst.map_or_else(String::new, times),
                 mean(ratios(&[Class::General])),
                 mean(ratios(&[Class::Arena, Class::General])),
+                mean(cached),
             ]
         };
         let mut rows: Vec<Vec<String>> = families
@@ -151,10 +165,20 @@ impl View<'_> {
             .collect();
         rows.push(line("**all**".to_owned(), &self.rows.iter().collect::<Vec<_>>()));
         Table {
-            caption: "This project's time over that of the best peer on the same row (geometric means; below 1.00 it is the fastest).".to_owned(),
-            header: ["family", "rows", "best arena peer", "its worst row", "best general peer", "best of all peers"]
-                .map(str::to_owned)
-                .to_vec(),
+            caption: "This project's time over that of the best peer on the same row (geometric means; below 1.00 it is the \
+                      fastest): mem_alloc_rust, and in the last column thread_cached."
+                .to_owned(),
+            header: [
+                "family",
+                "rows",
+                "best arena peer",
+                "its worst row",
+                "best general peer",
+                "best of all peers",
+                "thread_cached / best general peer",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
             rows,
         }
     }
@@ -204,7 +228,7 @@ impl View<'_> {
                                 || "not completed".to_owned(),
                                 |ns| format!("{} ns", nanoseconds(ns)),
                             ),
-                            ours: self.allocators[index] == Allocator::Ours,
+                            ours: self.allocators[index].is_own(),
                         }
                     })
                     .collect(),

@@ -71,7 +71,7 @@ pub fn all(traces: &Path) -> Result<Vec<Workload>> {
 }
 
 pub use random::actions as random_actions;
-pub use traces::read_all as recorded_traces;
+pub use traces::{files as trace_files, read as read_trace, read_all as recorded_traces};
 
 #[cfg(test)]
 mod tests {

@@ -14,9 +14,10 @@ pub(super) fn workloads(folder: &Path) -> Result<Vec<Workload>> {
     let files = files(folder)?;
     Ok(files
         .into_iter()
-        .map(|file| {
-            let name = row_name(&file);
-            Workload { name: name.clone(), family: "traces", generate: Box::new(move || read(&file, &name)) }
+        .map(|file| Workload {
+            name: row_name(&file),
+            family: "traces",
+            generate: Box::new(move || read(&file)),
         })
         .collect())
 }
@@ -27,14 +28,19 @@ pub(super) fn workloads(folder: &Path) -> Result<Vec<Workload>> {
 ///
 /// If the folder or one of the traces cannot be read, or a trace is damaged.
 pub fn read_all(folder: &Path) -> Result<Vec<Sequence>> {
-    files(folder)?.iter().map(|file| read(file, &row_name(file))).collect()
+    files(folder)?.iter().map(|file| read(file)).collect()
 }
 
-fn read(file: &Path, name: &str) -> Result<Sequence> {
+/// Reads one trace.
+///
+/// # Errors
+///
+/// If the file cannot be read, or is damaged.
+pub fn read(file: &Path) -> Result<Sequence> {
     let bytes = fs::read(file).with_context(|| format!("cannot read the trace {}", file.display()))?;
     let operations =
         trace::decode(&bytes).with_context(|| format!("the trace {} is damaged", file.display()))?;
-    Ok(Sequence::new(name, Vec::new(), operations)?)
+    Ok(Sequence::new(row_name(file), Vec::new(), operations)?)
 }
 
 fn row_name(file: &Path) -> String {
@@ -42,7 +48,12 @@ fn row_name(file: &Path) -> String {
     format!("trace: {}", stem.replace('-', " "))
 }
 
-fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+/// The files of the traces in a folder, sorted by name.
+///
+/// # Errors
+///
+/// If the folder cannot be read.
+pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries =
         fs::read_dir(folder).with_context(|| format!("cannot list the traces in {}", folder.display()))?;
     let mut files = Vec::new();

@@ -1,4 +1,4 @@
-//! What several test programs need.
+//! What a forked child comes to.
 
 /// Runs something in a forked child and returns the signal that ended it, and what it wrote to stderr.
 pub fn fate_of_a_child(what: impl FnOnce()) -> (i32, String) {

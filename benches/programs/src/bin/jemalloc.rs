@@ -1,0 +1,3 @@
+//! The program with jemalloc.
+
+programs::main!(tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc);

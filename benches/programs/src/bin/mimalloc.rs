@@ -1,0 +1,3 @@
+//! The program with mimalloc.
+
+programs::main!(mimalloc::MiMalloc = mimalloc::MiMalloc);

@@ -1,0 +1,3 @@
+//! The program with rusty_alloc.
+
+programs::main!(rusty_alloc_api::RustyAlloc = rusty_alloc_api::RustyAlloc);

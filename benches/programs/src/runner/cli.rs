@@ -1,0 +1,100 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, ensure};
+use clap::Parser;
+
+use programs::workloads::{self, Workload};
+
+use crate::allocators::{self, Allocator};
+
+/// Measures whole programs, each with every allocator: processor time and peak memory.
+#[derive(Clone, Debug, Parser)]
+#[command(version)]
+pub(crate) struct Cli {
+    /// Only allocators and workloads whose name contains this; may be given several times. Filters on allocators and
+    /// filters on workloads narrow each other
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) only: Vec<String>,
+    /// Three rounds: rough numbers
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// How often each program is run [default: 11]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) rounds: Option<u16>,
+    /// Folder for programs.md and programs.csv
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+impl Cli {
+    /// How often each program is run.
+    pub(crate) fn rounds(&self) -> usize {
+        self.rounds.map_or(if self.quick { 3 } else { 11 }, usize::from)
+    }
+
+    /// The allocators and the workloads that the filters leave.
+    ///
+    /// What a program costs that does nothing is measured in any case.
+    pub(crate) fn chosen(&self) -> Result<(Vec<Allocator>, Vec<Workload>)> {
+        let names: Vec<&str> = allocators::ALL
+            .iter()
+            .map(|allocator| allocator.name)
+            .chain(workloads::ALL.iter().map(|workload| workload.name))
+            .collect();
+        for filter in &self.only {
+            ensure!(
+                names.iter().any(|name| name.contains(filter.as_str())),
+                "no allocator and no workload is called {filter:?}; there are {}",
+                names.join(", ")
+            );
+        }
+        let allocators = self.matching(allocators::ALL, |allocator| allocator.name);
+        let workloads = self.matching(&workloads::ALL, |workload| workload.name);
+        Ok((allocators, workloads))
+    }
+
+    /// Those of the items whose name contains one of the filters; all of them if there are none.
+    fn matching<T: Clone>(&self, items: &[T], name: impl Fn(&T) -> &str) -> Vec<T> {
+        let fits = |item: &&T| self.only.iter().any(|filter| name(item).contains(filter.as_str()));
+        let matching: Vec<T> = items.iter().filter(fits).cloned().collect();
+        if matching.is_empty() { items.to_vec() } else { matching }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn chosen(arguments: &[&str]) -> Result<(Vec<Allocator>, Vec<Workload>)> {
+        Cli::parse_from([&["programs"], arguments].concat()).chosen()
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn filters_on_allocators_leave_all_workloads_and_the_other_way_round() {
+        let (allocators, workloads) = chosen(&["--only", "thread_c"]).unwrap();
+        assert_eq!((allocators.len(), workloads.len()), (1, workloads::ALL.len()));
+        let (allocators, workloads) = chosen(&["--only", "json", "--only", "regex"]).unwrap();
+        assert_eq!((allocators.len(), workloads.len()), (allocators::ALL.len(), 2));
+    }
+
+    #[test]
+    fn a_filter_that_fits_nothing_is_an_error() {
+        assert!(chosen(&["--only", "no such thing"]).is_err());
+    }
+
+    #[test]
+    fn a_number_of_rounds_takes_precedence() {
+        assert_eq!(Cli::parse_from(["programs"]).rounds(), 11);
+        assert_eq!(Cli::parse_from(["programs", "--quick"]).rounds(), 3);
+        assert_eq!(Cli::parse_from(["programs", "--quick", "--rounds", "5"]).rounds(), 5);
+    }
+}
