@@ -275,17 +275,12 @@ impl<S: Source> ThreadCached<S> {
                 lists.adopt(class, list);
                 return lists.pop(class);
             }
-            let batch = lists.batch(class);
-            // SAFETY: a class's payload is far less than the address space, and the alignment is a power of two.
-            let whole = unsafe { Layout::from_size_align_unchecked(class.payload(), GRANULE) };
-            let block = if batch == 0 { None } else { heap.alloc(whole) }?;
-            for _ in 1..batch {
-                let Some(spare) = heap.alloc(whole) else { break };
+            heap.alloc_several(class.payload(), lists.next_refill(class), |block| {
                 // SAFETY: the block was just handed out for the class.
-                let has_room = unsafe { lists.push(class, spare) };
+                let has_room = unsafe { lists.push(class, block) };
                 invariant!(has_room);
-            }
-            Some(block)
+            });
+            lists.pop(class)
         };
         // SAFETY: this thread is the owner, outside of its gate, and has the lock.
         unsafe { slot.with_lock(fill) }

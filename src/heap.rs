@@ -131,6 +131,8 @@ pub struct Heap {
     occupied: u32,
     /// No more is held where more granules than these are occupied; zero if the arena is tight. See `refresh_hold_limit`.
     hold_limit: u32,
+    /// The least number of granules by which more may be occupied than ever were live.
+    least_headroom: u32,
     quick: QuickLists,
     lists: FreeLists,
 }
@@ -151,6 +153,7 @@ impl Heap {
             peak: 0,
             occupied: 0,
             hold_limit: 0,
+            least_headroom: 0,
             quick: QuickLists::new(),
             lists: FreeLists::new(),
         }
@@ -191,6 +194,7 @@ impl Heap {
         self.end = end;
         self.used_up_to = Index::FIRST;
         self.zeroed = zeroed;
+        self.least_headroom = release::least_headroom(end);
         self.refresh_hold_limit();
         Ok(())
     }
@@ -245,6 +249,34 @@ impl Heap {
         };
         // SAFETY: CHAIN, the block was just taken.
         Some(unsafe { self.arena.payload(index?) })
+    }
+
+    /// Allocates up to `count` blocks of at least `payload` bytes and gives each to `take`: held ones, and others that lie end to
+    /// end. Where memory is short, there may be fewer; but one, if there is room for one.
+    #[cfg(all(feature = "std", unix))]
+    pub(crate) fn alloc_several(&mut self, payload: usize, count: u32, mut take: impl FnMut(NonNull<u8>)) {
+        let Some(size) = BlockSize::for_payload(payload).filter(|_| count > 0) else { return };
+        invariant!(size < QuickLists::LARGE);
+        let mut missing = count;
+        while missing > 0
+            && let Some(index) = self.take_small_held(size)
+        {
+            // SAFETY: CHAIN, the block was just taken.
+            take(unsafe { self.arena.payload(index) });
+            missing -= 1;
+        }
+        if let Some(mut index) = self.take_run(size, missing) {
+            for _ in 0..missing {
+                // SAFETY: as above, for the next block of the run.
+                take(unsafe { self.arena.payload(index) });
+                index = index + size;
+            }
+        } else if missing == count
+            && let Some(index) = self.take_slow(size, End::Near)
+        {
+            // SAFETY: as above.
+            take(unsafe { self.arena.payload(index) });
+        }
     }
 
     /// Like [`alloc`](Self::alloc), with all `layout.size()` bytes zero. What was never used since the region was zero is

@@ -374,7 +374,7 @@ unsafe impl<S: Source, R: RawMutex> GlobalAlloc for Locked<S, R> {
         if is_panicking() {
             return self.overflow(layout, Contents::Zeroes);
         }
-        let mut heap = self.heap();
+        let mut heap = self.heap_out_of_line();
         match heap.alloc_zeroed(layout) {
             Some(block) => block.as_ptr(),
             None => self.refused(heap, layout, Contents::Zeroes),

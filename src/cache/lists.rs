@@ -18,9 +18,15 @@ pub(super) struct Lists {
     room: ByClass<u8>,
     /// How many blocks a full list has; zero where the cache keeps none of the class.
     batch: ByClass<u8>,
+    /// How many blocks the heap is asked for next.
+    refill: ByClass<u8>,
     /// Null, or a full list.
     spare: ByClass<*mut u8>,
 }
+
+/// How many blocks of a class the heap is asked for at first. It is asked for twice as many each time: a program that needs a few does
+/// not have to touch many.
+const FIRST_REFILL: u8 = 2;
 
 /// A list of as many cached blocks as a full one of its class has, by its first block.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +39,7 @@ impl Lists {
             current: ByClass::new(null_mut()),
             room: ByClass::new(0),
             batch: ByClass::new(0),
+            refill: ByClass::new(0),
             spare: ByClass::new(null_mut()),
         }
     }
@@ -43,12 +50,16 @@ impl Lists {
             let batch = batch(class, budget);
             *self.batch.get_mut(class) = batch;
             *self.room.get_mut(class) = batch;
+            *self.refill.get_mut(class) = batch.min(FIRST_REFILL);
         }
     }
 
-    /// How many blocks a full list of the class has.
-    pub(super) fn batch(&self, class: Class) -> u8 {
-        self.batch.get(class)
+    /// How many blocks to ask the heap for now; zero if the cache keeps none of the class.
+    pub(super) fn next_refill(&mut self, class: Class) -> u32 {
+        let refill = self.refill.get_mut(class);
+        let now = *refill;
+        *refill = (2 * now).min(self.batch.get(class));
+        now.into()
     }
 
     /// Takes a block from the current list.
@@ -172,7 +183,8 @@ mod tests {
         unsafe {
             assert!(!lists.push_either(class, blocks[0]), "without a budget nothing is kept");
             lists.set_budget(3 * 16 * 2 * CLASSES);
-            assert_eq!(lists.batch(class), 3);
+            let refills = [(); 4].map(|()| lists.next_refill(class));
+            assert_eq!(refills, [2, 3, 3, 3]);
             assert!(blocks[..6].iter().all(|&block| lists.push_either(class, block)));
             assert!(!lists.push_either(class, blocks[6]), "both lists are full");
             assert!(!lists.push(Class::NONE, blocks[6]));

@@ -20,6 +20,11 @@ const TIGHT_SHARE_LOG2: u32 = 3;
 /// How many quick lists are visited, and one held block of each merged, where there is too much held.
 const EVICTIONS: u32 = 2;
 
+/// By how many granules more may be occupied than ever were live, in an arena that ends there, if 1/32 is less.
+pub(super) fn least_headroom(end: Index) -> u32 {
+    (end.get() >> LEAST_HEADROOM_LOG2).min(LEAST_HEADROOM)
+}
+
 impl Heap {
     /// The part of [`dealloc`](Self::dealloc) that is worth a place in the caller: a small block is held back. False if nothing
     /// was done.
@@ -54,8 +59,7 @@ impl Heap {
     /// How much may be occupied while the arena is roomy.
     #[inline(always)]
     pub(super) fn roomy_hold_limit(&self) -> u32 {
-        let least = (self.end.get() >> LEAST_HEADROOM_LOG2).min(LEAST_HEADROOM);
-        self.peak + (self.peak >> HEADROOM_LOG2).max(least)
+        self.peak + (self.peak >> HEADROOM_LOG2).max(self.least_headroom)
     }
 
     /// To be called where a free block of `size` was taken or made: the arena may have become tight or roomy.

@@ -93,6 +93,39 @@ impl Heap {
         self.last_search(size, end)
     }
 
+    /// Takes `count` blocks of `size` that lie end to end, and returns the first one: they are cut from one free block or from the top. None,
+    /// and nothing is done, if there is no such span, or the arena is tight: then memory is to be found block by block.
+    #[cfg(all(feature = "std", unix))]
+    pub(super) fn take_run(&mut self, size: BlockSize, count: u32) -> Option<Index> {
+        self.evict_excess();
+        if count == 0 || self.is_tight() {
+            return None;
+        }
+        let total = BlockSize::from_granules(size.granules() * count);
+        let first = if let Some(bin) = self.lists.first_from(Bin::fitting(total)) {
+            // SAFETY: LISTED, and the map says that the bin has a block.
+            let index = unsafe { self.lists.pop(self.arena, bin) };
+            self.cut(index, total)
+        } else if self.fits_top(total) {
+            self.take_from_top(total)
+        } else {
+            return None;
+        };
+        // SAFETY: CHAIN, a block of at least that size was just taken, and is cut into blocks that fill it. Each one's left neighbour is in
+        // use: COALESCED for the first one.
+        unsafe {
+            let whole = self.arena.tag(first).size();
+            let mut index = first;
+            for _ in 1..count {
+                self.arena.set_tag(index, Tag::used(size));
+                index = index + size;
+            }
+            let rest = whole.granules() - size.granules() * (count - 1);
+            self.arena.set_tag(index, Tag::used(BlockSize::from_granules(rest)));
+        }
+        Some(first)
+    }
+
     /// Takes back a held block from one of two bins: the one that mixes sizes below and above `size`, if the first block is
     /// large enough, or the next one. It is larger than `size` by an eighth at most.
     #[inline(always)]

@@ -616,3 +616,76 @@ fn merging_all_that_is_held_ends_even_if_the_counts_were_overwritten() {
     assert!(bench.heap.audit().is_err());
     bench.heap.release_held();
 }
+
+#[cfg(all(feature = "std", unix))]
+mod several {
+    use super::*;
+
+    impl Bench {
+        fn several(&mut self, bytes: usize, count: u32) -> Vec<*mut u8> {
+            let mut blocks = Vec::new();
+            self.heap.alloc_several(bytes, count, |block| blocks.push(block.as_ptr()));
+            self.heap.audit().unwrap();
+            blocks
+        }
+    }
+
+    #[test]
+    fn several_blocks_lie_end_to_end_and_can_be_freed_one_by_one() {
+        for bytes in [0, 12, 13, 100, 700] {
+            let mut bench = Bench::new(64 << 10);
+            let blocks = bench.several(bytes, 10);
+            let size = BlockSize::for_payload(bytes).unwrap().bytes();
+            assert!(blocks.len() == 10 && blocks.is_sorted(), "{bytes}");
+            assert!(blocks.windows(2).all(|pair| pair[1].addr() - pair[0].addr() == size), "{bytes}");
+            for which in [3, 0, 9, 4, 1, 2, 8, 5, 7, 6] {
+                bench.free(blocks[which]);
+            }
+            assert_eq!(bench.heap.stats().free_blocks, 1);
+        }
+    }
+
+    #[test]
+    fn held_blocks_are_taken_first_and_a_hole_is_cut() {
+        let mut bench = Bench::new(64 << 10);
+        let held = bench.alloc(100);
+        let hole = bench.alloc(700);
+        bench.alloc(8);
+        bench.free_to_hole(hole);
+        bench.free(held);
+        let blocks = bench.several(100, 4);
+        assert_eq!(blocks.len(), 4);
+        assert!(blocks[0] == held && blocks[1] == hole, "the one that is held, then the hole");
+        let size = BlockSize::for_payload(100).unwrap().bytes();
+        assert_eq!(blocks[3].addr(), hole.addr() + 2 * size);
+    }
+
+    #[test]
+    fn a_hole_of_just_the_right_size_is_used_up() {
+        let mut bench = Bench::new(64 << 10);
+        let size = BlockSize::for_payload(100).unwrap().bytes();
+        for spare in [0, GRANULE] {
+            // A hole for two blocks, and a granule that is too small for one.
+            let hole = bench.alloc(2 * size + spare - HEADER);
+            bench.alloc(8);
+            bench.free_to_hole(hole);
+            let blocks = bench.several(100, 2);
+            assert_eq!(blocks[0], hole);
+            bench.free(blocks[1]);
+            bench.free_to_hole(blocks[0]);
+            assert_eq!(bench.alloc(2 * size + spare - HEADER), hole, "nothing was lost");
+        }
+    }
+
+    #[test]
+    fn where_memory_is_short_there_is_one_if_there_is_room_for_one() {
+        let mut bench = Bench::new(64 << 10);
+        assert!(bench.several(100, 0).is_empty());
+        let hole = bench.alloc(100);
+        bench.alloc(8);
+        bench.fill();
+        assert!(bench.several(100, 5).is_empty());
+        bench.free(hole);
+        assert_eq!(bench.several(100, 5), [hole]);
+    }
+}

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use indicatif::ProgressBar;
 
-use crate::allocators::{Allocator, Visitor};
+use crate::allocators::{Allocator, Visitor, start_afresh};
 use crate::execute::{Blocks, End, Progress};
 use crate::operation::Sequence;
 use crate::region::Region;
@@ -83,6 +83,7 @@ pub fn run(
         if region.len() < wanted {
             region = Region::new(wanted)?;
         }
+        start_afresh();
         let outcomes = race(&sequence, allocators, effort, &mut region, progress);
         rows.push(Row {
             workload: workload.name.clone(),

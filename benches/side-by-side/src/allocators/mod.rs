@@ -198,6 +198,12 @@ impl Allocator {
     }
 }
 
+/// To be called between workloads: brings this project's static allocator into the state of one that has served nothing.
+pub fn start_afresh() {
+    #[cfg(unix)]
+    thread_cached::start_afresh();
+}
+
 /// Builds an allocator in a place that it never leaves, and runs the visitor with it.
 fn in_span<A: ArenaAllocator + Sync, V: Visitor>(span: Span<'_>, visitor: V) -> Result<V::Output, TooSmall> {
     let mut place = Box::<A>::new_uninit();

@@ -38,8 +38,9 @@ fn method(effort: Effort) -> String {
         "Every workload is a list of operations, generated from a fixed seed and the same for all. One process runs it \
          on all allocators in turn, round after round ({} rounds after one that does not count; the order rotates). \
          Each allocator starts every round afresh over the same, already touched memory; the general class keeps its \
-         stock from round to round. What is counted is the processor time of the measuring thread. Each block is written to: its first \
-         byte and one byte per page. Calls are made the way a program makes them: through one call that is not \
+         stock from round to round; `thread_cached`, one static for all, merges what is free between \
+         workloads. What is counted is the processor time of the measuring thread. Each block is written to: its first byte \
+         and one byte per page. Calls are made the way a program makes them: through one call that is not \
          inlined. *(loop alone)* is what remains without an allocator, and is contained in every number. Before the \
          first round, each allocator runs the workload with checks: alignment, bounds, zeros, and a pattern at both \
          ends of every block.\n\n\
