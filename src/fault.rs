@@ -126,8 +126,8 @@ static HOOK: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 ///
 /// A `no_std` program uses it to write the sentence to its own console and to stop the machine its own way. The
 /// hook may diverge. If it returns, the program ends as it would have without a hook: with `std` by the sentence on
-/// stderr and an abort, without by a panic that cannot unwind. The hook runs outside the allocator's lock; it should
-/// not allocate, because the program's memory can no longer be trusted.
+/// stderr and an abort, without by a panic that cannot unwind. The hook runs outside the allocator's lock, but for
+/// [`Fault::Reentry`]; it should not allocate, because the program's memory can no longer be trusted.
 pub fn set_fault_hook(hook: fn(&Fault)) {
     HOOK.store(hook as *mut (), Ordering::Release);
 }

@@ -23,7 +23,7 @@
 //! # Bounds
 //!
 //! Nothing but the last search takes more than a constant number of steps: two held blocks at most are merged on the way of an
-//! allocation, a release or a change of size in place, and four where a block moves. The last search is bounded by the number of held blocks, then by the number of free blocks, and for
+//! allocation, a release or a change of size in place, and four where a block moves or several are allocated, 64 at most. The last search is bounded by the number of held blocks, then by the number of free blocks, and for
 //! alignments up to 8 by `arena / size`.
 //!
 //! # Invariants
@@ -251,22 +251,24 @@ impl Heap {
         Some(unsafe { self.arena.payload(index?) })
     }
 
-    /// Allocates up to `count` blocks of at least `payload` bytes and gives each to `take`: held ones, and others that lie end to
-    /// end. Where memory is short, there may be fewer; but one, if there is room for one.
+    /// Allocates up to `count` blocks of at least `payload` bytes and gives each to `take`: held ones, holes of just that size, and then
+    /// some that lie end to end. Where memory is short, there may be fewer; but one, if there is room for one.
     #[cfg(all(feature = "std", unix))]
     pub(crate) fn alloc_several(&mut self, payload: usize, count: u32, mut take: impl FnMut(NonNull<u8>)) {
         let Some(size) = BlockSize::for_payload(payload).filter(|_| count > 0) else { return };
-        invariant!(size < QuickLists::LARGE);
         let mut missing = count;
         while missing > 0
-            && let Some(index) = self.take_small_held(size)
+            && size < QuickLists::LARGE
+            && let Some(index) = self.take_small_held(size).or_else(|| self.take_exact(size))
         {
             // SAFETY: CHAIN, the block was just taken.
             take(unsafe { self.arena.payload(index) });
             missing -= 1;
         }
-        if let Some(mut index) = self.take_run(size, missing) {
-            for _ in 0..missing {
+        if count > 1
+            && let Some((mut index, found)) = self.take_run(size, missing)
+        {
+            for _ in 0..found {
                 // SAFETY: as above, for the next block of the run.
                 take(unsafe { self.arena.payload(index) });
                 index = index + size;

@@ -31,7 +31,7 @@ use overflow::Overflow;
 ///
 /// - `S` is where the memory comes from: [`FreeList`](crate::FreeList), an arena of a fixed size in the static itself;
 ///   [`Region`](crate::Region), memory handed over at run time; or, with `std`, `OrSystem` around either.
-/// - `R` is the lock: any [`lock_api::RawMutex`]. The default spins and, with `std`, yields; a kernel gives one that
+/// - `R` is the lock: any [`lock_api::RawMutex`]. The default spins and, with `std`, then sleeps; a kernel gives one that
 ///   masks interrupts.
 ///
 /// It may be moved before it is used. Moving it later takes the arena along, so that blocks which were allocated before must not
@@ -122,6 +122,24 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     #[inline(never)]
     fn heap_out_of_line(&self) -> MutexGuard<'_, R, Heap> {
         self.heap()
+    }
+
+    /// The heap, locked by a guard that was forgotten.
+    ///
+    /// # Safety
+    ///
+    /// - This thread has the lock, and no other guard of it.
+    #[cfg(all(feature = "std", unix))]
+    pub(crate) unsafe fn remembered_guard(&self) -> MutexGuard<'_, R, Heap> {
+        // SAFETY: the caller's contract.
+        unsafe { self.heap.make_guard_unchecked() }
+    }
+
+    /// The lock itself.
+    #[cfg(all(feature = "std", unix))]
+    pub(crate) fn raw_lock(&self) -> &R {
+        // SAFETY: the callers do not unlock it.
+        unsafe { self.heap.raw() }
     }
 
     /// Gives the lock back that a forgotten guard held.

@@ -6,6 +6,8 @@ use lock_api::{GuardNoSend, RawMutex};
 #[cfg(feature = "std")]
 mod backoff;
 #[cfg(feature = "std")]
+mod errno;
+#[cfg(feature = "std")]
 mod hosted;
 #[cfg(feature = "std")]
 mod single_thread;
@@ -14,6 +16,8 @@ mod waiters;
 
 #[cfg(all(feature = "std", unix))]
 pub(crate) use backoff::Backoff;
+#[cfg(all(feature = "std", unix))]
+pub(crate) use errno::preserving_errno;
 #[cfg(feature = "std")]
 use hosted::Lock;
 
@@ -30,6 +34,14 @@ type Lock = spin::mutex::SpinMutex<()>;
 /// itself ends the program with one sentence ([`Fault::Reentry`](crate::Fault::Reentry)); without, it spins forever. Where that can
 /// happen, give [`Locked`](crate::Locked) a lock that masks interrupts.
 pub struct SpinThenSleep(Lock);
+
+impl SpinThenSleep {
+    /// Forgets whoever waited: they are threads of the process that this one was forked from.
+    #[cfg(all(feature = "std", unix))]
+    pub(crate) fn forget_waiters(&self) {
+        self.0.forget_waiters();
+    }
+}
 
 // SAFETY: every method is that of the inner lock, which excludes all but one holder.
 unsafe impl RawMutex for SpinThenSleep {

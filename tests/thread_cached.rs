@@ -331,9 +331,10 @@ fn data_that_looks_like_the_mark_of_a_cached_block_accuses_nobody() {
         let block = A.alloc(layout);
         A.dealloc(block, layout);
         // The mark of a cached block is read from where it is and written over the same block in use.
-        let mark = block.add(4).cast::<u32>().read();
+        let mark = block.add(8).cast::<u32>().read();
+        assert_ne!(mark, 0);
         assert_eq!(A.alloc(layout), block);
-        block.add(4).cast::<u32>().write(mark);
+        block.add(8).cast::<u32>().write(mark);
         A.dealloc(block, layout);
     }
     assert_all_is_back();
@@ -364,6 +365,60 @@ fn a_block_that_was_not_rounded_grows_only_where_it_has_room() {
                 block.resize(block.layout.size() + 7);
             }
         }
+    });
+    assert_all_is_back();
+}
+
+#[test]
+#[serial]
+fn a_forked_child_can_have_threads_of_its_own() {
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for number in 0..3 {
+            let done = &done;
+            scope.spawn(move || {
+                let mut random = Random(99 + number);
+                while !done.load(Ordering::Relaxed) {
+                    // Larger ones take the lock, so that some of these threads wait for it when the process forks.
+                    let blocks: Vec<_> =
+                        (0..20).map(|_| Marked::new(8000 + random.size(), number as u8)).collect();
+                    drop(blocks);
+                }
+            });
+        }
+        for _ in 0..10 {
+            let (signal, text) = fate_of_a_child(|| {
+                // A hang is a failure.
+                // SAFETY: no handler is set, so the alarm ends the child.
+                unsafe { libc::alarm(20) };
+                let work = |number: u8| {
+                    for step in 0..3000 {
+                        drop(Marked::new(if step % 2 == 0 { 100 } else { 9000 }, number));
+                    }
+                };
+                // Threads by the C library: std's own allocate from `System`, whose state in a forked child is its own affair.
+                extern "C" fn run(work: *mut libc::c_void) -> *mut libc::c_void {
+                    // SAFETY: the argument is that of `pthread_create` below, which outlives the thread.
+                    unsafe { (*work.cast::<&dyn Fn(u8)>())(1) };
+                    std::ptr::null_mut()
+                }
+                let mut work: &dyn Fn(u8) = &work;
+                let mut threads = [0; 4];
+                for thread in &mut threads {
+                    // SAFETY: `work` lives until the threads were joined.
+                    let result = unsafe {
+                        libc::pthread_create(thread, std::ptr::null(), run, (&raw mut work).cast())
+                    };
+                    assert_eq!(result, 0);
+                }
+                for thread in threads {
+                    // SAFETY: the thread was created and is joined once.
+                    assert_eq!(unsafe { libc::pthread_join(thread, std::ptr::null_mut()) }, 0);
+                }
+            });
+            assert_eq!((signal, text.as_str()), (0, ""));
+        }
+        done.store(true, Ordering::Relaxed);
     });
     assert_all_is_back();
 }

@@ -10,7 +10,7 @@
 //! - Its header says that it is in use: only whoever has the heap's lock writes headers.
 //! - `next` is the next block's payload, null for the last one. It is a pointer, which was derived from the arena's origin, and
 //!   not a position: that spares the owner of the cache the arithmetic.
-//! - `key` is a number that is unlikely to stand there by chance. A block that is freed and has it is looked for in all
+//! - `key` is a number that is unlikely to stand there by chance, another one for each block. A block that is freed and has it is looked for in all
 //!   caches before anybody is accused of freeing it twice.
 
 use super::{Arena, Tag};
@@ -18,8 +18,14 @@ use crate::size::{BlockSize, GRANULE, HEADER, Index};
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicU32, Ordering};
 
-/// Any number that programs seldom write.
+/// What keys are made of: any number that programs seldom write.
 const KEY: u32 = 0x9D2C_5681;
+
+/// The key of a block. It depends on the address, so that neither a copy of what lay in another block nor data from elsewhere has it.
+#[inline(always)]
+fn key_of(block: NonNull<u8>) -> u32 {
+    block.addr().get() as u32 ^ KEY
+}
 
 const KEY_OFFSET: usize = 8;
 
@@ -81,7 +87,7 @@ pub(crate) unsafe fn link(block: NonNull<u8>, next: *mut u8) {
     // SAFETY: the smallest block has room for link and key, which lie in the payload (contract).
     unsafe {
         block.cast::<*mut u8>().write(next);
-        key_word(block).write(KEY);
+        key_word(block).write(key_of(block));
     }
 }
 
@@ -118,5 +124,5 @@ pub(crate) unsafe fn next(block: NonNull<u8>) -> *mut u8 {
 #[inline(always)]
 pub(crate) unsafe fn has_key(block: NonNull<u8>) -> bool {
     // SAFETY: the word is in the arena. Volatile, because the caller may have left it uninitialised: whatever is there will do.
-    unsafe { key_word(block).read_volatile() == KEY }
+    unsafe { key_word(block).read_volatile() == key_of(block) }
 }

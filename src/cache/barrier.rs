@@ -4,6 +4,7 @@
 //! owner. One of the two has to see the other, for which each needs a full barrier between its store and its load. Linux lets the
 //! rare side pay for both: `membarrier` interrupts every thread of the process that runs.
 
+use crate::raw_lock::preserving_errno;
 use core::sync::atomic::{AtomicU8, Ordering, fence};
 
 const UNKNOWN: u8 = 0;
@@ -24,7 +25,11 @@ pub(super) fn is_available() -> bool {
 /// A full barrier of this thread, and of all others where that is [available](is_available).
 pub(super) fn everywhere() {
     fence(Ordering::SeqCst);
-    if is_available() && !expedited() {
+    let mut is_refused = false;
+    if is_available() {
+        preserving_errno(|| is_refused = !expedited());
+    }
+    if is_refused {
         // The kernel takes a registered process at its word, unless a filter for system calls was installed later. Going on would
         // be a data race.
         let sentence = b"mem_alloc_rust: the kernel refuses membarrier, which it granted before\n";

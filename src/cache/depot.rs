@@ -3,7 +3,7 @@
 //! It spares both the heap: a list goes in and comes out as a whole. What is in it counts as cached; it is taken back before a request
 //! is refused.
 
-use super::class::{ByClass, CLASSES, Class};
+use super::class::{ByClass, Class};
 use super::lists::{FullList, list_contains};
 use core::cell::UnsafeCell;
 use core::ptr::{NonNull, null_mut};
@@ -11,8 +11,8 @@ use core::ptr::{NonNull, null_mut};
 /// How many lists of a class there can be.
 const DEPTH: usize = 16;
 
-/// How many lists of all classes there can be: so many that they are as much as one thread's cache may keep.
-const MOST_LISTS: u8 = 2 * CLASSES as u8;
+/// How many lists of all classes there can be: so many that they are hardly more than one thread's cache may keep.
+const MOST_LISTS: u8 = 128;
 
 struct Stock {
     lists: ByClass<[*mut u8; DEPTH]>,
@@ -74,15 +74,15 @@ impl Depot {
         NonNull::new(list).map(FullList)
     }
 
-    /// Whether a block is in the depot, by its address.
+    /// Whether a block whose header has that class is in the depot, by its address.
     ///
     /// # Safety
     ///
     /// - The caller has the heap's lock.
-    pub(super) unsafe fn contains(&self, address: usize) -> bool {
+    pub(super) unsafe fn contains(&self, class: Class, address: usize) -> bool {
         // SAFETY: the caller's contract.
         let stock = unsafe { &*self.0.get() };
-        Class::all().any(|class| {
+        class.listed_as().any(|class| {
             let lists = stock.lists.get(class);
             let lists = lists.iter().take(usize::from(stock.counts.get(class)));
             // SAFETY: the lists' blocks are linked (contract of `put`).

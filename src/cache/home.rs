@@ -2,10 +2,11 @@
 //!
 //! One allocator of a process has caches: the first one in static memory that is used. Any other one works without.
 //!
-//! The handlers run around every `fork`. Handlers of others that were registered earlier run while the heap's lock is held, and must not
-//! allocate; the home is registered by its first small allocation, so that for a global allocator there hardly are any.
+//! The handlers run around every `fork`. Handlers of others that were registered earlier run while the heap's lock is held: they must not
+//! allocate, nor wait for a lock under which another thread may. The home is registered by its first small allocation, so that for a global allocator there hardly are any.
 
 use super::slot::Slot;
+use crate::fault::{self, Fault};
 use core::cell::{Cell, UnsafeCell};
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
@@ -128,12 +129,14 @@ pub(super) fn slot() -> &'static Slot {
     LOCAL.with(|local| local.slot.get())
 }
 
-/// Gives the calling thread a cache of that home's, which `occupy` finds; false if it cannot have one. What lies in no static memory
-/// is nobody's home.
+/// Gives the calling thread a cache of that home's; false if it cannot have one. What lies in no static memory is nobody's home.
+///
+/// `occupy` finds a slot and passes it on under the heap's lock: so there is no moment at which a signal handler, or a child that it
+/// forks, sees a slot that is this thread's without this thread knowing.
 pub(super) fn join(
     home: &'static dyn Home,
     is_static: impl FnOnce() -> bool,
-    occupy: impl FnOnce() -> Option<&'static Slot>,
+    occupy: impl FnOnce(&dyn Fn(&'static Slot)),
 ) -> bool {
     LOCAL.with(|local| {
         if local.membership.get() != Membership::None {
@@ -146,20 +149,29 @@ pub(super) fn join(
         }
         let is_ready = REGISTRY.progress.load(Ordering::Acquire) == progress::READY;
         let is_home = is_ready && REGISTRY.home().is_some_and(|found| core::ptr::addr_eq(found, home));
-        let Some(slot) = is_home.then(occupy).flatten() else {
+        // A signal handler may have been here first.
+        if is_home && has_none(local) {
+            occupy(&|slot| local.slot.set(slot));
+        }
+        if has_none(local) {
             local.membership.set(Membership::None);
             return false;
-        };
+        }
+        let slot = local.slot.get();
         let key: libc::pthread_key_t = REGISTRY.key.load(Ordering::Relaxed);
         // SAFETY: the key was made and is never deleted.
         if unsafe { libc::pthread_setspecific(key, core::ptr::from_ref(slot).cast()) } != 0 {
-            home.leave(slot);
+            local.slot.set(&NOBODY);
             local.membership.set(Membership::Over);
+            home.leave(slot);
             return false;
         }
-        local.slot.set(slot);
         true
     })
+}
+
+fn has_none(local: &Local) -> bool {
+    core::ptr::eq(local.slot.get(), &NOBODY)
 }
 
 /// Whether a value lies in static memory: in that of the program or of a library.
@@ -174,9 +186,14 @@ unsafe extern "C" fn thread_ends(slot: *mut c_void) {
         local.membership.set(Membership::Over);
         local.slot.set(&NOBODY);
     });
+    // SAFETY: what was set for the key is the thread's slot, which is a static.
+    let slot = unsafe { &*slot.cast::<Slot>() };
+    if slot.is_entered() {
+        // A signal handler that interrupted the owner inside ends the thread. Who drains would wait for it forever.
+        fault::raise(Fault::Reentry);
+    }
     if let Some(home) = REGISTRY.home() {
-        // SAFETY: what was set for the key is the thread's slot, which is a static.
-        home.leave(unsafe { &*slot.cast::<Slot>() });
+        home.leave(slot);
     }
 }
 

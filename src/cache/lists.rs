@@ -6,7 +6,7 @@
 //!
 //! (Bonwick and Adams, *Magazines and vmem: extending the slab allocator to many CPUs and arbitrary resources*, 2001.)
 
-use super::class::{ByClass, CLASSES, Class};
+use super::class::{ByClass, Class, SMALL_CLASSES};
 use crate::block::cached;
 use core::ptr::{NonNull, null_mut};
 
@@ -46,8 +46,13 @@ impl Lists {
 
     /// Sets how much the empty lists may keep together, in bytes.
     pub(super) fn set_budget(&mut self, budget: usize) {
+        let mut left_for_medium = budget / 2;
         for class in Class::all() {
-            let batch = batch(class, budget);
+            let batch = if class.is_small() {
+                small_batch(class, budget / 2)
+            } else {
+                medium_batch(class, &mut left_for_medium)
+            };
             *self.batch.get_mut(class) = batch;
             *self.room.get_mut(class) = batch;
             *self.refill.get_mut(class) = batch.min(FIRST_REFILL);
@@ -128,9 +133,9 @@ impl Lists {
         Some(FullList(spare))
     }
 
-    /// Whether a block is on any list, by its address.
-    pub(super) fn contains(&self, address: usize) -> bool {
-        Class::all().flat_map(|class| [self.current.get(class), self.spare.get(class)]).any(|list| {
+    /// Whether a block whose header has that class is on any list, by its address.
+    pub(super) fn contains(&self, class: Class, address: usize) -> bool {
+        class.listed_as().flat_map(|class| [self.current.get(class), self.spare.get(class)]).any(|list| {
             // SAFETY: the lists' blocks are linked.
             unsafe { list_contains(list, address) }
         })
@@ -148,13 +153,22 @@ pub(super) unsafe fn list_contains(list: *mut u8, address: usize) -> bool {
     core::iter::successors(NonNull::new(list), next).any(|block| block.addr().get() == address)
 }
 
-/// How many blocks a full list has in a cache with that budget in bytes. The classes share the budget equally; where that is small, the
-/// larger ones keep nothing.
-fn batch(class: Class, budget: usize) -> u8 {
+/// There are two full lists of a class at most.
+const LISTS: usize = 2;
+
+/// How many blocks a full list of small ones has where all of them have that many bytes. The classes share them equally; where there
+/// are few, the larger classes keep nothing.
+fn small_batch(class: Class, budget: usize) -> u8 {
     /// More would only make the turns of the lock longer.
     const MOST: usize = 64;
-    const LISTS: usize = 2;
-    (budget / (CLASSES * LISTS) / class.smallest().bytes()).min(MOST) as u8
+    (budget / (SMALL_CLASSES * LISTS) / class.smallest().bytes()).min(MOST) as u8
+}
+
+/// How many blocks a full list of medium ones has: one, as long as there are bytes left for it.
+fn medium_batch(class: Class, left: &mut usize) -> u8 {
+    let rest = left.checked_sub(LISTS * class.smallest().bytes());
+    *left = rest.unwrap_or(0);
+    u8::from(rest.is_some())
 }
 
 #[cfg(test)]
@@ -163,12 +177,17 @@ mod tests {
 
     #[test]
     fn full_lists_stay_within_the_budget() {
-        for budget in [0, 100, 4096, 32 << 10, 1 << 20] {
-            let kept: usize = Class::all()
-                .map(|class| 2 * usize::from(batch(class, budget)) * class.smallest().bytes())
-                .sum();
-            assert!(kept <= budget, "{kept} of {budget}");
-            assert!(budget < 4096 || kept > 0);
+        for budget in [0, 100, 4096, 32 << 10, 1 << 20, 2 << 20] {
+            let mut lists = Lists::new();
+            lists.set_budget(budget);
+            let kept = |class: Class| LISTS * usize::from(lists.batch.get(class)) * class.smallest().bytes();
+            let all: usize = Class::all().map(kept).sum();
+            assert!(all <= budget, "{all} of {budget}");
+            assert!(budget < 8192 || all > 0);
+            assert!(
+                budget < 2 << 20 || Class::all().all(|class| kept(class) > 0),
+                "every class keeps something"
+            );
         }
     }
 
@@ -177,19 +196,21 @@ mod tests {
         let mut memory = [[0u64; 2]; 8];
         let blocks: std::vec::Vec<_> =
             memory.iter_mut().map(|block| NonNull::from(block).cast::<u8>()).collect();
-        let class = Class::serving(12);
+        let class = Class::serving_small(12);
         let mut lists = Lists::new();
         // SAFETY: each block has 16 bytes and is on one list at a time.
         unsafe {
             assert!(!lists.push_either(class, blocks[0]), "without a budget nothing is kept");
-            lists.set_budget(3 * 16 * 2 * CLASSES);
+            lists.set_budget(2 * 3 * 16 * LISTS * SMALL_CLASSES);
             let refills = [(); 4].map(|()| lists.next_refill(class));
             assert_eq!(refills, [2, 3, 3, 3]);
             assert!(blocks[..6].iter().all(|&block| lists.push_either(class, block)));
             assert!(!lists.push_either(class, blocks[6]), "both lists are full");
             assert!(!lists.push(Class::NONE, blocks[6]));
         }
-        assert!(lists.contains(blocks[0].addr().get()) && !lists.contains(blocks[6].addr().get()));
+        assert!(
+            lists.contains(class, blocks[0].addr().get()) && !lists.contains(class, blocks[6].addr().get())
+        );
         let popped: std::vec::Vec<_> = core::iter::from_fn(|| lists.pop_either(class)).collect();
         assert!(popped.iter().eq(blocks[..6].iter().rev()));
     }

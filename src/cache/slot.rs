@@ -14,7 +14,7 @@
 use super::barrier;
 use super::class::{Class, TOO_LARGE};
 use super::lists::Lists;
-use crate::block::{Arena, cached};
+use crate::block::{Arena, Tag, cached};
 use crate::raw_lock::Backoff;
 use crate::size::Index;
 use core::cell::UnsafeCell;
@@ -126,13 +126,23 @@ impl Slot {
     #[inline(always)]
     pub(super) unsafe fn give(&self, allocator: *const (), block: *mut u8) -> bool {
         let push = |place: &cached::Place, lists: &mut Lists| {
-            cacheable(place, block).is_some_and(|(class, block)| {
+            cacheable(place, block, Class::of_small).is_some_and(|(class, block)| {
                 // SAFETY: the block's bytes are the cache's now (contract).
                 unsafe { lists.push(class, block) }
             })
         };
         // SAFETY: the caller's contract.
         unsafe { self.inside(allocator, push) }.unwrap_or(false)
+    }
+
+    /// Puts a block into the cache whose class is known; false if it cannot be cached now.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`take`](Self::take). It is a block that [has this class](Self::class_of), and nobody uses its bytes any more.
+    pub(super) unsafe fn put(&self, allocator: *const (), class: Class, block: NonNull<u8>) -> bool {
+        // SAFETY: the caller's contract.
+        unsafe { self.inside(allocator, |_, lists| lists.push(class, block)) }.unwrap_or(false)
     }
 
     /// As [`take`](Self::take), for when that found nothing: the current list may be empty, or the gate never plainly open.
@@ -145,12 +155,12 @@ impl Slot {
         unsafe { self.inside_slowly(|lists| lists.pop_either(class))? }
     }
 
-    /// As [`give`](Self::give), for when that did nothing: the current list may be full, or the gate never plainly open.
+    /// As [`put`](Self::put), for when that did nothing: the current list may be full, or the gate never plainly open.
     ///
     /// # Safety
     ///
-    /// - The caller is the owner. It is a block that [has this class](Self::class_of), and nobody uses its bytes any more.
-    pub(super) unsafe fn give_slowly(&self, class: Class, block: NonNull<u8>) -> bool {
+    /// - As for [`put`](Self::put), and the calling thread is the owner.
+    pub(super) unsafe fn put_slowly(&self, class: Class, block: NonNull<u8>) -> bool {
         // SAFETY: the caller's contract.
         unsafe { self.inside_slowly(|lists| lists.push_either(class, block)) }.unwrap_or(false)
     }
@@ -159,7 +169,7 @@ impl Slot {
     pub(super) fn class_of(&self, block: *mut u8) -> Option<(Class, NonNull<u8>)> {
         // SAFETY: the place does not change while the slot has an owner.
         let place = unsafe { &*self.place.get() };
-        cacheable(place, block).filter(|&(class, _)| class != Class::NONE)
+        cacheable(place, block, Class::of)
     }
 
     /// Enters the gate while it is plainly open, runs an operation, and leaves; `None` if that cannot be, or this is not a cache of that
@@ -178,17 +188,18 @@ impl Slot {
         unsafe { self.pass(allocator, || compiler_fence(Ordering::SeqCst), !0, operation) }
     }
 
-    /// As [`inside`](Self::inside), with a barrier of the owner's own: where there is none that reaches all threads, this is the one way.
+    /// As [`inside`](Self::inside), with a barrier of the owner's own where there is none that reaches all threads: there, this is the one
+    /// way.
     ///
     /// # Safety
     ///
     /// - The caller is the owner.
     unsafe fn inside_slowly<T>(&self, operation: impl FnOnce(&mut Lists) -> T) -> Option<T> {
         let allocator = self.owner.load(Ordering::Relaxed);
-        // SAFETY: the caller's contract.
-        unsafe {
-            self.pass(allocator, || fence(Ordering::SeqCst), closed::DRAINING, |_, lists| operation(lists))
-        }
+        let is_fenced = self.closed.load(Ordering::Relaxed) & closed::FENCED != 0;
+        let barrier = || if is_fenced { fence(Ordering::SeqCst) } else { compiler_fence(Ordering::SeqCst) };
+        // SAFETY: the caller's contract; that bit does not change while the slot has an owner.
+        unsafe { self.pass(allocator, barrier, closed::DRAINING, |_, lists| operation(lists)) }
     }
 
     /// Takes the token, runs an operation if none of the `shut` bits of `closed` is set, and puts the token back. `barrier` keeps the
@@ -263,12 +274,15 @@ impl Slot {
     }
 }
 
-/// The class and the payload of what looks like a block in use that is small enough and in no cache. The class is [`Class::NONE`] if
-/// its header says that it is not in use.
+/// The payload of what may be a block in no cache, with the class that its header has.
 #[inline(always)]
-fn cacheable(place: &cached::Place, block: *mut u8) -> Option<(Class, NonNull<u8>)> {
+fn cacheable(
+    place: &cached::Place,
+    block: *mut u8,
+    class_of: impl FnOnce(Tag) -> Option<Class>,
+) -> Option<(Class, NonNull<u8>)> {
     let (tag, block) = place.block_at(block.addr())?;
-    let class = Class::of(tag)?;
+    let class = class_of(tag)?;
     // SAFETY: what is in the place has twelve bytes in the arena.
     (!unsafe { cached::has_key(block) }).then_some((class, block))
 }

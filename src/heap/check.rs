@@ -33,11 +33,12 @@ impl Heap {
         (tag.is_live() && is_sound).then_some(LiveBlock { index, tag })
     }
 
-    /// Whether a live block at this address has the key of a cached one.
+    /// The header of a live block at this address that has the key of a cached one.
     #[cfg(all(feature = "std", unix))]
-    pub(crate) fn has_key(&self, block: *mut u8) -> bool {
+    pub(crate) fn tag_if_keyed(&self, block: *mut u8) -> Option<Tag> {
         // SAFETY: a live block's payload is in the arena, and of twelve bytes at least.
-        self.live_block(block).is_some_and(|live| unsafe { cached::has_key(self.arena.payload(live.index)) })
+        let has_key = |live: &LiveBlock| unsafe { cached::has_key(self.arena.payload(live.index)) };
+        self.live_block(block).filter(has_key).map(|live| live.tag)
     }
 
     /// The address of a block that [`live_block`](Self::live_block) found.

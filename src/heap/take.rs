@@ -93,21 +93,35 @@ impl Heap {
         self.last_search(size, end)
     }
 
-    /// Takes `count` blocks of `size` that lie end to end, and returns the first one: they are cut from one free block or from the top. None,
-    /// and nothing is done, if there is no such span, or the arena is tight: then memory is to be found block by block.
+    /// Takes a free block of exactly this size, if its bin keeps one size only.
     #[cfg(all(feature = "std", unix))]
-    pub(super) fn take_run(&mut self, size: BlockSize, count: u32) -> Option<Index> {
+    pub(super) fn take_exact(&mut self, size: BlockSize) -> Option<Index> {
+        let bin = Bin::exact(size);
+        if size >= Bin::MIXED || self.lists.head(bin).is_none() {
+            return None;
+        }
+        // SAFETY: LISTED, and the list has a block.
+        let index = unsafe { self.lists.pop(self.arena, bin) };
+        Some(self.cut(index, size))
+    }
+
+    /// Takes up to `count` blocks of `size` that lie end to end, and returns the first one and how many there are: all of them from one free
+    /// block, or a quarter of them from one, or all from the top. None, and nothing is done, if there is no such span, or the
+    /// arena is tight: then memory is to be found block by block.
+    #[cfg(all(feature = "std", unix))]
+    pub(super) fn take_run(&mut self, size: BlockSize, count: u32) -> Option<(Index, u32)> {
         self.evict_excess();
         if count == 0 || self.is_tight() {
             return None;
         }
-        let total = BlockSize::from_granules(size.granules() * count);
-        let first = if let Some(bin) = self.lists.first_from(Bin::fitting(total)) {
+        let total = |count: u32| BlockSize::from_granules(size.granules() * count);
+        let hole = |count: u32| Some((self.lists.first_from(Bin::fitting(total(count)))?, count));
+        let (first, count) = if let Some((bin, count)) = hole(count).or_else(|| hole(count.div_ceil(4))) {
             // SAFETY: LISTED, and the map says that the bin has a block.
             let index = unsafe { self.lists.pop(self.arena, bin) };
-            self.cut(index, total)
-        } else if self.fits_top(total) {
-            self.take_from_top(total)
+            (self.cut(index, total(count)), count)
+        } else if self.fits_top(total(count)) {
+            (self.take_from_top(total(count)), count)
         } else {
             return None;
         };
@@ -123,7 +137,7 @@ impl Heap {
             let rest = whole.granules() - size.granules() * (count - 1);
             self.arena.set_tag(index, Tag::used(BlockSize::from_granules(rest)));
         }
-        Some(first)
+        Some((first, count))
     }
 
     /// Takes back a held block from one of two bins: the one that mixes sizes below and above `size`, if the first block is

@@ -31,7 +31,23 @@ impl Backoff {
         } else if self.round <= SPINS + YIELDS {
             std::thread::yield_now();
         } else {
-            std::thread::sleep(NAP);
+            nap();
         }
     }
+}
+
+/// Sleeps. Not by the C library's function, where a thread can be cancelled: this one may have the heap's lock.
+#[cfg(target_os = "linux")]
+fn nap() {
+    let time = libc::timespec { tv_sec: 0, tv_nsec: NAP.subsec_nanos().into() };
+    super::errno::preserving_errno(|| {
+        let nowhere = core::ptr::null_mut::<libc::timespec>();
+        // SAFETY: the time is there, and nobody asks for what is left of it.
+        unsafe { libc::syscall(libc::SYS_nanosleep, &raw const time, nowhere) };
+    });
+}
+
+#[cfg(not(target_os = "linux"))]
+fn nap() {
+    std::thread::sleep(NAP);
 }

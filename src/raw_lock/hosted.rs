@@ -62,7 +62,7 @@ unsafe impl RawMutex for Lock {
                     self.holder.store(this_thread(), Ordering::Relaxed);
                 }
                 // For the sake of signal handlers, the compiler keeps the critical section behind the lock.
-                compiler_fence(Ordering::Acquire);
+                compiler_fence(Ordering::SeqCst);
                 free
             }
             Some(false) => self
@@ -86,6 +86,12 @@ unsafe impl RawMutex for Lock {
 }
 
 impl Lock {
+    /// Forgets whoever waited, because they are threads of another process.
+    #[cfg(unix)]
+    pub(super) fn forget_waiters(&self) {
+        self.waiters.forget();
+    }
+
     /// Waits for the lock and takes it.
     #[cold]
     #[inline(never)]

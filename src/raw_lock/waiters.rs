@@ -30,6 +30,9 @@ mod elsewhere {
         #[inline(always)]
         pub(in super::super) fn wake_one(&self) {}
 
+        #[cfg(unix)]
+        pub(in super::super) fn forget(&self) {}
+
         /// Looks, and waits a little longer between looks each time, until `done` is true.
         pub(in super::super) fn wait_until(&self, mut done: impl FnMut() -> bool) {
             let mut backoff = Backoff::new();

@@ -1,5 +1,6 @@
 //! Waiters that sleep on a futex.
 
+use crate::raw_lock::errno::preserving_errno;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// How often a waiter looks at the lock before it lets other threads run.
@@ -41,17 +42,21 @@ impl Waiters {
         if !self.waking.swap(true, Ordering::Relaxed) {
             self.wakes.fetch_add(1, Ordering::Release);
             preserving_errno(|| {
+                let command = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
                 // SAFETY: the word is there; nothing else is touched.
-                unsafe {
-                    libc::syscall(
-                        libc::SYS_futex,
-                        self.wakes.as_ptr(),
-                        libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG,
-                        1,
-                    );
+                let woken = unsafe { libc::syscall(libc::SYS_futex, self.wakes.as_ptr(), command, 1) };
+                if woken == 0 {
+                    // The sleeper woke by itself meanwhile.
+                    self.waking.store(false, Ordering::Relaxed);
                 }
             });
         }
+    }
+
+    /// Forgets all sleepers, because they are threads of another process.
+    pub(in super::super) fn forget(&self) {
+        self.sleepers.store(0, Ordering::Relaxed);
+        self.waking.store(false, Ordering::Relaxed);
     }
 
     /// Looks, and sleeps between looks, until `done` is true.
@@ -92,16 +97,4 @@ impl Waiters {
             }
         });
     }
-}
-
-/// Runs a system call that the program did not ask for: a release between the program's own call and its look at the error must not
-/// change that.
-fn preserving_errno(call: impl FnOnce()) {
-    // SAFETY: the C library gives each thread a place for its error number.
-    let errno = unsafe { libc::__errno_location() };
-    // SAFETY: as above.
-    let before = unsafe { *errno };
-    call();
-    // SAFETY: as above.
-    unsafe { *errno = before };
 }
