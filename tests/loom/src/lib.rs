@@ -1,10 +1,13 @@
 //! Models of how the threads' caches of `ThreadCached` work together, at the granularity of their atomics, searched by loom.
 //!
 //! They are models and not the code itself: loom knows no `membarrier`, and no plain accesses that an asymmetric barrier orders. What is
-//! kept is each step of `src/cache/slot.rs` and `src/cache.rs` that another thread can see, in their order. The barrier everywhere is
-//! modelled by what it does: every other thread executes a full barrier at some moment between its begin and its end. In the model, the
-//! owner's compiler fence is the place where that can happen, so a full fence stands there. Two broken variants have to be caught:
-//! [`Barrier::None`] takes the fence away, [`Refill::Blind`] trusts in what the owner saw before it had the lock.
+//! kept is each step of the gate, of refill, hand-over, drain and a thread's end that another thread can see, in their order. The barrier
+//! everywhere is modelled by what it does: every other thread executes a full barrier at some moment between its begin and its end. In
+//! the model, the owner's compiler fence is the place where that can happen, so a full fence stands there. Two broken variants have to
+//! be caught: [`Barrier::None`] takes the fence away, [`Refill::Blind`] trusts in what the owner saw before it had the lock.
+//!
+//! Left out are forks, signal handlers, the sleep of those who wait for the lock, and the order in which a gate without
+//! `membarrier` is fenced: there, owners execute the very fence that stands in the model.
 //!
 //! A cache is a set of blocks, by number; a block in two places at once, or in none, is what the models look for.
 
