@@ -5,7 +5,7 @@ use lock_api::{GuardNoSend, RawMutex};
 
 #[cfg(feature = "std")]
 mod backoff;
-#[cfg(feature = "std")]
+#[cfg(all(feature = "std", unix))]
 mod errno;
 #[cfg(feature = "std")]
 mod hosted;
@@ -21,7 +21,7 @@ pub(crate) use errno::preserving_errno;
 #[cfg(feature = "std")]
 use hosted::Lock;
 
-/// Without an operating system there is nobody to yield to. (The name `spin::Mutex` would change with a feature of spin's.)
+/// Without an operating system there is nobody to wake a sleeper. (The name `spin::Mutex` would change with a feature of spin's.)
 #[cfg(not(feature = "std"))]
 type Lock = spin::mutex::SpinMutex<()>;
 
