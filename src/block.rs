@@ -58,6 +58,17 @@ impl Tag {
         Self(size.granules() << 3 | Self::FREE)
     }
 
+    /// Reads the header at an address.
+    ///
+    /// # Safety
+    ///
+    /// - The word is in the arena, aligned to 4, and written by the heap alone if it is a header.
+    #[inline(always)]
+    unsafe fn read(word: *mut u32) -> Self {
+        // SAFETY: the caller's contract.
+        Self(unsafe { AtomicU32::from_ptr(word) }.load(Ordering::Relaxed))
+    }
+
     /// All of the header, as a number.
     #[cfg(all(feature = "std", unix))]
     #[inline(always)]
@@ -219,6 +230,13 @@ pub(crate) fn prefetch(address: *const u8) {
     let _ = address;
 }
 
+/// A distance in granules. It is beyond any arena if the distance is no multiple of a granule, or less than zero.
+#[inline(always)]
+fn granules_or_more(distance: usize) -> usize {
+    const { assert!(GRANULE == 1 << 3) };
+    distance.rotate_right(3)
+}
+
 /// A view of the arena's bytes as blocks. It owns nothing and knows no bounds: the heap does.
 ///
 /// The contract of every method that takes a position, called *in the arena* below: the whole header, and for a free
@@ -268,8 +286,7 @@ impl Arena {
     /// front of the origin.
     #[inline(always)]
     pub(crate) fn index_of(self, address: usize) -> usize {
-        const { assert!(GRANULE == 1 << 3) };
-        self.offset_of(address).rotate_right(3)
+        granules_or_more(self.offset_of(address))
     }
 
     #[inline(always)]
@@ -317,7 +334,7 @@ impl Arena {
     #[inline(always)]
     pub(crate) unsafe fn tag(self, index: Index) -> Tag {
         // SAFETY: the header is in the arena, aligned to 4 and initialised (contract).
-        Tag(unsafe { AtomicU32::from_ptr(self.tag_word(index)) }.load(Ordering::Relaxed))
+        unsafe { Tag::read(self.tag_word(index)) }
     }
 
     /// Writes a header.

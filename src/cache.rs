@@ -464,8 +464,8 @@ impl<S: Source> Home for ThreadCached<S> {
 
     fn after_fork_in_parent(&self) {
         self.open_all();
-        // SAFETY: `before_fork` took the lock in this thread.
-        unsafe { self.locked.force_unlock() };
+        // SAFETY: `before_fork` took the lock in this thread, and forgot the guard.
+        drop(unsafe { self.locked.remembered_guard() });
     }
 
     fn after_fork_in_child(&self) {

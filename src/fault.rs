@@ -155,12 +155,17 @@ pub(crate) extern "C" fn raise(fault: Fault) -> ! {
         hook(&fault);
     }
     #[cfg(feature = "std")]
-    {
-        stderr::write_line(&fault);
-        std::process::abort()
-    }
+    abort_with(&fault);
     #[cfg(not(feature = "std"))]
     panic!("{fault}")
+}
+
+/// Ends the program with one sentence on stderr.
+#[cfg(feature = "std")]
+#[inline(always)]
+pub(crate) fn abort_with(sentence: &dyn fmt::Display) -> ! {
+    stderr::write_line(sentence);
+    std::process::abort()
 }
 
 /// A line on stderr without an allocation.

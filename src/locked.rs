@@ -142,17 +142,6 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
         unsafe { self.heap.raw() }
     }
 
-    /// Gives the lock back that a forgotten guard held.
-    ///
-    /// # Safety
-    ///
-    /// - This thread has the lock.
-    #[cfg(all(feature = "std", unix))]
-    pub(crate) unsafe fn force_unlock(&self) {
-        // SAFETY: the caller's contract.
-        unsafe { self.heap.force_unlock() }
-    }
-
     /// The heap, if nobody else is at it now.
     #[inline(always)]
     fn try_heap(&self) -> Option<MutexGuard<'_, R, Heap>> {

@@ -13,10 +13,9 @@
 //! - `key` is a number that is unlikely to stand there by chance, another one for each block. A block that is freed and has it is looked for in all
 //!   caches before anybody is accused of freeing it twice.
 
-use super::{Arena, Tag};
-use crate::size::{BlockSize, GRANULE, HEADER, Index};
+use super::{Arena, Tag, granules_or_more};
+use crate::size::{BlockSize, HEADER, Index};
 use core::ptr::{NonNull, null_mut};
-use core::sync::atomic::{AtomicU32, Ordering};
 
 /// What keys are made of: any number that programs seldom write.
 const KEY: u32 = 0x9D2C_5681;
@@ -57,18 +56,16 @@ impl Place {
     /// The header and the payload of what may be a block at this address. The payload's first twelve bytes are in the arena.
     #[inline(always)]
     pub(crate) fn block_at(&self, address: usize) -> Option<(Tag, NonNull<u8>)> {
-        const { assert!(GRANULE == 1 << 3) };
         let offset = address.wrapping_sub(self.first.addr());
-        // What is no multiple of a granule, or lies in front of the first one, becomes a number beyond any arena.
-        if offset.rotate_right(3) >= self.positions {
+        if granules_or_more(offset) >= self.positions {
             return None;
         }
         let block = self.first.wrapping_add(offset);
         // SAFETY: the word before a position of the place is in the arena, aligned to 4, and never handed out if it is a header; it is
         // looked at to find out.
-        let tag = unsafe { AtomicU32::from_ptr(block.wrapping_sub(HEADER).cast()) }.load(Ordering::Relaxed);
+        let tag = unsafe { Tag::read(block.wrapping_sub(HEADER).cast()) };
         // SAFETY: a position in the arena is not null.
-        Some((Tag(tag), unsafe { NonNull::new_unchecked(block) }))
+        Some((tag, unsafe { NonNull::new_unchecked(block) }))
     }
 }
 

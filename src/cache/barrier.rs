@@ -4,6 +4,7 @@
 //! owner. One of the two has to see the other, for which each needs a full barrier between its store and its load. Linux lets the
 //! rare side pay for both: `membarrier` interrupts every thread of the process that runs.
 
+use crate::fault;
 use crate::raw_lock::preserving_errno;
 use core::sync::atomic::{AtomicU8, Ordering, fence};
 
@@ -32,10 +33,7 @@ pub(super) fn everywhere() {
     if is_refused {
         // The kernel takes a registered process at its word, unless a filter for system calls was installed later. Going on would
         // be a data race.
-        let sentence = b"mem_alloc_rust: the kernel refuses membarrier, which it granted before\n";
-        // SAFETY: the bytes are there, and standard error may be written to.
-        unsafe { libc::write(2, sentence.as_ptr().cast(), sentence.len()) };
-        std::process::abort();
+        fault::abort_with(&"mem_alloc_rust: the kernel refuses membarrier, which it granted before");
     }
     fence(Ordering::SeqCst);
 }

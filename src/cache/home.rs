@@ -205,18 +205,18 @@ extern "C" fn before_fork() {
 }
 
 extern "C" fn after_fork_in_parent() {
+    after_fork(|home| home.after_fork_in_parent());
+}
+
+extern "C" fn after_fork_in_child() {
+    after_fork(|home| home.after_fork_in_child());
+}
+
+fn after_fork(go_on: impl FnOnce(&dyn Home)) {
     // What `before_fork` did not do is not undone.
     if LOCAL.with(|local| local.forks.replace(false))
         && let Some(home) = REGISTRY.home()
     {
-        home.after_fork_in_parent();
-    }
-}
-
-extern "C" fn after_fork_in_child() {
-    if LOCAL.with(|local| local.forks.replace(false))
-        && let Some(home) = REGISTRY.home()
-    {
-        home.after_fork_in_child();
+        go_on(home);
     }
 }
