@@ -4,7 +4,6 @@
 //! most memory that it had. What it cost is measured from outside, by the runner.
 
 mod checksum;
-mod inputs;
 mod peak;
 mod program;
 pub mod workloads;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::statistics::undisturbed_mean;
+use bench_common::statistics::undisturbed_mean;
 
 /// Processor time that this thread has used; being descheduled does not count.
 #[cfg(unix)]

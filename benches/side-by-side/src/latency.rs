@@ -10,8 +10,8 @@ use crate::clock::Clock;
 use crate::execute::{Blocks, Observer};
 use crate::operation::{Operation, Sequence};
 use crate::region::Region;
-use crate::statistics::{percentile, undisturbed_mean};
 use crate::workloads::{Sizes, random_actions};
+use bench_common::statistics::{percentile, undisturbed_mean};
 
 /// Which calls a line is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

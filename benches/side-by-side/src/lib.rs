@@ -5,7 +5,7 @@
 //! - [`execute`]: the loop. [`verify`]: the same with checks. [`region`]: the memory under it.
 //! - [`measure`]: time. [`memory`]: how full an arena gets. [`latency`]: single calls, by [`clock`].
 //! - [`threads`]: several threads at once. [`instructions`]: callgrind. [`own_process`]: processes for single measurements.
-//! - [`statistics`]: medians and means. [`output`]: tables, files, charts.
+//! - [`bench_common::statistics`]: medians and means. [`output`]: tables, files, charts.
 
 pub mod allocators;
 pub mod clock;
@@ -18,7 +18,6 @@ pub mod operation;
 pub mod output;
 pub mod own_process;
 pub mod region;
-pub mod statistics;
 pub mod threads;
 pub mod trace;
 pub mod verify;

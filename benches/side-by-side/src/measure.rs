@@ -10,9 +10,9 @@ use crate::allocators::{Allocator, Visitor, start_afresh};
 use crate::execute::{Blocks, End, Progress};
 use crate::operation::Sequence;
 use crate::region::Region;
-use crate::statistics::Spread;
 use crate::verify::{Verdict, Verify};
 use crate::workloads::Workload;
+use bench_common::statistics::Spread;
 
 /// How much effort is spent.
 #[derive(Clone, Copy, Debug)]
@@ -190,10 +190,7 @@ impl Lane {
 
     fn finish(self) -> Outcome {
         // A lane that completed some rounds and was then cut off was disturbed, not too slow.
-        Spread::of(&self.nanoseconds)
-            .map(Outcome::Time)
-            .or(self.dropped_out)
-            .unwrap_or(Outcome::TooSlow(None))
+        Spread::of(self.nanoseconds).map(Outcome::Time).or(self.dropped_out).unwrap_or(Outcome::TooSlow(None))
     }
 }
 

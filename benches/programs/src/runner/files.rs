@@ -7,10 +7,10 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use programs::ARENA;
 
-use crate::csv::Csv;
 use crate::measure::Outcome;
-use crate::statistics::Spread;
 use crate::tables::Results;
+use bench_common::Csv;
+use bench_common::statistics::Spread;
 
 impl Results<'_> {
     /// The section in Markdown.

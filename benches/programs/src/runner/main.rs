@@ -3,11 +3,8 @@
 mod allocators;
 mod child;
 mod cli;
-mod csv;
 mod files;
 mod measure;
-mod statistics;
-mod table;
 mod tables;
 
 use std::process::ExitCode;

@@ -8,7 +8,7 @@ use programs::workloads::Workload;
 
 use crate::allocators::Allocator;
 use crate::child::{self, Run};
-use crate::statistics::Spread;
+use bench_common::statistics::Spread;
 
 /// What came out for one allocator on one workload.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,8 +4,8 @@ use programs::workloads::Workload;
 
 use crate::allocators::{Allocator, SYSTEM, THREAD_CACHED};
 use crate::measure::{Outcome, Row};
-use crate::statistics::geometric_mean;
-use crate::table::Table;
+use bench_common::Table;
+use bench_common::statistics::geometric_mean;
 
 /// What `thread_cached` may take, relative to the best program of each row.
 const CPU_TARGET: f64 = 1.05;
@@ -189,7 +189,7 @@ fn cell(outcome: &Outcome, of: fn(&Outcome) -> Option<f64>, best: Option<f64>, b
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::statistics::Spread;
+    use bench_common::statistics::Spread;
 
     const ALLOCATORS: [Allocator; 3] = [
         Allocator { name: THREAD_CACHED, how: "" },

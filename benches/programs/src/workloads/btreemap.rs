@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use fastrand::Rng;
 
 use crate::Checksum;
-use crate::inputs::Writer;
+use bench_common::inputs::Writer;
 
 const KEYS: usize = 20_000;
 const CHANGES: usize = 200_000;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, DefaultHasher};
 
 use crate::Checksum;
-use crate::inputs::Writer;
+use bench_common::inputs::Writer;
 
 /// Always with the same keys: tables of the same contents have the same shape in every run.
 type Map<K, V> = HashMap<K, V, BuildHasherDefault<DefaultHasher>>;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::Checksum;
-use crate::inputs::Writer;
+use bench_common::inputs::Writer;
 
 const DOCUMENTS: usize = 15;
 const ORDERS: usize = 500;

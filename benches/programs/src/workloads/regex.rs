@@ -3,7 +3,7 @@
 use regex::Regex;
 
 use crate::Checksum;
-use crate::inputs::Writer;
+use bench_common::inputs::Writer;
 
 const LINES: usize = 8_000;
 const SEARCHES: usize = 80;

@@ -1,7 +1,7 @@
 //! A program that edits text.
 
 use crate::Checksum;
-use crate::inputs::Writer;
+use bench_common::inputs::Writer;
 
 const SENTENCES: usize = 40_000;
 

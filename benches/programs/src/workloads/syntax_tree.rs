@@ -8,9 +8,9 @@ use syn::visit::{self, Visit};
 
 use crate::Checksum;
 
-/// What is parsed: files of this package. A change to one of them changes the workload.
+/// What is parsed: files of the benchmarks. A change to one of them changes the workload.
 const SOURCES: [&str; 6] = [
-    include_str!("../inputs.rs"),
+    include_str!("../../../common/src/inputs.rs"),
     include_str!("../program.rs"),
     include_str!("hashmap.rs"),
     include_str!("json.rs"),

@@ -3,7 +3,7 @@
 use super::{Csv, Section, Table};
 use crate::allocators::Allocator;
 use crate::memory::{CACHES_THREADS, CachesRow, Smallest, TURN, size_with_caches};
-use crate::statistics::geometric_mean;
+use bench_common::statistics::geometric_mean;
 
 /// Puts the rows into one table.
 #[must_use]

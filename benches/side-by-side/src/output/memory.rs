@@ -3,7 +3,7 @@
 use super::{Bar, Chart, Csv, Group, Section, Table, times};
 use crate::allocators::Allocator;
 use crate::memory::{FillRow, SmallestRow};
-use crate::statistics::geometric_mean;
+use bench_common::statistics::geometric_mean;
 
 /// Fill to refusal.
 #[must_use]

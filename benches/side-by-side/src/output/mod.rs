@@ -2,24 +2,21 @@
 
 mod caches;
 mod chart;
-mod csv;
 mod instructions;
 mod latency;
 mod machine;
 mod markdown;
 mod memory;
-mod table;
 mod threads;
 mod time;
 
+pub use bench_common::{Csv, Table};
 pub use caches::section as caches_section;
 pub use chart::{Bar, Chart, Group};
-pub use csv::Csv;
 pub use instructions::section as instructions_section;
 pub use latency::section as latency_section;
 pub use markdown::{fragment, write_all};
 pub use memory::{fill_section, smallest_section};
-pub use table::Table;
 pub use threads::section as threads_section;
 pub use time::section as time_section;
 

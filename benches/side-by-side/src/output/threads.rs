@@ -2,8 +2,8 @@
 
 use super::{Bar, Chart, Csv, Group, Section, Table, nanoseconds, times};
 use crate::allocators::Allocator;
-use crate::statistics::geometric_mean;
 use crate::threads::{ARENA, Outcome, Row, Summary, THREADS, Workload};
+use bench_common::statistics::geometric_mean;
 
 /// Puts the rows into tables.
 #[must_use]
@@ -294,11 +294,11 @@ fn time(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::statistics::Spread;
+    use bench_common::statistics::Spread;
 
     fn measured(throughput: f64) -> Outcome {
         Outcome::Measured(Summary {
-            throughput: Spread::of(&[throughput]).unwrap(),
+            throughput: Spread::of([throughput]).unwrap(),
             processor: 10.0,
             latency: [50.0, 20_000.0, 3e7],
             memory: Some(MEBIBYTE),

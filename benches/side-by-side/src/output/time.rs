@@ -3,7 +3,7 @@
 use super::{Bar, Chart, Csv, Group, Section, Table, nanoseconds, times};
 use crate::allocators::{Allocator, Class};
 use crate::measure::{Effort, Outcome, Row};
-use crate::statistics::geometric_mean;
+use bench_common::statistics::geometric_mean;
 
 /// Puts the rows into tables.
 #[must_use]

@@ -14,7 +14,7 @@ use crate::allocators::{Allocator, Visitor};
 use crate::execute::Unobserved;
 use crate::own_process;
 use crate::region::Region;
-use crate::statistics::percentile;
+use bench_common::statistics::percentile;
 
 /// What a child is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use super::{Answer, Reading, THREADS, Workload};
 use crate::allocators::Allocator;
 use crate::clock::Clock;
 use crate::own_process;
-use crate::statistics::Spread;
+use bench_common::statistics::Spread;
 
 /// What came out for one allocator on one row: medians over the rounds.
 #[derive(Clone, Debug, PartialEq)]
@@ -152,8 +152,7 @@ impl Lane {
 }
 
 fn summarise(readings: &[Reading], clock: Clock) -> Option<Summary> {
-    let spread =
-        |value: &dyn Fn(&Reading) -> f64| Spread::of(&readings.iter().map(value).collect::<Vec<_>>());
+    let spread = |value: &dyn Fn(&Reading) -> f64| Spread::of(readings.iter().map(value));
     let latency = |index: usize| spread(&|reading| clock.nanoseconds(reading.ticks[index]));
     let memory: Option<Vec<f64>> =
         readings.iter().map(|reading| reading.memory.map(|bytes| bytes as f64)).collect();
@@ -161,7 +160,7 @@ fn summarise(readings: &[Reading], clock: Clock) -> Option<Summary> {
         throughput: spread(&|reading| reading.calls as f64 / reading.wall * 1e3)?,
         processor: spread(&|reading| reading.processor / reading.calls as f64)?.median,
         latency: [latency(0)?.median, latency(1)?.median, latency(2)?.median],
-        memory: memory.and_then(|bytes| Spread::of(&bytes)).map(|spread| spread.median),
+        memory: memory.and_then(|bytes: Vec<f64>| Spread::of(bytes)).map(|spread| spread.median),
     })
 }
 

@@ -2,7 +2,6 @@
 //!
 //! A program's own inputs are made before the recording starts; what it returns is dropped while it still runs.
 
-mod inputs;
 mod programs;
 mod recorder;
 

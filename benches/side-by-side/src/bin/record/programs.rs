@@ -11,7 +11,7 @@ use regex::Regex;
 use serde_json::Value;
 use syn::visit::Visit;
 
-use crate::inputs::{Writer, rust_source};
+use bench_common::inputs::Writer;
 
 /// A program with a name; preparing it makes its input.
 pub(crate) struct Program {
@@ -279,4 +279,15 @@ fn request_handling() -> Box<dyn FnOnce()> {
             black_box(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{answer}", answer.len()));
         }
     })
+}
+
+/// Rust source text: this package's own.
+fn rust_source() -> String {
+    [
+        include_str!("../../operation.rs"),
+        include_str!("../../trace.rs"),
+        include_str!("../../execute.rs"),
+        include_str!("../../output/time.rs"),
+    ]
+    .join("\n")
 }

@@ -1,4 +1,4 @@
-//! Realistic inputs for the recorded programs, the same in every run.
+//! Realistic inputs for programs, the same in every run.
 
 use fastrand::Rng;
 
@@ -8,31 +8,32 @@ const SYLLABLES: [&str; 24] = [
 ];
 
 /// A random text generator.
-pub(crate) struct Writer(Rng);
+pub struct Writer(Rng);
 
 impl Writer {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// A writer whose texts follow from the seed.
+    pub fn new(seed: u64) -> Self {
         Self(Rng::with_seed(seed))
     }
 
     /// A number below the bound.
-    pub(crate) fn below(&mut self, bound: usize) -> usize {
+    pub fn below(&mut self, bound: usize) -> usize {
         self.0.usize(..bound)
     }
 
     /// A word of one to four syllables; short ones are more frequent.
-    pub(crate) fn word(&mut self) -> String {
+    pub fn word(&mut self) -> String {
         let syllables = 1 + self.below(4).min(self.below(4));
         (0..syllables).map(|_| SYLLABLES[self.below(SYLLABLES.len())]).collect()
     }
 
     /// So many words with blanks between them.
-    pub(crate) fn words(&mut self, count: usize) -> String {
+    pub fn words(&mut self, count: usize) -> String {
         (0..count).map(|_| self.word()).collect::<Vec<_>>().join(" ")
     }
 
     /// Running text: sentences in paragraphs.
-    pub(crate) fn prose(&mut self, sentences: usize) -> String {
+    pub fn prose(&mut self, sentences: usize) -> String {
         (0..sentences)
             .map(|index| {
                 let length = 4 + self.below(14);
@@ -43,7 +44,7 @@ impl Writer {
     }
 
     /// The answer of a service that lists orders.
-    pub(crate) fn json(&mut self, orders: usize) -> String {
+    pub fn json(&mut self, orders: usize) -> String {
         let orders: Vec<String> = (0..orders).map(|number| self.order(number)).collect();
         format!("{{\"version\":3,\"complete\":true,\"orders\":[{}]}}", orders.join(","))
     }
@@ -77,7 +78,7 @@ impl Writer {
     }
 
     /// A manual in Markdown.
-    pub(crate) fn markdown(&mut self, chapters: usize) -> String {
+    pub fn markdown(&mut self, chapters: usize) -> String {
         (0..chapters)
             .map(|_| {
                 let heading = self.words(3);
@@ -95,7 +96,7 @@ impl Writer {
     }
 
     /// A log: time, address, request, status.
-    pub(crate) fn log(&mut self, lines: usize) -> String {
+    pub fn log(&mut self, lines: usize) -> String {
         (0..lines)
             .map(|_| {
                 let (path, query) = (self.words(3).replace(' ', "/"), self.word());
@@ -111,15 +112,4 @@ impl Writer {
             })
             .collect()
     }
-}
-
-/// Rust source text: this package's own.
-pub(crate) fn rust_source() -> String {
-    [
-        include_str!("../../operation.rs"),
-        include_str!("../../trace.rs"),
-        include_str!("../../execute.rs"),
-        include_str!("../../output/time.rs"),
-    ]
-    .join("\n")
 }

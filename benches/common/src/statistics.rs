@@ -30,8 +30,8 @@ pub struct Spread {
 impl Spread {
     /// Summarises the values; `None` if there are none.
     #[must_use]
-    pub fn of(values: &[f64]) -> Option<Self> {
-        let mut sorted = values.to_vec();
+    pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
+        let mut sorted: Vec<f64> = values.into_iter().collect();
         sorted.sort_by(f64::total_cmp);
         let min = *sorted.first()?;
         Some(Self {
@@ -92,9 +92,12 @@ mod tests {
 
     #[test]
     fn spread_ignores_the_order_of_its_values() {
-        let spread = Spread::of(&[5.0, 1.0, 3.0]).unwrap();
+        let spread = Spread::of([5.0, 1.0, 3.0]).unwrap();
         assert_eq!((spread.min, spread.lower, spread.median, spread.upper), (1.0, 2.0, 3.0, 4.0));
-        assert_eq!(Spread::of(&[]), None);
+        let spread = Spread::of([4.0, 1.0, 3.0, 2.0]).unwrap();
+        assert_eq!((spread.min, spread.lower, spread.median, spread.upper), (1.0, 1.75, 2.5, 3.25));
+        assert_eq!(spread.relative_width(), 0.6);
+        assert_eq!(Spread::of([]), None);
     }
 
     #[test]
