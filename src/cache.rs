@@ -39,6 +39,10 @@ const SLOTS: usize = 64;
 const BUDGET_SHARE_LOG2: u32 = 5;
 const LARGEST_BUDGET: usize = 2 << 20;
 
+/// How many caches of threads that ended are kept for the next ones, as they are. Each has at most its part of what one thread may keep, so
+/// that all of them together are not more than that.
+const LEFT: usize = 8;
+
 /// A [`Locked`] heap with a cache for each thread: the drop-in global allocator of a program with threads.
 ///
 /// ```
@@ -58,8 +62,10 @@ const LARGEST_BUDGET: usize = 2 << 20;
 ///
 /// Same arena, sizes, policies and diagnostics as `Locked`; in addition:
 ///
-/// - A cache keeps at most 1/32 of the arena, at most 2 MiB. When a thread ends, its cache goes back to the heap. Blocks that are on their
-///   way from threads that free them to threads that allocate them are at most as much once more.
+/// - A cache keeps at most 1/32 of the arena, at most 2 MiB. Blocks that are on their way from threads that free them to threads that
+///   allocate them are at most as much once more.
+/// - When a thread ends, its cache goes back to the heap. If there is little in it, it goes to the next thread that begins, as it is: up to
+///   eight of them, which together are at most as much as one thread may keep.
 /// - An allocation fails only if it would fail with every cache empty. See also [`drain`](Self::drain) and
 ///   [`flush_thread`](Self::flush_thread).
 /// - A child process that was forked, by whichever thread and whatever the others were doing, can allocate and release at once.
@@ -201,6 +207,11 @@ impl<S: Source> ThreadCached<S> {
         let everlasting: &'static Self = unsafe { &*core::ptr::from_ref(self) };
         let occupy = |adopt: &dyn Fn(&'static Slot)| {
             let heap = everlasting.locked.heap();
+            if let Some(left) = everlasting.slots.iter().find(|slot| slot.is_left()) {
+                // SAFETY: the slot is left, and this thread has the lock.
+                unsafe { left.take_over() };
+                return adopt(left);
+            }
             let vacant = everlasting.slots.iter().find(|slot| slot.is_vacant());
             if let Some(slot) = vacant.filter(|_| heap.is_initialized()) {
                 let (arena, end) = heap.place();
@@ -450,7 +461,16 @@ impl<S: RunTimeSource> ThreadCached<S> {
 impl<S: Source> Home for ThreadCached<S> {
     fn leave(&self, slot: &Slot) {
         let mut heap = self.locked.heap();
+        let most = Self::budget(&heap) / LEFT;
         // SAFETY: the calling thread is the owner, has the lock, and does not use the slot again.
+        unsafe {
+            if slot.with_closed_gate(|lists| lists.bytes()) <= most
+                && self.occupied().filter(|slot| slot.is_left()).count() < LEFT
+            {
+                return slot.leave();
+            }
+        }
+        // SAFETY: as above.
         let outcome = unsafe { slot.with_closed_gate(|lists| empty(lists, &mut heap)) };
         let _heap = raise_outside(heap, outcome);
         // SAFETY: as above.
@@ -555,5 +575,49 @@ impl<S: Source> fmt::Debug for ThreadCached<S> {
         // The figures are taken before anything is formatted, because formatting may allocate.
         let stats = self.stats();
         f.debug_struct("ThreadCached").field("stats", &stats).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::FreeList;
+    use std::sync::Barrier;
+    use std::vec::Vec;
+
+    #[test]
+    fn what_ended_threads_leave_is_bounded() {
+        static A: ThreadCached<FreeList<{ 4 << 20 }>> = ThreadCached::new();
+        const THREADS: usize = 3 * LEFT;
+        let together = &Barrier::new(THREADS);
+        let one_thread = |number: usize| {
+            // A third of the threads leave much.
+            let sizes = if number.is_multiple_of(3) { 8..900 } else { 8..100 };
+            let layouts = sizes.step_by(8).flat_map(|bytes| Layout::from_size_align(bytes, 8));
+            // SAFETY: the layouts are of more than no bytes, and each block is given back once.
+            unsafe {
+                let blocks: Vec<_> = layouts.map(|layout| (A.alloc(layout), layout)).collect();
+                together.wait();
+                blocks.into_iter().for_each(|(block, layout)| A.dealloc(block, layout));
+            }
+        };
+        // Who comes while the first thread sets things up goes without a cache.
+        // SAFETY: the layout is of eight bytes, and the block is given back once.
+        unsafe { A.dealloc(A.alloc(Layout::new::<u64>()), Layout::new::<u64>()) };
+        std::thread::scope(|scope| {
+            let threads: Vec<_> =
+                (0..THREADS).map(|number| scope.spawn(move || one_thread(number))).collect();
+            // The end of the scope would not wait for the threads' last destructors.
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
+        });
+        let heap = A.heap();
+        let budget = ThreadCached::<FreeList<{ 4 << 20 }>>::budget(&heap);
+        // SAFETY: the threads have ended, and this one has the lock.
+        let bytes = |slot: &Slot| unsafe { slot.with_closed_gate(|lists| lists.bytes()) };
+        let left: Vec<_> = A.occupied().filter(|slot| slot.is_left()).map(bytes).collect();
+        assert_eq!(left.len(), LEFT);
+        assert!(left.iter().all(|&bytes| 0 < bytes && bytes <= budget / LEFT), "{left:?} of {budget}");
+        drop(heap);
+        assert_eq!(A.stats().live_bytes, 0);
     }
 }

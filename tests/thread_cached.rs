@@ -156,6 +156,22 @@ fn ten_thousand_threads_leave_nothing_behind() {
 
 #[test]
 #[serial]
+fn a_thread_takes_over_the_cache_of_one_that_ended() {
+    // This thread has a cache already.
+    drop(Marked::new(100, 1));
+    A.drain();
+    let address_of_a_block = || thread::spawn(|| Marked::new(100, 1).block as usize).join().unwrap();
+    let first = address_of_a_block();
+    // Had the cache gone to the heap, this would be the block.
+    let other = Marked::new(100, 2);
+    assert_ne!(other.block as usize, first);
+    assert_eq!(address_of_a_block(), first);
+    drop(other);
+    assert_all_is_back();
+}
+
+#[test]
+#[serial]
 fn more_threads_than_there_are_caches_are_served() {
     const THREADS: usize = 100;
     let all_here = Barrier::new(THREADS);

@@ -14,7 +14,7 @@ use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 /// The allocator that has caches, as the C library's callbacks see it.
 pub(super) trait Home: Sync {
-    /// Empties and gives up the cache of a thread that ends. Called by that thread.
+    /// Gives up the cache of a thread that ends. Called by that thread.
     fn leave(&self, slot: &Slot);
     /// Brings the heap and all caches into a state that a copy of the process can go on from, and keeps them there.
     fn before_fork(&self);

@@ -133,6 +133,16 @@ impl Lists {
         Some(FullList(spare))
     }
 
+    /// How many bytes the blocks on all lists have, each counted as one of the smallest of its class.
+    pub(super) fn bytes(&self) -> usize {
+        let on_lists = |class: Class| {
+            let batch = usize::from(self.batch.get(class));
+            let spare = if self.spare.get(class).is_null() { 0 } else { batch };
+            batch - usize::from(self.room.get(class)) + spare
+        };
+        Class::all().map(|class| on_lists(class) * class.smallest().bytes()).sum()
+    }
+
     /// Whether a block whose header has that class is on any list, by its address.
     pub(super) fn contains(&self, class: Class, address: usize) -> bool {
         class.listed_as().flat_map(|class| [self.current.get(class), self.spare.get(class)]).any(|list| {
@@ -206,6 +216,7 @@ mod tests {
             assert_eq!(refills, [2, 3, 3, 3]);
             assert!(blocks[..6].iter().all(|&block| lists.push_either(class, block)));
             assert!(!lists.push_either(class, blocks[6]), "both lists are full");
+            assert_eq!(lists.bytes(), 6 * 16);
             assert!(!lists.push(Class::NONE, blocks[6]));
         }
         assert!(
@@ -213,5 +224,6 @@ mod tests {
         );
         let popped: std::vec::Vec<_> = core::iter::from_fn(|| lists.pop_either(class)).collect();
         assert!(popped.iter().eq(blocks[..6].iter().rev()));
+        assert_eq!(lists.bytes(), 0);
     }
 }

@@ -19,7 +19,7 @@ use crate::raw_lock::Backoff;
 use crate::size::Index;
 use core::cell::UnsafeCell;
 use core::ptr::{NonNull, null_mut};
-use core::sync::atomic::{AtomicPtr, AtomicU8, Ordering, compiler_fence, fence};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, Ordering, compiler_fence, fence};
 
 /// Whether the gate is open to the owner, as bits.
 mod closed {
@@ -41,8 +41,10 @@ pub(super) struct Slot {
     place: UnsafeCell<cached::Place>,
     /// Touched from inside of the gate only: by the owner, or under the heap's lock by whoever has closed the gate.
     lists: UnsafeCell<Lists>,
-    /// The allocator whose cache this is; null while it belongs to no thread.
+    /// The allocator whose cache this is; null while the slot is vacant.
     owner: AtomicPtr<()>,
+    /// The owner has ended and left its blocks to the next one. Touched under the heap's lock only.
+    left: AtomicBool,
 }
 
 // SAFETY: what is not atomic is touched by one thread at a time (see the gate).
@@ -60,6 +62,7 @@ impl Slot {
             place: UnsafeCell::new(cached::Place::nowhere()),
             lists: UnsafeCell::new(Lists::new()),
             owner: AtomicPtr::new(null_mut()),
+            left: AtomicBool::new(false),
         }
     }
 
@@ -68,7 +71,7 @@ impl Slot {
         core::ptr::eq(self.owner.load(Ordering::Relaxed), allocator)
     }
 
-    /// Whether this is nobody's cache.
+    /// Whether this is nobody's cache, with nothing in it.
     pub(super) fn is_vacant(&self) -> bool {
         self.owner.load(Ordering::Relaxed).is_null()
     }
@@ -95,6 +98,29 @@ impl Slot {
         self.token.store(allocator.cast_mut(), Ordering::Release);
     }
 
+    /// Whether this is the cache of a thread that has ended, to be [taken over](Self::take_over). Asked under the heap's lock.
+    pub(super) fn is_left(&self) -> bool {
+        self.left.load(Ordering::Relaxed)
+    }
+
+    /// Leaves the slot, with all that is in it, to the next thread. Until then the gate has no owner that could come in.
+    ///
+    /// # Safety
+    ///
+    /// - Its owner is outside of the gate and does not use it any more, and the caller has the heap's lock.
+    pub(super) unsafe fn leave(&self) {
+        self.left.store(true, Ordering::Relaxed);
+    }
+
+    /// Gives the calling thread a slot that was left.
+    ///
+    /// # Safety
+    ///
+    /// - The slot [is left](Self::is_left), and the caller has the heap's lock.
+    pub(super) unsafe fn take_over(&self) {
+        self.left.store(false, Ordering::Relaxed);
+    }
+
     /// Makes the slot vacant.
     ///
     /// # Safety
@@ -102,6 +128,7 @@ impl Slot {
     /// - Its lists are empty, its owner does not use it any more, and the caller has the heap's lock.
     pub(super) unsafe fn vacate(&self) {
         self.token.store(null_mut(), Ordering::Relaxed);
+        self.left.store(false, Ordering::Relaxed);
         self.owner.store(null_mut(), Ordering::Release);
     }
 

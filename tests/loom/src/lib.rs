@@ -3,8 +3,9 @@
 //! They are models and not the code itself: loom knows no `membarrier`, and no plain accesses that an asymmetric barrier orders. What is
 //! kept is each step of the gate, of refill, hand-over, drain and a thread's end that another thread can see, in their order. The barrier
 //! everywhere is modelled by what it does: every other thread executes a full barrier at some moment between its begin and its end. In
-//! the model, the owner's compiler fence is the place where that can happen, so a full fence stands there. Two broken variants have to
-//! be caught: [`Barrier::None`] takes the fence away, [`Refill::Blind`] trusts in what the owner saw before it had the lock.
+//! the model, the owner's compiler fence is the place where that can happen, so a full fence stands there. Three broken variants have to
+//! be caught: [`Barrier::None`] takes the fence away, [`Refill::Blind`] trusts in what the owner saw before it had the lock, and
+//! [`TakeOver::Unlocked`] moves into a cache that was left without it.
 //!
 //! Left out are forks, signal handlers, the sleep of those who wait for the lock, and the order in which a gate without
 //! `membarrier` is fenced: there, owners execute the very fence that stands in the model.
@@ -306,4 +307,53 @@ fn a_thread_that_ends_and_a_drain_give_each_block_back_once() {
         owner.join().unwrap();
         assert_nothing_is_lost(&heap, &slot, Vec::new(), 3);
     });
+}
+
+/// How a thread takes over the cache of one that ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum TakeOver {
+    /// Under the lock.
+    Locked,
+    /// Without: the broken variant.
+    Unlocked,
+}
+
+/// A thread ends and leaves its cache as it is, while another thread drains, and then takes it over.
+fn a_cache_that_is_left(take_over: TakeOver) {
+    let slot = Arc::new(Slot::new(vec![0], Barrier::Full));
+    let left = Arc::new(AtomicBool::new(false));
+    let heap = locked(Vec::new(), Vec::new());
+    let owner = {
+        let (slot, heap, left) = (slot.clone(), heap.clone(), left.clone());
+        thread::spawn(move || {
+            dealloc(&heap, &slot, 1);
+            let _heap = heap.lock().unwrap();
+            left.store(true, Ordering::Relaxed);
+        })
+    };
+    if take_over == TakeOver::Locked {
+        drain(&heap, &slot);
+    }
+    let takes_over = {
+        let _heap = (take_over == TakeOver::Locked).then(|| heap.lock().unwrap());
+        left.load(Ordering::Relaxed)
+    };
+    if takes_over {
+        dealloc(&heap, &slot, 2);
+    } else {
+        heap.lock().unwrap().free.push(2);
+    }
+    owner.join().unwrap();
+    assert_nothing_is_lost(&heap, &slot, Vec::new(), 3);
+}
+
+#[test]
+fn a_cache_that_is_left_is_drained_and_taken_over() {
+    loom::model(|| a_cache_that_is_left(TakeOver::Locked));
+}
+
+#[test]
+#[should_panic]
+fn not_without_the_lock() {
+    loom::model(|| a_cache_that_is_left(TakeOver::Unlocked));
 }
