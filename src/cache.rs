@@ -35,13 +35,14 @@ use slot::Slot;
 /// How many threads can have a cache at one time. Others use the lock.
 const SLOTS: usize = 64;
 
-/// A thread's cache keeps at most this share of the arena, and at most so many bytes: 1/32, and 2 MiB.
+/// A thread's cache keeps at most this share of the arena, and at most so many bytes: 1/32, and 1 MiB.
 const BUDGET_SHARE_LOG2: u32 = 5;
-const LARGEST_BUDGET: usize = 2 << 20;
+const LARGEST_BUDGET: usize = 1 << 20;
 
-/// How many caches of threads that ended are kept for the next ones, as they are. Each has at most its part of what one thread may keep, so
-/// that all of them together are not more than that.
+/// How many caches of threads that ended are kept for the next ones, as they are, and how much each may have in it: this share of what one
+/// thread may keep, 1/4.
 const LEFT: usize = 8;
+const LEFT_SHARE_LOG2: u32 = 2;
 
 /// A [`Locked`] heap with a cache for each thread: the drop-in global allocator of a program with threads.
 ///
@@ -62,10 +63,10 @@ const LEFT: usize = 8;
 ///
 /// Same arena, sizes, policies and diagnostics as `Locked`; in addition:
 ///
-/// - A cache keeps at most 1/32 of the arena, at most 2 MiB. Blocks that are on their way from threads that free them to threads that
+/// - A cache keeps at most 1/32 of the arena, at most 1 MiB. Blocks that are on their way from threads that free them to threads that
 ///   allocate them are at most as much once more.
 /// - When a thread ends, its cache goes back to the heap. If there is little in it, it goes to the next thread that begins, as it is: up to
-///   eight of them, which together are at most as much as one thread may keep.
+///   eight of them, with at most a quarter of what one thread may keep in each.
 /// - An allocation fails only if it would fail with every cache empty. See also [`drain`](Self::drain) and
 ///   [`flush_thread`](Self::flush_thread).
 /// - A child process that was forked, by whichever thread and whatever the others were doing, can allocate and release at once.
@@ -197,22 +198,46 @@ impl<S: Source> ThreadCached<S> {
         self.occupied().for_each(Slot::open);
     }
 
+    /// This allocator, as `home` sees it.
+    ///
+    /// # Safety
+    ///
+    /// - The reference is kept, or used after the caller returned, only if the allocator lies in static memory. There it stays where it is
+    ///   as long as the program runs (documented: it must be neither moved nor dropped), or the library that it is part of is loaded.
+    unsafe fn everlasting(&self) -> &'static Self {
+        // SAFETY: the caller's contract.
+        unsafe { &*core::ptr::from_ref(self) }
+    }
+
+    /// Makes this allocator the one that has caches, if there is none. Where the first request is too large for a cache, that is done
+    /// here, so that a child that is forked finds the heap in order even if no thread has a cache.
+    #[cold]
+    #[inline(never)]
+    fn register(&self) {
+        // SAFETY: `home::register` keeps the reference only if the allocator lies in static memory.
+        let everlasting = unsafe { self.everlasting() };
+        preserving_errno(|| home::register(everlasting, || home::is_static(self)));
+    }
+
     /// Gives the calling thread a cache, if it can have one.
     #[cold]
     #[inline(never)]
     fn join(&self) -> Option<&'static Slot> {
-        // SAFETY: `home::join` keeps the reference, or uses it after it returned, only if the allocator lies in static memory. There it
-        // stays where it is as long as the program runs (documented: it must be neither moved nor dropped), or the library that it is
-        // part of is loaded.
-        let everlasting: &'static Self = unsafe { &*core::ptr::from_ref(self) };
+        // SAFETY: `home::join` keeps the reference, or uses it after it returned, only if the allocator lies in static memory.
+        let everlasting = unsafe { self.everlasting() };
         let occupy = |adopt: &dyn Fn(&'static Slot)| {
             let heap = everlasting.locked.heap();
-            if let Some(left) = everlasting.slots.iter().find(|slot| slot.is_left()) {
-                // SAFETY: the slot is left, and this thread has the lock.
-                unsafe { left.take_over() };
-                return adopt(left);
+            let mut vacant = None;
+            for slot in &everlasting.slots {
+                if slot.is_left() {
+                    // SAFETY: the slot is left, and this thread has the lock.
+                    unsafe { slot.take_over() };
+                    return adopt(slot);
+                }
+                if slot.is_vacant() {
+                    vacant = vacant.or(Some(slot));
+                }
             }
-            let vacant = everlasting.slots.iter().find(|slot| slot.is_vacant());
             if let Some(slot) = vacant.filter(|_| heap.is_initialized()) {
                 let (arena, end) = heap.place();
                 // SAFETY: the slot is vacant, and this thread has the lock.
@@ -241,7 +266,11 @@ impl<S: Source> ThreadCached<S> {
         if is_panicking() {
             return self.locked.overflow(layout, contents);
         }
-        if let Some(class) = class_serving(layout)
+        let class = class_serving(layout);
+        if class.is_none() && home::is_unknown() {
+            self.register();
+        }
+        if let Some(class) = class
             && let Some(slot) = self.own_slot().or_else(|| self.join())
             && let Some(block) = self.take_or_refill(slot, class)
         {
@@ -461,7 +490,11 @@ impl<S: RunTimeSource> ThreadCached<S> {
 impl<S: Source> Home for ThreadCached<S> {
     fn leave(&self, slot: &Slot) {
         let mut heap = self.locked.heap();
-        let most = Self::budget(&heap) / LEFT;
+        if slot.is_vacant() {
+            // This is a child that was forked by a signal handler while its thread was about to end.
+            return;
+        }
+        let most = Self::budget(&heap) >> LEFT_SHARE_LOG2;
         // SAFETY: the calling thread is the owner, has the lock, and does not use the slot again.
         unsafe {
             if slot.with_closed_gate(|lists| lists.bytes()) <= most
@@ -590,10 +623,10 @@ mod tests {
         static A: ThreadCached<FreeList<{ 4 << 20 }>> = ThreadCached::new();
         const THREADS: usize = 3 * LEFT;
         let together = &Barrier::new(THREADS);
-        let one_thread = |number: usize| {
+        let one_thread = |number: usize, together: &Barrier| {
             // A third of the threads leave much.
-            let sizes = if number.is_multiple_of(3) { 8..900 } else { 8..100 };
-            let layouts = sizes.step_by(8).flat_map(|bytes| Layout::from_size_align(bytes, 8));
+            let sizes = if number.is_multiple_of(3) { 8..500 } else { 8..100 };
+            let layouts = sizes.flat_map(|bytes| Layout::from_size_align(bytes, 8));
             // SAFETY: the layouts are of more than no bytes, and each block is given back once.
             unsafe {
                 let blocks: Vec<_> = layouts.map(|layout| (A.alloc(layout), layout)).collect();
@@ -606,7 +639,7 @@ mod tests {
         unsafe { A.dealloc(A.alloc(Layout::new::<u64>()), Layout::new::<u64>()) };
         std::thread::scope(|scope| {
             let threads: Vec<_> =
-                (0..THREADS).map(|number| scope.spawn(move || one_thread(number))).collect();
+                (0..THREADS).map(|number| scope.spawn(move || one_thread(number, together))).collect();
             // The end of the scope would not wait for the threads' last destructors.
             threads.into_iter().for_each(|thread| thread.join().unwrap());
         });
@@ -616,8 +649,14 @@ mod tests {
         let bytes = |slot: &Slot| unsafe { slot.with_closed_gate(|lists| lists.bytes()) };
         let left: Vec<_> = A.occupied().filter(|slot| slot.is_left()).map(bytes).collect();
         assert_eq!(left.len(), LEFT);
-        assert!(left.iter().all(|&bytes| 0 < bytes && bytes <= budget / LEFT), "{left:?} of {budget}");
+        assert!(left.iter().all(|&bytes| 0 < bytes && bytes <= budget / 4), "{left:?} of {budget}");
         drop(heap);
         assert_eq!(A.stats().live_bytes, 0);
+
+        // One after another, threads take over what the last one left.
+        for number in 0..2 * SLOTS {
+            std::thread::scope(|scope| scope.spawn(|| one_thread(number, &Barrier::new(1))).join().unwrap());
+        }
+        assert!(A.occupied().count() <= LEFT + 1);
     }
 }

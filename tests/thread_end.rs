@@ -89,7 +89,7 @@ fn a_program_can_exit_while_others_allocate() {
 
 #[test]
 #[serial]
-fn a_cancelled_thread_gives_its_cache_back() {
+fn what_a_cancelled_thread_had_cached_comes_back() {
     for _ in 0..20 {
         for thread in start(fill_a_cache_and_wait) {
             let mut result = null_mut();

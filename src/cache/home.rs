@@ -3,7 +3,7 @@
 //! One allocator of a process has caches: the first one in static memory that is used. Any other one works without.
 //!
 //! The handlers run around every `fork`. Handlers of others that were registered earlier run while the heap's lock is held: they must not
-//! allocate, nor wait for a lock under which another thread may. The home is registered by its first small allocation, so that for a global allocator there hardly are any.
+//! allocate, nor wait for a lock under which another thread may. The home is registered by its first allocation, so that for a global allocator there hardly are any.
 
 use super::slot::Slot;
 use crate::fault::{self, Fault};
@@ -20,7 +20,7 @@ pub(super) trait Home: Sync {
     fn before_fork(&self);
     /// Lets all threads go on.
     fn after_fork_in_parent(&self);
-    /// Takes over the caches of the threads that are not there any more.
+    /// Empties and gives up the caches of the threads that are not there any more.
     fn after_fork_in_child(&self);
 }
 
@@ -129,6 +129,16 @@ pub(super) fn slot() -> &'static Slot {
     LOCAL.with(|local| local.slot.get())
 }
 
+/// Whether no allocator of the process has caches yet.
+pub(super) fn is_unknown() -> bool {
+    REGISTRY.progress.load(Ordering::Relaxed) == progress::NONE
+}
+
+/// Makes `home` the one allocator of the process that has caches, if there is none and it lies in static memory.
+pub(super) fn register(home: &'static dyn Home, is_static: impl FnOnce() -> bool) {
+    REGISTRY.register(home, is_static);
+}
+
 /// Gives the calling thread a cache of that home's; false if it cannot have one. What lies in no static memory is nobody's home.
 ///
 /// `occupy` finds a slot and passes it on under the heap's lock: so there is no moment at which a signal handler, or a child that it
@@ -144,8 +154,8 @@ pub(super) fn join(
         }
         // What follows may allocate, which goes without a cache.
         local.membership.set(Membership::Asked);
-        if REGISTRY.progress.load(Ordering::Relaxed) == progress::NONE {
-            REGISTRY.register(home, is_static);
+        if is_unknown() {
+            register(home, is_static);
         }
         let is_ready = REGISTRY.progress.load(Ordering::Acquire) == progress::READY;
         let is_home = is_ready && REGISTRY.home().is_some_and(|found| core::ptr::addr_eq(found, home));
@@ -188,8 +198,9 @@ unsafe extern "C" fn thread_ends(slot: *mut c_void) {
     });
     // SAFETY: what was set for the key is the thread's slot, which is a static.
     let slot = unsafe { &*slot.cast::<Slot>() };
-    if slot.is_entered() {
-        // A signal handler that interrupted the owner inside ends the thread. Who drains would wait for it forever.
+    if slot.is_entered() && !slot.is_vacant() {
+        // A signal handler that interrupted the owner inside ends the thread. Who drains would wait for it forever. (Vacant it is in a
+        // child that a signal handler forked just now.)
         fault::raise(Fault::Reentry);
     }
     if let Some(home) = REGISTRY.home() {

@@ -25,7 +25,7 @@ pub(super) struct Lists {
 }
 
 /// How many blocks of a class the heap is asked for at first. It is asked for twice as many each time: a program that needs a few does
-/// not have to touch many.
+/// not have to touch many. (A thread that takes over the cache of another one goes on where that was.)
 const FIRST_REFILL: u8 = 2;
 
 /// A list of as many cached blocks as a full one of its class has, by its first block.
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn full_lists_stay_within_the_budget() {
-        for budget in [0, 100, 4096, 32 << 10, 1 << 20, 2 << 20] {
+        for budget in [0, 100, 4096, 32 << 10, 1 << 19, 1 << 20] {
             let mut lists = Lists::new();
             lists.set_budget(budget);
             let kept = |class: Class| LISTS * usize::from(lists.batch.get(class)) * class.smallest().bytes();
@@ -195,7 +195,7 @@ mod tests {
             assert!(all <= budget, "{all} of {budget}");
             assert!(budget < 8192 || all > 0);
             assert!(
-                budget < 2 << 20 || Class::all().all(|class| kept(class) > 0),
+                budget < 1 << 20 || Class::all().all(|class| kept(class) > 0),
                 "every class keeps something"
             );
         }

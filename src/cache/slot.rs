@@ -33,7 +33,7 @@ mod closed {
 #[repr(C, align(128))]
 #[derive(Debug)]
 pub(super) struct Slot {
-    /// The allocator, by its address, while the owner is outside of the gate; null while it is inside, and where there is no owner.
+    /// The allocator, by its address, while the owner is outside of the gate; null while it is inside, and while the slot is vacant.
     token: AtomicPtr<()>,
     /// Bits of [`closed`].
     closed: AtomicU8,
@@ -118,6 +118,7 @@ impl Slot {
     ///
     /// - The slot [is left](Self::is_left), and the caller has the heap's lock.
     pub(super) unsafe fn take_over(&self) {
+        invariant!(self.is_left() && !self.is_vacant() && !self.is_entered());
         self.left.store(false, Ordering::Relaxed);
     }
 
@@ -276,7 +277,7 @@ impl Slot {
     /// # Safety
     ///
     /// - The caller has the heap's lock, and has [closed](Self::close) the gate and [waited](Self::wait), or the owner is the caller or
-    ///   not there any more.
+    ///   has ended.
     pub(super) unsafe fn with_closed_gate<T>(&self, operation: impl FnOnce(&mut Lists) -> T) -> T {
         // SAFETY: the owner is not inside and does not come in; anybody else would have the lock.
         unsafe { operation(&mut *self.lists.get()) }

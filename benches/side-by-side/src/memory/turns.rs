@@ -13,7 +13,7 @@ pub(super) const OPERATIONS: usize = 64;
 /// Whether all threads can replay the trace.
 pub(super) fn replay<A: GlobalAlloc + Sync>(allocator: &A, trace: &Sequence, threads: usize) -> bool {
     let turns = Turns::new(threads);
-    // A thread that ends gives its cache back, and when it does so is the system's choice: all of them stay to the end.
+    // A thread that ends gives its cache back or leaves it, and when it does so is the system's choice: all of them stay to the end.
     let end = Barrier::new(threads);
     thread::scope(|scope| {
         for number in 0..threads {

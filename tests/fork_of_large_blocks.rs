@@ -1,0 +1,47 @@
+//! A process that forks before any thread has a cache: all of its blocks are too large for one. A process of its own, because any
+//! smaller block would change that.
+
+#![cfg(all(feature = "std", unix))]
+
+#[path = "caches/forked.rs"]
+mod forked;
+#[expect(dead_code, reason = "other tests use more of it")]
+#[path = "caches/marked.rs"]
+mod marked;
+
+use forked::fate_of_a_child;
+use marked::{A, Marked};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+const LARGE: usize = 20_000;
+
+#[test]
+fn a_child_can_allocate_though_another_thread_had_the_lock() {
+    drop(Marked::new(LARGE, 0));
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for mark in 1..4 {
+            let done = &done;
+            scope.spawn(move || {
+                while !done.load(Ordering::Relaxed) {
+                    drop(Marked::new(LARGE, mark));
+                }
+            });
+        }
+        let fates: Vec<_> = (0..200)
+            .map(|_| {
+                fate_of_a_child(|| {
+                    // A hang is a failure.
+                    // SAFETY: no handler is set, so the alarm ends the child.
+                    unsafe { libc::alarm(10) };
+                    drop(Marked::new(LARGE, 9));
+                })
+            })
+            .take_while(|fate| *fate == (0, String::new()))
+            .collect();
+        done.store(true, Ordering::Relaxed);
+        assert_eq!(fates.len(), 200, "the next child did not end well");
+    });
+    A.audit().unwrap();
+}
