@@ -13,6 +13,8 @@ mod depot;
 mod home;
 mod lists;
 mod slot;
+#[cfg(test)]
+mod tests;
 
 use crate::block::cached;
 use crate::fault::{self, Action, Fault};
@@ -608,55 +610,5 @@ impl<S: Source> fmt::Debug for ThreadCached<S> {
         // The figures are taken before anything is formatted, because formatting may allocate.
         let stats = self.stats();
         f.debug_struct("ThreadCached").field("stats", &stats).finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::FreeList;
-    use std::sync::Barrier;
-    use std::vec::Vec;
-
-    #[test]
-    fn what_ended_threads_leave_is_bounded() {
-        static A: ThreadCached<FreeList<{ 4 << 20 }>> = ThreadCached::new();
-        const THREADS: usize = 3 * LEFT;
-        let together = &Barrier::new(THREADS);
-        let one_thread = |number: usize, together: &Barrier| {
-            // A third of the threads leave much.
-            let sizes = if number.is_multiple_of(3) { 8..500 } else { 8..100 };
-            let layouts = sizes.flat_map(|bytes| Layout::from_size_align(bytes, 8));
-            // SAFETY: the layouts are of more than no bytes, and each block is given back once.
-            unsafe {
-                let blocks: Vec<_> = layouts.map(|layout| (A.alloc(layout), layout)).collect();
-                together.wait();
-                blocks.into_iter().for_each(|(block, layout)| A.dealloc(block, layout));
-            }
-        };
-        // Who comes while the first thread sets things up goes without a cache.
-        // SAFETY: the layout is of eight bytes, and the block is given back once.
-        unsafe { A.dealloc(A.alloc(Layout::new::<u64>()), Layout::new::<u64>()) };
-        std::thread::scope(|scope| {
-            let threads: Vec<_> =
-                (0..THREADS).map(|number| scope.spawn(move || one_thread(number, together))).collect();
-            // The end of the scope would not wait for the threads' last destructors.
-            threads.into_iter().for_each(|thread| thread.join().unwrap());
-        });
-        let heap = A.heap();
-        let budget = ThreadCached::<FreeList<{ 4 << 20 }>>::budget(&heap);
-        // SAFETY: the threads have ended, and this one has the lock.
-        let bytes = |slot: &Slot| unsafe { slot.with_closed_gate(|lists| lists.bytes()) };
-        let left: Vec<_> = A.occupied().filter(|slot| slot.is_left()).map(bytes).collect();
-        assert_eq!(left.len(), LEFT);
-        assert!(left.iter().all(|&bytes| 0 < bytes && bytes <= budget / 4), "{left:?} of {budget}");
-        drop(heap);
-        assert_eq!(A.stats().live_bytes, 0);
-
-        // One after another, threads take over what the last one left.
-        for number in 0..2 * SLOTS {
-            std::thread::scope(|scope| scope.spawn(|| one_thread(number, &Barrier::new(1))).join().unwrap());
-        }
-        assert!(A.occupied().count() <= LEFT + 1);
     }
 }
