@@ -10,17 +10,18 @@
 mod barrier;
 mod class;
 mod depot;
+mod drain;
 mod home;
 mod lists;
+mod membership;
 mod slot;
 #[cfg(test)]
 mod tests;
 
-use crate::block::cached;
 use crate::fault::{self, Action, Fault};
 use crate::heap::{AuditError, Heap, RegionError};
 use crate::locked::{Contents, Locked, is_panicking};
-use crate::raw_lock::{SpinThenSleep, preserving_errno};
+use crate::raw_lock::SpinThenSleep;
 use crate::size::GRANULE;
 use crate::source::{RunTimeSource, Source};
 use crate::stats::Stats;
@@ -29,22 +30,13 @@ use core::alloc::{GlobalAlloc, Layout};
 use core::fmt;
 use core::ptr::NonNull;
 use depot::Depot;
-use home::Home;
-use lists::{FullList, Lists};
+use drain::{empty, give_back_all, raise_outside};
+use lists::Lists;
 use lock_api::MutexGuard;
 use slot::Slot;
 
 /// How many threads can have a cache at one time. Others use the lock.
 const SLOTS: usize = 64;
-
-/// A thread's cache keeps at most this share of the arena, and at most so many bytes: 1/32, and 1 MiB.
-const BUDGET_SHARE_LOG2: u32 = 5;
-const LARGEST_BUDGET: usize = 1 << 20;
-
-/// How many caches of threads that ended are kept for the next ones, as they are, and how much each may have in it: this share of what one
-/// thread may keep, 1/4.
-const LEFT: usize = 8;
-const LEFT_SHARE_LOG2: u32 = 2;
 
 /// A [`Locked`] heap with a cache for each thread: the drop-in global allocator of a program with threads.
 ///
@@ -149,107 +141,6 @@ impl<S: Source> ThreadCached<S> {
     fn heap(&self) -> Guard<'_> {
         self.own_slot();
         self.locked.heap()
-    }
-
-    /// Bytes that one thread may keep.
-    fn budget(heap: &Heap) -> usize {
-        let (start, end) = heap.bounds();
-        ((end - start) >> BUDGET_SHARE_LOG2).min(LARGEST_BUDGET)
-    }
-
-    /// The heap with all that caches have.
-    fn drained(&self) -> Guard<'_> {
-        self.drain_into(self.heap())
-    }
-
-    /// Takes back what is in all caches and in the depot.
-    fn drain_into<'a>(&self, mut heap: Guard<'a>) -> Guard<'a> {
-        self.close_all();
-        let outcome = self.occupied().try_for_each(|slot| {
-            // SAFETY: this thread has the lock and has closed the gates.
-            unsafe { slot.with_closed_gate(|lists| empty(lists, &mut heap)) }
-        });
-        self.open_all();
-        let outcome = outcome.and_then(|()| {
-            Class::all().try_for_each(|class| {
-                // SAFETY: this thread has the lock.
-                while let Some(list) = unsafe { self.depot.take(class) } {
-                    give_back_all(&mut heap, list)?;
-                }
-                Ok(())
-            })
-        });
-        raise_outside(heap, outcome)
-    }
-
-    fn occupied(&self) -> impl Iterator<Item = &Slot> {
-        self.slots.iter().filter(|slot| !slot.is_vacant())
-    }
-
-    /// Keeps all owners out of their caches. To be called with the lock; the calling thread is in no cache.
-    fn close_all(&self) {
-        if self.occupied().next().is_none() {
-            return;
-        }
-        self.occupied().for_each(Slot::close);
-        barrier::everywhere();
-        self.occupied().for_each(Slot::wait);
-    }
-
-    fn open_all(&self) {
-        self.occupied().for_each(Slot::open);
-    }
-
-    /// This allocator, as `home` sees it.
-    ///
-    /// # Safety
-    ///
-    /// - The reference is kept, or used after the caller returned, only if the allocator lies in static memory. There it stays where it is
-    ///   as long as the program runs (documented: it must be neither moved nor dropped), or the library that it is part of is loaded.
-    unsafe fn everlasting(&self) -> &'static Self {
-        // SAFETY: the caller's contract.
-        unsafe { &*core::ptr::from_ref(self) }
-    }
-
-    /// Makes this allocator the one that has caches, if there is none. Where the first request is too large for a cache, that is done
-    /// here, so that a child that is forked finds the heap in order even if no thread has a cache.
-    #[cold]
-    #[inline(never)]
-    fn register(&self) {
-        // SAFETY: `home::register` keeps the reference only if the allocator lies in static memory.
-        let everlasting = unsafe { self.everlasting() };
-        preserving_errno(|| home::register(everlasting, || home::is_static(self)));
-    }
-
-    /// Gives the calling thread a cache, if it can have one.
-    #[cold]
-    #[inline(never)]
-    fn join(&self) -> Option<&'static Slot> {
-        // SAFETY: `home::join` keeps the reference, or uses it after it returned, only if the allocator lies in static memory.
-        let everlasting = unsafe { self.everlasting() };
-        let occupy = |adopt: &dyn Fn(&'static Slot)| {
-            let heap = everlasting.locked.heap();
-            let mut vacant = None;
-            for slot in &everlasting.slots {
-                if slot.is_left() {
-                    // SAFETY: the slot is left, and this thread has the lock.
-                    unsafe { slot.take_over() };
-                    return adopt(slot);
-                }
-                if slot.is_vacant() {
-                    vacant = vacant.or(Some(slot));
-                }
-            }
-            if let Some(slot) = vacant.filter(|_| heap.is_initialized()) {
-                let (arena, end) = heap.place();
-                // SAFETY: the slot is vacant, and this thread has the lock.
-                unsafe { slot.occupy(everlasting.identity(), arena, end, Self::budget(&heap)) };
-                adopt(slot);
-            }
-        };
-        let mut has_joined = false;
-        preserving_errno(|| has_joined = home::join(everlasting, || home::is_static(self), occupy));
-        has_joined.then(home::slot)
     }
 
     /// An allocation of a small block that the cache serves at once.
@@ -380,19 +271,6 @@ impl<S: Source> ThreadCached<S> {
         heap
     }
 
-    /// Whether a block whose header has that class is in any cache or in the depot. To be called with the lock.
-    #[cold]
-    fn is_cached(&self, class: Class, block: *mut u8) -> bool {
-        self.close_all();
-        let found = self.occupied().any(|slot| {
-            // SAFETY: this thread has the lock and has closed the gates.
-            unsafe { slot.with_closed_gate(|lists| lists.contains(class, block.addr())) }
-        });
-        self.open_all();
-        // SAFETY: this thread has the lock.
-        found || unsafe { self.depot.contains(class, block.addr()) }
-    }
-
     /// A change of size by the heap, after draining if need be.
     ///
     /// # Safety
@@ -427,52 +305,6 @@ fn class_serving(layout: Layout) -> Option<Class> {
 /// The heap, locked.
 type Guard<'a> = MutexGuard<'a, SpinThenSleep, Heap>;
 
-/// Gives all blocks of a cache to the heap.
-///
-/// # Errors
-///
-/// The fault of a block whose header was overwritten.
-fn empty(lists: &mut Lists, heap: &mut Heap) -> Result<(), Fault> {
-    Class::all().try_for_each(|class| {
-        while let Some(block) = lists.pop_either(class) {
-            give_back(heap, block)?;
-        }
-        Ok(())
-    })
-}
-
-/// Gives all blocks of a list to the heap.
-///
-/// # Errors
-///
-/// As for [`empty`].
-fn give_back_all(heap: &mut Heap, list: FullList) -> Result<(), Fault> {
-    let mut rest = Some(list.0);
-    while let Some(block) = rest {
-        // SAFETY: a list's blocks are linked.
-        rest = NonNull::new(unsafe { cached::unlink(block) });
-        give_back(heap, block)?;
-    }
-    Ok(())
-}
-
-/// Gives a block that was in a cache to the heap.
-fn give_back(heap: &mut Heap, block: NonNull<u8>) -> Result<(), Fault> {
-    // SAFETY: what is in a cache came from the heap, and nobody uses it.
-    unsafe { heap.dealloc(block.as_ptr()) }
-}
-
-/// Ends the program over a fault, after giving the lock back: the hook may allocate.
-fn raise_outside(heap: Guard<'_>, outcome: Result<(), Fault>) -> Guard<'_> {
-    match outcome {
-        Ok(()) => heap,
-        Err(fault) => {
-            drop(heap);
-            fault::raise(fault)
-        }
-    }
-}
-
 impl<S: RunTimeSource> ThreadCached<S> {
     /// Hands the allocator the region of `len` bytes at `start`, of any alignment. Until then every request gets null.
     ///
@@ -486,59 +318,6 @@ impl<S: RunTimeSource> ThreadCached<S> {
     pub unsafe fn init(&self, start: *mut u8, len: usize) -> Result<(), RegionError> {
         // SAFETY: the caller's contract is the same.
         unsafe { self.locked.init(start, len) }
-    }
-}
-
-impl<S: Source> Home for ThreadCached<S> {
-    fn leave(&self, slot: &Slot) {
-        let mut heap = self.locked.heap();
-        if slot.is_vacant() {
-            // This is a child that was forked by a signal handler while its thread was about to end.
-            return;
-        }
-        let most = Self::budget(&heap) >> LEFT_SHARE_LOG2;
-        // SAFETY: the calling thread is the owner, has the lock, and does not use the slot again.
-        unsafe {
-            if slot.with_closed_gate(|lists| lists.bytes()) <= most
-                && self.occupied().filter(|slot| slot.is_left()).count() < LEFT
-            {
-                return slot.leave();
-            }
-        }
-        // SAFETY: as above.
-        let outcome = unsafe { slot.with_closed_gate(|lists| empty(lists, &mut heap)) };
-        let _heap = raise_outside(heap, outcome);
-        // SAFETY: as above.
-        unsafe { slot.vacate() };
-    }
-
-    fn before_fork(&self) {
-        core::mem::forget(self.heap());
-        self.close_all();
-    }
-
-    fn after_fork_in_parent(&self) {
-        self.open_all();
-        // SAFETY: `before_fork` took the lock in this thread, and forgot the guard.
-        drop(unsafe { self.locked.remembered_guard() });
-    }
-
-    fn after_fork_in_child(&self) {
-        self.locked.raw_lock().forget_waiters();
-        // SAFETY: `before_fork` took the lock in this thread, which is the only one now, and forgot the guard.
-        let mut heap = unsafe { self.locked.remembered_guard() };
-        let own = home::slot();
-        let mut outcome = Ok(());
-        for slot in self.occupied().filter(|slot| !core::ptr::eq(*slot, own)) {
-            // SAFETY: this thread has the lock; the gate was closed, and its owner is not there any more.
-            unsafe {
-                outcome = outcome.and(slot.with_closed_gate(|lists| empty(lists, &mut heap)));
-                slot.open();
-                slot.vacate();
-            }
-        }
-        self.open_all();
-        drop(raise_outside(heap, outcome));
     }
 }
 

@@ -43,7 +43,8 @@
 //! | `locked` | mutex and `GlobalAlloc`; `locked/overflow` for blocks of the system | yes |
 //! | `cache` | `ThreadCached`: per-thread caches in front of a `Locked` (`std`, Unix) | yes |
 //! | | `cache/slot`, `cache/lists`, `cache/class`: one cache, its gate, its blocks | |
-//! | | `cache/depot`: lists on their way between threads; `cache/home`, `cache/barrier`: threads' ends, forks | |
+//! | | `cache/depot`, `cache/drain`: lists on their way between threads, and back to the heap | |
+//! | | `cache/membership`, `cache/home`, `cache/barrier`: threads that come and go, forks | |
 //! | `allocator` | `create_allocator` and `FreeListAllocator` | yes |
 
 #![no_std]

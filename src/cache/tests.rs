@@ -1,5 +1,8 @@
+//! What an allocator with caches keeps for itself.
+
 use super::*;
 use crate::FreeList;
+use membership::LEFT;
 use std::sync::Barrier;
 use std::vec::Vec;
 

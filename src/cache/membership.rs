@@ -1,0 +1,131 @@
+//! Threads that come and go: joining, leaving, forking.
+
+use super::ThreadCached;
+use super::drain::{empty, raise_outside};
+use super::home::{self, Home};
+use super::slot::Slot;
+use crate::heap::Heap;
+use crate::raw_lock::preserving_errno;
+use crate::source::Source;
+
+/// A thread's cache keeps at most this share of the arena, and at most so many bytes: 1/32, and 1 MiB.
+const BUDGET_SHARE_LOG2: u32 = 5;
+const LARGEST_BUDGET: usize = 1 << 20;
+
+/// How many caches of threads that ended are kept for the next ones, as they are, and how much each may have in it: this share of what one
+/// thread may keep, 1/4.
+pub(super) const LEFT: usize = 8;
+const LEFT_SHARE_LOG2: u32 = 2;
+
+impl<S: Source> ThreadCached<S> {
+    /// This allocator, as `home` sees it.
+    ///
+    /// # Safety
+    ///
+    /// - The reference is kept, or used after the caller returned, only if the allocator lies in static memory. There it stays where it is
+    ///   as long as the program runs (documented: it must be neither moved nor dropped), or the library that it is part of is loaded.
+    unsafe fn everlasting(&self) -> &'static Self {
+        // SAFETY: the caller's contract.
+        unsafe { &*core::ptr::from_ref(self) }
+    }
+
+    /// Makes this allocator the one that has caches, if there is none. Where the first request is too large for a cache, that is done
+    /// here, so that a child that is forked finds the heap in order even if no thread has a cache.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn register(&self) {
+        // SAFETY: `home::register` keeps the reference only if the allocator lies in static memory.
+        let everlasting = unsafe { self.everlasting() };
+        preserving_errno(|| home::register(everlasting, || home::is_static(self)));
+    }
+
+    /// Gives the calling thread a cache, if it can have one.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn join(&self) -> Option<&'static Slot> {
+        // SAFETY: `home::join` keeps the reference, or uses it after it returned, only if the allocator lies in static memory.
+        let everlasting = unsafe { self.everlasting() };
+        let occupy = |adopt: &dyn Fn(&'static Slot)| {
+            let heap = everlasting.locked.heap();
+            let mut vacant = None;
+            for slot in &everlasting.slots {
+                if slot.is_left() {
+                    // SAFETY: the slot is left, and this thread has the lock.
+                    unsafe { slot.take_over() };
+                    return adopt(slot);
+                }
+                if slot.is_vacant() {
+                    vacant = vacant.or(Some(slot));
+                }
+            }
+            if let Some(slot) = vacant.filter(|_| heap.is_initialized()) {
+                let (arena, end) = heap.place();
+                // SAFETY: the slot is vacant, and this thread has the lock.
+                unsafe { slot.occupy(everlasting.identity(), arena, end, Self::budget(&heap)) };
+                adopt(slot);
+            }
+        };
+        let mut has_joined = false;
+        preserving_errno(|| has_joined = home::join(everlasting, || home::is_static(self), occupy));
+        has_joined.then(home::slot)
+    }
+
+    /// Bytes that one thread may keep.
+    pub(super) fn budget(heap: &Heap) -> usize {
+        let (start, end) = heap.bounds();
+        ((end - start) >> BUDGET_SHARE_LOG2).min(LARGEST_BUDGET)
+    }
+}
+
+impl<S: Source> Home for ThreadCached<S> {
+    fn leave(&self, slot: &Slot) {
+        let mut heap = self.locked.heap();
+        if slot.is_vacant() {
+            // This is a child that was forked by a signal handler while its thread was about to end.
+            return;
+        }
+        let most = Self::budget(&heap) >> LEFT_SHARE_LOG2;
+        // SAFETY: the calling thread is the owner, has the lock, and does not use the slot again.
+        unsafe {
+            if slot.with_closed_gate(|lists| lists.bytes()) <= most
+                && self.occupied().filter(|slot| slot.is_left()).count() < LEFT
+            {
+                return slot.leave();
+            }
+        }
+        // SAFETY: as above.
+        let outcome = unsafe { slot.with_closed_gate(|lists| empty(lists, &mut heap)) };
+        let _heap = raise_outside(heap, outcome);
+        // SAFETY: as above.
+        unsafe { slot.vacate() };
+    }
+
+    fn before_fork(&self) {
+        core::mem::forget(self.heap());
+        self.close_all();
+    }
+
+    fn after_fork_in_parent(&self) {
+        self.open_all();
+        // SAFETY: `before_fork` took the lock in this thread, and forgot the guard.
+        drop(unsafe { self.locked.remembered_guard() });
+    }
+
+    fn after_fork_in_child(&self) {
+        self.locked.raw_lock().forget_waiters();
+        // SAFETY: `before_fork` took the lock in this thread, which is the only one now, and forgot the guard.
+        let mut heap = unsafe { self.locked.remembered_guard() };
+        let own = home::slot();
+        let mut outcome = Ok(());
+        for slot in self.occupied().filter(|slot| !core::ptr::eq(*slot, own)) {
+            // SAFETY: this thread has the lock; the gate was closed, and its owner is not there any more.
+            unsafe {
+                outcome = outcome.and(slot.with_closed_gate(|lists| empty(lists, &mut heap)));
+                slot.open();
+                slot.vacate();
+            }
+        }
+        self.open_all();
+        drop(raise_outside(heap, outcome));
+    }
+}
