@@ -64,7 +64,8 @@ const SLOTS: usize = 64;
 /// - An allocation fails only if it would fail with every cache empty. See also [`drain`](Self::drain) and
 ///   [`flush_thread`](Self::flush_thread).
 /// - A child process that was forked, by whichever thread and whatever the others were doing, can allocate and release at once.
-/// - Up to 64 threads have a cache at one time. Others, and threads that are about to end, use the lock.
+/// - Up to 64 threads have a cache at one time. Others, and threads that are about to end, use the lock. Now and then the others ask for
+///   one again.
 /// - One allocator of a process has caches: the first one used that lies in static memory. Any other is a `Locked` in effect. It must be
 ///   neither moved nor dropped after its first use, and a library that has it must not be unloaded.
 /// - A `pthread_atfork` handler of somebody else's must neither allocate, nor wait for a lock under which another thread may.

@@ -106,9 +106,15 @@ enum Membership {
     Over,
 }
 
+/// How many times a thread that found no cache to be had goes without asking again: asking takes a turn of the heap's lock, and a look at
+/// all slots.
+pub(super) const PAUSE: u8 = 255;
+
 struct Local {
     slot: Cell<&'static Slot>,
     membership: Cell<Membership>,
+    /// How many more times this thread does not ask for a cache.
+    pause: Cell<u8>,
     /// This thread forks, and its home has prepared for it.
     forks: Cell<bool>,
 }
@@ -119,7 +125,12 @@ static NOBODY: Slot = Slot::new();
 std::thread_local! {
     // Initialised by constants and without a destructor: an access is a plain load, from before `main` to after the last destructor.
     static LOCAL: Local = const {
-        Local { slot: Cell::new(&NOBODY), membership: Cell::new(Membership::None), forks: Cell::new(false) }
+        Local {
+            slot: Cell::new(&NOBODY),
+            membership: Cell::new(Membership::None),
+            pause: Cell::new(0),
+            forks: Cell::new(false),
+        }
     };
 }
 
@@ -141,15 +152,19 @@ pub(super) fn register(home: &'static dyn Home, is_static: impl FnOnce() -> bool
 
 /// Gives the calling thread a cache of that home's; false if it cannot have one. What lies in no static memory is nobody's home.
 ///
-/// `occupy` finds a slot and passes it on under the heap's lock: so there is no moment at which a signal handler, or a child that it
+/// `occupy` finds a slot and passes it on under the heap's lock, or returns false if all are occupied. So there is no moment at which a signal handler, or a child that it
 /// forks, sees a slot that is this thread's without this thread knowing.
 pub(super) fn join(
     home: &'static dyn Home,
     is_static: impl FnOnce() -> bool,
-    occupy: impl FnOnce(&dyn Fn(&'static Slot)),
+    occupy: impl FnOnce(&dyn Fn(&'static Slot)) -> bool,
 ) -> bool {
     LOCAL.with(|local| {
         if local.membership.get() != Membership::None {
+            return false;
+        }
+        if let Some(less) = local.pause.get().checked_sub(1) {
+            local.pause.set(less);
             return false;
         }
         // What follows may allocate, which goes without a cache.
@@ -160,11 +175,10 @@ pub(super) fn join(
         let is_ready = REGISTRY.progress.load(Ordering::Acquire) == progress::READY;
         let is_home = is_ready && REGISTRY.home().is_some_and(|found| core::ptr::addr_eq(found, home));
         // A signal handler may have been here first.
-        if is_home && has_none(local) {
-            occupy(&|slot| local.slot.set(slot));
-        }
+        let is_full = is_home && has_none(local) && !occupy(&|slot| local.slot.set(slot));
         if has_none(local) {
             local.membership.set(Membership::None);
+            local.pause.set(if is_full { PAUSE } else { 0 });
             return false;
         }
         let slot = local.slot.get();

@@ -52,18 +52,21 @@ impl<S: Source> ThreadCached<S> {
                 if slot.is_left() {
                     // SAFETY: the slot is left, and this thread has the lock.
                     unsafe { slot.take_over() };
-                    return adopt(slot);
+                    adopt(slot);
+                    return true;
                 }
                 if slot.is_vacant() {
                     vacant = vacant.or(Some(slot));
                 }
             }
-            if let Some(slot) = vacant.filter(|_| heap.is_initialized()) {
+            let Some(slot) = vacant else { return false };
+            if heap.is_initialized() {
                 let (arena, end) = heap.place();
                 // SAFETY: the slot is vacant, and this thread has the lock.
                 unsafe { slot.occupy(everlasting.identity(), arena, end, Self::budget(&heap)) };
                 adopt(slot);
             }
+            true
         };
         let mut has_joined = false;
         preserving_errno(|| has_joined = home::join(everlasting, || home::is_static(self), occupy));

@@ -7,7 +7,7 @@ use std::sync::Barrier;
 use std::vec::Vec;
 
 #[test]
-fn what_ended_threads_leave_is_bounded() {
+fn slots_are_occupied_left_taken_over_and_waited_for() {
     static A: ThreadCached<FreeList<{ 4 << 20 }>> = ThreadCached::new();
     const THREADS: usize = 3 * LEFT;
     let together = &Barrier::new(THREADS);
@@ -22,9 +22,10 @@ fn what_ended_threads_leave_is_bounded() {
             blocks.into_iter().for_each(|(block, layout)| A.dealloc(block, layout));
         }
     };
-    // Who comes while the first thread sets things up goes without a cache.
     // SAFETY: the layout is of eight bytes, and the block is given back once.
-    unsafe { A.dealloc(A.alloc(Layout::new::<u64>()), Layout::new::<u64>()) };
+    let allocate_and_free = || unsafe { A.dealloc(A.alloc(Layout::new::<u64>()), Layout::new::<u64>()) };
+    // Who comes while the first thread sets things up goes without a cache.
+    allocate_and_free();
     std::thread::scope(|scope| {
         let threads: Vec<_> =
             (0..THREADS).map(|number| scope.spawn(move || one_thread(number, together))).collect();
@@ -46,4 +47,31 @@ fn what_ended_threads_leave_is_bounded() {
         std::thread::scope(|scope| scope.spawn(|| one_thread(number, &Barrier::new(1))).join().unwrap());
     }
     assert!(A.occupied().count() <= LEFT + 1);
+
+    // A thread that finds all slots occupied gets one after others have ended.
+    let (occupied, go_on) = (&Barrier::new(SLOTS), &Barrier::new(SLOTS));
+    std::thread::scope(|scope| {
+        let others: Vec<_> = (1..SLOTS)
+            .map(|_| {
+                scope.spawn(move || {
+                    allocate_and_free();
+                    occupied.wait();
+                    go_on.wait();
+                })
+            })
+            .collect();
+        occupied.wait();
+        let latecomer = scope.spawn(|| {
+            let has_cache = || A.own_slot().is_some();
+            allocate_and_free();
+            assert!(!has_cache());
+            go_on.wait();
+            others.into_iter().for_each(|thread| thread.join().unwrap());
+            // Each of the two calls asks.
+            let pauses =
+                (0..usize::from(home::PAUSE)).take_while(|_| !has_cache()).map(|_| allocate_and_free());
+            assert_eq!(pauses.count(), usize::from(home::PAUSE).div_ceil(2));
+        });
+        latecomer.join().unwrap();
+    });
 }
