@@ -152,8 +152,8 @@ pub(super) fn register(home: &'static dyn Home, is_static: impl FnOnce() -> bool
 
 /// Gives the calling thread a cache of that home's; false if it cannot have one. What lies in no static memory is nobody's home.
 ///
-/// `occupy` finds a slot and passes it on under the heap's lock, or returns false if all are occupied. So there is no moment at which a signal handler, or a child that it
-/// forks, sees a slot that is this thread's without this thread knowing.
+/// `occupy` finds a slot and passes it on under the heap's lock, or returns false if all are occupied. So there is no moment at which a
+/// signal handler, or a child that it forks, sees a slot that is this thread's without this thread knowing.
 pub(super) fn join(
     home: &'static dyn Home,
     is_static: impl FnOnce() -> bool,
