@@ -160,11 +160,10 @@ impl<S: Source> ThreadCached<S> {
         if is_panicking() {
             return self.locked.overflow(layout, contents);
         }
-        let class = class_serving(layout);
-        if class.is_none() && home::is_unknown() {
+        if home::is_unknown() {
             self.register();
         }
-        if let Some(class) = class
+        if let Some(class) = class_serving(layout)
             && let Some(slot) = self.own_slot().or_else(|| self.join())
             && let Some(block) = self.take_or_refill(slot, class)
         {
@@ -199,7 +198,7 @@ impl<S: Source> ThreadCached<S> {
     /// nothing.
     fn take_or_refill(&self, slot: &Slot, class: Class) -> Option<NonNull<u8>> {
         // SAFETY: the slot is this thread's.
-        let cached = unsafe { slot.take(self.identity(), class).or_else(|| slot.take_slowly(class)) };
+        let cached = unsafe { slot.take_slowly(class) };
         if cached.is_some() {
             return cached;
         }
@@ -240,7 +239,7 @@ impl<S: Source> ThreadCached<S> {
             return unsafe { self.locked.dealloc_in(heap, block, layout) };
         };
         // SAFETY: the slot is this thread's; the caller's contract.
-        if unsafe { slot.put(self.identity(), class, cacheable) || slot.put_slowly(class, cacheable) } {
+        if unsafe { slot.put_slowly(class, cacheable) } {
             return;
         }
         let mut heap = self.heap();

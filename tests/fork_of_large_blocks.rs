@@ -32,9 +32,6 @@ fn a_child_can_allocate_though_another_thread_had_the_lock() {
         let fates: Vec<_> = (0..200)
             .map(|_| {
                 fate_of_a_child(|| {
-                    // A hang is a failure.
-                    // SAFETY: no handler is set, so the alarm ends the child.
-                    unsafe { libc::alarm(10) };
                     drop(Marked::new(LARGE, 9));
                 })
             })

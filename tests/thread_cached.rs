@@ -389,9 +389,6 @@ fn a_forked_child_can_have_threads_of_its_own() {
         let fates: Vec<_> = (0..10)
             .map(|_| {
                 fate_of_a_child(|| {
-                    // A hang is a failure.
-                    // SAFETY: no handler is set, so the alarm ends the child.
-                    unsafe { libc::alarm(20) };
                     let work = |number: u8| {
                         for step in 0..3000 {
                             drop(Marked::new(if step % 2 == 0 { 100 } else { 9000 }, number));

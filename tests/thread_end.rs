@@ -69,9 +69,6 @@ extern "C-unwind" fn fill_a_cache_and_wait(_: *mut c_void) -> *mut c_void {
 fn a_program_can_exit_while_others_allocate() {
     for _ in 0..20 {
         let (signal, text) = fate_of_a_child(|| {
-            // A hang is a failure.
-            // SAFETY: no handler is set, so the alarm ends the child.
-            unsafe { libc::alarm(20) };
             start(allocate_forever);
             // What runs at exit may allocate.
             extern "C" fn last() {

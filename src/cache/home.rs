@@ -3,7 +3,8 @@
 //! One allocator of a process has caches: the first one in static memory that is used. Any other one works without.
 //!
 //! The handlers run around every `fork`. Handlers of others that were registered earlier run while the heap's lock is held: they must not
-//! allocate, nor wait for a lock under which another thread may. The home is registered by its first allocation, so that for a global allocator there hardly are any.
+//! allocate, nor wait for a lock under which another thread may. The home is registered by its first allocation, so that for a global
+//! allocator there hardly are any.
 
 use super::slot::Slot;
 use crate::fault::{self, Fault};
@@ -150,15 +151,11 @@ pub(super) fn register(home: &'static dyn Home, is_static: impl FnOnce() -> bool
     REGISTRY.register(home, is_static);
 }
 
-/// Gives the calling thread a cache of that home's; false if it cannot have one. What lies in no static memory is nobody's home.
+/// Gives the calling thread a cache, if that home is [the one](register); false if it cannot have one.
 ///
 /// `occupy` finds a slot and passes it on under the heap's lock, or returns false if all are occupied. So there is no moment at which a
 /// signal handler, or a child that it forks, sees a slot that is this thread's without this thread knowing.
-pub(super) fn join(
-    home: &'static dyn Home,
-    is_static: impl FnOnce() -> bool,
-    occupy: impl FnOnce(&dyn Fn(&'static Slot)) -> bool,
-) -> bool {
+pub(super) fn join(home: &'static dyn Home, occupy: impl FnOnce(&dyn Fn(&'static Slot)) -> bool) -> bool {
     LOCAL.with(|local| {
         if local.membership.get() != Membership::None {
             return false;
@@ -169,16 +166,15 @@ pub(super) fn join(
         }
         // What follows may allocate, which goes without a cache.
         local.membership.set(Membership::Asked);
-        if is_unknown() {
-            register(home, is_static);
-        }
         let is_ready = REGISTRY.progress.load(Ordering::Acquire) == progress::READY;
         let is_home = is_ready && REGISTRY.home().is_some_and(|found| core::ptr::addr_eq(found, home));
         // A signal handler may have been here first.
         let is_full = is_home && has_none(local) && !occupy(&|slot| local.slot.set(slot));
         if has_none(local) {
             local.membership.set(Membership::None);
-            local.pause.set(if is_full { PAUSE } else { 0 });
+            if is_full {
+                local.pause.set(PAUSE);
+            }
             return false;
         }
         let slot = local.slot.get();

@@ -29,8 +29,8 @@ impl<S: Source> ThreadCached<S> {
         unsafe { &*core::ptr::from_ref(self) }
     }
 
-    /// Makes this allocator the one that has caches, if there is none. Where the first request is too large for a cache, that is done
-    /// here, so that a child that is forked finds the heap in order even if no thread has a cache.
+    /// Makes this allocator the one that has caches, if there is none. Whatever is requested first: a child that is forked has to find the
+    /// heap in order even if no thread has a cache.
     #[cold]
     #[inline(never)]
     pub(super) fn register(&self) {
@@ -69,7 +69,7 @@ impl<S: Source> ThreadCached<S> {
             true
         };
         let mut has_joined = false;
-        preserving_errno(|| has_joined = home::join(everlasting, || home::is_static(self), occupy));
+        preserving_errno(|| has_joined = home::join(everlasting, occupy));
         has_joined.then(home::slot)
     }
 

@@ -163,17 +163,7 @@ impl Slot {
         unsafe { self.inside(allocator, push) }.unwrap_or(false)
     }
 
-    /// Puts a block into the cache whose class is known; false if it cannot be cached now.
-    ///
-    /// # Safety
-    ///
-    /// - As for [`take`](Self::take). It is a block that [has this class](Self::class_of), and nobody uses its bytes any more.
-    pub(super) unsafe fn put(&self, allocator: *const (), class: Class, block: NonNull<u8>) -> bool {
-        // SAFETY: the caller's contract.
-        unsafe { self.inside(allocator, |_, lists| lists.push(class, block)) }.unwrap_or(false)
-    }
-
-    /// As [`take`](Self::take), for when that found nothing: the current list may be empty, or the gate never plainly open.
+    /// As [`take`](Self::take), also from the spare list, and where the gate is never plainly open.
     ///
     /// # Safety
     ///
@@ -183,11 +173,12 @@ impl Slot {
         unsafe { self.inside_slowly(|lists| lists.pop_either(class))? }
     }
 
-    /// As [`put`](Self::put), for when that did nothing: the current list may be full, or the gate never plainly open.
+    /// Puts a block into the cache whose class is known, also on a new list, and where the gate is never plainly open; false if it cannot be
+    /// cached now.
     ///
     /// # Safety
     ///
-    /// - As for [`put`](Self::put), and the calling thread is the owner.
+    /// - The caller is the owner. It is a block that [has this class](Self::class_of), and nobody uses its bytes any more.
     pub(super) unsafe fn put_slowly(&self, class: Class, block: NonNull<u8>) -> bool {
         // SAFETY: the caller's contract.
         unsafe { self.inside_slowly(|lists| lists.push_either(class, block)) }.unwrap_or(false)

@@ -9,6 +9,8 @@ pub fn fate_of_a_child(what: impl FnOnce()) -> (i32, String) {
         let child = libc::fork();
         assert!(child >= 0);
         if child == 0 {
+            // A hang is a failure: no handler is set, so the alarm ends the child.
+            libc::alarm(20);
             libc::dup2(pipe[1], 2);
             what();
             libc::_exit(0);
