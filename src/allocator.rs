@@ -94,7 +94,7 @@ impl FreeListAllocator {
         let zeroed = !USED.swap(true, Ordering::Relaxed);
         // SAFETY: `OWNED` makes this heap the only one over the arena, and blocks of earlier owners are dead (contract).
         // Before the first owner the arena is as zero as every static.
-        let result = unsafe { self.heap.init(ARENA.start(), DEFAULT_ARENA, zeroed) };
+        let result = unsafe { self.heap.init_without_runs(ARENA.start(), DEFAULT_ARENA, zeroed) };
         debug_assert_eq!(result, Ok(()), "the static arena is a valid region");
         InitOutcome::Ready
     }
@@ -138,8 +138,8 @@ impl FreeListAllocator {
         }
     }
 
-    /// Counts blocks and bytes, after merging all that is held back.
-    pub fn stats(&mut self) -> Stats {
+    /// Counts blocks and bytes.
+    pub fn stats(&self) -> Stats {
         self.heap.stats()
     }
 

@@ -1,25 +1,30 @@
-//! Which free list a block belongs to, and the bitmap that finds a list that is not empty.
+//! Which bin keeps a free block, and the bitmap that finds a bin that is not empty.
 //!
-//! Blocks of fewer than 32 granules (256 bytes) have a bin for each size, so that any block of the bin fits exactly.
-//! Above, each power of two is divided into 16 equal bins (the two-level scheme of TLSF: Masmano, Ripoll, Crespo and
-//! Real, *TLSF: a new dynamic memory allocator for real-time systems*, 2004):
+//! Blocks of fewer than 256 granules (2 KiB) have a bin for each size, so that any block of the bin fits
+//! exactly. Above, each power of two is divided into 8 equal bins (the two-level scheme of TLSF:
+//! Masmano, Ripoll, Crespo and Real, *TLSF: a new dynamic memory allocator for real-time systems*,
+//! 2004), each of which keeps its blocks by size:
 //!
 //! ```text
-//! granules   2  3  4 …  31 │ 32…33  34…35 … 62…63 │ 64…67 … 124…127 │ 128…135 … │ … up to 2^29
-//! bin        2  3  4 …  31 │   32     33  …   47  │  48   …   63    │   64   …  │ …
-//! bitmap    └───────────────────── word 0 ──────────────────────────┘└─── words 1 to 6 ───┘
-//! summary                          bit 0                                 bits 1 to 6
+//! granules   2  3  4 …  63 │ … │ 192 … 255 │ 256…287  288…319 … 480…511 │ 512…575 … │ … up to 2^29
+//! bin        2  3  4 …  63 │ … │ 192 … 255 │   256      257   …   263   │   264   … │ …
+//! bitmap    └─── word 0 ───┘   └─ word 3 ──┘└──────────────── words 4 to 6 ─────────────────
+//! summary        bit 0             bit 3                      bits 4 to 6
 //! ```
 
 #![forbid(unsafe_code)]
 
 use crate::size::BlockSize;
 
-/// Each power of two is divided into this many bins, down to where a bin would be less than a granule wide.
-const DIVISIONS_LOG2: u32 = 4;
+/// Each power of two is divided into this many bins.
+const DIVISIONS_LOG2: u32 = 3;
 
 /// Bins of one size each come first; below this many granules, bin number and size are the same number.
-const EXACT: u32 = 2 << DIVISIONS_LOG2;
+const EXACT_LOG2: u32 = 8;
+const EXACT: u32 = 1 << EXACT_LOG2;
+
+/// What is added to the number that the division of the first mixed size gives, so that it is `EXACT`.
+const OFFSET: u32 = EXACT - ((EXACT_LOG2 - DIVISIONS_LOG2 + 1) << DIVISIONS_LOG2);
 
 /// Words of the bitmap: a power of two, so that an index is proved in range by a mask instead of a check.
 const WORDS: usize = 8;
@@ -27,79 +32,50 @@ const WORDS: usize = 8;
 /// How many bins there is room for.
 pub(crate) const BINS: usize = WORDS * 64;
 
-/// The number of a free list.
+/// The number of a bin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Bin(u32);
 
 impl Bin {
-    /// The bin of that number, below [`BINS`].
-    #[inline(always)]
-    pub(crate) const fn numbered(number: u32) -> Self {
-        Self(number)
-    }
-
     /// From this size on, bins mix sizes.
     pub(crate) const MIXED: BlockSize = BlockSize::from_granules(EXACT);
 
     /// The bin of a size that is less than [`MIXED`](Self::MIXED), and has one to itself.
     #[inline(always)]
     pub(crate) const fn exact(size: BlockSize) -> Self {
+        invariant!(size.granules() < EXACT);
         Self(size.granules())
+    }
+
+    /// The bin that keeps free blocks of this size, [`MIXED`](Self::MIXED) or more.
+    #[inline(always)]
+    pub(crate) const fn mixed(size: BlockSize) -> Self {
+        let width_log2 = size.granules().ilog2() - DIVISIONS_LOG2;
+        Self((width_log2 << DIVISIONS_LOG2) + (size.granules() >> width_log2) + OFFSET)
     }
 
     /// The bin that keeps free blocks of this size.
     #[inline(always)]
     pub(crate) const fn of(size: BlockSize) -> Self {
-        Self::containing(size.granules(), Self::width_log2(size))
+        if size.granules() < EXACT { Self::exact(size) } else { Self::mixed(size) }
     }
 
-    /// Below this size, 1 KiB, [`of_small`](Self::of_small) knows the bin.
-    pub(crate) const LOOKED_UP: BlockSize = BlockSize::from_granules(128);
-
-    /// As [`of`](Self::of), for a size that is less than [`LOOKED_UP`](Self::LOOKED_UP): looking it up takes fewer instructions than
-    /// computing it.
+    /// Whether all blocks of the bin have one size.
     #[inline(always)]
-    pub(crate) fn of_small(size: BlockSize) -> Self {
-        const SIZES: usize = Bin::LOOKED_UP.granules() as usize;
-        static BINS: [u8; SIZES] = {
-            let mut bins = [0; SIZES];
-            let mut granules = BlockSize::MIN.granules();
-            while granules < SIZES as u32 {
-                bins[granules as usize] = Bin::of(BlockSize::from_granules(granules)).number() as u8;
-                granules += 1;
-            }
-            bins
-        };
-        Self(u32::from(BINS[size.granules() as usize % SIZES]))
+    pub(crate) const fn is_exact(self) -> bool {
+        self.0 < EXACT
     }
 
-    /// The first bin in which every block is at least this large.
+    /// By how many low bits of their granules the sizes in a mixed bin differ.
     #[inline(always)]
-    pub(crate) const fn fitting(size: BlockSize) -> Self {
-        let width_log2 = Self::width_log2(size);
-        // Rounding up may reach the next power of two, whose first bin has the number that comes out.
-        Self::containing(size.granules() + (1 << width_log2) - 1, width_log2)
+    pub(crate) const fn width_log2(self) -> u32 {
+        ((self.0 - OFFSET) >> DIVISIONS_LOG2) - 1
     }
 
-    /// The smallest size that the bin keeps.
-    #[cfg(all(feature = "std", unix))]
-    pub(crate) const fn smallest(self) -> BlockSize {
-        if self.0 < EXACT {
-            return BlockSize::from_granules(self.0);
-        }
-        let width_log2 = (self.0 >> DIVISIONS_LOG2) - 1;
-        BlockSize::from_granules((self.0 - (width_log2 << DIVISIONS_LOG2)) << width_log2)
-    }
-
-    /// The binary logarithm of the number of sizes that share a bin with this one. (The or stands for a maximum.)
+    /// The next bin, of larger sizes.
     #[inline(always)]
-    const fn width_log2(size: BlockSize) -> u32 {
-        (size.granules() | 1 << DIVISIONS_LOG2).ilog2() - DIVISIONS_LOG2
-    }
-
-    #[inline(always)]
-    const fn containing(granules: u32, width_log2: u32) -> Self {
-        Self((width_log2 << DIVISIONS_LOG2) + (granules >> width_log2))
+    pub(crate) const fn next(self) -> Self {
+        Self(self.0 + 1)
     }
 
     /// The bin's number, below [`BINS`].
@@ -159,14 +135,9 @@ impl BinMap {
         Some(Bin(word * 64 + self.words[word as usize & (WORDS - 1)].trailing_zeros()))
     }
 
-    /// The first bin strictly above `bin` that has a block.
-    pub(crate) fn first_above(&self, bin: Bin) -> Option<Bin> {
-        if bin.number() + 1 == BINS { None } else { self.first_from(Bin(bin.0 + 1)) }
-    }
-
     /// All the marked bins, smallest sizes first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Bin> + '_ {
-        core::iter::successors(self.first_from(Bin(0)), |&bin| self.first_above(bin))
+        core::iter::successors(self.first_from(Bin(0)), |bin| self.first_from(bin.next()))
     }
 }
 
@@ -198,29 +169,23 @@ mod tests {
     #[test]
     fn small_sizes_have_a_bin_of_their_own() {
         for granules in 2..EXACT {
-            let size = BlockSize::from_granules(granules);
-            assert_eq!(Bin::of(size), Bin(granules));
-            assert_eq!(Bin::fitting(size), Bin(granules));
+            let bin = Bin::of(BlockSize::from_granules(granules));
+            assert_eq!(bin, Bin(granules));
+            assert!(bin.is_exact());
         }
+        assert_eq!(Bin::of(Bin::MIXED), Bin(EXACT));
     }
 
     #[test]
-    fn looking_a_bin_up_gives_what_computing_it_gives() {
-        for granules in BlockSize::MIN.granules()..Bin::LOOKED_UP.granules() {
-            let size = BlockSize::from_granules(granules);
-            assert_eq!(Bin::of_small(size), Bin::of(size));
-        }
-    }
-
-    #[test]
-    fn every_block_of_a_fitting_bin_fits() {
-        for size in interesting_sizes() {
-            let fitting = Bin::fitting(size);
-            let own = Bin::of(size);
-            assert!(fitting.0 - own.0 <= 1, "{size:?}");
-            if let Some(smaller) = size.granules().checked_sub(1).filter(|&g| g >= 2) {
-                assert!(Bin::of(BlockSize::from_granules(smaller)) < fitting, "{size:?}");
-            }
+    fn the_sizes_of_a_mixed_bin_differ_in_its_low_bits_only() {
+        for size in interesting_sizes().filter(|&size| size >= Bin::MIXED) {
+            let bin = Bin::of(size);
+            let width = 1u32 << bin.width_log2();
+            let first = BlockSize::from_granules(size.granules() & !(width - 1));
+            let last = BlockSize::from_granules(size.granules() | (width - 1));
+            assert!(!bin.is_exact());
+            assert_eq!((Bin::of(first), Bin::of(last)), (bin, bin), "{size:?}");
+            assert_ne!(Bin::of(BlockSize::from_granules(first.granules() - 1)), bin, "{size:?}");
         }
     }
 
@@ -228,16 +193,16 @@ mod tests {
     fn search_finds_the_nearest_marked_bin() {
         let mut map = BinMap::new();
         assert_eq!(map.first_from(Bin(2)), None);
-        for bin in [5, 63, 64, 127, 300, 431] {
+        for bin in [5, 63, 64, 127, 300, 423] {
             map.set(Bin(bin));
         }
-        let expect = [(0, 5), (5, 5), (6, 63), (64, 64), (65, 127), (128, 300), (301, 431)];
+        let expect = [(0, 5), (5, 5), (6, 63), (64, 64), (65, 127), (128, 300), (301, 423)];
         for (from, found) in expect {
             assert_eq!(map.first_from(Bin(from)), Some(Bin(found)), "from {from}");
         }
-        assert_eq!(map.first_from(Bin(432)), None);
+        assert_eq!(map.first_from(Bin(424)), None);
         assert_eq!(map.iter().count(), 6);
-        for bin in [5, 63, 64, 127, 300, 431] {
+        for bin in [5, 63, 64, 127, 300, 423] {
             assert_eq!(map.first_from(Bin(bin)), Some(Bin(bin)));
             map.clear(Bin(bin));
             assert_ne!(map.first_from(Bin(bin)), Some(Bin(bin)));

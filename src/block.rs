@@ -1,5 +1,5 @@
-//! The block: the one file that knows where a header, a link or a footer lies. (What a thread's cache writes into a block is drawn in
-//! `block/cached.rs`.)
+//! The block: the one file that knows where a header, a link or a footer lies. (What a thread's cache
+//! writes into a block is drawn in `block/cached.rs`, a block that is cut into slots in `run.rs`.)
 //!
 //! A payload's address `p` is a multiple of 8, and the header is the 4 bytes before it:
 //!
@@ -11,23 +11,30 @@
 //!  ┌────┬────────┬──────┬──────┬ … unused … ─────────────┬────────┬──────┐
 //!  │free│ header │ next │ prev │                         │ footer │      │
 //!  └────┴────────┴──────┴──────┴─────────────────────────┴────────┴──────┘
+//!  ┌────┬────────┬──────┬──────┬────────┬────────┬────────┬ … ─┬────────┬──────┐
+//!  │free│ header │ next │ prev │ zero's │ one's  │ parent │    │ footer │      │ from 2 KiB on
+//!  └────┴────────┴──────┴──────┴─ child ┴─ child ┴────────┴ … ─┴────────┴──────┘
 //!
-//!  arena   │4│ block │ block │ … │ block │ top: never linked, no header │
-//!          ↑ ↑                           ↑                              ↑
-//!     origin first header             top - 4                        end - 4
+//!  arena   │4│ block │ block │ victim: no header │ block │ … │ block │ top: no header │
+//!          ↑ ↑                                                       ↑                ↑
+//!     origin first header                                         top - 4          end - 4
 //! ```
 //!
 //! - The header is one [`Tag`]: the size in bytes, a multiple of 8, with flags in its three low bits.
-//! - `next` and `prev` link the free blocks of one bin; the footer repeats the size in granules, so that the block to the
-//!   right finds where this one starts. All three are granule counts, never pointers.
-//! - The *top* is the span behind the last block. It has no header, no links and no footer: a fresh arena is not written
-//!   to, and taking from its near end writes one header and moves one number.
+//! - `next` and `prev` link the free blocks of one size; the footer repeats the size in granules, so
+//!   that the block to the right finds where this one starts. A large free block is also a node of the
+//!   trie of its bin (`heap/trie.rs`). All of these are granule counts, never pointers.
+//! - The *top* is the span behind the last block. It has no header, no links and no footer: a fresh
+//!   arena is not written to, and taking from its near end writes one header and moves one number.
+//! - The *victim* is one free span between two blocks that is used up in the same way, from its front.
+//!   The block behind it does not know that its left neighbour is free.
 //!
-//! Headers are read and written as relaxed atomics, which costs nothing: the owner of a block may read its header while another
-//! thread, which has the heap's lock, notes there that the left neighbour was freed.
+//! Headers are read and written as relaxed atomics, which costs nothing: the owner of a block may read
+//! its header while another thread, which has the heap's lock, notes there that the left neighbour was
+//! freed.
 //!
-//! All pointers are derived from the arena's origin, never from a pointer that a caller brings back: a `Box`, for
-//! one, may only touch its own bytes.
+//! All pointers are derived from the arena's origin, never from a pointer that a caller brings back: a
+//! `Box`, for one, may only touch its own bytes.
 
 #[cfg(all(feature = "std", unix))]
 pub(crate) mod cached;
@@ -44,7 +51,7 @@ pub(crate) struct Tag(u32);
 impl Tag {
     const FREE: u32 = 1;
     const LEFT_FREE: u32 = 2;
-    const HELD: u32 = 4;
+    const RUN: u32 = 4;
     const FLAGS: u32 = 7;
 
     #[inline(always)]
@@ -86,28 +93,28 @@ impl Tag {
         self.0 & Self::LEFT_FREE != 0
     }
 
-    /// Whether the block was freed and is held back from coalescing.
+    /// Whether the block is cut into slots.
     #[inline(always)]
-    pub(crate) const fn is_held(self) -> bool {
-        self.0 & Self::HELD != 0
+    pub(crate) const fn is_run(self) -> bool {
+        self.0 & Self::RUN != 0
     }
 
-    /// Whether the block is in use, and not free or held.
+    /// Whether the block is one that was handed out: neither free nor a run.
     #[inline(always)]
     pub(crate) const fn is_live(self) -> bool {
-        self.0 & (Self::FREE | Self::HELD) == 0
+        self.0 & (Self::FREE | Self::RUN) == 0
     }
 
-    /// The same block held back from coalescing.
+    /// The same block in use, to be cut into slots.
     #[inline(always)]
-    pub(crate) const fn held(self) -> Self {
-        Self(self.0 | Self::HELD)
+    pub(crate) const fn cut_into_slots(self) -> Self {
+        Self(self.0 | Self::RUN)
     }
 
-    /// The same block in use again.
+    /// The same block in use, and no run any more.
     #[inline(always)]
-    pub(crate) const fn taken_back(self) -> Self {
-        Self(self.0 & !Self::HELD)
+    pub(crate) const fn in_one_piece(self) -> Self {
+        Self(self.0 & !Self::RUN)
     }
 
     /// The size in granules as it stands there, which need not be a [`BlockSize`].
@@ -145,7 +152,7 @@ impl fmt::Debug for Tag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match () {
             () if self.is_free() => "free",
-            () if self.is_held() => "held",
+            () if self.is_run() => "run of",
             () => "used",
         };
         let left = if self.is_left_free() { ", left neighbour free" } else { "" };
@@ -173,12 +180,22 @@ impl BlockHeader {
         self.tag.size().payload()
     }
 
-    /// Whether the block is not in use: on a free list, or held back for the next request of its size.
+    /// Whether the block is free.
     pub fn is_free(&self) -> bool {
-        !self.tag.is_live()
+        self.tag.is_free()
     }
 
-    /// The next free block on the same free list, as the distance of its payload from the arena's origin in bytes.
+    /// Whether the block is cut into slots for small requests; see [`Heap::slots`](crate::Heap::slots).
+    pub fn is_run(&self) -> bool {
+        self.tag.is_run() && !self.tag.is_free()
+    }
+
+    /// The header of a free span that has none in memory.
+    pub(crate) const fn of_span(size: BlockSize) -> Self {
+        Self { tag: Tag::free(size), next: Index::NONE }
+    }
+
+    /// The next free block of the same size, as the distance of its payload from the arena's origin in bytes.
     /// `None` for the last one, and for a block in use, whose first bytes are the caller's.
     pub fn next(&self) -> Option<usize> {
         (self.is_free() && !self.next.is_none()).then(|| self.next.byte_offset())
@@ -195,15 +212,15 @@ impl fmt::Debug for BlockHeader {
     }
 }
 
-/// The link to the previous free block of a list.
+/// A link that lies 4 bytes behind a multiple of 8, as headers do.
 ///
-/// It is the one word of a free block that can come to lie where the header of a block was that has melted into a neighbour:
-/// both are 4 more than a multiple of 8. Its lowest bit is set, so that it reads as the header of a free block and a second
-/// free of the old block is still recognised.
+/// Such a word of a free block can come to lie where the header of a block was that has melted into a
+/// neighbour. Its lowest bit is set, so that it reads as the header of a free block and a second free of
+/// the old block is still recognised.
 #[derive(Clone, Copy)]
-struct PrevLink(u32);
+struct OddLink(u32);
 
-impl PrevLink {
+impl OddLink {
     #[inline(always)]
     const fn to(index: Index) -> Self {
         Self(index.get() << 1 | Tag::FREE)
@@ -228,6 +245,13 @@ pub(crate) fn prefetch(address: *const u8) {
     }
     #[cfg(not(all(target_arch = "x86_64", not(miri))))]
     let _ = address;
+}
+
+/// A child of a trie's node: that of the sizes whose next bit is zero, or one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Child {
+    Zero,
+    One,
 }
 
 /// A distance in granules. It is beyond any arena if the distance is no multiple of a granule, or less than zero.
@@ -289,8 +313,9 @@ impl Arena {
         granules_or_more(self.offset_of(address))
     }
 
+    /// The pointer to a payload, a page or a slot.
     #[inline(always)]
-    fn at_index(self, index: Index) -> *mut u8 {
+    pub(crate) fn at_index(self, index: Index) -> *mut u8 {
         self.origin.wrapping_add(index.byte_offset())
     }
 
@@ -305,6 +330,12 @@ impl Arena {
         unsafe { NonNull::new_unchecked(self.at_index(index)) }
     }
 
+    /// The pointer to what lies so many bytes in front of the origin.
+    #[inline(always)]
+    pub(crate) fn in_front(self, bytes: usize) -> *mut u8 {
+        self.origin.wrapping_sub(bytes)
+    }
+
     #[inline(always)]
     fn tag_word(self, index: Index) -> *mut u32 {
         self.at_index(index).wrapping_sub(HEADER).cast()
@@ -316,8 +347,23 @@ impl Arena {
     }
 
     #[inline(always)]
-    fn prev_word(self, index: Index) -> *mut PrevLink {
+    fn prev_word(self, index: Index) -> *mut OddLink {
         self.at_index(index).wrapping_add(size_of::<Index>()).cast()
+    }
+
+    #[inline(always)]
+    fn child_zero_word(self, index: Index) -> *mut Index {
+        self.at_index(index).wrapping_add(8).cast()
+    }
+
+    #[inline(always)]
+    fn child_one_word(self, index: Index) -> *mut OddLink {
+        self.at_index(index).wrapping_add(12).cast()
+    }
+
+    #[inline(always)]
+    fn parent_word(self, index: Index) -> *mut Index {
+        self.at_index(index).wrapping_add(16).cast()
     }
 
     /// The word before the header of the block at `index`: the footer of its left neighbour.
@@ -357,6 +403,18 @@ impl Arena {
     pub(crate) unsafe fn set_left_free(self, index: Index, left_free: bool) {
         // SAFETY: a block's header is in the arena, initialised, and never handed out.
         unsafe { self.set_tag(index, self.tag(index).with_left_free(left_free)) }
+    }
+
+    /// Leaves a word in front of a position that reads as the header of a free block, for whoever frees
+    /// what began there once more.
+    ///
+    /// # Safety
+    ///
+    /// - The word in front of `index` is in the arena and not handed out.
+    #[inline(always)]
+    pub(crate) unsafe fn mark_freed(self, index: Index, size: BlockSize) {
+        // SAFETY: the caller's contract.
+        unsafe { self.set_tag(index, Tag::free(size)) }
     }
 
     /// What the footer to the left says, which need not be a [`BlockSize`].
@@ -406,11 +464,11 @@ impl Arena {
         unsafe { (self.next_word(index).read(), self.prev_word(index).read().index()) }
     }
 
-    /// Where the list of a free or held block goes on.
+    /// Where the list of a free block goes on.
     ///
     /// # Safety
     ///
-    /// - `index` is a free or held block on a list.
+    /// - `index` is a free block on a list.
     #[inline(always)]
     pub(crate) unsafe fn next(self, index: Index) -> Index {
         // SAFETY: the first word of a block on a list is its link (contract).
@@ -436,7 +494,61 @@ impl Arena {
     #[inline(always)]
     pub(crate) unsafe fn set_prev(self, index: Index, prev: Index) {
         // SAFETY: a free block's second word is the heap's own (contract).
-        unsafe { self.prev_word(index).write(PrevLink::to(prev)) }
+        unsafe { self.prev_word(index).write(OddLink::to(prev)) }
+    }
+
+    /// One of a trie node's children.
+    ///
+    /// # Safety
+    ///
+    /// - `index` is a node of a trie.
+    #[inline(always)]
+    pub(crate) unsafe fn child(self, index: Index, which: Child) -> Index {
+        // SAFETY: a node's third and fourth words are its children (contract).
+        unsafe {
+            match which {
+                Child::Zero => self.child_zero_word(index).read(),
+                Child::One => self.child_one_word(index).read().index(),
+            }
+        }
+    }
+
+    /// Sets one of a trie node's children.
+    ///
+    /// # Safety
+    ///
+    /// - `index` is a free block of at least [`Bin::MIXED`](crate::bins::Bin::MIXED).
+    #[inline(always)]
+    pub(crate) unsafe fn set_child(self, index: Index, which: Child, child: Index) {
+        // SAFETY: a large free block's third and fourth words are the heap's own (contract).
+        unsafe {
+            match which {
+                Child::Zero => self.child_zero_word(index).write(child),
+                Child::One => self.child_one_word(index).write(OddLink::to(child)),
+            }
+        }
+    }
+
+    /// A trie node's parent, [`Index::NONE`] for the root.
+    ///
+    /// # Safety
+    ///
+    /// - `index` is a node of a trie.
+    #[inline(always)]
+    pub(crate) unsafe fn parent(self, index: Index) -> Index {
+        // SAFETY: a node's fifth word is its parent (contract).
+        unsafe { self.parent_word(index).read() }
+    }
+
+    /// Sets a trie node's parent.
+    ///
+    /// # Safety
+    ///
+    /// - `index` is a free block of at least [`Bin::MIXED`](crate::bins::Bin::MIXED).
+    #[inline(always)]
+    pub(crate) unsafe fn set_parent(self, index: Index, parent: Index) {
+        // SAFETY: a large free block's fifth word is the heap's own (contract).
+        unsafe { self.parent_word(index).write(parent) }
     }
 
     /// A copy of the header of a block, with the link if it is free.
@@ -447,12 +559,12 @@ impl Arena {
     pub(crate) unsafe fn header(self, index: Index) -> BlockHeader {
         // SAFETY: the block's header is initialised (contract).
         let tag = unsafe { self.tag(index) };
-        let next = if tag.is_live() {
+        let next = if tag.is_free() {
+            // SAFETY: a free block is on a list, and its first word is its link.
+            unsafe { self.next(index) }
+        } else {
             // These are the caller's bytes and stay unread.
             Index::NONE
-        } else {
-            // SAFETY: a block that is not in use is on a list, and its first word is its link.
-            unsafe { self.next(index) }
         };
         BlockHeader { tag, next }
     }

@@ -14,12 +14,13 @@ mod drain;
 mod home;
 mod lists;
 mod membership;
+mod place;
 mod slot;
 #[cfg(test)]
 mod tests;
 
 use crate::fault::{self, Action, Fault};
-use crate::heap::{AuditError, Heap, RegionError};
+use crate::heap::{AuditError, Heap, InUse, RegionError, Resized, copy};
 use crate::locked::{Contents, Locked, is_panicking};
 use crate::raw_lock::SpinThenSleep;
 use crate::size::GRANULE;
@@ -179,19 +180,18 @@ impl<S: Source> ThreadCached<S> {
 
     /// An allocation from the heap, after draining if need be.
     fn alloc_locked(&self, mut heap: Guard<'_>, layout: Layout, contents: Contents) -> *mut u8 {
-        let ask = |heap: &mut Heap| match contents {
-            Contents::Any => heap.alloc(layout),
-            Contents::Zeroes => heap.alloc_zeroed(layout),
-        };
-        let mut block = ask(&mut heap);
-        if block.is_none() {
+        let mut found = heap.alloc_to_clear(layout);
+        if found.is_none() {
             heap = self.drain_into(heap);
-            block = ask(&mut heap);
+            found = heap.alloc_to_clear(layout);
         }
-        match block {
-            Some(block) => block.as_ptr(),
-            None => self.locked.refused(heap, layout, contents),
+        let Some((block, dirty)) = found else { return self.locked.refused(heap, layout, contents) };
+        drop(heap);
+        if matches!(contents, Contents::Zeroes) {
+            // SAFETY: the block holds that many bytes, and nobody has its pointer yet.
+            unsafe { block.write_bytes(0, dirty) };
         }
+        block.as_ptr()
     }
 
     /// Takes a block of a class from the calling thread's cache; where that has none, fills it from the depot or from the heap. Drains
@@ -262,7 +262,11 @@ impl<S: Source> ThreadCached<S> {
     /// The heap, for a release or a change of size of a block that must not be in a cache: that would be a second release.
     fn heap_unless_cached(&self, block: *mut u8, layout: Layout, action: Action) -> Guard<'_> {
         let heap = self.heap();
-        if let Some(class) = heap.tag_if_keyed(block).and_then(Class::of)
+        let class = heap.keyed(block).and_then(|in_use| match in_use {
+            InUse::Block(tag) => Class::of(tag),
+            InUse::Slot(slot) => Some(Class::of_slot(slot)),
+        });
+        if let Some(class) = class
             && self.is_cached(class, block)
         {
             drop(heap);
@@ -280,17 +284,24 @@ impl<S: Source> ThreadCached<S> {
     unsafe fn realloc_locked(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         let mut heap = self.heap_unless_cached(block, layout, Action::Realloc);
         // SAFETY: the caller's contract.
-        let mut result = unsafe { heap.realloc(block, layout, new_size) };
-        if result == Ok(None) {
+        let mut result = unsafe { heap.resize(block, layout, new_size) };
+        if result == Ok(Resized::Refused) {
             heap = self.drain_into(heap);
             // SAFETY: as above; what was refused is unchanged.
-            result = unsafe { heap.realloc(block, layout, new_size) };
+            result = unsafe { heap.resize(block, layout, new_size) };
         }
         drop(heap);
         match result {
-            Ok(Some(block)) => block.as_ptr(),
+            Ok(Resized::Done(block)) => block.as_ptr(),
+            // SAFETY: both hold the smaller of the two sizes, and do not overlap. The old one is given back as the
+            // caller had it.
+            Ok(Resized::MoveTo(target)) => unsafe {
+                copy(block, target.as_ptr(), layout.size().min(new_size));
+                self.dealloc(block, layout);
+                target.as_ptr()
+            },
             // SAFETY: the heap knows the block; only growing can be refused.
-            Ok(None) => unsafe { self.locked.realloc_refused(block, layout, new_size) },
+            Ok(Resized::Refused) => unsafe { self.locked.realloc_refused(block, layout, new_size) },
             // SAFETY: the caller's contract.
             Err(fault) => unsafe { self.locked.realloc_rejected(fault, block, layout, new_size) },
         }

@@ -2,69 +2,82 @@
 //!
 //! # How an allocation is served
 //!
-//! 1. The request becomes a [`BlockSize`]. A block of about that size which was freed not long ago may be *held*: it is taken back
-//!    as it is. From 256 bytes on it may be up to an eighth larger than what was asked for.
-//! 2. Otherwise one bitmap search finds the smallest bin whose blocks all fit. The first block of the bin just below is looked at
-//!    first, or the first few where memory is short, because one of them may fit more tightly. The block found is cut to size;
-//!    what is left over is a free block again.
-//! 3. If no bin has one, the block comes from the *top*, the span behind the last block. A block that is broad beside the arena is
-//!    taken from the far end of the top, where it does not cut what is free in two.
-//! 4. If the top is too small as well, the last search begins, so that memory which would fit is never refused: all that is
-//!    held is merged, and the bin just below is searched to its end. For an alignment of more than 8, every bin that may have a
-//!    fitting block is.
+//! 1. A request of up to 256 bytes whose size class has a *run* with room takes the run's lowest free
+//!    slot (`run.rs` draws one). A class gets its first run when its blocks would fill half of one, and
+//!    only while an eighth of the arena is free (`heap/slots.rs`).
+//! 2. Any other request becomes a [`BlockSize`]. A small one takes a free block of exactly its size, or is
+//!    cut from the front of the *victim*, the free span that small blocks are cut from. If that is too
+//!    small, the smallest free block that fits is cut, and what is left of it is the new victim. A large
+//!    request takes the smallest free block that fits.
+//! 3. If there is none, the block comes from the *top*, the span behind the last block. A block that is
+//!    broad beside the arena is taken from the far end of the top, where it does not cut what is free in
+//!    two.
+//! 4. Before a request is refused, runs without a slot in use are given up, and a small request takes a
+//!    free slot of any larger class.
 //!
 //! # How a release is served
 //!
-//! While the arena is *roomy*, that is while one free span is at least an eighth of it, a block is held for the next request of its
-//! size. It is not if it is of 32 KiB or more, if it is of 1 KiB or more and has a free neighbour, or if what is live and what is
-//! held are already more than the most that ever was live and 1/32 more. A few held blocks are merged then, in turn by size.
-//! All others are merged with their free neighbours at once.
+//! A slot's bit is set. A run whose last slot was given back becomes a free block again. A block is
+//! merged with its free neighbours at once, be they free blocks, the victim or the top.
+//!
+//! Nothing else is held back: a run without a slot in use is kept while it is the only one of its class
+//! that has room, and the class has other runs. Those are 32 at most.
 //!
 //! # Bounds
 //!
-//! Nothing but the last search takes more than a constant number of steps: two held blocks at most are merged on the way of an
-//! allocation, a release or a change of size in place, and four where a block moves or several are allocated, 64 at most. The last search is bounded by the number of held blocks, then by the number of free blocks, and for
-//! alignments up to 8 by `arena / size`.
+//! Every call takes a bounded number of steps. The longest are those of the tries, one for each bit in
+//! which the sizes of a bin differ (`heap/trie.rs`), and marking the slots of a run that is given up, 501
+//! at most. Aligned requests look at a constant number of free blocks (`heap/align.rs`). Copying and
+//! clearing take as long as there are bytes.
 //!
 //! # Invariants
 //!
 //! [`Heap::audit`] checks all but OWNED and FRESH; SAFETY comments name the one they rest on.
 //!
-//! - CHAIN: from [`Index::FIRST`] to `top`, blocks lie end to end, each with an initialised header that tells its size.
-//! - COALESCED: a free block's neighbours are in use, and the block before the top is in use.
-//! - FLAGS: a header says "left neighbour free" exactly if it is, and a free block's footer repeats its size.
-//! - LISTED: the lists hold exactly the free blocks, each in the bin of its size, and the bitmap has exactly the bins that are
-//!   not empty.
-//! - HELD: the quick lists hold exactly the blocks that are marked as held, each on the list of its bin.
-//! - SUM: occupied granules = live granules + held granules, and with listed granules and top granules all of the arena's.
-//! - OWNED: payload bytes of a block in use are the caller's and are neither read nor written, except to move
-//!   or clear them on request.
+//! - CHAIN: from [`Index::FIRST`] to `top`, blocks lie end to end, each with an initialised header that
+//!   tells its size, but for the victim, which has none.
+//! - COALESCED: a free block's neighbours are in use, and so are the victim's and the block before the
+//!   top.
+//! - FLAGS: a header says "left neighbour free" exactly if a free block that is not the victim lies there,
+//!   and a free block's footer repeats its size.
+//! - LISTED: the bins hold exactly the free blocks but the victim, each in the bin of its size, and the
+//!   bitmap has exactly the bins that are not empty.
+//! - RUNS: the map of pages has exactly the blocks that are marked as runs. Their headers and bitmaps are
+//!   sound, and the list of a class has exactly those of its runs that have room.
+//! - SUM: live granules are those of the blocks in use but runs, and of the slots in use.
+//! - OWNED: payload bytes of a block or slot in use are the caller's and are neither read nor written,
+//!   except to move or clear them on request.
 //! - FRESH: no byte from the payload position `used_up_to` on was ever written.
 
 mod align;
 mod audit;
 mod census;
 mod check;
-mod free_list;
-mod quick_list;
+mod free_blocks;
 mod release;
 mod resize;
+mod slots;
 mod take;
 #[cfg(test)]
 mod tests;
+mod trie;
 
 pub use audit::AuditError;
 pub use census::Blocks;
-pub(crate) use check::LiveBlock;
+#[cfg(all(feature = "std", unix))]
+pub(crate) use check::InUse;
+pub(crate) use release::Released;
+pub(crate) use resize::{Resized, copy};
 
 use crate::block::Arena;
 use crate::fault::{Action, Fault};
-use crate::size::{BlockSize, GRANULE, HEADER, Index, MAX_REGION};
+use crate::run::Pages;
+use crate::size::{BlockSize, GRANULE, HEADER, Index, MAX_REGION, SlotSize};
 use core::alloc::Layout;
 use core::fmt;
 use core::ptr::NonNull;
-use free_list::FreeLists;
-use quick_list::QuickLists;
+use free_blocks::FreeBlocks;
+use slots::SlotClasses;
 use take::End;
 
 /// Why a region was refused.
@@ -110,31 +123,29 @@ impl core::error::Error for RegionError {}
 /// A free-list heap over one region of memory.
 ///
 /// [`Heap::new`] is empty and refuses every request until [`Heap::init`] hands it a region. It is all zero bytes,
-/// about 2.7 KiB, and can be a `static`'s initial value without growing the program's file.
+/// about 2.6 KiB, and can be a `static`'s initial value without growing the program's file.
 ///
 /// Allocations are raw pointers; dropping the heap or moving it leaves them valid, because all of the heap's bookkeeping is
 /// kept as distances from the region's start.
 pub struct Heap {
     arena: Arena,
+    pages: Pages,
     /// Behind the last block; equal to `end` when the arena is full to the last granule.
     top: Index,
     /// Behind the last granule. `NONE` as long as there is no region.
     end: Index,
+    /// The span that small blocks are cut from, and the position behind it; both `NONE` if there is none.
+    victim: Index,
+    victim_end: Index,
+    /// Granules of the blocks and slots in use, and the most there ever were.
+    live: u32,
+    peak: u32,
     /// From here on nothing was ever used; never below `top`.
     used_up_to: Index,
     /// Whether what was never used is zero.
     zeroed: bool,
-    /// Granules of the blocks in use, and the most there ever were.
-    live: u32,
-    peak: u32,
-    /// Granules of the blocks in use and of those that are held.
-    occupied: u32,
-    /// No more is held where more granules than these are occupied; zero if the arena is tight. See `refresh_hold_limit`.
-    hold_limit: u32,
-    /// The least number of granules by which more may be occupied than ever were live.
-    least_headroom: u32,
-    quick: QuickLists,
-    lists: FreeLists,
+    classes: SlotClasses,
+    free: FreeBlocks,
 }
 
 // SAFETY: the heap owns its region (contract of `init`), so it may use it from whichever thread the heap is on.
@@ -145,24 +156,27 @@ impl Heap {
     pub const fn new() -> Self {
         Self {
             arena: Arena::empty(),
+            pages: Pages::none(),
             top: Index::NONE,
             end: Index::NONE,
-            used_up_to: Index::NONE,
-            zeroed: false,
+            victim: Index::NONE,
+            victim_end: Index::NONE,
             live: 0,
             peak: 0,
-            occupied: 0,
-            hold_limit: 0,
-            least_headroom: 0,
-            quick: QuickLists::new(),
-            lists: FreeLists::new(),
+            used_up_to: Index::NONE,
+            zeroed: false,
+            classes: SlotClasses::new(),
+            free: FreeBlocks::new(),
         }
     }
 
-    /// Hands the heap the region of `len` bytes at `start`, of any alignment; up to 7 bytes at each end stay unused.
+    /// Hands the heap the region of `len` bytes at `start`, of any alignment. Up to 7 bytes at each end stay
+    /// unused, and in a region of 1 KiB or more, one bit for each of its pages: 1/256 of the region, at
+    /// most 4 KiB.
     ///
-    /// Nothing is written to the region now. `zeroed` says that all of it is zero, which spares
-    /// [`alloc_zeroed`](Self::alloc_zeroed) the clearing of memory that is used for the first time.
+    /// Nothing but those bits is written to the region now. `zeroed` says that all of it is zero, which spares
+    /// them the clearing, and [`alloc_zeroed`](Self::alloc_zeroed) that of memory that is used for the first
+    /// time.
     ///
     /// # Errors
     ///
@@ -175,6 +189,39 @@ impl Heap {
     /// - Nothing else reads or writes it, except through pointers that the heap hands out.
     /// - If `zeroed` is true, every byte of the region is zero.
     pub unsafe fn init(&mut self, start: *mut u8, len: usize, zeroed: bool) -> Result<(), RegionError> {
+        // SAFETY: the caller's contract.
+        unsafe { self.init_with_map(start, len, zeroed, Pages::map_bytes(len)) }
+    }
+
+    /// As [`init`](Self::init), for a heap that gives each allocation a header and has no runs.
+    ///
+    /// # Errors
+    ///
+    /// As for [`init`](Self::init).
+    ///
+    /// # Safety
+    ///
+    /// - As for [`init`](Self::init).
+    pub(crate) unsafe fn init_without_runs(
+        &mut self,
+        start: *mut u8,
+        len: usize,
+        zeroed: bool,
+    ) -> Result<(), RegionError> {
+        // SAFETY: the caller's contract.
+        unsafe { self.init_with_map(start, len, zeroed, 0) }
+    }
+
+    /// # Safety
+    ///
+    /// - As for [`init`](Self::init). `map_bytes` is zero, or what [`Pages::map_bytes`] says.
+    unsafe fn init_with_map(
+        &mut self,
+        start: *mut u8,
+        len: usize,
+        zeroed: bool,
+        map_bytes: usize,
+    ) -> Result<(), RegionError> {
         if self.is_initialized() {
             return Err(RegionError::AlreadyInitialized);
         }
@@ -184,18 +231,25 @@ impl Heap {
         if len > MAX_REGION {
             return Err(RegionError::TooLarge { len });
         }
-        let arena = Arena::at(start);
-        let end = arena.end_of(start, len);
+        let (map, first) = (map_of(start, map_bytes), behind_map(start, map_bytes));
+        let arena = Arena::at(first);
+        let rest = len.saturating_sub(first.addr() - start.addr());
+        let end = arena.end_of(first, rest);
         if end < Index::FIRST + BlockSize::MIN {
             return Err(RegionError::TooSmall { len });
+        }
+        if map_bytes > 0 {
+            self.pages = Pages::of(arena, end, len);
+            if !zeroed {
+                // SAFETY: the map lies in the region, in front of the arena.
+                unsafe { map.write_bytes(0, map_bytes) };
+            }
         }
         self.arena = arena;
         self.top = Index::FIRST;
         self.end = end;
         self.used_up_to = Index::FIRST;
         self.zeroed = zeroed;
-        self.least_headroom = release::least_headroom(end);
-        self.refresh_hold_limit();
         Ok(())
     }
 
@@ -209,11 +263,11 @@ impl Heap {
     ///
     /// # Safety
     ///
-    /// - `start` is congruent to the old start modulo 8.
+    /// - `start` is congruent to the old start modulo 128.
     /// - The region's bytes are the same as they were at the old start, and the contract of [`init`](Self::init) holds for it.
     #[inline(always)]
     pub(crate) unsafe fn rebase(&mut self, start: *mut u8) {
-        self.arena = Arena::at(start);
+        self.arena = Arena::at(behind_map(start, self.pages.bytes_of_map()));
     }
 
     /// Allocates a block for `layout`, or `None` if no free span can hold it.
@@ -221,79 +275,86 @@ impl Heap {
     /// A layout of zero bytes gets a block of its own like one of one byte.
     #[inline]
     pub fn alloc(&mut self, layout: Layout) -> Option<NonNull<u8>> {
-        let index = self.take(BlockSize::for_payload(layout.size())?, layout.align(), End::FarIfBroad)?;
-        // SAFETY: CHAIN, the block was just taken.
-        Some(unsafe { self.arena.payload(index) })
+        self.alloc_fast(layout).or_else(|| self.alloc_slow(layout, End::FarIfBroad))
     }
 
-    /// The part of [`alloc`](Self::alloc) that is worth a place in the caller: a small block that is held back. `None` says
-    /// nothing about what [`alloc_slow`](Self::alloc_slow) finds.
+    /// The part of [`alloc`](Self::alloc) that is worth a place in the caller: a slot of a run that has room.
+    /// `None` says nothing about what [`alloc_otherwise`](Self::alloc_otherwise) finds.
     #[inline(always)]
     pub(crate) fn alloc_fast(&mut self, layout: Layout) -> Option<NonNull<u8>> {
-        if layout.size() >= QuickLists::LARGE_PAYLOAD || layout.align() > GRANULE {
-            return None;
-        }
-        let index = self.take_small_held(BlockSize::for_payload(layout.size())?)?;
-        // SAFETY: CHAIN, the block was just taken.
-        Some(unsafe { self.arena.payload(index) })
+        self.take_slot(SlotSize::serving(layout.size(), layout.align())?)
     }
 
     /// The rest of [`alloc`](Self::alloc), for when [`alloc_fast`](Self::alloc_fast) has nothing.
     #[inline(always)]
-    pub(crate) fn alloc_slow(&mut self, layout: Layout) -> Option<NonNull<u8>> {
-        let size = BlockSize::for_payload(layout.size())?;
-        let index = if layout.align() > GRANULE {
-            self.take_aligned(size, layout.align(), End::FarIfBroad)
-        } else {
-            self.take_slow(size, End::FarIfBroad)
-        };
-        // SAFETY: CHAIN, the block was just taken.
-        Some(unsafe { self.arena.payload(index?) })
+    pub(crate) fn alloc_otherwise(&mut self, layout: Layout) -> Option<NonNull<u8>> {
+        self.alloc_slow(layout, End::FarIfBroad)
     }
 
-    /// Allocates up to `count` blocks of at least `payload` bytes and gives each to `take`: held ones, holes of just that size, and then
-    /// some that lie end to end. Where memory is short, there may be fewer; but one, if there is room for one.
+    #[inline(never)]
+    fn alloc_slow(&mut self, layout: Layout, end: End) -> Option<NonNull<u8>> {
+        let slot = SlotSize::serving(layout.size(), layout.align());
+        if let Some(slot) = slot
+            && self.add_run_if_earned(slot)
+        {
+            return self.take_slot(slot);
+        }
+        let size = BlockSize::for_payload(layout.size())?;
+        let Some(index) = self.take(size, layout.align(), end) else {
+            return self.last_resort(slot, size, layout.align(), end);
+        };
+        Some(self.hand_out(index))
+    }
+
+    /// Counts a block that was just taken, and returns its payload.
+    #[inline(always)]
+    fn hand_out(&mut self, index: Index) -> NonNull<u8> {
+        // SAFETY: CHAIN, a block starts at `index`.
+        let (size, block) = unsafe { (self.arena.tag(index).size(), self.arena.payload(index)) };
+        self.count_block(size);
+        block
+    }
+
+    /// Allocates up to `count` slots or blocks of at least `payload` bytes, which lie in a row if they can, and gives
+    /// each to `take`. Where memory is short, there may be fewer, or none.
     #[cfg(all(feature = "std", unix))]
     pub(crate) fn alloc_several(&mut self, payload: usize, count: u32, mut take: impl FnMut(NonNull<u8>)) {
-        let Some(size) = BlockSize::for_payload(payload).filter(|_| count > 0) else { return };
-        let mut missing = count;
-        while missing > 0
-            && size < QuickLists::LARGE
-            && let Some(index) = self.take_small_held(size).or_else(|| self.take_exact(size))
-        {
-            // SAFETY: CHAIN, the block was just taken.
-            take(unsafe { self.arena.payload(index) });
-            missing -= 1;
-        }
-        if count > 1
-            && let Some((mut index, found)) = self.take_run(size, missing)
-        {
-            for _ in 0..found {
-                // SAFETY: as above, for the next block of the run.
-                take(unsafe { self.arena.payload(index) });
-                index = index + size;
-            }
-        } else if missing == count
-            && let Some(index) = self.take_slow(size, End::Near)
-        {
-            // SAFETY: as above.
-            take(unsafe { self.arena.payload(index) });
+        let Some(size) = BlockSize::for_payload(payload) else { return };
+        let slot = SlotSize::serving(payload, 1);
+        for _ in 0..count {
+            let from_run = slot.and_then(|slot| {
+                let at_once = self.take_slot(slot);
+                if at_once.is_none() && self.add_run_if_earned(slot) { self.take_slot(slot) } else { at_once }
+            });
+            let block = from_run.or_else(|| {
+                let index = self.take(size, GRANULE, End::Near)?;
+                Some(self.hand_out(index))
+            });
+            let Some(block) = block else { return };
+            take(block);
         }
     }
 
     /// Like [`alloc`](Self::alloc), with all `layout.size()` bytes zero. What was never used since the region was zero is
     /// not cleared again, unless it lies in front of a broad block at the far end.
     pub fn alloc_zeroed(&mut self, layout: Layout) -> Option<NonNull<u8>> {
-        let fresh = if self.zeroed { self.arena.address(self.used_up_to) } else { usize::MAX };
-        let block = self.alloc(layout)?;
-        let used_before = fresh.saturating_sub(block.addr().get());
-        // SAFETY: the block's payload holds `layout.size()` bytes and nobody has its pointer yet. What is left out was never
-        // used and is zero (FRESH); taking the block wrote its header only.
-        unsafe { block.write_bytes(0, layout.size().min(used_before)) };
+        let (block, dirty) = self.alloc_to_clear(layout)?;
+        // SAFETY: the block holds that many bytes, and nobody has its pointer yet.
+        unsafe { block.write_bytes(0, dirty) };
         Some(block)
     }
 
-    /// Gives a block back. It is merged with its free neighbours, or held back for the next request of its size.
+    /// Like [`alloc`](Self::alloc), with the number of bytes at the block's beginning that the caller has to
+    /// clear for all `layout.size()` bytes to be zero.
+    pub(crate) fn alloc_to_clear(&mut self, layout: Layout) -> Option<(NonNull<u8>, usize)> {
+        let fresh = if self.zeroed { self.arena.address(self.used_up_to) } else { usize::MAX };
+        let block = self.alloc(layout)?;
+        // What was never used is zero (FRESH): taking the block wrote its header only.
+        let used_before = fresh.saturating_sub(block.addr().get());
+        Some((block, layout.size().min(used_before)))
+    }
+
+    /// Gives a block back. It is merged with its free neighbours.
     ///
     /// # Errors
     ///
@@ -303,17 +364,20 @@ impl Heap {
     /// # Safety
     ///
     /// - `block` came from this heap, and was not given back since. Pointers for which this does not hold are found out
-    ///   if they are misaligned, outside the region, or lead to a header that cannot be a live block's.
+    ///   if they are misaligned, outside the region, lead into a run but not to a slot in use, or lead to a header
+    ///   that cannot be a live block's.
     /// - Nobody uses the block's bytes any more.
     #[inline]
     pub unsafe fn dealloc(&mut self, block: *mut u8) -> Result<(), Fault> {
-        let Some(live) = self.live_block(block) else { return Err(self.fault_of(block, Action::Free)) };
         // SAFETY: the caller's contract.
-        if unsafe { self.release_fast(live) || self.release_slow(live) } {
-            Ok(())
-        } else {
-            Err(Fault::NotABlock { action: Action::Free, address: block.addr() })
-        }
+        let released = unsafe {
+            match self.release_slot(block) {
+                Released::NoSlot => self.release_block(block),
+                Released::Slot => true,
+                Released::Rejected => false,
+            }
+        };
+        if released { Ok(()) } else { Err(self.fault_of(block, Action::Free)) }
     }
 
     /// The span of addresses in which blocks can lie, as `(start, end)`.
@@ -324,34 +388,50 @@ impl Heap {
         (self.arena.address(Index::FIRST) - HEADER, self.arena.address(self.end) - HEADER)
     }
 
-    /// Counts a block in use that was neither live nor held.
-    #[inline(always)]
-    fn count_taken(&mut self, size: BlockSize) {
-        self.occupied = self.occupied.wrapping_add(size.granules());
-        self.count_live(size);
-        if !self.is_tight() {
-            self.hold_limit = self.roomy_hold_limit();
-        }
-    }
-
-    /// The arena, and the position behind its last granule.
+    /// The arena, the position behind its last granule, and its pages.
     #[cfg(all(feature = "std", unix))]
-    pub(crate) fn place(&self) -> (Arena, Index) {
-        (self.arena, self.end)
+    pub(crate) fn place(&self) -> (Arena, Index, Pages) {
+        (self.arena, self.end, self.pages)
     }
 
+    /// Counts a block that has come into use.
     #[inline(always)]
-    fn count_live(&mut self, size: BlockSize) {
-        self.live = self.live.wrapping_add(size.granules());
+    fn count_block(&mut self, size: BlockSize) {
+        self.classes.count_block(size);
+        self.count_live(size.granules());
+    }
+
+    /// Counts a block that is not in use any more.
+    #[inline(always)]
+    fn count_block_gone(&mut self, size: BlockSize) {
+        self.classes.count_block_gone(size);
+        self.count_gone(size.granules());
+    }
+
+    /// Counts granules that have come into use.
+    #[inline(always)]
+    fn count_live(&mut self, granules: u32) {
+        self.live = self.live.wrapping_add(granules);
         self.peak = self.peak.max(self.live);
     }
 
-    /// Counts a block out that is neither live nor held any more.
+    /// Counts granules that are not in use any more.
     #[inline(always)]
-    fn count_gone(&mut self, size: BlockSize) {
-        self.occupied = self.occupied.wrapping_sub(size.granules());
-        self.live = self.live.wrapping_sub(size.granules());
+    fn count_gone(&mut self, granules: u32) {
+        self.live = self.live.wrapping_sub(granules);
     }
+}
+
+/// Where the map of pages begins in a region: at the first multiple of a granule.
+#[inline(always)]
+fn map_of(start: *mut u8, map_bytes: usize) -> *mut u8 {
+    if map_bytes == 0 { start } else { start.wrapping_add(start.addr().wrapping_neg() % GRANULE) }
+}
+
+/// Where the arena begins in a region: behind the map of pages.
+#[inline(always)]
+fn behind_map(start: *mut u8, map_bytes: usize) -> *mut u8 {
+    map_of(start, map_bytes).wrapping_add(map_bytes)
 }
 
 impl Default for Heap {

@@ -33,10 +33,12 @@
 //! | `stats` | figures of a heap | forbidden |
 //! | `fault` | what can be wrong with a pointer, one sentence each, and the end of the program | yes |
 //! | `block` | header, footer, links: the one file that knows an offset; the memory layout is drawn there | yes |
+//! | `run` | a block cut into slots, and which pages are such: the second one that knows offsets; drawn there | yes |
 //! | `heap` | the engine: its invariants and its public face | yes |
+//! | | `heap/slots`: small requests, and which size class earns a run | |
 //! | | `heap/take`, `heap/align`: which block, and cutting it to size | |
 //! | | `heap/release`, `heap/resize`: coalescing, `realloc` | |
-//! | | `heap/free_list`, `heap/quick_list`: the lists | |
+//! | | `heap/free_blocks`, `heap/trie`: the bins of free blocks | |
 //! | | `heap/check`, `heap/audit`, `heap/census`: misuse, invariants, figures | |
 //! | `source` | static arena, a caller's region, overflow to the system | yes |
 //! | `raw_lock` | the default lock: spin, then sleep; no atomic read-modify-write while there is one thread | yes |
@@ -71,6 +73,7 @@ mod fault;
 mod heap;
 mod locked;
 mod raw_lock;
+mod run;
 mod size;
 mod source;
 mod stats;

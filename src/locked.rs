@@ -2,7 +2,7 @@
 
 use crate::block::prefetch;
 use crate::fault::{self, Action, Fault};
-use crate::heap::{AuditError, Heap, LiveBlock, RegionError};
+use crate::heap::{AuditError, Heap, RegionError, Released, Resized, copy};
 use crate::raw_lock::SpinThenSleep;
 use crate::source::{RunTimeSource, Source};
 use crate::stats::Stats;
@@ -46,7 +46,7 @@ use overflow::Overflow;
 /// `Vec::push` ends the program with std's message.
 ///
 /// With the feature `std` there is one exception: **while a thread panics, it is served by `System`**, but for small requests that
-/// a block which is held back serves at once. Std needs some 35 MB to print one backtrace with symbols and keeps much of it; a program whose arena cannot hold that would hang in its own panic,
+/// a free slot of a run serves at once. Std needs some 35 MB to print one backtrace with symbols and keeps much of it; a program whose arena cannot hold that would hang in its own panic,
 /// and one whose arena just can would have no memory left after a panic that was caught.
 ///
 /// # Misuse
@@ -89,7 +89,7 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
         }
     }
 
-    /// Counts blocks and bytes, after merging all that is held back; holds the lock for a time in proportion to the number of
+    /// Counts blocks and bytes; holds the lock for a time in proportion to the number of
     /// blocks. Does not allocate.
     pub fn stats(&self) -> Stats {
         self.heap().stats()
@@ -154,14 +154,7 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     #[cold]
     #[inline(never)]
     fn alloc_contended(&self, layout: Layout) -> *mut u8 {
-        if is_panicking() {
-            return self.overflow(layout, Contents::Any);
-        }
-        let mut heap = self.heap_out_of_line();
-        match heap.alloc(layout) {
-            Some(block) => block.as_ptr(),
-            None => self.refused(heap, layout, Contents::Any),
-        }
+        self.alloc_in(self.heap_out_of_line(), layout)
     }
 
     /// An allocation with the lock held.
@@ -169,18 +162,18 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     fn alloc_in(&self, mut heap: MutexGuard<'_, R, Heap>, layout: Layout) -> *mut u8 {
         match heap.alloc_fast(layout) {
             Some(block) => block.as_ptr(),
-            None => self.alloc_slow(heap, layout),
+            None => self.alloc_otherwise(heap, layout),
         }
     }
 
-    /// An allocation that takes more than a few instructions.
+    /// An allocation that is not of a slot of a run that has room.
     #[inline(never)]
-    fn alloc_slow(&self, mut heap: MutexGuard<'_, R, Heap>, layout: Layout) -> *mut u8 {
+    fn alloc_otherwise(&self, mut heap: MutexGuard<'_, R, Heap>, layout: Layout) -> *mut u8 {
         if is_panicking() {
             drop(heap);
             return self.overflow(layout, Contents::Any);
         }
-        match heap.alloc_slow(layout) {
+        match heap.alloc_otherwise(layout) {
             Some(block) => block.as_ptr(),
             None => self.refused(heap, layout, Contents::Any),
         }
@@ -194,14 +187,8 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     #[cold]
     #[inline(never)]
     unsafe fn dealloc_contended(&self, block: *mut u8, layout: Layout) {
-        let heap = self.heap_out_of_line();
-        // SAFETY: the caller's contract is that of the heap; a block of the system's is recognised by its address.
-        unsafe {
-            match heap.live_block(block) {
-                Some(live) => self.dealloc_slow(heap, live),
-                None => self.dealloc_rejected(heap, block, layout),
-            }
-        }
+        // SAFETY: the caller's contract.
+        unsafe { self.dealloc_in(self.heap_out_of_line(), block, layout) }
     }
 
     /// A release with the lock held.
@@ -218,26 +205,26 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     ) {
         // SAFETY: the caller's contract is that of the heap; a block of the system's is recognised by its address.
         unsafe {
-            match heap.live_block(block) {
-                Some(live) if heap.release_fast(live) => {}
-                Some(live) => self.dealloc_slow(heap, live),
-                None => self.dealloc_rejected(heap, block, layout),
+            match heap.release_slot(block) {
+                Released::Slot => {}
+                Released::NoSlot => self.dealloc_block(heap, block, layout),
+                Released::Rejected => self.dealloc_rejected(heap, block, layout),
             }
         }
     }
 
-    /// A release that takes more than a few instructions.
+    /// A release of a block.
     ///
     /// # Safety
     ///
-    /// - As for [`Heap::release_slow`].
+    /// - As for [`GlobalAlloc::dealloc`]; the pointer leads into no run.
     #[inline(never)]
-    unsafe fn dealloc_slow(&self, mut heap: MutexGuard<'_, R, Heap>, live: LiveBlock) {
-        // SAFETY: the caller's contract.
-        if !unsafe { heap.release_slow(live) } {
-            let address = heap.address(live);
-            drop(heap);
-            fault::raise(Fault::NotABlock { action: Action::Free, address })
+    unsafe fn dealloc_block(&self, mut heap: MutexGuard<'_, R, Heap>, block: *mut u8, layout: Layout) {
+        // SAFETY: the caller's contract is that of the heap; a block of the system's is recognised by its address.
+        unsafe {
+            if !heap.release_block(block) {
+                self.dealloc_rejected(heap, block, layout)
+            }
         }
     }
 
@@ -251,8 +238,13 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
         contents: Contents,
     ) -> *mut u8 {
         if !heap.is_initialized() && self.source.supply(&mut heap).is_ok() {
-            // The first block of an arena that is all zero is not cleared again.
-            if let Some(block) = heap.alloc_zeroed(layout) {
+            // The first block of an arena that is all zero is not cleared.
+            if let Some((block, dirty)) = heap.alloc_to_clear(layout) {
+                drop(heap);
+                if matches!(contents, Contents::Zeroes) {
+                    // SAFETY: the block holds that many bytes, and nobody has its pointer yet.
+                    unsafe { block.write_bytes(0, dirty) };
+                }
                 return block.as_ptr();
             }
         }
@@ -320,7 +312,7 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     #[cold]
     #[inline(never)]
     fn has(&self, block: *mut u8) -> bool {
-        self.heap_out_of_line().live_block(block).is_some()
+        self.heap_out_of_line().is_live(block)
     }
 
     /// The way of a `realloc` that the heap refused: the block may move to the system.
@@ -382,10 +374,13 @@ unsafe impl<S: Source, R: RawMutex> GlobalAlloc for Locked<S, R> {
             return self.overflow(layout, Contents::Zeroes);
         }
         let mut heap = self.heap_out_of_line();
-        match heap.alloc_zeroed(layout) {
-            Some(block) => block.as_ptr(),
-            None => self.refused(heap, layout, Contents::Zeroes),
-        }
+        let Some((block, dirty)) = heap.alloc_to_clear(layout) else {
+            return self.refused(heap, layout, Contents::Zeroes);
+        };
+        drop(heap);
+        // SAFETY: the block holds that many bytes, and nobody has its pointer yet.
+        unsafe { block.write_bytes(0, dirty) };
+        block.as_ptr()
     }
 
     #[inline]
@@ -408,11 +403,19 @@ unsafe impl<S: Source, R: RawMutex> GlobalAlloc for Locked<S, R> {
             return unsafe { self.realloc_refused(block, layout, new_size) };
         }
         // SAFETY: as for `dealloc`.
-        let result = unsafe { self.heap().realloc(block, layout, new_size) };
+        let result = unsafe { self.heap().resize(block, layout, new_size) };
         match result {
-            Ok(Some(block)) => block.as_ptr(),
+            Ok(Resized::Done(block)) => block.as_ptr(),
+            // The lock is not held while contents are copied: nobody waits for that.
+            // SAFETY: both hold the smaller of the two sizes, and do not overlap. The old one is given back as the
+            // caller had it.
+            Ok(Resized::MoveTo(target)) => unsafe {
+                copy(block, target.as_ptr(), layout.size().min(new_size));
+                self.dealloc(block, layout);
+                target.as_ptr()
+            },
             // SAFETY: the heap knows the block; only growing can be refused.
-            Ok(None) => unsafe { self.realloc_refused(block, layout, new_size) },
+            Ok(Resized::Refused) => unsafe { self.realloc_refused(block, layout, new_size) },
             // SAFETY: the caller's contract.
             Err(fault) => unsafe { self.realloc_rejected(fault, block, layout, new_size) },
         }

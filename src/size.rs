@@ -1,8 +1,9 @@
-//! Granules and block sizes: the arithmetic from a request in bytes to a block, without any memory.
+//! Granules, block sizes and slot sizes: the arithmetic from a request in bytes to a block or a slot,
+//! without any memory.
 //!
-//! Everything the heap manages is counted in *granules* of 8 bytes. A [`BlockSize`] is a number of granules that
-//! can really be a block, so that a raw `40` can never be mistaken for one, and an [`Index`] is a position in the
-//! arena.
+//! Everything the heap manages is counted in *granules* of 8 bytes. A [`BlockSize`] is a number of
+//! granules that can really be a block, so that a raw `40` can never be mistaken for one, a
+//! [`SlotSize`] one that a slot of a run can have, and an [`Index`] is a position in the arena.
 
 #![forbid(unsafe_code)]
 
@@ -67,12 +68,6 @@ impl BlockSize {
         self.bytes() - HEADER
     }
 
-    /// This size rounded up to whole cache lines of 64 bytes.
-    #[inline(always)]
-    pub(crate) const fn whole_lines(self) -> Self {
-        Self(self.0.next_multiple_of(64 / GRANULE as u32))
-    }
-
     /// What is left of a block of this size when `part` is taken from its front.
     #[inline(always)]
     pub(crate) const fn remainder(self, part: Self) -> Remainder {
@@ -88,6 +83,70 @@ impl Add for BlockSize {
     #[inline(always)]
     fn add(self, other: Self) -> Self {
         Self(self.0.wrapping_add(other.0))
+    }
+}
+
+/// The size of a slot: 1 to [`SlotSize::COUNT`] granules, no header. Each size is a size class of its
+/// own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct SlotSize(u8);
+
+impl SlotSize {
+    /// The largest slot in granules, and so the number of size classes: 256 bytes.
+    pub(crate) const COUNT: usize = 32;
+
+    /// The largest alignment that slots have, in bytes.
+    pub(crate) const LARGEST_ALIGN: usize = 128;
+
+    /// The size of that many granules, 1 to [`COUNT`](Self::COUNT).
+    #[inline(always)]
+    pub(crate) const fn from_granules(granules: u8) -> Self {
+        invariant!(granules >= 1 && granules as usize <= Self::COUNT);
+        Self(granules)
+    }
+
+    /// The smallest slot that holds `bytes` at a multiple of `align`, if there is one.
+    ///
+    /// A slot has the alignment of the largest power of two that divides its size, so that is a
+    /// matter of rounding the size up.
+    #[inline(always)]
+    pub(crate) const fn serving(bytes: usize, align: usize) -> Option<Self> {
+        if bytes > Self::COUNT * GRANULE || align > Self::LARGEST_ALIGN {
+            return None;
+        }
+        let bytes = if bytes == 0 { 1 } else { bytes };
+        let least = if align < GRANULE { GRANULE - 1 } else { align - 1 };
+        Some(Self((((bytes + least) & !least) / GRANULE) as u8))
+    }
+
+    /// The size in granules.
+    #[inline(always)]
+    pub(crate) const fn granules(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// The size in bytes, all of which are the caller's.
+    #[inline(always)]
+    pub(crate) const fn bytes(self) -> usize {
+        self.0 as usize * GRANULE
+    }
+
+    /// What the address of each slot is a multiple of.
+    pub(crate) const fn align(self) -> usize {
+        let bytes = self.bytes();
+        let lowest_bit = bytes & bytes.wrapping_neg();
+        if lowest_bit < Self::LARGEST_ALIGN { lowest_bit } else { Self::LARGEST_ALIGN }
+    }
+
+    /// The number of the size class, for tables of [`COUNT`](Self::COUNT) entries.
+    #[inline(always)]
+    pub(crate) const fn number(self) -> usize {
+        (self.0 as usize - 1) & (Self::COUNT - 1)
+    }
+
+    /// All sizes, the smallest first.
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        (1..=Self::COUNT as u8).map(Self)
     }
 }
 
@@ -209,6 +268,21 @@ mod tests {
         assert_eq!(size(4).remainder(size(4)), Remainder::Slack);
         assert_eq!(size(5).remainder(size(4)), Remainder::Slack);
         assert_eq!(size(6).remainder(size(4)), Remainder::Block(BlockSize::MIN));
+    }
+
+    #[test]
+    fn a_slot_holds_what_it_serves_at_its_alignment() {
+        for align in [1, 2, 4, 8, 16, 32, 64, 128] {
+            for bytes in 0..=SlotSize::COUNT * GRANULE {
+                let slot = SlotSize::serving(bytes, align).unwrap();
+                assert!(slot.bytes() >= bytes.max(1) && slot.align() >= align);
+                assert!(slot.bytes() - bytes < align.max(GRANULE) + usize::from(bytes == 0));
+            }
+        }
+        assert_eq!(SlotSize::serving(257, 1), None);
+        assert_eq!(SlotSize::serving(8, 256), None);
+        assert_eq!(SlotSize::serving(usize::MAX, 1), None);
+        assert_eq!(SlotSize::all().map(SlotSize::number).max(), Some(SlotSize::COUNT - 1));
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub(crate) mod sealed {
 ///
 /// Its initial value is all zero bytes, so that the arena lies in `.bss`: it does not make the program's file larger, and
 /// a page that is never used takes no memory.
-#[repr(align(64))]
+#[repr(align(128))]
 pub struct FreeList<const SIZE: usize = DEFAULT_ARENA> {
     /// Beside the heap and not inside of it: a `&mut Heap` must not cover bytes that were handed out.
     /// Zero in the beginning; callers may leave bytes of their blocks uninitialised.
@@ -91,7 +91,7 @@ impl<const SIZE: usize> sealed::Source for FreeList<SIZE> {
 
     #[inline(always)]
     fn rebase(&self, heap: &mut Heap) {
-        // SAFETY: the arena moves with the source as a whole, and always to a multiple of 64.
+        // SAFETY: the arena moves with the source as a whole, and always to a multiple of 128.
         unsafe { heap.rebase(self.start()) }
     }
 }

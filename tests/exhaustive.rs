@@ -152,3 +152,13 @@ fn every_sequence_in_an_arena_of_160_bytes() {
     let shape = RegionShape { len: 160 + 4, misalignment: 0, zeroed: true };
     assert!(run_all(shape, &MENU, 8).unwrap() > ENOUGH);
 }
+
+/// Blocks of 64 bytes, which get runs of two slots and lose them again, some of them at a multiple of 64, and
+/// one that takes most of what is left, in a region of eight short pages.
+#[test]
+fn every_sequence_with_runs_of_two_slots() {
+    const MENU: Menu =
+        Menu { allocations: &[alloc(64, 8), alloc(57, 64), alloc_zeroed(400, 8)], sizes: &[20, 64, 200] };
+    let shape = RegionShape { len: 2048, misalignment: 3, zeroed: false };
+    assert!(run_all(shape, &MENU, 7).unwrap() > 1_000_000);
+}

@@ -88,20 +88,20 @@ fn holes_of_one_bin() -> impl Strategy<Value = Vec<Operation>> {
     })
 }
 
-/// Small blocks around a large one: freed ones are held back from coalescing while much more is live and the arena is roomy,
-/// and have to be merged when a request would be refused otherwise.
-fn beside_a_large_block() -> impl Strategy<Value = Vec<Operation>> {
-    let ballast = (20_000..=100_000usize).prop_map(|size| Operation::Alloc { size, align: 8 });
-    let sizes = prop_oneof![8 => 0..40usize, 8 => 40..600usize, 1 => 8000..100_000usize];
-    let alignments = prop_oneof![4 => Just(8usize), 1 => Just(64)];
-    (operations(0..100usize, Just(8)), ballast, operations(sizes, alignments)).prop_map(
-        |(mut before, ballast, after)| {
-            before.truncate(8);
-            before.push(ballast);
-            before.extend(after);
-            before
-        },
-    )
+/// Small blocks of a few sizes, so many that their classes get runs and lose them again, and now and then a
+/// large one.
+fn few_sizes() -> impl Strategy<Value = Vec<Operation>> {
+    let sizes = prop_oneof![6 => Just(16usize), 6 => Just(40), 6 => 57..=64usize, 1 => 0..4000usize];
+    let alignments = prop_oneof![12 => Just(8usize), 3 => Just(16), 2 => Just(64), 1 => Just(128)];
+    let fill = (
+        vec(Just(Operation::Alloc { size: 40, align: 8 }), 0..60),
+        vec(Just(Operation::Alloc { size: 64, align: 16 }), 0..60),
+    );
+    (fill, operations(sizes, alignments)).prop_map(|((mut first, second), rest)| {
+        first.extend(second);
+        first.extend(rest);
+        first
+    })
 }
 
 /// Sizes at which something changes: the smallest block is full, the exact bins end, a division of a bin begins.
@@ -146,7 +146,12 @@ proptest! {
     }
 
     #[test]
-    fn blocks_held_back(shape in shapes(Just(131_072)), operations in beside_a_large_block()) {
+    fn slots_of_runs(shape in shapes(1024..=65536usize), operations in few_sizes()) {
+        run(shape, &operations)?;
+    }
+
+    #[test]
+    fn slots_of_long_runs(shape in shapes(Just(300_000)), operations in few_sizes()) {
         run(shape, &operations)?;
     }
 

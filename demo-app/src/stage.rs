@@ -93,9 +93,7 @@ impl<'o> Stage<'o> {
             format!("before it was {} in {}", Bytes(before.live_bytes), Blocks(before.live_blocks, "block"))
         };
         let free = Blocks(after.free_blocks, "free block");
-        let waiting =
-            if after.free_blocks > 1 { " (small ones wait for the next request of their size)" } else { "" };
-        self.say(&format!("afterwards: {live}, {compared}; {free}{waiting}"))
+        self.say(&format!("afterwards: {live}, {compared}; {free}"))
     }
 
     /// Shows the heap as it is now.

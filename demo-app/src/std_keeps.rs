@@ -67,13 +67,13 @@ impl StdKeeps {
             "Everything was given back: live are these {} of std and nothing else.",
             Blocks(end.live_blocks, "block")
         ))?;
-        // Freed small blocks may still wait for the next request of their size. Asking for all that is free merges them.
-        let rest = Vec::<u8>::new().try_reserve_exact(end.free_bytes - HEADER).is_ok();
+        let largest = end.largest_free_bytes;
+        let rest = Vec::<u8>::new().try_reserve_exact(largest - HEADER).is_ok();
         let granted = if rest { "was granted" } else { "was refused" };
         let free = Blocks(crate::A.stats().free_blocks, "free block");
         stage.say(&format!(
-            "All the rest in one piece ({}) {granted}; {free} is left.",
-            Bytes(end.free_bytes)
+            "All of the largest free block ({}) {granted}; free afterwards: {free}.",
+            Bytes(largest)
         ))?;
         stage.heap_now()?;
         Ok(())

@@ -1,4 +1,4 @@
-//! What a block has in its payload while it lies in a thread's cache: a link to the next one of the list, and a key.
+//! What a block or a slot has in its payload while it lies in a thread's cache: a link to the next one of the list, and a key.
 //!
 //! ```text
 //!       p-4      p           p+8    p+12
@@ -7,15 +7,14 @@
 //!  └────────┴───────────┴──────┴────────────┘
 //! ```
 //!
-//! - Its header says that it is in use: only whoever has the heap's lock writes headers.
+//! - Its header, or its run's bitmap, says that it is in use: only whoever has the heap's lock writes those.
 //! - `next` is the next block's payload, null for the last one. It is a pointer, which was derived from the arena's origin, and
 //!   not a position: that spares the owner of the cache the arithmetic.
 //! - `key` is a number that is unlikely to stand there by chance, another one for each block. A block that is freed and has it is looked for in all
 //!   caches before anybody is accused of freeing it twice.
 
-use super::{Arena, Tag, granules_or_more};
-use crate::size::{BlockSize, HEADER, Index};
-use core::ptr::{NonNull, null_mut};
+use crate::size::{BlockSize, HEADER};
+use core::ptr::NonNull;
 
 /// What keys are made of: any number that programs seldom write.
 const KEY: u32 = 0x9D2C_5681;
@@ -30,44 +29,6 @@ const KEY_OFFSET: usize = 8;
 
 const _: () = assert!(size_of::<*mut u8>() <= KEY_OFFSET);
 const _: () = assert!(KEY_OFFSET + size_of::<u32>() <= BlockSize::MIN.bytes() - HEADER);
-
-/// The part of an arena in which cached blocks can lie.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
-    /// The first payload, derived from the arena's origin.
-    first: *mut u8,
-    /// How many positions there are, from that one on.
-    positions: usize,
-}
-
-impl Place {
-    /// No position at all; all zero bytes.
-    pub(crate) const fn nowhere() -> Self {
-        Self { first: null_mut(), positions: 0 }
-    }
-
-    /// All of an arena but so much at its end that what begins in the place and is smaller than `too_large` ends in the arena, whatever
-    /// its header says.
-    pub(crate) fn before(arena: Arena, end: Index, too_large: BlockSize) -> Self {
-        let positions = end.granules_since(Index::FIRST).saturating_sub(too_large.granules());
-        Self { first: arena.at_index(Index::FIRST), positions: positions as usize }
-    }
-
-    /// The header and the payload of what may be a block at this address. The payload's first twelve bytes are in the arena.
-    #[inline(always)]
-    pub(crate) fn block_at(&self, address: usize) -> Option<(Tag, NonNull<u8>)> {
-        let offset = address.wrapping_sub(self.first.addr());
-        if granules_or_more(offset) >= self.positions {
-            return None;
-        }
-        let block = self.first.wrapping_add(offset);
-        // SAFETY: the word before a position of the place is in the arena, aligned to 4, and never handed out if it is a header; it is
-        // looked at to find out.
-        let tag = unsafe { Tag::read(block.wrapping_sub(HEADER).cast()) };
-        // SAFETY: a position in the arena is not null.
-        Some((tag, unsafe { NonNull::new_unchecked(block) }))
-    }
-}
 
 #[inline(always)]
 fn key_word(block: NonNull<u8>) -> *mut u32 {

@@ -1,38 +1,50 @@
-//! Size classes: which list of a cache serves a request, and which one takes a block.
+//! Size classes: which list of a cache serves a request, and which one takes a block or a slot.
 //!
-//! Those of small blocks, below 1 KiB, are looked up in tables; those of medium ones are computed.
+//! Up to 256 bytes a class is the size of a slot. Blocks of that little are of the class whose slots they
+//! could be. Above, classes are those of blocks: each power of two is divided into 16. Those of small
+//! blocks, below 1 KiB, are looked up in tables; those of medium ones are computed.
 
-use crate::bins::Bin;
 use crate::block::Tag;
-use crate::size::BlockSize;
+use crate::size::{BlockSize, GRANULE, SlotSize};
+
+/// Each power of two is divided into this many classes.
+const DIVISIONS_LOG2: u32 = 4;
 
 /// Blocks from this size on are not cached: 8 KiB.
 pub(super) const TOO_LARGE: BlockSize = BlockSize::from_granules(1024);
 
 /// Blocks below this size are small: their classes are looked up. The others' are computed.
-const MEDIUM: BlockSize = Bin::LOOKED_UP;
+const MEDIUM: BlockSize = BlockSize::from_granules(128);
 
-/// One class for each bin of blocks below [`TOO_LARGE`].
-pub(super) const CLASSES: usize = Bin::of(TOO_LARGE).number();
+/// One class for each size of slots, and each division of the sizes of blocks below [`TOO_LARGE`].
+pub(super) const CLASSES: usize = division(TOO_LARGE.granules()) as usize;
 
-/// The classes of small blocks.
-pub(super) const SMALL_CLASSES: usize = Bin::of(MEDIUM).number();
+/// The classes of small blocks and of slots.
+pub(super) const SMALL_CLASSES: usize = division(MEDIUM.granules()) as usize;
 
 /// The largest request that the caches serve, in bytes: all that the smallest block of the last class holds.
-pub(super) const LARGEST_PAYLOAD: usize = Bin::numbered(CLASSES as u32 - 1).smallest().payload();
+pub(super) const LARGEST_PAYLOAD: usize = Class(CLASSES as u8 - 1).payload();
 
 /// The largest request that the caches serve with a small block, in bytes.
-pub(super) const LARGEST_SMALL_PAYLOAD: usize = Bin::numbered(SMALL_CLASSES as u32 - 1).smallest().payload();
+pub(super) const LARGEST_SMALL_PAYLOAD: usize = Class(SMALL_CLASSES as u8 - 1).payload();
 
-/// The number of the first class: that of the smallest blocks.
-const SMALLEST: u8 = Bin::of(BlockSize::MIN).number() as u8;
+/// The number of the first class: link and key of a cached block take 12 bytes.
+const SMALLEST: u8 = 2;
 
-/// A size class: a bin, whose blocks in caches all have the smallest size of that bin or more.
+/// The division that so many granules are in, 32 or more. Those of 32 and 33 are the last size of slots.
+const fn division(granules: u32) -> u32 {
+    let width_log2 = granules.ilog2() - DIVISIONS_LOG2;
+    (width_log2 << DIVISIONS_LOG2) + (granules >> width_log2)
+}
+
+const _: () = assert!(division(SlotSize::COUNT as u32 + 2) == SlotSize::COUNT as u32 + 1);
+
+/// A size class, whose blocks and slots in caches all have the class's [payload](Self::payload) or more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Class(u8);
 
 impl Class {
-    /// That of what is no block in use. No list of it ever has room.
+    /// That of what is no block in use, or too small. No list of it ever has room.
     pub(super) const NONE: Self = Self(0);
 
     /// The class that serves requests of so many bytes, at most [`LARGEST_SMALL_PAYLOAD`].
@@ -42,8 +54,7 @@ impl Class {
             let mut classes = [0; LARGEST_SMALL_PAYLOAD + 1];
             let mut bytes = 0;
             while bytes <= LARGEST_SMALL_PAYLOAD {
-                let Some(size) = BlockSize::for_payload(bytes) else { panic!() };
-                classes[bytes] = Bin::fitting(size).number() as u8;
+                classes[bytes] = Class::holding(bytes).0;
                 bytes += 1;
             }
             classes
@@ -53,8 +64,35 @@ impl Class {
 
     /// The class that serves requests of so many bytes; `None` for more than [`LARGEST_PAYLOAD`].
     pub(super) fn serving(bytes: usize) -> Option<Self> {
-        let size = BlockSize::for_payload(bytes).filter(|_| bytes <= LARGEST_PAYLOAD)?;
-        Some(Self(Bin::fitting(size).number() as u8))
+        (bytes <= LARGEST_PAYLOAD).then(|| Self::holding(bytes))
+    }
+
+    const fn holding(bytes: usize) -> Self {
+        if let Some(slot) = SlotSize::serving(bytes, 1) {
+            let granules = slot.granules() as u8;
+            return Self(if granules < SMALLEST { SMALLEST } else { granules });
+        }
+        let Some(size) = BlockSize::for_payload(bytes) else { return Self::NONE };
+        // The first division whose blocks are all large enough.
+        let width_log2 = size.granules().ilog2() - DIVISIONS_LOG2;
+        Self(division(size.granules() + (1 << width_log2) - 1) as u8)
+    }
+
+    /// The class of a slot of that size.
+    #[inline(always)]
+    pub(super) const fn of_slot(slot: SlotSize) -> Self {
+        let granules = slot.granules() as u8;
+        if granules < SMALLEST { Self::NONE } else { Self(granules) }
+    }
+
+    /// The class of a block in use of that size, less than [`TOO_LARGE`].
+    const fn of_size(size: BlockSize) -> Self {
+        let slot = size.payload() / GRANULE;
+        match slot {
+            0..SMALLEST_SLOT => Self::NONE,
+            SMALLEST_SLOT..=SlotSize::COUNT => Self(slot as u8),
+            _ => Self(division(size.granules()) as u8),
+        }
     }
 
     /// The class of a block with this header, if that may be one of a small block. It is [`Class::NONE`] if the block is not in
@@ -67,7 +105,7 @@ impl Class {
             let mut granules = BlockSize::MIN.granules();
             while granules < MEDIUM.granules() {
                 let size = BlockSize::from_granules(granules);
-                let class = Bin::of(size).number() as u8;
+                let class = Class::of_size(size).0;
                 classes[Tag::used(size).bits() as usize] = class;
                 classes[Tag::used(size).with_left_free(true).bits() as usize] = class;
                 granules += 1;
@@ -81,7 +119,7 @@ impl Class {
     pub(super) fn of(tag: Tag) -> Option<Self> {
         let is_cacheable =
             tag.is_live() && (BlockSize::MIN.granules()..TOO_LARGE.granules()).contains(&tag.granules());
-        is_cacheable.then(|| Self(Bin::of(tag.size()).number() as u8))
+        is_cacheable.then(|| Self::of_size(tag.size()))
     }
 
     /// Whether its blocks are small.
@@ -89,15 +127,15 @@ impl Class {
         usize::from(self.0) < SMALL_CLASSES
     }
 
-    /// Bytes to request from the heap for a block of this class: all that its smallest block can hold, so that whatever request the
-    /// class serves fits.
-    pub(super) fn payload(self) -> usize {
-        self.smallest().payload()
-    }
-
-    /// The size of the class's smallest blocks.
-    pub(super) fn smallest(self) -> BlockSize {
-        Bin::numbered(u32::from(self.0)).smallest()
+    /// The bytes that each block or slot of the class holds: the largest request that it serves, and what to
+    /// ask the heap for.
+    pub(super) const fn payload(self) -> usize {
+        if self.0 as usize <= SlotSize::COUNT {
+            return self.0 as usize * GRANULE;
+        }
+        let width_log2 = (self.0 as u32 >> DIVISIONS_LOG2) - 1;
+        let smallest = (self.0 as u32 - (width_log2 << DIVISIONS_LOG2)) << width_log2;
+        BlockSize::from_granules(smallest).payload()
     }
 
     /// Whether any block of this class has room for so many bytes, and not for so many more that a smaller class would do.
@@ -105,10 +143,10 @@ impl Class {
         Self::serving(bytes) == Some(self)
     }
 
-    /// The classes of the lists that a block with a header of this class can be on: the heap may hand out one that is an eighth larger than
-    /// what a class asks for, which is two classes.
+    /// The classes of the lists that a block of this class can be on: the heap may hand out one that is a granule larger than
+    /// what a class asks for, which may be the next class.
     pub(super) fn listed_as(self) -> impl Iterator<Item = Self> {
-        (self.0.saturating_sub(2).max(SMALLEST)..=self.0).map(Self)
+        (self.0.saturating_sub(1).max(SMALLEST)..=self.0).map(Self)
     }
 
     /// Every class but [`Class::NONE`].
@@ -116,6 +154,8 @@ impl Class {
         (SMALLEST..CLASSES as u8).map(Self)
     }
 }
+
+const SMALLEST_SLOT: usize = SMALLEST as usize;
 
 /// Something for each class, [`Class::NONE`] included.
 #[derive(Clone, Copy, Debug)]
@@ -152,7 +192,7 @@ mod tests {
             assert!(class.payload() >= bytes, "{bytes} bytes in {class:?}");
             let block = BlockSize::for_payload(class.payload()).unwrap();
             assert_eq!(Class::of(Tag::used(block)), Some(class), "{bytes}");
-            assert!(class.payload() - bytes <= (bytes / 16 + 12), "{bytes} bytes in {class:?}");
+            assert!(class.payload() - bytes <= (bytes / 16 + 16), "{bytes} bytes in {class:?}");
             assert_eq!(class.is_small(), bytes <= LARGEST_SMALL_PAYLOAD);
             assert!(!class.is_small() || class == Class::serving_small(bytes));
         }
@@ -160,16 +200,36 @@ mod tests {
     }
 
     #[test]
+    fn a_block_holds_what_its_class_promises_and_so_does_a_slot() {
+        for granules in BlockSize::MIN.granules()..TOO_LARGE.granules() {
+            let size = BlockSize::from_granules(granules);
+            let class = Class::of(Tag::used(size)).unwrap();
+            assert!(class.payload() <= size.payload(), "{size:?}");
+            let next = BlockSize::from_granules(granules + 1);
+            if next < TOO_LARGE {
+                assert!(
+                    Class::of(Tag::used(next)).unwrap().listed_as().any(|listed| listed == class)
+                        || class == Class::NONE
+                );
+            }
+        }
+        for slot in SlotSize::all() {
+            let class = Class::of_slot(slot);
+            assert!(class == Class::NONE || class.payload() == slot.bytes() && class.suits(slot.bytes()));
+        }
+    }
+
+    #[test]
     fn only_blocks_in_use_have_a_class() {
         for granules in BlockSize::MIN.granules()..2 * TOO_LARGE.granules() {
             let size = BlockSize::from_granules(granules);
             let used = Tag::used(size);
-            let class = (size < TOO_LARGE).then(|| Class(Bin::of(size).number() as u8));
+            let class = (size < TOO_LARGE).then(|| Class::of_size(size));
             for used in [used, used.with_left_free(true)] {
                 assert_eq!(Class::of(used), class);
                 assert_eq!(Class::of_small(used), class.filter(|_| size < MEDIUM));
             }
-            for not_in_use in [Tag::free(size), used.held(), used.with_left_free(true).freed()] {
+            for not_in_use in [Tag::free(size), used.cut_into_slots(), used.with_left_free(true).freed()] {
                 assert_eq!(Class::of(not_in_use), None);
                 assert!(
                     Class::of_small(not_in_use).is_none_or(|class| class == Class::NONE),

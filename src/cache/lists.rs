@@ -133,14 +133,14 @@ impl Lists {
         Some(FullList(spare))
     }
 
-    /// How many bytes the blocks on all lists have, each counted as one of the smallest of its class.
+    /// How many bytes the blocks on all lists have, each counted as what its class promises.
     pub(super) fn bytes(&self) -> usize {
         let on_lists = |class: Class| {
             let batch = usize::from(self.batch.get(class));
             let spare = if self.spare.get(class).is_null() { 0 } else { batch };
             batch - usize::from(self.room.get(class)) + spare
         };
-        Class::all().map(|class| on_lists(class) * class.smallest().bytes()).sum()
+        Class::all().map(|class| on_lists(class) * class.payload()).sum()
     }
 
     /// Whether a block whose header has that class is on any list, by its address.
@@ -171,12 +171,12 @@ const LISTS: usize = 2;
 fn small_batch(class: Class, budget: usize) -> u8 {
     /// More would only make the turns of the lock longer.
     const MOST: usize = 64;
-    (budget / (SMALL_CLASSES * LISTS) / class.smallest().bytes()).min(MOST) as u8
+    (budget / (SMALL_CLASSES * LISTS) / class.payload()).min(MOST) as u8
 }
 
 /// How many blocks a full list of medium ones has: one, as long as there are bytes left for it.
 fn medium_batch(class: Class, left: &mut usize) -> u8 {
-    let rest = left.checked_sub(LISTS * class.smallest().bytes());
+    let rest = left.checked_sub(LISTS * class.payload());
     *left = rest.unwrap_or(0);
     u8::from(rest.is_some())
 }
@@ -190,7 +190,7 @@ mod tests {
         for budget in [0, 100, 4096, 32 << 10, 1 << 19, 1 << 20] {
             let mut lists = Lists::new();
             lists.set_budget(budget);
-            let kept = |class: Class| LISTS * usize::from(lists.batch.get(class)) * class.smallest().bytes();
+            let kept = |class: Class| LISTS * usize::from(lists.batch.get(class)) * class.payload();
             let all: usize = Class::all().map(kept).sum();
             assert!(all <= budget, "{all} of {budget}");
             assert!(budget < 8192 || all > 0);

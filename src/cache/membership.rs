@@ -3,6 +3,7 @@
 use super::ThreadCached;
 use super::drain::{empty, raise_outside};
 use super::home::{self, Home};
+use super::place::Place;
 use super::slot::Slot;
 use crate::heap::Heap;
 use crate::raw_lock::preserving_errno;
@@ -61,9 +62,8 @@ impl<S: Source> ThreadCached<S> {
             }
             let Some(slot) = vacant else { return false };
             if heap.is_initialized() {
-                let (arena, end) = heap.place();
                 // SAFETY: the slot is vacant, and this thread has the lock.
-                unsafe { slot.occupy(everlasting.identity(), arena, end, Self::budget(&heap)) };
+                unsafe { slot.occupy(everlasting.identity(), Place::of(&heap), Self::budget(&heap)) };
                 adopt(slot);
             }
             true

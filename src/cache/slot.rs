@@ -12,11 +12,10 @@
 //! An owner that finds no token is inside already, further down on its stack: it is a signal handler.
 
 use super::barrier;
-use super::class::{Class, TOO_LARGE};
+use super::class::Class;
 use super::lists::Lists;
-use crate::block::{Arena, Tag, cached};
+use super::place::Place;
 use crate::raw_lock::Backoff;
-use crate::size::Index;
 use core::cell::UnsafeCell;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, Ordering, compiler_fence, fence};
@@ -38,7 +37,7 @@ pub(super) struct Slot {
     /// Bits of [`closed`].
     closed: AtomicU8,
     /// Where cached blocks can lie. Written under the heap's lock before the owner knows of the slot.
-    place: UnsafeCell<cached::Place>,
+    place: UnsafeCell<Place>,
     /// Touched from inside of the gate only: by the owner, or under the heap's lock by whoever has closed the gate.
     lists: UnsafeCell<Lists>,
     /// The allocator whose cache this is; null while the slot is vacant.
@@ -59,7 +58,7 @@ impl Slot {
         Self {
             token: AtomicPtr::new(null_mut()),
             closed: AtomicU8::new(0),
-            place: UnsafeCell::new(cached::Place::nowhere()),
+            place: UnsafeCell::new(Place::nowhere()),
             lists: UnsafeCell::new(Lists::new()),
             owner: AtomicPtr::new(null_mut()),
             left: AtomicBool::new(false),
@@ -85,11 +84,11 @@ impl Slot {
     ///
     /// # Safety
     ///
-    /// - The slot is vacant, and the caller has the lock of the heap over that arena.
-    pub(super) unsafe fn occupy(&self, allocator: *const (), arena: Arena, end: Index, budget: usize) {
+    /// - The slot is vacant, and the caller has the lock of the heap whose place that is.
+    pub(super) unsafe fn occupy(&self, allocator: *const (), place: Place, budget: usize) {
         // SAFETY: nobody else uses a vacant slot while this thread has the lock (contract).
         unsafe {
-            *self.place.get() = cached::Place::before(arena, end, TOO_LARGE);
+            *self.place.get() = place;
             (*self.lists.get()).set_budget(budget);
         }
         let fenced = if barrier::is_available() { 0 } else { closed::FENCED };
@@ -153,8 +152,8 @@ impl Slot {
     ///   would.
     #[inline(always)]
     pub(super) unsafe fn give(&self, allocator: *const (), block: *mut u8) -> bool {
-        let push = |place: &cached::Place, lists: &mut Lists| {
-            cacheable(place, block, Class::of_small).is_some_and(|(class, block)| {
+        let push = |place: &Place, lists: &mut Lists| {
+            place.find(block, Class::of_small).is_some_and(|(class, block)| {
                 // SAFETY: the block's bytes are the cache's now (contract).
                 unsafe { lists.push(class, block) }
             })
@@ -188,7 +187,7 @@ impl Slot {
     pub(super) fn class_of(&self, block: *mut u8) -> Option<(Class, NonNull<u8>)> {
         // SAFETY: the place does not change while the slot has an owner.
         let place = unsafe { &*self.place.get() };
-        cacheable(place, block, Class::of)
+        place.find(block, Class::of)
     }
 
     /// Enters the gate while it is plainly open, runs an operation, and leaves; `None` if that cannot be, or this is not a cache of that
@@ -201,7 +200,7 @@ impl Slot {
     unsafe fn inside<T>(
         &self,
         allocator: *const (),
-        operation: impl FnOnce(&cached::Place, &mut Lists) -> T,
+        operation: impl FnOnce(&Place, &mut Lists) -> T,
     ) -> Option<T> {
         // SAFETY: the caller's contract.
         unsafe { self.pass(allocator, || compiler_fence(Ordering::SeqCst), !0, operation) }
@@ -233,7 +232,7 @@ impl Slot {
         allocator: *const (),
         barrier: impl FnOnce(),
         shut: u8,
-        operation: impl FnOnce(&cached::Place, &mut Lists) -> T,
+        operation: impl FnOnce(&Place, &mut Lists) -> T,
     ) -> Option<T> {
         if !core::ptr::eq(self.token.load(Ordering::Relaxed), allocator) {
             return None;
@@ -293,19 +292,6 @@ impl Slot {
     }
 }
 
-/// The payload of what may be a block in no cache, with the class that its header has.
-#[inline(always)]
-fn cacheable(
-    place: &cached::Place,
-    block: *mut u8,
-    class_of: impl FnOnce(Tag) -> Option<Class>,
-) -> Option<(Class, NonNull<u8>)> {
-    let (tag, block) = place.block_at(block.addr())?;
-    let class = class_of(tag)?;
-    // SAFETY: what is in the place has twelve bytes in the arena.
-    (!unsafe { cached::has_key(block) }).then_some((class, block))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -317,7 +303,7 @@ mod tests {
         // SAFETY: the slot is this thread's alone.
         unsafe {
             assert!(SLOT.inside(allocator, |_, _| ()).is_none(), "a vacant slot has no token");
-            SLOT.occupy(allocator, Arena::empty(), Index::FIRST, 0);
+            SLOT.occupy(allocator, Place::nowhere(), 0);
             let again = SLOT.inside(allocator, |_, _| {
                 assert!(SLOT.is_entered());
                 SLOT.inside(allocator, |_, _| ()).is_some()

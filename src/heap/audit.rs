@@ -1,9 +1,11 @@
 //! The audit: walks every block and every list, and checks every invariant of the heap.
 
 use super::Heap;
+use super::slots::SlotClasses;
 use crate::bins::Bin;
-use crate::block::Tag;
-use crate::size::{BlockSize, Index};
+use crate::block::{Child, Tag};
+use crate::run::Run;
+use crate::size::{BlockSize, Index, SlotSize};
 use core::fmt;
 
 /// The first violation of an invariant that an audit found: the heap's bookkeeping was overwritten.
@@ -24,17 +26,19 @@ impl fmt::Display for AuditError {
 impl core::error::Error for AuditError {}
 
 /// What the walk over all blocks adds up.
-#[derive(Default)]
 struct Totals {
+    /// Granules of blocks and slots in use.
     live: u32,
-    free: u32,
     free_blocks: u32,
-    held: u32,
-    held_blocks: u32,
+    runs: u32,
+    /// Runs that have room.
+    with_room: u32,
+    /// Small blocks in use, by their granules.
+    small_blocks: [u32; SlotClasses::COUNTED],
 }
 
 impl Heap {
-    /// Checks the invariants of the heap's bookkeeping; takes time in proportion to the number of blocks.
+    /// Checks the invariants of the heap's bookkeeping; takes time in proportion to the number of blocks and slots.
     ///
     /// # Errors
     ///
@@ -52,31 +56,45 @@ impl Heap {
             return violation(self.top, "the top lies outside of the arena");
         }
         let totals = self.audit_chain()?;
-        self.audit_lists(&totals)?;
-        self.audit_quick_lists(&totals)?;
-        let top = self.end.granules_since(self.top);
+        self.audit_bins(&totals)?;
+        self.audit_classes(&totals)?;
         if totals.live != self.live || totals.live > self.peak {
             return violation(self.top, "the count of live bytes is not what the blocks add up to");
-        }
-        if totals.live + totals.free + totals.held + top != self.end.granules_since(Index::FIRST) {
-            return violation(self.top, "live, free, held and top bytes do not add up to the arena");
         }
         Ok(())
     }
 
-    /// CHAIN, COALESCED and FLAGS.
+    /// CHAIN, COALESCED and FLAGS, and each run by itself.
     fn audit_chain(&self) -> Result<Totals, AuditError> {
-        let mut totals = Totals::default();
+        let mut totals = Totals {
+            live: 0,
+            free_blocks: 0,
+            runs: 0,
+            with_room: 0,
+            small_blocks: [0; SlotClasses::COUNTED],
+        };
         let mut index = Index::FIRST;
         let mut left: Option<Tag> = None;
+        let mut has_victim = self.victim.is_none();
         while index < self.top {
+            if index == self.victim {
+                if left.is_some_and(Tag::is_free) {
+                    return violation(index, "a free block lies in front of the victim");
+                }
+                if self.victim_end <= index || self.victim_end >= self.top {
+                    return violation(index, "the victim does not end at a block");
+                }
+                has_victim = true;
+                left = None;
+                index = self.victim_end;
+            }
             // SAFETY: CHAIN as checked up to here: a header starts at `index`, before the top.
             let tag = unsafe { self.arena.tag(index) };
             if tag.granules() < BlockSize::MIN.granules() || tag.granules() > self.top.granules_since(index) {
                 return violation(index, "its size does not lead to another block or to the top");
             }
             let left_is_free = left.is_some_and(Tag::is_free);
-            if tag.is_free() && left_is_free {
+            if tag.is_free() && (left_is_free || index == self.victim_end) {
                 return violation(index, "it is free, and so is the block to its left");
             }
             if tag.is_left_free() != left_is_free {
@@ -86,84 +104,175 @@ impl Heap {
             if left_is_free && Some(unsafe { self.arena.left_footer(index) }) != left.map(Tag::granules) {
                 return violation(index, "the footer to its left does not repeat that block's size");
             }
-            if tag.is_free() {
-                totals.free += tag.granules();
-                totals.free_blocks += 1;
-            } else if tag.is_held() {
-                totals.held += tag.granules();
-                totals.held_blocks += 1;
-            } else {
-                totals.live += tag.granules();
-            }
+            self.audit_block(index, tag, &mut totals)?;
             left = Some(tag);
             index = index + tag.size();
         }
         if left.is_some_and(Tag::is_free) {
             return violation(self.top, "the block in front of the top is free and not part of it");
         }
+        if !has_victim {
+            return violation(self.victim, "the victim does not begin where a block ends");
+        }
         Ok(totals)
     }
 
-    /// LISTED: what the lists hold is as much as the walk found, and each block is in the right place.
-    fn audit_lists(&self, totals: &Totals) -> Result<(), AuditError> {
-        let mut listed = 0;
-        for bin in self.lists.bins() {
-            if self.lists.head(bin).is_none() {
-                return violation(Index::NONE, "the bitmap has a bin that is empty");
+    /// One block of the chain: whether it is a run exactly if the map of pages says so, and a sound one.
+    fn audit_block(&self, index: Index, tag: Tag, totals: &mut Totals) -> Result<(), AuditError> {
+        // SAFETY: the pages are the arena's.
+        let mapped = unsafe { self.pages.run_at(self.arena, index.get() as usize) };
+        if !tag.is_run() || tag.is_free() {
+            if mapped.is_some() {
+                return violation(index, "it is not a run, and the map of pages says that it is");
             }
-            let mut prev = Index::NONE;
-            let mut index = self.lists.head(bin);
-            while !index.is_none() {
-                if !self.can_be_listed(index) {
-                    return violation(prev, "its link leads out of the arena");
+            if tag.is_free() {
+                totals.free_blocks += 1;
+            } else {
+                totals.live += tag.granules();
+                if let Some(count) = totals.small_blocks.get_mut(tag.granules() as usize) {
+                    *count += 1;
                 }
-                // SAFETY: between the first block and the top every word can be read, and both links lie there.
-                let (tag, links) = unsafe { (self.arena.tag(index), self.arena.links(index)) };
-                if !tag.is_free() || tag.granules() < BlockSize::MIN.granules() || Bin::of(tag.size()) != bin
-                {
-                    return violation(index, "it is on a free list where it does not belong");
-                }
-                if links.1 != prev {
-                    return violation(index, "its back link does not lead back");
-                }
-                listed += 1;
-                if listed > totals.free_blocks {
-                    return violation(index, "the lists hold more blocks than are free");
-                }
-                prev = index;
-                index = links.0;
             }
+            return Ok(());
         }
-        if listed != totals.free_blocks {
-            return violation(Index::NONE, "a free block is on no list");
+        let run = Run::at(index);
+        // A free block that was a granule longer than a page stays in one piece.
+        let beyond_page = tag.granules().wrapping_sub(self.pages.block().granules());
+        if mapped != Some((run, 0)) || beyond_page > 1 {
+            return violation(index, "it is marked as a run, and the map of pages says that it is none");
+        }
+        // SAFETY: it is a block of the arena that is a page.
+        unsafe {
+            if let Some(what) = run.violation(self.arena, self.pages.block()) {
+                return violation(index, what);
+            }
+            let used = run.used(self.arena);
+            totals.live += used * run.slot_size(self.arena).granules();
+            totals.runs += 1;
+            totals.with_room += u32::from(run.has_room(self.arena));
         }
         Ok(())
     }
 
-    /// HELD: what the quick lists hold is as much as the walk found, and each block is on the list of its bin.
-    fn audit_quick_lists(&self, totals: &Totals) -> Result<(), AuditError> {
+    /// LISTED: what the bins hold is as much as the walk found, and each block is in the right place.
+    fn audit_bins(&self, totals: &Totals) -> Result<(), AuditError> {
         let mut listed = 0;
-        for (bin, head) in self.quick.lists() {
-            let mut index = head;
-            while !index.is_none() {
-                if !self.can_be_listed(index) {
-                    return violation(index, "a quick list leads out of the arena");
-                }
-                // SAFETY: between the first block and the top every word can be read.
-                let (tag, next) = unsafe { (self.arena.tag(index), self.arena.next(index)) };
-                if !tag.is_held() || tag.granules() < BlockSize::MIN.granules() || Bin::of(tag.size()) != bin
-                {
-                    return violation(index, "it is on a quick list where it does not belong");
-                }
-                listed += 1;
-                if listed > totals.held_blocks {
-                    return violation(index, "the quick lists hold more blocks than are marked as held");
-                }
-                index = next;
+        for bin in self.free.bins() {
+            let head = self.free.head(bin);
+            if head.is_none() {
+                return violation(Index::NONE, "the bitmap has a bin that is empty");
+            }
+            if bin.is_exact() {
+                self.audit_list(bin, head, totals, &mut listed)?;
+            } else {
+                let node =
+                    Node { index: head, parent: Index::NONE, bits_left: bin.width_log2(), prefix: None };
+                self.audit_trie(bin, node, totals, &mut listed)?;
             }
         }
-        if listed != totals.held_blocks || self.held() != totals.held {
-            return violation(Index::NONE, "a held block is on no quick list");
+        if listed != totals.free_blocks {
+            return violation(Index::NONE, "a free block is in no bin");
+        }
+        Ok(())
+    }
+
+    /// A list of free blocks of one bin, and of one size if that is an exact bin or a trie's node.
+    fn audit_list(&self, bin: Bin, head: Index, totals: &Totals, listed: &mut u32) -> Result<(), AuditError> {
+        let mut prev = Index::NONE;
+        let mut index = head;
+        let mut size = None;
+        while !index.is_none() {
+            if !self.can_be_listed(index) {
+                return violation(prev, "its link leads out of the arena");
+            }
+            // SAFETY: between the first block and the top every word can be read, and both links lie there.
+            let (tag, links) = unsafe { (self.arena.tag(index), self.arena.links(index)) };
+            if !tag.is_free() || tag.granules() < BlockSize::MIN.granules() || Bin::of(tag.size()) != bin {
+                return violation(index, "it is in a bin where it does not belong");
+            }
+            if *size.get_or_insert(tag.size()) != tag.size() {
+                return violation(index, "it is on a list of blocks of another size");
+            }
+            if links.1 != prev {
+                return violation(index, "its back link does not lead back");
+            }
+            *listed += 1;
+            if *listed > totals.free_blocks {
+                return violation(index, "the bins hold more blocks than are free");
+            }
+            prev = index;
+            index = links.0;
+        }
+        Ok(())
+    }
+
+    /// A node of a bin's trie and all below it. It calls itself once for each bit of a size at most.
+    fn audit_trie(&self, bin: Bin, node: Node, totals: &Totals, listed: &mut u32) -> Result<(), AuditError> {
+        let Node { index, parent, bits_left, prefix } = node;
+        if !self.can_be_listed(index) {
+            return violation(parent, "its child lies outside of the arena");
+        }
+        self.audit_list(bin, index, totals, listed)?;
+        // SAFETY: it is a free block of a mixed bin, as `audit_list` has seen, and so has room for a node.
+        let (granules, found) = unsafe { (self.arena.tag(index).granules(), self.arena.parent(index)) };
+        if found != parent {
+            return violation(index, "its parent in the trie is another block");
+        }
+        if prefix.is_some_and(|prefix| granules >> bits_left != prefix) {
+            return violation(index, "its size does not lead to its place in the trie");
+        }
+        for (side, bit) in [(Child::Zero, 0), (Child::One, 1)] {
+            // SAFETY: as above.
+            let child = unsafe { self.arena.child(index, side) };
+            if child.is_none() {
+                continue;
+            }
+            let Some(bits_left) = bits_left.checked_sub(1) else {
+                return violation(index, "its children lie deeper than sizes have bits");
+            };
+            // Above the bits that decide, all sizes of the bin are the same.
+            let prefix = (prefix.unwrap_or(granules >> (bits_left + 1)) << 1) | bit;
+            let child = Node { index: child, parent: index, bits_left, prefix: Some(prefix) };
+            self.audit_trie(bin, child, totals, listed)?;
+        }
+        Ok(())
+    }
+
+    /// RUNS: the lists of the classes hold exactly the runs that have room, and the counts are right.
+    fn audit_classes(&self, totals: &Totals) -> Result<(), AuditError> {
+        let (mut runs, mut listed) = (0, 0);
+        for slot in SlotSize::all() {
+            runs += self.classes.runs(slot);
+            let head = self.classes.head(slot);
+            if self.classes.is_with_room(slot) == head.is_none() {
+                return violation(head, "the map of classes with room is wrong");
+            }
+            let (mut prev, mut index) = (Index::NONE, head);
+            while !index.is_none() {
+                // SAFETY: the pages are the arena's; what the map says is a run was found sound.
+                unsafe {
+                    let run = Run::at(index);
+                    let is_right = self.pages.run_at(self.arena, index.get() as usize) == Some((run, 0))
+                        && run.slot_size(self.arena) == slot
+                        && run.has_room(self.arena)
+                        && run.prev(self.arena) == prev;
+                    listed += 1;
+                    if !is_right || listed > totals.with_room {
+                        return violation(index, "it is on a list of runs where it does not belong");
+                    }
+                    (prev, index) = (index, run.next(self.arena));
+                }
+            }
+        }
+        if listed != totals.with_room {
+            return violation(Index::NONE, "a run that has room is on no list");
+        }
+        // SAFETY: the pages are the arena's.
+        if runs != totals.runs || runs != unsafe { self.pages.runs(self.arena) } {
+            return violation(Index::NONE, "the count of runs is not what the blocks add up to");
+        }
+        if self.classes.block_counts() != &totals.small_blocks {
+            return violation(Index::NONE, "the counts of small blocks are not what the blocks add up to");
         }
         Ok(())
     }
@@ -173,6 +282,16 @@ impl Heap {
         let end = u64::from(index.get()) + u64::from(BlockSize::MIN.granules());
         index >= Index::FIRST && end <= u64::from(self.top.get())
     }
+}
+
+/// A node of a trie, and where it has to be.
+struct Node {
+    index: Index,
+    parent: Index,
+    /// How many low bits of the size were not decided on the way here.
+    bits_left: u32,
+    /// What the bits above have to be; any for the root.
+    prefix: Option<u32>,
 }
 
 fn violation<T>(index: Index, violation: &'static str) -> Result<T, AuditError> {

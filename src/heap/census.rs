@@ -6,10 +6,9 @@ use crate::size::{BlockSize, GRANULE, Index};
 use crate::stats::Stats;
 
 impl Heap {
-    /// Counts the heap's blocks and bytes, after merging all that is held back; takes time in proportion to the number of
-    /// blocks.
-    pub fn stats(&mut self) -> Stats {
-        self.release_held();
+    /// Counts the heap's blocks and bytes; takes time in proportion to the number of blocks. Free slots of runs
+    /// count as free bytes, but not as free blocks.
+    pub fn stats(&self) -> Stats {
         if !self.is_initialized() {
             return Stats::default();
         }
@@ -21,10 +20,12 @@ impl Heap {
             ..Stats::default()
         };
         stats.free_bytes = stats.arena_bytes - stats.live_bytes;
-        for (_, header) in self.blocks() {
+        for (offset, header) in self.blocks() {
             if header.is_free() {
                 stats.free_blocks += 1;
                 stats.largest_free_bytes = stats.largest_free_bytes.max(header.size());
+            } else if header.is_run() {
+                stats.live_blocks += self.slots(offset).count();
             } else {
                 stats.live_blocks += 1;
             }
@@ -43,6 +44,19 @@ impl Heap {
         Blocks { heap: self, index: Index::FIRST }
     }
 
+    /// The slots in use of the run at a block's distance from the arena's origin, as [`blocks`](Self::blocks) gives
+    /// it: the distance of each from the origin, and its size, in bytes. None if there is no run.
+    pub fn slots(&self, offset: usize) -> impl Iterator<Item = (usize, usize)> + '_ {
+        let granule = if offset.is_multiple_of(GRANULE) { offset / GRANULE } else { usize::MAX };
+        // SAFETY: the pages are the arena's.
+        let run = unsafe { self.pages.run_at(self.arena, granule) }.filter(|&(_, in_page)| in_page == 0);
+        run.into_iter().flat_map(|(run, _)| {
+            // SAFETY: RUNS; the heap is borrowed as long as the iterator lives.
+            let (size, slots) = unsafe { (run.slot_size(self.arena), run.slots_in_use(self.arena)) };
+            slots.map(move |index| (index.byte_offset(), size.bytes()))
+        })
+    }
+
     /// Draws the arena: divides it into as many equal stretches as there are `cells`, and writes into each the share
     /// of its bytes that is in use, in percent.
     pub fn occupancy(&self, cells: &mut [u8]) {
@@ -52,13 +66,17 @@ impl Heap {
         if arena == 0 || count == 0 {
             return;
         }
-        // In units in which a granule is as wide as there are cells, a cell is as wide as the arena has granules. Blocks
-        // come in order, so the used part of one cell at a time is all there is to remember.
+        // In units in which a granule is as wide as there are cells, a cell is as wide as the arena has granules. What is in use
+        // comes in order, so the used part of one cell at a time is all there is to remember.
         let (mut cell, mut used_in_cell) = (0, 0);
-        for (offset, header) in self.blocks().filter(|(_, header)| !header.is_free()) {
+        let used = self.blocks().filter(|(_, header)| !header.is_free()).flat_map(|(offset, header)| {
+            let whole = (!header.is_run()).then_some((offset, header.size()));
+            whole.into_iter().chain(self.slots(offset))
+        });
+        for (offset, size) in used {
             let first_granule = (offset / GRANULE) as u64 - u64::from(Index::FIRST.get());
             let mut from = first_granule * count;
-            let to = from + (header.size() / GRANULE) as u64 * count;
+            let to = from + (size / GRANULE) as u64 * count;
             while from < to {
                 let current = from / arena;
                 if current != cell {
@@ -93,6 +111,12 @@ impl Iterator for Blocks<'_> {
     fn next(&mut self) -> Option<Self::Item> {
         if self.index >= self.heap.top {
             return None;
+        }
+        if self.index == self.heap.victim {
+            let offset = self.index.byte_offset();
+            self.index = self.heap.victim_end;
+            let size = BlockSize::from_granules(self.heap.victim_len());
+            return Some((offset, BlockHeader::of_span(size)));
         }
         // SAFETY: CHAIN, a block starts where the one before it ends, up to the top.
         let (tag, header) = unsafe { (self.heap.arena.tag(self.index), self.heap.arena.header(self.index)) };

@@ -5,21 +5,26 @@ use crate::block::Tag;
 #[cfg(all(feature = "std", unix))]
 use crate::block::cached;
 use crate::fault::{Action, Fault};
+use crate::run::Run;
+#[cfg(all(feature = "std", unix))]
+use crate::size::SlotSize;
 use crate::size::{BlockSize, GRANULE, HEADER, Index};
 
-/// A block in use, and its header, as found by [`Heap::live_block`].
-#[derive(Clone, Copy)]
-pub(crate) struct LiveBlock {
-    pub(super) index: Index,
-    pub(super) tag: Tag,
+/// A block or a slot in use.
+#[cfg(all(feature = "std", unix))]
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum InUse {
+    Block(Tag),
+    Slot(SlotSize),
 }
 
 impl Heap {
-    /// The live block at `block`, or `None` if there cannot be one.
+    /// The block in use at `block` and its header, or `None` if there cannot be one.
     ///
-    /// Reads a header only where one can be: before the top.
+    /// Reads a header only where one can be: before the top. It must have been made out before that the
+    /// pointer leads into no run.
     #[inline(always)]
-    pub(crate) fn live_block(&self, block: *mut u8) -> Option<LiveBlock> {
+    pub(crate) fn live_block(&self, block: *mut u8) -> Option<(Index, Tag)> {
         let index = self.arena.index_of(block.addr());
         if index >= self.top.get() as usize || index < Index::FIRST.get() as usize {
             return None;
@@ -30,20 +35,39 @@ impl Heap {
         let tag = unsafe { self.arena.tag(index) };
         let is_sound = tag.granules() >= BlockSize::MIN.granules()
             && index.get() as u64 + u64::from(tag.granules()) <= self.top.get() as u64;
-        (tag.is_live() && is_sound).then_some(LiveBlock { index, tag })
+        (tag.is_live() && is_sound).then_some((index, tag))
     }
 
-    /// The header of a live block at this address that has the key of a cached one.
+    /// The run that a pointer leads into, and how many granules from its start.
+    #[inline(always)]
+    pub(super) fn run_at(&self, block: *mut u8) -> Option<(Run, u32)> {
+        // SAFETY: the pages are the arena's.
+        unsafe { self.pages.run_at(self.arena, self.arena.index_of(block.addr())) }
+    }
+
+    /// Whether a pointer is one of a block or slot in use, as far as can be told.
+    pub(crate) fn is_live(&self, block: *mut u8) -> bool {
+        match self.run_at(block) {
+            // SAFETY: RUNS.
+            Some((run, in_page)) => unsafe {
+                run.slot_at(self.arena, in_page).is_some_and(|number| run.is_used(self.arena, number))
+            },
+            None => self.live_block(block).is_some(),
+        }
+    }
+
+    /// What is at this address, if it is a block or slot in use that has the key of a cached one.
     #[cfg(all(feature = "std", unix))]
-    pub(crate) fn tag_if_keyed(&self, block: *mut u8) -> Option<Tag> {
-        // SAFETY: a live block's payload is in the arena, and of twelve bytes at least.
-        let has_key = |live: &LiveBlock| unsafe { cached::has_key(self.arena.payload(live.index)) };
-        self.live_block(block).filter(has_key).map(|live| live.tag)
-    }
-
-    /// The address of a block that [`live_block`](Self::live_block) found.
-    pub(crate) fn address(&self, live: LiveBlock) -> usize {
-        self.arena.address(live.index)
+    pub(crate) fn keyed(&self, block: *mut u8) -> Option<InUse> {
+        let in_use = match self.run_at(block) {
+            // SAFETY: RUNS.
+            Some((run, _)) => self.is_live(block).then(|| InUse::Slot(unsafe { run.slot_size(self.arena) })),
+            None => self.live_block(block).map(|(_, tag)| InUse::Block(tag)),
+        };
+        let index = Index::new(self.arena.index_of(block.addr()) as u32);
+        // SAFETY: what is in use is in the arena, and of eight bytes at least; another four are too, if only
+        // in the next block's header.
+        in_use.filter(|_| unsafe { cached::has_key(self.arena.payload(index)) })
     }
 
     /// Whether a free block ends where the block at `index` starts, as its header says. That, and what the block behind says about
@@ -62,7 +86,7 @@ impl Heap {
         unsafe { self.arena.tag(Index::new(index.get() - left)) == Tag::free(BlockSize::from_granules(left)) }
     }
 
-    /// What is wrong with a pointer that `live_block` did not accept.
+    /// What is wrong with a pointer that was not accepted as that of a block or slot in use.
     #[cold]
     #[inline(never)]
     pub(crate) fn fault_of(&self, block: *mut u8, action: Action) -> Fault {
@@ -74,6 +98,17 @@ impl Heap {
         let offset = self.arena.offset_of(address);
         if !offset.is_multiple_of(GRANULE) {
             return Fault::Misaligned { action, address };
+        }
+        if let Some((run, in_page)) = self.run_at(block) {
+            // SAFETY: RUNS.
+            return unsafe {
+                match run.slot_at(self.arena, in_page) {
+                    Some(number) if !run.is_used(self.arena, number) => {
+                        Fault::AlreadyFree { action, address, bytes: run.slot_size(self.arena).bytes() }
+                    }
+                    _ => Fault::NotABlock { action, address },
+                }
+            };
         }
         // In the top, the headers of what was there before are still there.
         let index = Index::new((offset / GRANULE) as u32);

@@ -2,22 +2,32 @@
 //!
 //! In the order in which it is tried:
 //!
-//! 1. move a small block, be it to grow or to shrink, to one of the right size that is held: nothing is cut or merged;
-//! 2. shrink in place, giving what is cut off to the block behind or to the lists;
-//! 3. grow into the free block or the top behind;
-//! 4. move to a new block and copy;
-//! 5. where no new block can be had, slide down into the free block in front, which may still hold it.
-//!
-//! A small block moves only where what lies behind it is in use, so that it could neither grow nor give anything back to be merged.
+//! 1. A slot stays where it is while its size class is right, or if it shrinks by less than half.
+//! 2. A block shrinks in place, giving what is cut off to what lies behind, or to the bins.
+//! 3. A block grows into the free block, the victim or the top behind.
+//! 4. It moves: the caller copies the contents to a new block, and gives the old one back.
+//! 5. Where no new block can be had, it slides down into the free block in front, which may still hold it.
 
-use super::quick_list::QuickLists;
+use super::Heap;
 use super::take::End;
-use super::{Heap, LiveBlock};
 use crate::block::Tag;
 use crate::fault::{Action, Fault};
-use crate::size::{BlockSize, GRANULE, Index, Remainder, alignment_gap};
+use crate::run::Run;
+use crate::size::{BlockSize, GRANULE, Index, Remainder, SlotSize, alignment_gap};
 use core::alloc::Layout;
 use core::ptr::NonNull;
+
+/// What became of a block that was to change its size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Resized {
+    /// It has the new size, and its contents, at this address.
+    Done(NonNull<u8>),
+    /// Here is a new block. The old one is as it was: its contents are to be copied, and then it is to be
+    /// given back.
+    MoveTo(NonNull<u8>),
+    /// There is no room. The block is as it was.
+    Refused,
+}
 
 impl Heap {
     /// Changes a block's size to at least `new_size` bytes, keeping its contents up to the smaller of both sizes, and its
@@ -38,124 +48,169 @@ impl Heap {
         layout: Layout,
         new_size: usize,
     ) -> Result<Option<NonNull<u8>>, Fault> {
-        let Some(live) = self.live_block(block) else { return Err(self.fault_of(block, Action::Realloc)) };
-        // SAFETY: the caller's contract, checked as far as possible.
-        unsafe {
-            match self.realloc_fast(live, layout, new_size) {
-                Some(index) => Ok(Some(self.arena.payload(index))),
-                None => self.realloc_slow(live, layout, new_size),
+        // SAFETY: the caller's contract.
+        match unsafe { self.resize(block, layout, new_size)? } {
+            Resized::Done(block) => Ok(Some(block)),
+            Resized::Refused => Ok(None),
+            Resized::MoveTo(target) => {
+                // SAFETY: both are in use, do not overlap (CHAIN), and hold the smaller of the two sizes. The
+                // old one's contents have moved, and nobody uses it again.
+                unsafe {
+                    copy(block, target.as_ptr(), layout.size().min(new_size));
+                    self.dealloc(block)?;
+                }
+                Ok(Some(target))
             }
         }
     }
 
-    /// The cases of [`realloc`](Self::realloc) that touch no list but a quick list: a small block keeps its size, or moves to a
-    /// block that is held. `None`, and nothing is done, in all others.
+    /// The part of [`realloc`](Self::realloc) that copies nothing, but for sliding down.
+    ///
+    /// # Errors
+    ///
+    /// As for [`realloc`](Self::realloc).
     ///
     /// # Safety
     ///
-    /// - As for [`realloc`](Self::realloc), whose block was found to be `live`.
+    /// - As for [`realloc`](Self::realloc). If the outcome is to move, the caller does it.
     #[inline(always)]
-    unsafe fn realloc_fast(&mut self, live: LiveBlock, layout: Layout, new_size: usize) -> Option<Index> {
-        let LiveBlock { index, tag } = live;
-        if tag.size() >= QuickLists::LARGE
-            || new_size >= QuickLists::LARGE_PAYLOAD
-            || layout.align() > GRANULE
-        {
-            return None;
-        }
-        let wanted = BlockSize::for_payload(new_size)?;
-        let size = tag.size();
-        if wanted <= size && size.remainder(wanted) == Remainder::Slack {
-            return Some(index);
-        }
-        let behind = index + size;
-        // SAFETY: CHAIN, a block lies behind unless the top does.
-        if behind == self.top || unsafe { self.arena.tag(behind) }.is_free() || !self.may_hold() {
-            return None;
-        }
-        let target = self.take_small_held(wanted)?;
-        // SAFETY: both are live blocks that do not overlap (CHAIN), and hold the smaller of the two sizes.
-        unsafe {
-            let bytes = layout.size().min(new_size);
-            self.arena.payload(index).copy_to_nonoverlapping(self.arena.payload(target), bytes);
-            self.hold_small(index, tag);
-        }
-        Some(target)
-    }
-
-    /// The rest of [`realloc`](Self::realloc), for when [`realloc_fast`](Self::realloc_fast) did nothing.
-    ///
-    /// # Safety
-    ///
-    /// - As for [`realloc`](Self::realloc).
-    #[inline(never)]
-    unsafe fn realloc_slow(
+    pub(crate) unsafe fn resize(
         &mut self,
-        LiveBlock { index, tag }: LiveBlock,
+        block: *mut u8,
         layout: Layout,
         new_size: usize,
-    ) -> Result<Option<NonNull<u8>>, Fault> {
-        if new_size > isize::MAX as usize - (layout.align() - 1) {
-            return Ok(None);
+    ) -> Result<Resized, Fault> {
+        if let Some((run, in_page)) = self.run_at(block) {
+            // SAFETY: RUNS; the caller's contract.
+            return unsafe { self.resize_slot(run, in_page, block, layout, new_size) };
         }
-        let Some(wanted) = BlockSize::for_payload(new_size) else { return Ok(None) };
-        let behind = index + tag.size();
-        // SAFETY: the block is live (contract, checked as far as possible).
-        let resized = unsafe {
-            if behind == self.top {
-                self.resize_into_top(index, tag, wanted)
-            } else {
-                let right = self.arena.tag(behind);
-                if right.is_left_free() {
-                    let address = self.arena.address(index);
-                    return Err(Fault::NotABlock { action: Action::Realloc, address });
-                }
-                self.resize_in_place(index, tag, right, wanted)
-            }
-        };
-        let index = if resized {
-            self.evict_excess();
-            index
-        } else {
-            // SAFETY: as above; growing is all that fails in place, so `layout.size()` bytes fit the new block.
-            match unsafe { self.relocate(index, layout, wanted) } {
-                Some(index) => index,
-                None => return Ok(None),
-            }
-        };
-        // SAFETY: CHAIN, the block at `index` is in use.
-        Ok(Some(unsafe { self.arena.payload(index) }))
+        // SAFETY: the caller's contract.
+        unsafe { self.resize_block(block, layout, new_size) }
     }
 
-    /// Shrinks or grows a block without moving it, if that is possible.
+    /// [`resize`](Self::resize) for a slot.
     ///
     /// # Safety
     ///
-    /// - `index` is a block in use, `tag` its header, and `right` that of the block behind; when it shrinks, nobody uses what is
-    ///   cut off.
+    /// - As for [`resize`](Self::resize); the pointer leads so many granules into that run.
+    unsafe fn resize_slot(
+        &mut self,
+        run: Run,
+        in_page: u32,
+        block: *mut u8,
+        layout: Layout,
+        new_size: usize,
+    ) -> Result<Resized, Fault> {
+        // SAFETY: it is a run (contract).
+        let slot = unsafe {
+            let number = run.slot_at(self.arena, in_page).filter(|&number| run.is_used(self.arena, number));
+            if number.is_none() {
+                return Err(self.fault_of(block, Action::Realloc));
+            }
+            run.slot_size(self.arena)
+        };
+        // SAFETY: the slot is in the arena.
+        let here = unsafe { self.arena.payload(Index::new(run.index().get() + in_page)) };
+        let wanted = SlotSize::serving(new_size, layout.align());
+        let shrinks = wanted.is_some_and(|wanted| wanted <= slot);
+        if shrinks && wanted.is_some_and(|wanted| wanted.granules() * 2 > slot.granules()) {
+            return Ok(Resized::Done(here));
+        }
+        let Ok(new_layout) = Layout::from_size_align(new_size, layout.align()) else {
+            return Ok(Resized::Refused);
+        };
+        Ok(match self.alloc_fast(new_layout).or_else(|| self.alloc_slow(new_layout, End::Near)) {
+            Some(target) => Resized::MoveTo(target),
+            None if shrinks => Resized::Done(here),
+            None => Resized::Refused,
+        })
+    }
+
+    /// [`resize`](Self::resize) for a block.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`resize`](Self::resize); the pointer leads into no run.
     #[inline(never)]
-    unsafe fn resize_in_place(&mut self, index: Index, tag: Tag, right: Tag, wanted: BlockSize) -> bool {
+    unsafe fn resize_block(
+        &mut self,
+        block: *mut u8,
+        layout: Layout,
+        new_size: usize,
+    ) -> Result<Resized, Fault> {
+        let Some((index, tag)) = self.live_block(block) else {
+            return Err(self.fault_of(block, Action::Realloc));
+        };
+        let Ok(new_layout) = Layout::from_size_align(new_size, layout.align()) else {
+            return Ok(Resized::Refused);
+        };
+        let Some(wanted) = BlockSize::for_payload(new_size) else { return Ok(Resized::Refused) };
+        // SAFETY: the block is in use (contract, checked as far as possible).
+        unsafe {
+            let here = self.arena.payload(index);
+            match self.resize_in_place(index, tag, wanted) {
+                Some(true) => return Ok(Resized::Done(here)),
+                Some(false) => {}
+                None => return Err(Fault::NotABlock { action: Action::Realloc, address: block.addr() }),
+            }
+            // Growing is all that fails in place.
+            if let Some(target) =
+                self.alloc_fast(new_layout).or_else(|| self.alloc_slow(new_layout, End::Near))
+            {
+                return Ok(Resized::MoveTo(target));
+            }
+            // Idle runs that were given up in vain may have made room behind the block.
+            let tag = self.arena.tag(index);
+            if self.resize_in_place(index, tag, wanted) == Some(true) {
+                return Ok(Resized::Done(here));
+            }
+            Ok(match self.slide_down(index, layout, wanted) {
+                Some(index) => Resized::Done(self.arena.payload(index)),
+                None => Resized::Refused,
+            })
+        }
+    }
+
+    /// Shrinks or grows a block without moving it, if that is possible; `None`, and nothing is done, if what
+    /// lies behind denies that it is a block.
+    ///
+    /// # Safety
+    ///
+    /// - `index` is a block in use and `tag` its header; when it shrinks, nobody uses what is cut off.
+    #[inline(always)]
+    unsafe fn resize_in_place(&mut self, index: Index, tag: Tag, wanted: BlockSize) -> Option<bool> {
         let size = tag.size();
         let behind = index + size;
+        if behind == self.top {
+            return Some(self.resize_before(index, tag, wanted, self.end));
+        }
+        if behind == self.victim {
+            return Some(self.resize_before(index, tag, wanted, self.victim_end));
+        }
+        // SAFETY: CHAIN, a block lies behind, since neither the top nor the victim does.
+        let right = unsafe { self.arena.tag(behind) };
+        if right.is_left_free() {
+            return None;
+        }
         let right_size = right.is_free().then(|| right.size());
         let span = right_size.map_or(size, |right_size| size + right_size);
         if span < wanted {
-            return false;
+            return Some(false);
         }
         // Plan: the span of this block and a free one behind is cut in two, the front in use, the rest free.
-        let (kept, rest) = match (span.remainder(wanted), right_size) {
-            (Remainder::Block(rest), _) => (wanted, Some(rest)),
-            (Remainder::Slack, _) => (span, None),
+        let (kept, rest) = match span.remainder(wanted) {
+            Remainder::Block(rest) => (wanted, Some(rest)),
+            Remainder::Slack => (span, None),
         };
         if kept == size {
-            return true;
+            return Some(true);
         }
-        // Cut. SAFETY: the span is this block and, if free, the one behind, which LISTED has on its list; `rest` is cut
+        // Cut. SAFETY: the span is this block and, if free, the one behind, which LISTED has in its bin; `rest` is cut
         // from it and used by nobody. COALESCED: the block behind the span is in use and not the top, unless the span
         // is this block alone.
         unsafe {
             if let Some(right_size) = right_size {
-                self.lists.remove(self.arena, behind, right_size);
+                self.free.remove(self.arena, behind, right_size);
             }
             self.arena.set_tag(index, tag.resized(kept));
             if let Some(rest) = rest {
@@ -163,69 +218,38 @@ impl Heap {
             }
             self.arena.set_left_free(index + span, rest.is_some());
         }
-        self.note_large_span(span);
-        self.count_gone(size);
-        self.count_taken(kept);
-        true
+        self.count_block_gone(size);
+        self.count_block(kept);
+        Some(true)
     }
 
-    /// Moves the border between the last block and the top, if the top has room.
-    #[inline(never)]
-    fn resize_into_top(&mut self, index: Index, tag: Tag, wanted: BlockSize) -> bool {
-        if self.end.granules_since(index) < wanted.granules() {
+    /// Moves the border between a block and the span without a header behind it, the victim or the top,
+    /// which ends at `end`; false if that has no room.
+    #[inline(always)]
+    fn resize_before(&mut self, index: Index, tag: Tag, wanted: BlockSize, end: Index) -> bool {
+        let span = end.granules_since(index);
+        if span < wanted.granules() {
             return false;
         }
-        self.count_gone(tag.size());
-        // SAFETY: the header is that of a block in use, which now ends where the top begins.
-        unsafe { self.arena.set_tag(index, tag.resized(wanted)) };
-        self.top = index + wanted;
-        self.used_up_to = self.used_up_to.max(self.top);
-        self.count_taken(wanted);
-        self.refresh_hold_limit();
-        true
-    }
-
-    /// Moves a block that has to grow: to a new block, or else down into the free block in front of it.
-    ///
-    /// # Safety
-    ///
-    /// - `index` is a block in use that was allocated for `layout`, and is smaller than `wanted`.
-    #[inline(never)]
-    unsafe fn relocate(&mut self, index: Index, layout: Layout, wanted: BlockSize) -> Option<Index> {
-        let Some(target) = self.take(wanted, layout.align(), End::Near) else {
-            // SAFETY: the caller's contract.
-            return unsafe { self.grow_where_it_is(index, layout, wanted) };
+        let is_top = end == self.end;
+        let kept = match BlockSize::from_granules(span).remainder(wanted) {
+            Remainder::Slack if !is_top => BlockSize::from_granules(span),
+            _ => wanted,
         };
-        // SAFETY: both are live blocks that do not overlap (CHAIN) and hold `layout.size()` bytes. The old one is released
-        // with its header as it is now, because taking the new one may have changed its flags.
-        unsafe {
-            copy(self.arena.payload(index), self.arena.payload(target), layout.size());
-            let released = self.release_slow(LiveBlock { index, tag: self.arena.tag(index) });
-            invariant!(released);
+        let border = index + kept;
+        // SAFETY: the header is that of a block in use, which now ends where the span begins.
+        unsafe { self.arena.set_tag(index, tag.resized(kept)) };
+        if is_top {
+            self.top = border;
+            self.used_up_to = self.used_up_to.max(border);
+        } else if border == end {
+            (self.victim, self.victim_end) = (Index::NONE, Index::NONE);
+        } else {
+            self.victim = border;
         }
-        Some(target)
-    }
-
-    /// Grows a block for which no other one can be had. Before it refused, `take` merged all that was held, so that there may be
-    /// room behind the block now, or in front of it.
-    ///
-    /// # Safety
-    ///
-    /// - As for [`relocate`](Self::relocate).
-    #[cold]
-    #[inline(never)]
-    unsafe fn grow_where_it_is(&mut self, index: Index, layout: Layout, wanted: BlockSize) -> Option<Index> {
-        // SAFETY: the block is live (contract); CHAIN, a block lies behind unless the top does.
-        unsafe {
-            let tag = self.arena.tag(index);
-            let behind = index + tag.size();
-            let resized = if behind == self.top {
-                self.resize_into_top(index, tag, wanted)
-            } else {
-                self.resize_in_place(index, tag, self.arena.tag(behind), wanted)
-            };
-            if resized { Some(index) } else { self.slide_down(index, layout, wanted) }
-        }
+        self.count_block_gone(tag.size());
+        self.count_block(kept);
+        true
     }
 
     /// Moves a block down into the free block in front of it, taking what is free behind it as well, if that is enough.
@@ -234,7 +258,8 @@ impl Heap {
     ///
     /// - `index` is a block in use that was allocated for `layout`.
     unsafe fn slide_down(&mut self, index: Index, layout: Layout, wanted: BlockSize) -> Option<Index> {
-        // SAFETY: the block is live (contract).
+        self.retire_victim();
+        // SAFETY: the block is in use (contract).
         let tag = unsafe { self.arena.tag(index) };
         if !tag.is_left_free() {
             return None;
@@ -269,9 +294,9 @@ impl Heap {
         // SAFETY: LISTED for the neighbours. All bytes from `left` to `span_end` are this block's or free. The new block
         // holds `layout.size()` bytes, because it is larger than the old one.
         unsafe {
-            self.unlist(left, left_size);
+            self.free.remove(self.arena, left, left_size);
             if let Some(right_size) = right_size {
-                self.unlist(behind, right_size);
+                self.free.remove(self.arena, behind, right_size);
             }
             // Where the contents do not come to lie over it, the old header stays behind as that of a freed block.
             self.arena.set_tag(index, tag.freed());
@@ -280,13 +305,12 @@ impl Heap {
                 let gap = BlockSize::from_granules(gap as u32);
                 self.make_free(left, gap);
             }
-            self.count_gone(tag.size());
+            self.count_block_gone(tag.size());
             if behind == self.top {
                 self.arena.set_tag(start, Tag::used(wanted).with_left_free(gap > 0));
                 self.top = start + wanted;
                 self.used_up_to = self.used_up_to.max(self.top);
-                self.count_taken(wanted);
-                self.refresh_hold_limit();
+                self.count_block(wanted);
                 return Some(start);
             }
             let span = BlockSize::from_granules(span_end.granules_since(start));
@@ -299,9 +323,8 @@ impl Heap {
                 self.make_free(start + kept, rest);
             }
             self.arena.set_left_free(span_end, rest.is_some());
-            self.count_taken(kept);
+            self.count_block(kept);
         }
-        self.refresh_hold_limit();
         Some(start)
     }
 }
@@ -315,17 +338,18 @@ impl Heap {
 /// # Safety
 ///
 /// - Both blocks hold that many bytes, and they do not overlap.
-unsafe fn copy(from: NonNull<u8>, to: NonNull<u8>, bytes: usize) {
+#[inline(always)]
+pub(crate) unsafe fn copy(from: *const u8, to: *mut u8, bytes: usize) {
     const PAGE: usize = 4096;
     const PIECE: usize = 2048;
-    let ahead = to.addr().get().wrapping_sub(from.addr().get()) % PAGE;
+    let ahead = to.addr().wrapping_sub(from.addr()) % PAGE;
     // SAFETY: the caller's contract; each piece lies in both blocks.
     unsafe {
         if bytes <= PIECE || ahead == 0 || ahead >= 32 {
-            return from.copy_to_nonoverlapping(to, bytes);
+            return to.copy_from_nonoverlapping(from, bytes);
         }
         for offset in (0..bytes).step_by(PIECE) {
-            from.add(offset).copy_to_nonoverlapping(to.add(offset), PIECE.min(bytes - offset));
+            to.add(offset).copy_from_nonoverlapping(from.add(offset), PIECE.min(bytes - offset));
         }
     }
 }

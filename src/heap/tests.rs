@@ -1,6 +1,5 @@
 //! One test for each question that the heap has to answer. Random and exhaustive sequences are in `tests/`.
 
-use super::take::PROBES;
 use super::*;
 use std::vec;
 use std::vec::Vec;
@@ -16,10 +15,19 @@ struct Bench {
 }
 
 impl Bench {
+    /// One without runs, for questions about blocks.
     fn new(bytes: usize) -> Self {
         let mut memory = vec![0u64; bytes.div_ceil(8)];
         let mut heap = Heap::new();
         // SAFETY: the vector lives as long as the heap and is not touched otherwise.
+        unsafe { heap.init_without_runs(memory.as_mut_ptr().cast(), bytes, true) }.unwrap();
+        Self { heap, memory }
+    }
+
+    fn with_runs(bytes: usize) -> Self {
+        let mut memory = vec![0u64; bytes.div_ceil(8)];
+        let mut heap = Heap::new();
+        // SAFETY: as above.
         unsafe { heap.init(memory.as_mut_ptr().cast(), bytes, true) }.unwrap();
         Self { heap, memory }
     }
@@ -37,13 +45,6 @@ impl Bench {
 
     fn free(&mut self, block: *mut u8) {
         self.try_free(block).unwrap();
-    }
-
-    /// Frees a block and merges all that is held, so that it is a hole.
-    fn free_to_hole(&mut self, block: *mut u8) {
-        self.free(block);
-        self.heap.release_held();
-        self.heap.audit().unwrap();
     }
 
     fn try_free(&mut self, block: *mut u8) -> Result<(), Fault> {
@@ -117,7 +118,7 @@ fn the_tightest_hole_is_taken() {
         })
         .to_vec();
     for &hole in &holes {
-        bench.free_to_hole(hole);
+        bench.free(hole);
     }
     assert_eq!(bench.alloc(1020), holes[1]);
     assert_eq!(bench.alloc(1020), holes[2]);
@@ -130,7 +131,7 @@ fn a_hole_in_the_bin_of_smaller_sizes_is_found_before_a_refusal() {
     // More blocks of the same bin than are probed, and the only one that fits is the last on the list.
     let fitting = bench.alloc(8180);
     bench.alloc(8);
-    let smaller: Vec<_> = (0..PROBES)
+    let smaller: Vec<_> = (0..4)
         .map(|_| {
             let block = bench.alloc(7700);
             (block, bench.alloc(8)).0
@@ -203,7 +204,7 @@ fn an_aligned_hole_that_only_just_fits_is_found() {
 fn a_block_grows_into_the_hole_behind_it() {
     let mut bench = Bench::new(4096);
     let (block, hole, guard) = (bench.alloc(40), bench.alloc(100), bench.alloc(8));
-    bench.free_to_hole(hole);
+    bench.free(hole);
     assert_eq!(bench.realloc(block, 40, 100), block);
     assert_eq!(bench.realloc(block, 100, 140), block);
     let moved = bench.realloc(block, 140, 200);
@@ -225,7 +226,7 @@ fn the_last_block_grows_and_shrinks_at_the_top() {
 fn what_a_shrinking_block_gives_back_is_one_with_the_hole_behind_it() {
     let mut bench = Bench::new(4096);
     let (block, hole, _guard) = (bench.alloc(100), bench.alloc(100), bench.alloc(8));
-    bench.free_to_hole(hole);
+    bench.free(hole);
     assert_eq!(bench.realloc(block, 100, 90), block);
     assert_eq!(bench.heap.stats().largest_free_bytes.min(112), 112);
     assert_eq!(bench.heap.blocks().filter(|(_, header)| header.is_free()).count(), 1);
@@ -258,7 +259,7 @@ fn fresh_memory_is_not_cleared_and_used_memory_is() {
     let used = bench.alloc(100);
     // SAFETY: the block has 100 bytes.
     unsafe { used.write_bytes(0xAA, 100) };
-    bench.free_to_hole(used);
+    bench.free(used);
     // Outside of what was used, the memory is marked behind the heap's back to see that it is left alone.
     bench.memory[64] = u64::MAX;
     let layout = Layout::array::<u8>(1000).unwrap();
@@ -365,12 +366,11 @@ fn blocks_are_listed_in_order_with_their_links() {
     let blocks = [bench.alloc(44), bench.alloc(28), bench.alloc(44), bench.alloc(28)];
     bench.free(blocks[0]);
     bench.free(blocks[2]);
-    bench.heap.release_held();
     let seen: Vec<_> =
         bench.heap.blocks().map(|(at, header)| (at, header.size(), header.is_free())).collect();
     assert_eq!(seen, [(8, 48, true), (56, 32, false), (88, 48, true), (136, 32, false)]);
     let links: Vec<_> = bench.heap.blocks().map(|(_, header)| header.next()).collect();
-    assert_eq!(links, [Some(88), None, None, None]);
+    assert_eq!(links, [None, None, Some(8), None]);
 }
 
 #[test]
@@ -419,11 +419,9 @@ fn a_link_over_the_header_of_a_freed_block_does_not_make_it_live() {
         bench.alloc(8);
         bench.free(left);
         bench.free(gone);
-        bench.heap.release_held();
         bench.alloc(28);
         assert!(matches!(bench.try_free(gone), Err(Fault::AlreadyFree { .. })), "padding {padding}");
         bench.free(other);
-        bench.heap.release_held();
         assert!(matches!(bench.try_free(gone), Err(Fault::AlreadyFree { .. })), "padding {padding}");
     }
 }
@@ -469,43 +467,6 @@ fn a_large_aligned_block_finds_the_hole_that_it_left() {
 }
 
 #[test]
-fn a_few_small_blocks_are_held_for_the_next_request_of_their_size() {
-    let mut bench = Bench::new(1 << 16);
-    let blocks: Vec<_> = (0..600).map(|_| bench.alloc(60)).collect();
-    bench.free(blocks[100]);
-    bench.free(blocks[101]);
-    assert_eq!(bench.heap.held(), 16, "side by side, but not merged");
-    assert!(matches!(bench.try_free(blocks[101]), Err(Fault::AlreadyFree { .. })));
-    assert_eq!((bench.alloc(60), bench.alloc(60)), (blocks[101], blocks[100]));
-    for block in blocks {
-        bench.free(block);
-    }
-    assert_eq!(bench.heap.stats().free_blocks, 1);
-}
-
-#[test]
-fn what_is_held_is_merged_before_a_refusal() {
-    let mut bench = Bench::new(1 << 16);
-    let blocks: Vec<_> = (0..600).map(|_| bench.alloc(60)).collect();
-    bench.free(blocks[100]);
-    bench.free(blocks[101]);
-    assert_eq!(bench.heap.held(), 16);
-    bench.fill();
-    assert_eq!(bench.heap.held(), 16);
-    assert_eq!(bench.alloc(120), blocks[100]);
-}
-
-#[test]
-fn nothing_is_held_while_the_arena_is_tight() {
-    let mut bench = Bench::new(1 << 16);
-    let blocks: Vec<_> = (0..600).map(|_| bench.alloc(60)).collect();
-    bench.free(blocks[100]);
-    bench.fill();
-    bench.free(blocks[200]);
-    assert_eq!(bench.heap.held(), 0);
-}
-
-#[test]
 fn an_aligned_block_that_was_given_back_is_found_again() {
     for (bytes, align) in [(100, 32), (1040, 64), (8000, 4096)] {
         let mut bench = Bench::new(1 << 17);
@@ -514,46 +475,6 @@ fn an_aligned_block_that_was_given_back_is_found_again() {
         bench.free(block);
         assert_eq!(bench.alloc_aligned(bytes, align), block);
     }
-}
-
-#[test]
-fn a_held_block_serves_a_request_that_is_a_little_smaller() {
-    let mut bench = Bench::new(1 << 17);
-    let block = bench.alloc(5000);
-    bench.alloc(8);
-    bench.free(block);
-    assert!(bench.heap.held() > 0);
-    assert_ne!(bench.alloc(4000), block);
-    assert_eq!(bench.alloc(4800), block);
-}
-
-#[test]
-fn held_and_live_blocks_are_hardly_more_than_what_was_live_at_the_most() {
-    // Blocks of one size after another, all freed: without a limit, what is held would be the sum of them all.
-    let mut bench = Bench::new(1 << 20);
-    let least = bench.heap.end.get() >> 7;
-    for bytes in (16..400).step_by(8) {
-        let blocks: Vec<_> = (0..40_000 / bytes).map(|_| bench.heap.alloc(layout(bytes)).unwrap()).collect();
-        for block in blocks {
-            bench.free(block.as_ptr());
-        }
-        let limit = bench.heap.peak + (bench.heap.peak / 32).max(least);
-        assert!(bench.heap.occupied <= limit, "{bytes}: {} of {limit}", bench.heap.occupied);
-    }
-}
-
-#[test]
-fn a_small_block_grows_and_shrinks_into_held_blocks() {
-    let mut bench = Bench::new(1 << 16);
-    let (small, large) = (bench.alloc(40), bench.alloc(300));
-    bench.alloc(8);
-    bench.free(large);
-    // SAFETY: the block has 40 bytes.
-    unsafe { small.write_bytes(7, 40) };
-    assert_eq!(bench.realloc(small, 40, 300), large);
-    assert_eq!(bench.realloc(large, 300, 40), small);
-    // SAFETY: the block has 40 bytes.
-    assert!((0..40).all(|offset| unsafe { small.add(offset).read() } == 7));
 }
 
 #[test]
@@ -586,37 +507,6 @@ fn a_broad_block_at_the_far_end_can_grow_nevertheless() {
     assert!((0..60_000).all(|offset| unsafe { grown.add(offset).read() } == 7));
 }
 
-#[test]
-fn a_large_request_that_fits_exactly_is_not_rounded_beyond_the_arena() {
-    let mut bench = Bench::new(1 << 16);
-    bench.alloc(20);
-    assert!(!bench.heap.is_tight(), "large blocks are rounded only while the arena is roomy");
-    assert!(!bench.fill().is_null());
-    assert_eq!(bench.heap.stats().free_bytes, 0);
-}
-
-#[test]
-fn an_arena_becomes_tight_and_roomy_again_when_a_block_grows_and_shrinks_beside_it() {
-    let mut bench = Bench::new(1 << 20);
-    let block = bench.alloc(65_532);
-    assert!(bench.alloc(819_196) > block);
-    assert!(!bench.heap.is_tight(), "the span in front of the block at the far end is broad");
-    assert_eq!(bench.realloc(block, 65_532, 225_280), block);
-    assert!(bench.heap.is_tight());
-    assert_eq!(bench.realloc(block, 225_280, 1000), block);
-    assert!(!bench.heap.is_tight());
-}
-
-#[test]
-fn merging_all_that_is_held_ends_even_if_the_counts_were_overwritten() {
-    let mut bench = Bench::new(1 << 14);
-    let (_, held, _) = (bench.alloc(44), bench.alloc(44), bench.alloc(44));
-    bench.free(held);
-    bench.memory[6] ^= 64 << 32;
-    assert!(bench.heap.audit().is_err());
-    bench.heap.release_held();
-}
-
 #[cfg(all(feature = "std", unix))]
 mod several {
     use super::*;
@@ -646,21 +536,6 @@ mod several {
     }
 
     #[test]
-    fn held_blocks_are_taken_first_and_a_hole_is_cut() {
-        let mut bench = Bench::new(64 << 10);
-        let held = bench.alloc(100);
-        let hole = bench.alloc(700);
-        bench.alloc(8);
-        bench.free_to_hole(hole);
-        bench.free(held);
-        let blocks = bench.several(100, 4);
-        assert_eq!(blocks.len(), 4);
-        assert!(blocks[0] == held && blocks[1] == hole, "the one that is held, then the hole");
-        let size = BlockSize::for_payload(100).unwrap().bytes();
-        assert_eq!(blocks[3].addr(), hole.addr() + 2 * size);
-    }
-
-    #[test]
     fn a_hole_of_just_the_right_size_is_used_up() {
         let mut bench = Bench::new(64 << 10);
         let size = BlockSize::for_payload(100).unwrap().bytes();
@@ -668,11 +543,11 @@ mod several {
             // A hole for two blocks, and a granule that is too small for one.
             let hole = bench.alloc(2 * size + spare - HEADER);
             bench.alloc(8);
-            bench.free_to_hole(hole);
+            bench.free(hole);
             let blocks = bench.several(100, 2);
             assert_eq!(blocks[0], hole);
             bench.free(blocks[1]);
-            bench.free_to_hole(blocks[0]);
+            bench.free(blocks[0]);
             assert_eq!(bench.alloc(2 * size + spare - HEADER), hole, "nothing was lost");
         }
     }

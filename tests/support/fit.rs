@@ -6,6 +6,9 @@ use super::{GRANULE, HEADER};
 use mem_alloc_rust::Heap;
 use std::alloc::Layout;
 
+/// How many free blocks an aligned request looks at before it is refused.
+const PROBES: usize = 16;
+
 /// A stretch of free memory: the address that a payload at its beginning would have, and its bytes, headers included.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Span {
@@ -31,9 +34,17 @@ impl Span {
     }
 }
 
-/// A free span that holds `layout`, if there is one.
+/// A free span in which the heap has to find room for `layout`, if there is one.
 pub(super) fn span_for(heap: &Heap, layout: Layout) -> Option<Span> {
-    free_spans(heap, None).into_iter().find(|span| span.holds(layout))
+    let spans = free_spans(heap, None);
+    // What an aligned request has to find among many is a span that has room wherever it begins.
+    let large_enough = |span: &&Span| block_bytes(layout.size()).is_some_and(|block| block <= span.bytes);
+    let must_look_everywhere = spans.iter().filter(large_enough).count() <= PROBES;
+    spans.into_iter().find(|span| {
+        // Where the most has to be skipped.
+        let anywhere = Span { payload: layout.align().wrapping_sub(GRANULE), ..*span };
+        span.holds(layout) && (layout.align() <= GRANULE || must_look_everywhere || anywhere.holds(layout))
+    })
 }
 
 /// A span that holds the live block `block` at its new layout, where it may be moved to: any that is free, or the

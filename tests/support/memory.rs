@@ -27,9 +27,16 @@ pub(crate) struct RegionShape {
 impl RegionShape {
     /// The bytes that a heap over the region can make blocks of: whole granules from the first header on, which lies 4 bytes
     /// behind a multiple of 8. `None` if that is not even the smallest block.
+    ///
+    /// In a region of 1 KiB or more there is a bit for each page in front, in whole words of 8 bytes at a
+    /// multiple of 8.
     pub(crate) fn usable_bytes(self) -> Option<usize> {
-        let to_first_header = (GRANULE + HEADER - self.misalignment % GRANULE) % GRANULE;
-        let usable = self.len.checked_sub(to_first_header)? / GRANULE * GRANULE;
+        let page = (self.len.next_power_of_two() / 256).clamp(256, 4096);
+        let map = if self.len < 1024 { 0 } else { (self.len / page).div_ceil(64) * 8 };
+        let to_granule = if map == 0 { 0 } else { (GRANULE - self.misalignment % GRANULE) % GRANULE };
+        let start = self.misalignment + to_granule + map;
+        let to_first_header = (GRANULE + HEADER - start % GRANULE) % GRANULE;
+        let usable = self.len.checked_sub(to_granule + map + to_first_header)? / GRANULE * GRANULE;
         (usable >= MIN_BLOCK).then_some(usable)
     }
 }

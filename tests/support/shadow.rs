@@ -4,15 +4,10 @@ use super::live_block::LiveBlock;
 use super::memory::{Memory, RegionShape};
 use super::operation::{Operation, Step};
 use super::{census, fit};
-use mem_alloc_rust::{Fault, Heap, RegionError};
+use mem_alloc_rust::{Fault, Heap, RegionError, Stats};
 use std::alloc::Layout;
 use std::fmt;
 use std::ptr::NonNull;
-
-/// What is freed may be held back from coalescing, as long as it is together with what is live at most the peak and this share of
-/// the peak or of the arena.
-const HEADROOM_SHARE_OF_PEAK: usize = 32;
-const HEADROOM_SHARE_OF_ARENA: usize = 128;
 
 /// What a heap did wrong, and how it got there.
 pub(crate) struct Failure(String);
@@ -253,37 +248,32 @@ impl Shadow {
     }
 
     /// What has to be true after every step. The heap is only looked at.
-    fn check(&mut self) -> Result<census::Count, Failure> {
+    fn check(&mut self) -> Result<Stats, Failure> {
         if let Err(violation) = self.heap.audit() {
             return Err(self.failure(format_args!("audit: {violation}")));
         }
-        let count = census::count(&self.heap, &self.live).map_err(|what| self.failure(what))?;
-        self.peak = self.peak.max(count.figures.live_bytes);
-        let headroom =
-            (self.peak / HEADROOM_SHARE_OF_PEAK).max(count.figures.arena_bytes / HEADROOM_SHARE_OF_ARENA);
-        // A block that moves is there twice for a moment, so that the heap's own peak may be up to twice as high.
-        let what = if count.unmerged_bytes > 2 * (self.peak + headroom) {
-            format!("at least {} bytes are held back", count.unmerged_bytes)
-        } else if let Some(block) = self.live.iter().find(|block| !block.edges_are_intact()) {
+        let figures = census::count(&self.heap, &self.live).map_err(|what| self.failure(what))?;
+        self.peak = self.peak.max(figures.live_bytes);
+        let what = if let Some(block) = self.live.iter().find(|block| !block.edges_are_intact()) {
             format!("the contents of #{} have changed", block.number)
         } else if !self.memory.red_zones_are_intact() {
             "bytes outside of the region have changed".into()
         } else {
-            return Ok(count);
+            return Ok(figures);
         };
         Err(self.failure(what))
     }
 
-    /// Asks the heap for its figures, for which it merges what it holds back, and compares them with its blocks.
+    /// Compares the heap's figures with its blocks.
     pub(crate) fn check_figures(&mut self) -> Result<(), Failure> {
         let mut stats = self.heap.stats();
-        let count = self.check()?;
+        let figures = self.check()?;
         if !(self.peak..=stats.arena_bytes).contains(&stats.peak_bytes) {
             return Err(self.failure(format!("the peak is {} and was {}", stats.peak_bytes, self.peak)));
         }
         stats.peak_bytes = 0;
-        if stats != count.figures || count.unmerged_bytes > 0 {
-            return Err(self.failure(format!("{stats:?}, but {count:?}")));
+        if stats != figures {
+            return Err(self.failure(format!("{stats:?}, but {figures:?}")));
         }
         Ok(())
     }

@@ -27,13 +27,13 @@ pub(crate) fn run(stage: &mut Stage<'_>) -> Result<(), Trouble<'static>> {
         }
     }
 
-    let room = crate::A.stats().free_bytes - HEADER;
+    let room = crate::A.stats().largest_free_bytes - HEADER;
     let (all, more) = (page(room).is_ok(), page(room + 1).is_ok());
     stage.check("all that is free in one piece is granted", all, "one byte more is not", !more)?;
 
     let mut pages: Vec<Vec<u8>> = Vec::new();
     pages.try_reserve_exact(MAX_PAGES).map_err(|_| Trouble::Refused)?;
-    let room = crate::A.stats().free_bytes;
+    let room = crate::A.stats().largest_free_bytes;
     while let Ok(page) = page(PAGE) {
         pages.push(page);
     }

@@ -1,0 +1,64 @@
+//! Where cached blocks can lie, and what class a block or slot at an address is of.
+
+use super::class::{Class, TOO_LARGE};
+use crate::block::{Arena, Tag, cached};
+use crate::heap::Heap;
+use crate::run::Pages;
+use crate::size::Index;
+use core::ptr::NonNull;
+
+/// The part of an arena in which cached blocks can lie.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    arena: Arena,
+    pages: Pages,
+    /// How many positions there are, from the first one on.
+    positions: usize,
+}
+
+impl Place {
+    /// No position at all; all zero bytes.
+    pub(super) const fn nowhere() -> Self {
+        Self { arena: Arena::empty(), pages: Pages::none(), positions: 0 }
+    }
+
+    /// All of a heap's arena but so much at its end that what begins in the place and is cached ends in the
+    /// arena, whatever its header says.
+    pub(super) fn of(heap: &Heap) -> Self {
+        let (arena, end, pages) = heap.place();
+        let positions = end.granules_since(Index::FIRST).saturating_sub(TOO_LARGE.granules());
+        Self { arena, pages, positions: positions as usize }
+    }
+
+    /// The payload of what may be a block or a slot in no cache, with its class; `class_of` knows that of a
+    /// block.
+    #[inline(always)]
+    pub(super) fn find(
+        &self,
+        block: *mut u8,
+        class_of: impl FnOnce(Tag) -> Option<Class>,
+    ) -> Option<(Class, NonNull<u8>)> {
+        let granule = self.arena.index_of(block.addr());
+        if granule.wrapping_sub(Index::FIRST.get() as usize) >= self.positions {
+            return None;
+        }
+        let index = Index::new(granule as u32);
+        // SAFETY: the pages are the arena's, and what the map says is a run is one. The word before a position of
+        // the place is in the arena, aligned to 4, and never handed out if it is a header; it is looked at to find
+        // out.
+        let class = unsafe {
+            match self.pages.run_at(self.arena, granule) {
+                Some((run, in_page)) => {
+                    run.slot_at(self.arena, in_page)?;
+                    Class::of_slot(run.slot_size(self.arena))
+                }
+                None => class_of(self.arena.tag(index))?,
+            }
+        };
+        // SAFETY: a position in the arena is not null, and from one in the place on, twelve bytes are in the arena.
+        unsafe {
+            let block = self.arena.payload(index);
+            (class == Class::NONE || !cached::has_key(block)).then_some((class, block))
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! The free blocks, in bins: a list for each small size, a trie for each bin of large ones.
+
+use super::trie;
+use crate::bins::{BINS, Bin, BinMap};
+use crate::block::Arena;
+use crate::size::{BlockSize, Index};
+
+/// The head of each bin's list, or the root of its trie, and the map of those that are not empty; all zero
+/// bytes when empty.
+#[derive(Debug)]
+pub(super) struct FreeBlocks {
+    map: BinMap,
+    heads: [Index; BINS],
+}
+
+impl FreeBlocks {
+    pub(super) const fn new() -> Self {
+        Self { map: BinMap::new(), heads: [Index::NONE; BINS] }
+    }
+
+    /// The first block of a bin's list or the root of its trie, or [`Index::NONE`].
+    #[inline(always)]
+    pub(super) fn head(&self, bin: Bin) -> Index {
+        self.heads[bin.number()]
+    }
+
+    /// The bins that the map says have a block.
+    pub(super) fn bins(&self) -> impl Iterator<Item = Bin> + '_ {
+        self.map.iter()
+    }
+
+    /// Puts a free block into its bin.
+    ///
+    /// # Safety
+    ///
+    /// - `index` is a free block of `size` in the arena and in no bin.
+    /// - All blocks in the bins are free blocks in the arena.
+    #[inline(always)]
+    pub(super) unsafe fn insert(&mut self, arena: Arena, index: Index, size: BlockSize) {
+        if size >= Bin::MIXED {
+            // SAFETY: the caller's contract.
+            return unsafe { self.insert_large(arena, index, size) };
+        }
+        let bin = Bin::exact(size);
+        let head = self.heads[bin.number()];
+        // SAFETY: the block and the head of its list are free blocks in the arena (contract).
+        unsafe {
+            arena.set_next(index, head);
+            arena.set_prev(index, Index::NONE);
+            if head.is_none() {
+                self.map.set(bin);
+            } else {
+                arena.set_prev(head, index);
+            }
+        }
+        self.heads[bin.number()] = index;
+    }
+
+    /// # Safety
+    ///
+    /// - As for [`insert`](Self::insert); the block's bin mixes sizes.
+    #[inline(never)]
+    unsafe fn insert_large(&mut self, arena: Arena, index: Index, size: BlockSize) {
+        let bin = Bin::mixed(size);
+        // SAFETY: the caller's contract.
+        if let Some(root) = unsafe { trie::insert(arena, bin, self.heads[bin.number()], index, size) } {
+            self.heads[bin.number()] = root;
+            self.map.set(bin);
+        }
+    }
+
+    /// Takes a free block out of its bin.
+    ///
+    /// # Safety
+    ///
+    /// - `index` is a free block of `size` in the arena, and in that size's bin.
+    #[inline(always)]
+    pub(super) unsafe fn remove(&mut self, arena: Arena, index: Index, size: BlockSize) {
+        if size >= Bin::MIXED {
+            // SAFETY: the caller's contract.
+            return unsafe { self.remove_large(arena, index, size) };
+        }
+        // SAFETY: a listed block's links lead to blocks of the same list, or nowhere (contract).
+        unsafe {
+            let (next, prev) = arena.links(index);
+            if !next.is_none() {
+                arena.set_prev(next, prev);
+            }
+            if !prev.is_none() {
+                arena.set_next(prev, next);
+                return;
+            }
+            let bin = Bin::exact(size);
+            self.heads[bin.number()] = next;
+            if next.is_none() {
+                self.map.clear(bin);
+            }
+        }
+    }
+
+    /// # Safety
+    ///
+    /// - As for [`remove`](Self::remove); the block's bin mixes sizes.
+    #[inline(never)]
+    unsafe fn remove_large(&mut self, arena: Arena, index: Index, size: BlockSize) {
+        // SAFETY: the caller's contract.
+        if let Some(root) = unsafe { trie::remove(arena, index) } {
+            let bin = Bin::mixed(size);
+            self.heads[bin.number()] = root;
+            if root.is_none() {
+                self.map.clear(bin);
+            }
+        }
+    }
+
+    /// Takes a block of exactly that size, less than [`Bin::MIXED`], out of its bin, if there is one.
+    #[inline(always)]
+    pub(super) fn pop_exact(&mut self, arena: Arena, size: BlockSize) -> Option<Index> {
+        let bin = Bin::exact(size);
+        let index = self.heads[bin.number()];
+        if index.is_none() {
+            return None;
+        }
+        // SAFETY: LISTED; a listed block's link leads to a block of the same list, or nowhere.
+        unsafe {
+            let next = arena.next(index);
+            self.heads[bin.number()] = next;
+            if next.is_none() {
+                self.map.clear(bin);
+            } else {
+                arena.set_prev(next, Index::NONE);
+            }
+        }
+        Some(index)
+    }
+
+    /// The smallest free block of at least `size`. It stays in its bin.
+    ///
+    /// Of several large ones of that size it is the second, because that is no node of the trie and is
+    /// taken out in a few steps.
+    #[inline(always)]
+    pub(super) fn best_fit(&self, arena: Arena, size: BlockSize) -> Option<(Index, BlockSize)> {
+        let (index, found) = self.first_fit(arena, size)?;
+        if found >= Bin::MIXED {
+            // SAFETY: LISTED, a node is a free block of the arena, and its link leads to another one, or nowhere.
+            let second = unsafe { arena.next(index) };
+            if !second.is_none() {
+                return Some((second, found));
+            }
+        }
+        Some((index, found))
+    }
+
+    /// The first of the smallest free blocks of at least `size`.
+    #[inline(always)]
+    fn first_fit(&self, arena: Arena, size: BlockSize) -> Option<(Index, BlockSize)> {
+        let mut bin = Bin::of(size);
+        if !bin.is_exact() {
+            // SAFETY: LISTED, the bin's trie is made of free blocks of the arena.
+            let found = unsafe { trie::best_fit(arena, bin, self.head(bin), size) };
+            if found.is_some() {
+                return found;
+            }
+            bin = bin.next();
+        }
+        let bin = self.map.first_from(bin)?;
+        let head = self.head(bin);
+        if bin.is_exact() {
+            // The bin's number is the size of its blocks.
+            return Some((head, BlockSize::from_granules(bin.number() as u32)));
+        }
+        // SAFETY: LISTED, as above.
+        unsafe { trie::smallest(arena, head) }
+    }
+
+    /// The free blocks of at least `size`, the smallest first. Each takes a bounded number of steps.
+    pub(super) fn from_size(
+        &self,
+        arena: Arena,
+        size: BlockSize,
+    ) -> impl Iterator<Item = (Index, BlockSize)> + '_ {
+        let first = self.first_fit(arena, size);
+        core::iter::successors(first, move |&(index, size)| {
+            // SAFETY: LISTED, `index` is a free block in a bin.
+            let next = unsafe { arena.next(index) };
+            if next.is_none() {
+                self.first_fit(arena, BlockSize::from_granules(size.granules() + 1))
+            } else {
+                Some((next, size))
+            }
+        })
+    }
+}

@@ -1,0 +1,561 @@
+//! The run: a block of the heap that is one page long, cut into equal slots without headers.
+//!
+//! ```text
+//!      page                                                       page + length - 4
+//!  ┌────────┬────────────┬────────┬─────┬──────┬──────┬──────┬ … ┬──────┬───┬────────┐
+//!  │ header │ run header │ bitmap │ pad │ slot │ slot │ slot │   │ slot │   │ next's │
+//!  └────────┴────────────┴────────┴─────┴──────┴──────┴──────┴ … ┴──────┴───┴ header ┘
+//!                        16 bytes on    ↑ first
+//! ```
+//!
+//! - A *page* is a stretch of the arena, a power of two long, that begins at a multiple of its length
+//!   from the first page. Pages are not to be confused with those of the operating system, though pages
+//!   of 4 KiB coincide with them. A block of exactly one page, aligned to it, packs without a gap.
+//! - The bitmap has a bit for each slot, set while the slot is free. It is the run's free list, too: the
+//!   lowest free slot is the one that is taken. Neither taking nor freeing touches the slot's own bytes,
+//!   what is asked for in a row lies in a row, and a second free of a slot is certain to be seen.
+//! - `with_room` has a bit for each word of the bitmap, set while a slot of that word is free.
+//! - The first slot lies at a multiple of the slots' alignment.
+//! - A bit per page in front of the arena ([`Pages`]) tells which pages are runs.
+//!
+//! (Free lists that belong to pages: Leijen, Zorn and de Moura, *Mimalloc: free list sharding in
+//! action*, 2019. Bitmaps in place of lists: Evans, *A scalable concurrent malloc(3) implementation for
+//! FreeBSD*, 2006. Here the pages come from a bounded free-list heap and go back to it.)
+
+use crate::block::Arena;
+use crate::size::{BlockSize, GRANULE, Index, SlotSize};
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+/// The shortest and the longest page, as the binary logarithm of bytes: 256 bytes and 4 KiB.
+const SHORTEST_PAGE_LOG2: u32 = 8;
+const LONGEST_PAGE_LOG2: u32 = 12;
+
+/// A page is this share of the arena, as far as those limits allow: 1/256.
+const PAGE_SHARE_LOG2: u32 = 8;
+
+/// What the first page, and with it the slots' alignment, is aligned to at least.
+const PAGE_ALIGN: usize = SlotSize::LARGEST_ALIGN;
+
+/// Which stretches of an arena are pages, and which pages are runs.
+///
+/// The map of runs lies in front of the arena's origin, one bit for each page.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pages {
+    /// The position of the first page.
+    first: Index,
+    count: u32,
+    /// A page's length as the binary logarithm of granules.
+    granules_log2: u32,
+    /// Bytes of the map.
+    map_bytes: u32,
+}
+
+impl Pages {
+    /// No pages; all zero bytes.
+    pub(crate) const fn none() -> Self {
+        Self { first: Index::NONE, count: 0, granules_log2: 0, map_bytes: 0 }
+    }
+
+    /// The bytes in front of a region of `len` bytes that the map of its pages takes, a multiple of 8; zero
+    /// if the region is too small to have pages.
+    pub(crate) const fn map_bytes(len: usize) -> usize {
+        match Self::length_log2(len) {
+            Some(log2) => (len >> log2).div_ceil(64) * 8,
+            None => 0,
+        }
+    }
+
+    /// The length of the pages of a region of `len` bytes.
+    const fn length_log2(len: usize) -> Option<u32> {
+        if len < 1 << (SHORTEST_PAGE_LOG2 + 2) {
+            return None;
+        }
+        let log2 = (len - 1).ilog2() + 1;
+        let log2 = log2.saturating_sub(PAGE_SHARE_LOG2);
+        Some(match log2 {
+            ..SHORTEST_PAGE_LOG2 => SHORTEST_PAGE_LOG2,
+            LONGEST_PAGE_LOG2.. => LONGEST_PAGE_LOG2,
+            _ => log2,
+        })
+    }
+
+    /// The pages of a region of `len` bytes whose blocks end at `end`. There is a map of
+    /// [`map_bytes`](Self::map_bytes) zeros in front of the arena's origin.
+    pub(crate) fn of(arena: Arena, end: Index, len: usize) -> Self {
+        let Some(length_log2) = Self::length_log2(len) else { return Self::none() };
+        let granules_log2 = length_log2 - GRANULE.ilog2();
+        let first_payload = arena.address(Index::FIRST);
+        let align = if length_log2 == LONGEST_PAGE_LOG2 { 1 << LONGEST_PAGE_LOG2 } else { PAGE_ALIGN };
+        let to_first = first_payload.wrapping_neg() & (align - 1);
+        let first = Index::new(Index::FIRST.get() + (to_first / GRANULE) as u32);
+        let count = end.get().saturating_sub(first.get()) >> granules_log2;
+        Self { first, count, granules_log2, map_bytes: Self::map_bytes(len) as u32 }
+    }
+
+    /// Whether there are any.
+    #[inline(always)]
+    pub(crate) const fn exist(&self) -> bool {
+        self.count != 0
+    }
+
+    /// The bytes between the region's first granule and the arena's origin.
+    #[inline(always)]
+    pub(crate) const fn bytes_of_map(&self) -> usize {
+        self.map_bytes as usize
+    }
+
+    /// The size of a block that is one page.
+    #[inline(always)]
+    pub(crate) const fn block(&self) -> BlockSize {
+        BlockSize::from_granules(1 << self.granules_log2)
+    }
+
+    /// The granules to skip from `index` to the next page. What is skipped becomes a free block of its
+    /// own, so they are none or enough for one.
+    pub(crate) fn gap(&self, index: Index) -> u32 {
+        let length = 1u32 << self.granules_log2;
+        let gap = self.first.get().wrapping_sub(index.get()) & (length - 1);
+        let gap = if index < self.first { self.first.granules_since(index) } else { gap };
+        if gap == 1 { length + 1 } else { gap }
+    }
+
+    /// The granules that [`gap`](Self::gap) asks for at most, from the first page on.
+    pub(crate) const fn worst_gap(&self) -> u32 {
+        (1 << self.granules_log2) + 1
+    }
+
+    /// The number of the page in which a granule lies, if it is in one.
+    #[inline(always)]
+    fn number(&self, granule: usize) -> Option<usize> {
+        let page = granule.wrapping_sub(self.first.get() as usize) >> self.granules_log2;
+        (page < self.count as usize).then_some(page)
+    }
+
+    /// The word of the map that has a page's bit, and the bit.
+    ///
+    /// Words are relaxed atomics, which costs nothing: the owner of a slot may look its page up while another
+    /// thread, which has the heap's lock, changes the bit of another page.
+    ///
+    /// # Safety
+    ///
+    /// - The pages are those of `arena`, and the page is one of them.
+    #[inline(always)]
+    unsafe fn map_word<'a>(&self, arena: Arena, page: usize) -> (&'a AtomicUsize, usize) {
+        let bits = usize::BITS as usize;
+        let word = arena.in_front(self.map_bytes as usize).cast::<usize>().wrapping_add(page / bits);
+        // SAFETY: the map has a bit for each page, is aligned to 8 and is not touched otherwise.
+        (unsafe { AtomicUsize::from_ptr(word) }, 1 << (page % bits))
+    }
+
+    /// The run in which a granule of the arena lies, and how many granules from the run's start; `None`
+    /// if the granule, which may be any number, is not in a run.
+    ///
+    /// # Safety
+    ///
+    /// - The pages are those of `arena`.
+    #[inline(always)]
+    pub(crate) unsafe fn run_at(&self, arena: Arena, granule: usize) -> Option<(Run, u32)> {
+        let page = self.number(granule)?;
+        // SAFETY: the caller's contract.
+        let (word, bit) = unsafe { self.map_word(arena, page) };
+        if word.load(Ordering::Relaxed) & bit == 0 {
+            return None;
+        }
+        let in_page = (granule - self.first.get() as usize) as u32 & ((1 << self.granules_log2) - 1);
+        Some((Run { index: Index::new(granule as u32 - in_page) }, in_page))
+    }
+
+    /// How many pages are runs.
+    ///
+    /// # Safety
+    ///
+    /// - The pages are those of `arena`.
+    pub(crate) unsafe fn runs(&self, arena: Arena) -> u32 {
+        let pages = (0..self.count as usize).step_by(usize::BITS as usize);
+        // SAFETY: the caller's contract.
+        let word = |page| unsafe { self.map_word(arena, page) }.0.load(Ordering::Relaxed);
+        pages.map(|page| word(page).count_ones()).sum()
+    }
+
+    /// Notes whether the page at `run` is a run.
+    ///
+    /// # Safety
+    ///
+    /// - The pages are those of `arena`, and `run` is one of them.
+    pub(crate) unsafe fn note(&self, arena: Arena, run: Run, is_run: bool) {
+        let Some(page) = self.number(run.index.get() as usize) else { return };
+        // SAFETY: the caller's contract.
+        let (word, bit) = unsafe { self.map_word(arena, page) };
+        let others = word.load(Ordering::Relaxed) & !bit;
+        word.store(if is_run { others | bit } else { others }, Ordering::Relaxed);
+    }
+}
+
+/// The header of a run, at the beginning of its page. The bitmap follows.
+#[repr(C)]
+struct Header {
+    /// The runs of the same size class that have room, as a list.
+    next: Index,
+    prev: Index,
+    /// Slots in use.
+    used: u16,
+    /// Slots that there are.
+    slots: u16,
+    /// Granules from the page to the first slot.
+    first: u16,
+    /// Granules of a slot.
+    granules: u8,
+    /// A bit for each word of the bitmap that has a free slot.
+    with_room: u8,
+}
+
+const _: () = assert!(size_of::<Header>().is_multiple_of(size_of::<u64>()));
+
+/// Words of the longest bitmap.
+const MOST_WORDS: u32 = u8::BITS;
+
+/// `65536 / granules`, rounded up: dividing by multiplying. Exact for all of the granules of a page.
+const RECIPROCALS: [u32; SlotSize::COUNT] = {
+    let mut reciprocals = [0; SlotSize::COUNT];
+    let mut number = 0;
+    while number < SlotSize::COUNT {
+        reciprocals[number] = (1u32 << 16).div_ceil(number as u32 + 1);
+        number += 1;
+    }
+    reciprocals
+};
+
+/// How a page is divided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Division {
+    /// Granules from the page to the first slot.
+    first: u32,
+    /// How many slots there are.
+    slots: u32,
+}
+
+impl Division {
+    /// As many slots as fit in front of the next block's header, and behind a bitmap that is long enough
+    /// for them.
+    fn of(page: BlockSize, slot: SlotSize) -> Self {
+        let mut slots = page.payload() / slot.bytes();
+        loop {
+            let bitmap = slots.div_ceil(64) * size_of::<u64>();
+            let first = (size_of::<Header>() + bitmap).next_multiple_of(slot.align());
+            let fitting = page.payload().saturating_sub(first) / slot.bytes();
+            if slots <= fitting {
+                return Self { first: (first / GRANULE) as u32, slots: slots as u32 };
+            }
+            slots = fitting;
+        }
+    }
+}
+
+/// What became of a slot that was given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Returned {
+    /// The run had room before, and has slots in use.
+    Simply,
+    /// The run was full before. (It may be empty now as well.)
+    ToFullRun,
+    /// The run had room before, and is empty now.
+    LastOne,
+}
+
+/// A run, by the position of its page. Its contract, called *a run* below: the page is a block of the
+/// arena that [`Run::cut`] has cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Run {
+    index: Index,
+}
+
+impl Run {
+    /// The run at a position, which may be [`Index::NONE`].
+    #[inline(always)]
+    pub(crate) const fn at(index: Index) -> Self {
+        Self { index }
+    }
+
+    /// The position of the run's page.
+    #[inline(always)]
+    pub(crate) const fn index(self) -> Index {
+        self.index
+    }
+
+    #[inline(always)]
+    fn header(self, arena: Arena) -> *mut Header {
+        arena.at_index(self.index).cast()
+    }
+
+    #[inline(always)]
+    fn word(self, arena: Arena, word: u32) -> *mut u64 {
+        arena.at_index(self.index).wrapping_add(size_of::<Header>()).cast::<u64>().wrapping_add(word as usize)
+    }
+
+    /// Cuts a page into free slots.
+    ///
+    /// # Safety
+    ///
+    /// - The page is a block of the arena, and nobody uses it.
+    pub(crate) unsafe fn cut(index: Index, arena: Arena, page: BlockSize, slot: SlotSize) -> Self {
+        let run = Self { index };
+        let Division { first, slots } = Division::of(page, slot);
+        let words = slots.div_ceil(64);
+        invariant!(words <= MOST_WORDS);
+        let header = Header {
+            next: Index::NONE,
+            prev: Index::NONE,
+            used: 0,
+            slots: slots as u16,
+            first: first as u16,
+            granules: slot.granules() as u8,
+            with_room: (!0u8) >> (MOST_WORDS - words),
+        };
+        // SAFETY: header and bitmap lie in the page in front of the first slot (`Division::of`).
+        unsafe {
+            run.header(arena).write(header);
+            for word in 0..words {
+                let bits = (slots - word * 64).min(64);
+                run.word(arena, word).write(!0 >> (64 - bits));
+            }
+        }
+        run
+    }
+
+    /// Takes the lowest free slot. Returns its position, and whether the run is full now.
+    ///
+    /// # Safety
+    ///
+    /// - It is a run, and has room.
+    #[inline(always)]
+    pub(crate) unsafe fn take(self, arena: Arena, slot: SlotSize) -> (Index, bool) {
+        let header = self.header(arena);
+        // SAFETY: the header and the bitmap of a run are the heap's own. It has room, so that a bit is set
+        // in a word that `with_room` names.
+        unsafe {
+            let with_room = u32::from((*header).with_room);
+            invariant!(with_room != 0 && (*header).granules as u32 == slot.granules());
+            let word = with_room.trailing_zeros();
+            let bitmap = self.word(arena, word);
+            let free = bitmap.read();
+            let rest = free & free.wrapping_sub(1);
+            bitmap.write(rest);
+            (*header).used += 1;
+            let mut is_full = false;
+            if rest == 0 {
+                (*header).with_room = (with_room & (with_room - 1)) as u8;
+                is_full = (*header).with_room == 0;
+            }
+            let number = word * 64 + free.trailing_zeros();
+            let granules = u32::from((*header).first) + number * slot.granules();
+            (Index::new(self.index.get() + granules), is_full)
+        }
+    }
+
+    /// The number of the slot that begins so many granules from the page, if one does.
+    ///
+    /// # Safety
+    ///
+    /// - It is a run.
+    #[inline(always)]
+    pub(crate) unsafe fn slot_at(self, arena: Arena, in_page: u32) -> Option<u32> {
+        let header = self.header(arena);
+        // SAFETY: a run's header is initialised.
+        let (first, granules, slots) = unsafe {
+            (u32::from((*header).first), u32::from((*header).granules), u32::from((*header).slots))
+        };
+        let distance = in_page.wrapping_sub(first);
+        let reciprocal = RECIPROCALS[(granules as usize).wrapping_sub(1) & (SlotSize::COUNT - 1)];
+        let number = (u64::from(distance) * u64::from(reciprocal) >> 16) as u32;
+        (number < slots && number * granules == distance).then_some(number)
+    }
+
+    /// Gives a slot back; `None`, and nothing is done, if it is free already.
+    ///
+    /// # Safety
+    ///
+    /// - It is a run with a slot of that number.
+    #[inline(always)]
+    pub(crate) unsafe fn put(self, arena: Arena, number: u32) -> Option<Returned> {
+        let header = self.header(arena);
+        let (word, bit) = (number / 64, 1u64 << (number % 64));
+        let bitmap = self.word(arena, word);
+        // SAFETY: the header and the bitmap of a run are the heap's own; the slot has a bit.
+        unsafe {
+            let free = bitmap.read();
+            if free & bit != 0 {
+                return None;
+            }
+            bitmap.write(free | bit);
+            let with_room = (*header).with_room;
+            (*header).with_room = with_room | 1 << word;
+            (*header).used -= 1;
+            Some(if with_room == 0 {
+                Returned::ToFullRun
+            } else if (*header).used == 0 {
+                Returned::LastOne
+            } else {
+                Returned::Simply
+            })
+        }
+    }
+
+    /// Whether the slot of that number is in use.
+    ///
+    /// # Safety
+    ///
+    /// - It is a run with a slot of that number.
+    pub(crate) unsafe fn is_used(self, arena: Arena, number: u32) -> bool {
+        // SAFETY: the slot has a bit (contract).
+        unsafe { self.word(arena, number / 64).read() >> (number % 64) & 1 == 0 }
+    }
+
+    /// The size of the run's slots.
+    ///
+    /// # Safety
+    ///
+    /// - It is a run.
+    #[inline(always)]
+    pub(crate) unsafe fn slot_size(self, arena: Arena) -> SlotSize {
+        // SAFETY: a run's header is initialised.
+        SlotSize::from_granules(unsafe { (*self.header(arena)).granules })
+    }
+
+    /// How many slots are in use.
+    ///
+    /// # Safety
+    ///
+    /// - It is a run.
+    #[inline(always)]
+    pub(crate) unsafe fn used(self, arena: Arena) -> u32 {
+        // SAFETY: a run's header is initialised.
+        u32::from(unsafe { (*self.header(arena)).used })
+    }
+
+    /// Whether a slot is free.
+    ///
+    /// # Safety
+    ///
+    /// - It is a run.
+    pub(crate) unsafe fn has_room(self, arena: Arena) -> bool {
+        // SAFETY: a run's header is initialised.
+        unsafe { (*self.header(arena)).with_room != 0 }
+    }
+
+    /// Where the list of runs that have room goes on.
+    ///
+    /// # Safety
+    ///
+    /// - It is a run.
+    #[inline(always)]
+    pub(crate) unsafe fn next(self, arena: Arena) -> Index {
+        // SAFETY: a run's header is initialised.
+        unsafe { (*self.header(arena)).next }
+    }
+
+    /// The run in front of this one in the list of those that have room.
+    ///
+    /// # Safety
+    ///
+    /// - It is a run.
+    #[inline(always)]
+    pub(crate) unsafe fn prev(self, arena: Arena) -> Index {
+        // SAFETY: a run's header is initialised.
+        unsafe { (*self.header(arena)).prev }
+    }
+
+    /// Sets where the list of runs that have room goes on.
+    ///
+    /// # Safety
+    ///
+    /// - It is a run.
+    #[inline(always)]
+    pub(crate) unsafe fn set_next(self, arena: Arena, next: Index) {
+        // SAFETY: a run's header is the heap's own.
+        unsafe { (*self.header(arena)).next = next }
+    }
+
+    /// Sets the run in front of this one in the list of those that have room.
+    ///
+    /// # Safety
+    ///
+    /// - It is a run.
+    #[inline(always)]
+    pub(crate) unsafe fn set_prev(self, arena: Arena, prev: Index) {
+        // SAFETY: a run's header is the heap's own.
+        unsafe { (*self.header(arena)).prev = prev }
+    }
+
+    /// Leaves a word in front of each slot that reads as the header of a free block, so that a second
+    /// free of a slot is seen after the run is gone.
+    ///
+    /// # Safety
+    ///
+    /// - It is a run, none of its slots is in use, and all of the page is the heap's own.
+    pub(crate) unsafe fn mark_freed(self, arena: Arena) {
+        // SAFETY: a run's header is initialised. All slots lie in the page, and so do the words in front
+        // of them, because a run header lies in front of the first one.
+        unsafe {
+            let header = self.header(arena);
+            let granules = u32::from((*header).granules);
+            let slots = u32::from((*header).slots);
+            let mut index = Index::new(self.index.get() + u32::from((*header).first));
+            let size = BlockSize::from_granules(granules.max(BlockSize::MIN.granules()));
+            for _ in 0..slots {
+                arena.mark_freed(index, size);
+                index = Index::new(index.get() + granules);
+            }
+        }
+    }
+
+    /// The positions of the slots in use, the lowest first.
+    ///
+    /// # Safety
+    ///
+    /// - It is a run, and remains one as long as the iterator is used.
+    pub(crate) unsafe fn slots_in_use(self, arena: Arena) -> impl Iterator<Item = Index> {
+        let header = self.header(arena);
+        // SAFETY: a run's header is initialised.
+        let (first, granules, slots) = unsafe {
+            (u32::from((*header).first), u32::from((*header).granules), u32::from((*header).slots))
+        };
+        (0..slots).filter_map(move |number| {
+            // SAFETY: the slot has a bit (contract).
+            let is_used = unsafe { self.is_used(arena, number) };
+            is_used.then(|| Index::new(self.index.get() + first + number * granules))
+        })
+    }
+
+    /// What is wrong with the run's header and bitmap, if anything.
+    ///
+    /// # Safety
+    ///
+    /// - The page is a block of the arena.
+    pub(crate) unsafe fn violation(self, arena: Arena, page: BlockSize) -> Option<&'static str> {
+        let header = self.header(arena);
+        // SAFETY: the page has room for the header, which `cut` initialised.
+        let header = unsafe { header.read() };
+        if header.granules == 0 || usize::from(header.granules) > SlotSize::COUNT {
+            return Some("its run header names no slot size");
+        }
+        let division = Division::of(page, SlotSize::from_granules(header.granules));
+        if (u32::from(header.first), u32::from(header.slots)) != (division.first, division.slots) {
+            return Some("its run header does not describe the division of its page");
+        }
+        let mut free = 0;
+        for word in 0..MOST_WORDS {
+            let bits = (division.slots.saturating_sub(word * 64)).min(64);
+            // SAFETY: a word that has bits lies in front of the first slot.
+            let map = if bits == 0 { 0 } else { unsafe { self.word(arena, word).read() } };
+            if bits < 64 && map >> bits != 0 {
+                return Some("its bitmap has slots that there are not");
+            }
+            if (header.with_room >> word & 1 != 0) != (map != 0) {
+                return Some("its summary is not that of its bitmap");
+            }
+            free += map.count_ones();
+        }
+        (free + u32::from(header.used) != division.slots)
+            .then_some("its count of slots in use is not that of its bitmap")
+    }
+}
