@@ -1,7 +1,11 @@
 //! Memory for an arena, the same for every run of a genome.
 
 use anyhow::{Result, ensure};
-use std::ptr::null_mut;
+use std::ptr::without_provenance_mut;
+
+/// Where arenas are to lie: where every system has room. It should not matter, but it does: a compiler may
+/// divide numbers of 64 bits faster if they happen to have only 32.
+const WISH: usize = 0x2000_0000_0000;
 
 /// Zeroed memory of the operating system.
 pub struct Arena {
@@ -23,8 +27,8 @@ impl Arena {
         let mapped = bytes + align;
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-        // SAFETY: a new mapping disturbs nobody.
-        let mapping = unsafe { libc::mmap(null_mut(), mapped, protection, flags, -1, 0) };
+        // SAFETY: a new mapping disturbs nobody; the address is a wish.
+        let mapping = unsafe { libc::mmap(without_provenance_mut(WISH), mapped, protection, flags, -1, 0) };
         ensure!(mapping != libc::MAP_FAILED, "the system has no {bytes} bytes for an arena");
         let start = mapping.cast::<u8>().map_addr(|address| address.next_multiple_of(align));
         Ok(Self { mapping, mapped, start, bytes })

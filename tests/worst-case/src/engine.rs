@@ -133,11 +133,15 @@ impl<'a> Engine<'a> {
     /// # Safety
     ///
     /// - As for [`GlobalAlloc::realloc`].
-    pub unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> Result<(*mut u8, Count)> {
+    pub unsafe fn realloc(
+        &self,
+        block: *mut u8,
+        layout: Layout,
+        new_size: usize,
+    ) -> Result<(*mut u8, Count)> {
         let function: unsafe extern "C" fn(&Locked<Region>, *mut u8, usize, usize, usize) -> *mut u8 =
             worst_case_realloc;
-        let arguments =
-            [self.address(), block.expose_provenance(), layout.size(), layout.align(), new_size];
+        let arguments = [self.address(), block.expose_provenance(), layout.size(), layout.align(), new_size];
         // SAFETY: the caller's contract.
         let (block, count) = unsafe { self.call(function as usize, arguments)? };
         Ok((std::ptr::with_exposed_provenance_mut(block), count))

@@ -1,6 +1,6 @@
 //! `worst-case`: search, replay, check. See the README.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result};
 use clap::{Parser, Subcommand, ValueEnum};
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -122,7 +122,7 @@ fn named(names: &[String]) -> Result<Vec<Goal>> {
     let of = |name: &String| Goal::ALL.into_iter().find(|goal| goal.name() == name);
     names
         .iter()
-        .map(|name| of(name).ok_or_else(|| anyhow::anyhow!("there is no kind of calls named {name:?}")))
+        .map(|name| of(name).with_context(|| format!("there is no kind of calls named {name:?}")))
         .collect()
 }
 
@@ -183,7 +183,12 @@ fn check(seed: u64, budget: Budget, csv: Option<PathBuf>) -> Result<ExitCode> {
     foreign_calls += search.foreign_calls();
     println!("The search with seed {seed} made {} runs.\n", search.runs());
     let mut add = |origin: &str, genome: &Genome, worst: &Worst, goal: Goal| {
-        rows.extend(worst.of(goal).map(|call| Row { goal, call, origin: origin.to_owned(), genome: genome.clone() }));
+        rows.extend(worst.of(goal).map(|call| Row {
+            goal,
+            call,
+            origin: origin.to_owned(),
+            genome: genome.clone(),
+        }));
     };
     for finding in search.findings()? {
         add("(search)", &finding.genome, &finding.worst, finding.goal);
@@ -195,7 +200,8 @@ fn check(seed: u64, budget: Budget, csv: Option<PathBuf>) -> Result<ExitCode> {
         std::fs::write(csv, comma_separated(&rows))?;
     }
     let _ = known;
-    let failures: Vec<&Row> = rows.iter().filter(|row| row.call.count.instructions > bound(row.goal)).collect();
+    let failures: Vec<&Row> =
+        rows.iter().filter(|row| row.call.count.instructions > bound(row.goal)).collect();
     warn_of_foreign_calls(foreign_calls);
     for row in failures.iter().filter(|row| row.origin == "(search)") {
         println!("\n{}: {}, after\n{}", row.goal.name(), row.call, row.genome);
@@ -251,6 +257,8 @@ fn comma_separated(rows: &[Row]) -> String {
 
 fn warn_of_foreign_calls(calls: u64) {
     if calls > 0 {
-        println!("{calls} calls left the program for something else than to copy or clear: counts are not whole.");
+        println!(
+            "{calls} calls left the program for something else than to copy or clear: counts are not whole."
+        );
     }
 }

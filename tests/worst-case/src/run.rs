@@ -5,9 +5,9 @@ use crate::count::Count;
 use crate::engine::{Engine, Way};
 use crate::genome::{Genome, Order, Selection, Size, Sizes, Step};
 use crate::random::Random;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use mem_alloc_rust::{Locked, Region};
-use std::alloc::Layout;
+use std::alloc::{GlobalAlloc, Layout};
 use std::fmt;
 
 /// After so many calls a run ends: some genomes would take minutes.
@@ -142,9 +142,11 @@ impl Runner {
         let arena = self.arena.as_mut().context("there is an arena now")?;
         arena.clear();
         let allocator: Locked<Region> = Locked::new();
-        // The first call of all asks the C library whether there are threads, which is not to be counted.
         let engine = Engine::new(&allocator, way);
-        Engine::new(&allocator, Way::Uncounted).alloc(Layout::new::<u64>(), false)?;
+        // The first call of all asks the C library whether there are threads, which is not to be counted.
+        // SAFETY: the layout is not of zero bytes, and there is no memory yet.
+        let refused = unsafe { allocator.alloc(Layout::new::<u64>()) };
+        ensure!(refused.is_null(), "an allocator without memory serves a request");
         // SAFETY: nothing else uses the arena as long as the allocator is used, which ends with this call.
         unsafe { allocator.init(arena.start(), arena.bytes()) }.context("the arena is refused")?;
         let mut state = State::new(engine, genome.arena);
@@ -268,13 +270,8 @@ impl<'a> State<'a> {
     }
 
     fn note(&mut self, goal: Goal, layout: Layout, count: Count) {
-        let call = Call {
-            step: self.step,
-            number: self.number,
-            size: layout.size(),
-            align: layout.align(),
-            count,
-        };
+        let call =
+            Call { step: self.step, number: self.number, size: layout.size(), align: layout.align(), count };
         self.worst.note(goal, call);
     }
 
@@ -370,11 +367,14 @@ impl<'a> State<'a> {
     fn select(&self, which: &Selection, random: &mut Random) -> Vec<usize> {
         let group = which.group.map(|group| group as u32 % self.groups.max(1));
         let (every, from) = which.every;
-        let of_group = (0..self.blocks.len()).filter(|&at| group.is_none_or(|group| self.blocks[at].group == group));
+        let of_group =
+            (0..self.blocks.len()).filter(|&at| group.is_none_or(|group| self.blocks[at].group == group));
         let of_turn = of_group.skip(from).step_by(every.max(1));
         let by_lot = of_turn.filter(|_| which.share >= 100 || random.percent(which.share.into()));
         by_lot
-            .filter(|&at| which.sizes.is_none_or(|(least, most)| (least..=most).contains(&self.blocks[at].size)))
+            .filter(|&at| {
+                which.sizes.is_none_or(|(least, most)| (least..=most).contains(&self.blocks[at].size))
+            })
             .collect()
     }
 
@@ -493,7 +493,9 @@ impl Sizes {
             Self::Between(least, most) => random.between(least, most),
             Self::Magnitudes(least, most) => random.magnitude(least, most),
             Self::Ladder { first, step, count } => first + index % count.max(1) * step,
-            Self::Bits { size, low, high } => size ^ 1 << (usize::from(low) + index % usize::from(high - low + 1)),
+            Self::Bits { size, low, high } => {
+                size ^ 1 << (usize::from(low) + index % usize::from(high - low + 1))
+            }
         };
         size.max(1)
     }

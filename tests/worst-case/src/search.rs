@@ -132,7 +132,8 @@ impl Search {
     /// If a genome cannot be run.
     pub fn findings(mut self) -> Result<Vec<Finding>> {
         self.begin_anew();
-        let found: Vec<Finding> = self.goals.iter().filter_map(|&goal| self.best[goal as usize].take()).collect();
+        let found: Vec<Finding> =
+            self.goals.iter().filter_map(|&goal| self.best[goal as usize].take()).collect();
         found.into_iter().map(|finding| self.simplified(finding)).collect()
     }
 

@@ -18,8 +18,8 @@
 use super::{Arguments, Count, copying_functions};
 use anyhow::{Context, Result, bail, ensure};
 use iced_x86::{
-    BlockEncoder, BlockEncoderOptions, Code, Decoder, DecoderOptions, FlowControl, Instruction, InstructionBlock,
-    MemoryOperand, OpKind, Register,
+    BlockEncoder, BlockEncoderOptions, Code, Decoder, DecoderOptions, FlowControl, Instruction,
+    InstructionBlock, MemoryOperand, OpKind, Register,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
@@ -101,7 +101,8 @@ impl Rewriter {
         let text = code_around(function)?;
         // Near the code, so that both reach each other by distances of 32 bits.
         let below = |mib: u64| text.start.saturating_sub(mib << 20) & !0xF_FFFF;
-        let memory = (80..1500).step_by(20).find_map(|mib| map_at(below(mib))).context("no memory near the code")?;
+        let memory =
+            (80..1500).step_by(20).find_map(|mib| map_at(below(mib))).context("no memory near the code")?;
         let handler: extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::ucontext_t) = on_trap;
         // SAFETY: an action of all zero bytes is one; the handler has the signature that SA_SIGINFO asks for.
         // (SIGTRAP belongs to the other counter, so a trap of this one is an illegal instruction.)
@@ -488,10 +489,12 @@ mod tests {
         unsafe {
             let function = sorts as *const () as usize;
             let mut numbers = scattered.clone();
-            let (sum, counted) = count(function, [numbers.as_mut_ptr().addr(), numbers.len(), 0, 0, 0]).unwrap();
+            let (sum, counted) =
+                count(function, [numbers.as_mut_ptr().addr(), numbers.len(), 0, 0, 0]).unwrap();
             assert!(numbers.is_sorted());
             let mut numbers = scattered;
-            let (same, stepped) = step::count(function, [numbers.as_mut_ptr().addr(), numbers.len(), 0, 0, 0]).unwrap();
+            let (same, stepped) =
+                step::count(function, [numbers.as_mut_ptr().addr(), numbers.len(), 0, 0, 0]).unwrap();
             assert_eq!((sum, counted), (same, stepped));
         }
     }

@@ -212,7 +212,12 @@ impl<'a> Words<'a> {
             "churn" => {
                 let count = self.number()?;
                 self.expect("of")?;
-                Step::Churn { count, sizes: self.sizes()?, align_log2: self.align_log2()?, seed: self.seed()? }
+                Step::Churn {
+                    count,
+                    sizes: self.sizes()?,
+                    align_log2: self.align_log2()?,
+                    seed: self.seed()?,
+                }
             }
             "measure" => Step::Measure,
             "alloc" => Step::Alloc {

@@ -4,7 +4,8 @@ use super::{Genome, Order, Selection, Size, Sizes, Step};
 use crate::random::Random;
 
 /// Arenas, and how many of a hundred genomes have each: the larger, the longer a run takes.
-const ARENAS: [(usize, usize); 5] = [(64 << 10, 40), (256 << 10, 15), (1 << 20, 35), (16 << 20, 9), (256 << 20, 1)];
+const ARENAS: [(usize, usize); 5] =
+    [(64 << 10, 40), (256 << 10, 15), (1 << 20, 35), (16 << 20, 9), (256 << 20, 1)];
 
 /// More steps than these do not help.
 const MOST_STEPS: usize = 14;
@@ -95,7 +96,9 @@ impl Genome {
         match random.below(16) {
             0..=2 => self.fill(random),
             3..=5 => self.free(random),
-            6 => Step::Resize { which: self.selection(random), sizes: self.sizes(random), seed: seed(random) },
+            6 => {
+                Step::Resize { which: self.selection(random), sizes: self.sizes(random), seed: seed(random) }
+            }
             7 => Step::Churn {
                 count: random.magnitude(10, MOST_BLOCKS),
                 sizes: self.sizes(random),
@@ -216,7 +219,9 @@ impl Genome {
                 1 | 2 => self.nudge_sizes(sizes, random),
                 3 => *align = align_log2(random),
                 4 if random.percent(20) => *zeroed = !*zeroed,
-                4 => *fence = if fence.is_some() { None } else { Some(random.one_of(&[1, 8, 12, 16, 24, 64])) },
+                4 => {
+                    *fence = if fence.is_some() { None } else { Some(random.one_of(&[1, 8, 12, 16, 24, 64])) }
+                }
                 _ => *old = seed(random),
             },
             Step::Free { which, order, seed: old } => match lot {
@@ -295,7 +300,9 @@ impl Step {
     /// A size that the step asks for, if it names one.
     fn size(&self) -> Option<usize> {
         match self {
-            Self::Fill { sizes, .. } | Self::Resize { sizes, .. } | Self::Churn { sizes, .. } => Some(sizes.least()),
+            Self::Fill { sizes, .. } | Self::Resize { sizes, .. } | Self::Churn { sizes, .. } => {
+                Some(sizes.least())
+            }
             Self::Alloc { size: Size::Bytes(size), .. } | Self::ResizeOne { size: Size::Bytes(size), .. } => {
                 Some(*size)
             }
