@@ -165,23 +165,6 @@ struct Row {
 
 fn check(seed: u64, budget: Budget, csv: Option<PathBuf>) -> Result<ExitCode> {
     let mut rows: Vec<Row> = Vec::new();
-    let mut add = |origin: &str, genome: &Genome, worst: &Worst, goals: &[Goal]| {
-        rows.extend(goals.iter().filter_map(|&goal| {
-            Some(Row { goal, call: worst.of(goal)?, origin: origin.to_owned(), genome: genome.clone() })
-        }));
-    };
-    let mut foreign_calls = 0;
-    let mut runner = Runner::default();
-    for (name, genome) in findings::read_all(&findings::folder())? {
-        let worst = runner.run(&genome, Way::Rewritten)?;
-        foreign_calls += worst.total.foreign_calls;
-        add(&name, &genome, &worst, &Goal::ALL);
-    }
-    let known = rows.len();
-    let mut search = Search::new(seed, &Goal::ALL);
-    search.run(budget, |_, _| {})?;
-    foreign_calls += search.foreign_calls();
-    println!("The search with seed {seed} made {} runs.\n", search.runs());
     let mut add = |origin: &str, genome: &Genome, worst: &Worst, goal: Goal| {
         rows.extend(worst.of(goal).map(|call| Row {
             goal,
@@ -190,6 +173,19 @@ fn check(seed: u64, budget: Budget, csv: Option<PathBuf>) -> Result<ExitCode> {
             genome: genome.clone(),
         }));
     };
+    let mut foreign_calls = 0;
+    let mut runner = Runner::default();
+    let known = findings::read_all(&findings::folder())?;
+    for (name, genome) in &known {
+        let worst = runner.run(genome, Way::Rewritten)?;
+        foreign_calls += worst.total.foreign_calls;
+        Goal::ALL.into_iter().for_each(|goal| add(name, genome, &worst, goal));
+    }
+    let mut search = Search::new(seed, &Goal::ALL);
+    search.begin_with(known.into_iter().map(|(_, genome)| genome))?;
+    search.run(budget, |_, _| {})?;
+    foreign_calls += search.foreign_calls();
+    println!("The search with seed {seed} made {} runs.\n", search.runs());
     for finding in search.findings()? {
         add("(search)", &finding.genome, &finding.worst, finding.goal);
     }
@@ -199,7 +195,6 @@ fn check(seed: u64, budget: Budget, csv: Option<PathBuf>) -> Result<ExitCode> {
     if let Some(csv) = csv {
         std::fs::write(csv, comma_separated(&rows))?;
     }
-    let _ = known;
     let failures: Vec<&Row> =
         rows.iter().filter(|row| row.call.count.instructions > bound(row.goal)).collect();
     warn_of_foreign_calls(foreign_calls);

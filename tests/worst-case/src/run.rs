@@ -123,13 +123,27 @@ impl Worst {
     }
 }
 
-/// Arenas that are kept from one run to the next.
-#[derive(Default)]
+/// Carries out one genome after the other.
 pub struct Runner {
+    /// Kept from one run to the next.
     arena: Option<Arena>,
+    most_instructions: u64,
+}
+
+impl Default for Runner {
+    fn default() -> Self {
+        Self { arena: None, most_instructions: u64::MAX }
+    }
 }
 
 impl Runner {
+    /// A runner for searches: a run ends after the call with which there were so many instructions. What
+    /// an expensive call was is known by then, and thousands more like it would only take time.
+    #[must_use]
+    pub fn limited_to(most_instructions: u64) -> Self {
+        Self { arena: None, most_instructions }
+    }
+
     /// Carries out a genome in a new allocator.
     ///
     /// # Errors
@@ -149,8 +163,11 @@ impl Runner {
         ensure!(refused.is_null(), "an allocator without memory serves a request");
         // SAFETY: nothing else uses the arena as long as the allocator is used, which ends with this call.
         unsafe { allocator.init(arena.start(), arena.bytes()) }.context("the arena is refused")?;
-        let mut state = State::new(engine, genome.arena);
+        let mut state = State::new(engine, genome.arena, self.most_instructions);
         for (number, step) in genome.steps.iter().enumerate() {
+            if state.is_over() {
+                break;
+            }
             state.step = number + 1;
             state.number = 0;
             state.carry_out(step)?;
@@ -185,6 +202,7 @@ fn layout(size: usize, align_log2: u8) -> Layout {
 struct State<'a> {
     engine: Engine<'a>,
     arena: usize,
+    most_instructions: u64,
     /// By age.
     blocks: Vec<Block>,
     groups: u32,
@@ -198,10 +216,11 @@ struct State<'a> {
 }
 
 impl<'a> State<'a> {
-    fn new(engine: Engine<'a>, arena: usize) -> Self {
+    fn new(engine: Engine<'a>, arena: usize, most_instructions: u64) -> Self {
         Self {
             engine,
             arena,
+            most_instructions,
             blocks: Vec::new(),
             groups: 0,
             largest: arena / 2,
@@ -259,7 +278,7 @@ impl<'a> State<'a> {
     }
 
     fn is_over(&self) -> bool {
-        self.worst.made >= MOST_CALLS
+        self.worst.made >= MOST_CALLS || self.worst.total.instructions >= self.most_instructions
     }
 
     fn bytes(&self, size: Size) -> usize {
@@ -432,6 +451,9 @@ impl<'a> State<'a> {
     fn try_calls(&mut self, count: usize, seed: u64) -> Result<()> {
         let mut random = Random::seeded(seed);
         for _ in 0..count {
+            if self.is_over() {
+                break;
+            }
             let size = self.candidate(&mut random);
             let lot = random.below(10);
             if lot < 4 || self.blocks.is_empty() {

@@ -13,6 +13,9 @@ const KEPT: usize = 6;
 /// After so many runs without a better genome of any kind, all are put aside and it begins anew.
 const PATIENCE: usize = 1_500;
 
+/// A run ends after so many instructions.
+const INSTRUCTIONS: u64 = 50_000_000;
+
 /// Runs that may be spent on making a finding simpler.
 const SIMPLIFICATIONS: usize = 400;
 
@@ -71,7 +74,7 @@ impl Search {
     pub fn new(seed: u64, goals: &[Goal]) -> Self {
         Self {
             random: Random::seeded(seed),
-            runner: Runner::default(),
+            runner: Runner::limited_to(INSTRUCTIONS),
             goals: goals.to_vec(),
             kept: Default::default(),
             best: Default::default(),
@@ -134,7 +137,15 @@ impl Search {
         self.begin_anew();
         let found: Vec<Finding> =
             self.goals.iter().filter_map(|&goal| self.best[goal as usize].take()).collect();
-        found.into_iter().map(|finding| self.simplified(finding)).collect()
+        let simplified = found.into_iter().map(|finding| self.simplified(finding));
+        simplified
+            .map(|finding| {
+                let finding = finding?;
+                // To the end, as a replay of it will be.
+                let worst = Runner::default().run(&finding.genome, Way::Rewritten)?;
+                Ok(Finding { worst, ..finding })
+            })
+            .collect()
     }
 
     /// The most instructions that were seen for a kind.
