@@ -3,8 +3,8 @@
 use anyhow::{Result, ensure};
 use std::ptr::without_provenance_mut;
 
-/// Where arenas are to lie: where every system has room. It should not matter, but it does: a compiler may
-/// divide numbers of 64 bits faster if they happen to have only 32.
+/// Where arenas are to lie: where every system has room. It should not matter, but it does: a
+/// compiler may divide numbers of 64 bits faster if they happen to have only 32.
 const WISH: usize = 0x2000_0000_0000;
 
 /// Zeroed memory of the operating system.
@@ -16,8 +16,8 @@ pub struct Arena {
 }
 
 impl Arena {
-    /// An arena that begins at a multiple of its own size, so that what its gaps for alignments are does not
-    /// depend on luck.
+    /// An arena that begins at a multiple of its own size, so that what its gaps for alignments are
+    /// does not depend on luck.
     ///
     /// # Errors
     ///

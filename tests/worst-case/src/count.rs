@@ -3,10 +3,10 @@
 //! Two counters that know nothing of each other:
 //!
 //! - [`rewrite`] copies the allocator's machine code and puts into each basic block of the copy the
-//!   addition of that block's number of instructions. The copy runs at about half of the speed of the
-//!   original, so that *every* call of a sequence is counted, millions of them in a second.
-//! - [`step`] sets the processor's trap flag and counts one signal per instruction of the original. It
-//!   is slow (1 to 15 µs an instruction) and simple: it is there to check the other one.
+//!   addition of that block's number of instructions. The copy is not much slower than
+//!   the original, so that *every* call of a sequence is counted, millions of them in a second.
+//! - [`step`] sets the processor's trap flag and counts one signal per instruction of the original.
+//!   It is slow (1 to 15 µs an instruction) and simple: it is there to check the other one.
 //!
 //! Both leave out what happens inside of `memcpy`, `memmove` and `memset`, and both count an
 //! instruction with a `rep` prefix once. The call of such a function counts.
@@ -36,8 +36,8 @@ impl AddAssign for Count {
 /// The C library's functions that copy and clear: their addresses as calls of them reach them.
 pub(crate) fn copying_functions() -> [u64; 3] {
     [c"memcpy", c"memmove", c"memset"].map(|name| {
-        // SAFETY: the name ends with a zero. (For a function with several versions, one for each kind
-        // of processor, the answer is the one that was chosen for this one.)
+        // SAFETY: the name ends with a zero. (For a function with several versions, one for each
+        // kind of processor, the answer is the one that was chosen for this one.)
         unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) }.addr() as u64
     })
 }

@@ -12,7 +12,8 @@ macro_rules! counted {
         ///
         /// # Safety
         ///
-        /// - As for the function of [`GlobalAlloc`] that it calls; size and alignment make a layout.
+        /// - As for the function of [`GlobalAlloc`] that it calls; size and alignment make a
+        ///   layout.
         #[unsafe(no_mangle)]
         #[inline(never)]
         unsafe extern "C" fn $name($allocator: &Locked<Region>, $($argument: $type),*) -> $result {
@@ -103,7 +104,8 @@ impl<'a> Engine<'a> {
         let function: unsafe extern "C" fn(&Locked<Region>, usize, usize) -> *mut u8 =
             if zeroed { worst_case_alloc_zeroed } else { worst_case_alloc };
         let arguments = [self.address(), layout.size(), layout.align(), 0, 0];
-        // SAFETY: these are a layout's size and alignment; the engine gives even one of no bytes a block.
+        // SAFETY: these are a layout's size and alignment; the engine gives even one of no bytes a
+        // block.
         let (block, count) = unsafe { self.call(function as usize, arguments)? };
         Ok((std::ptr::with_exposed_provenance_mut(block), count))
     }

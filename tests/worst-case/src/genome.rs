@@ -8,8 +8,8 @@
 //! alloc 4340
 //! ```
 //!
-//! Each step means something whatever the steps before it left, and has a seed of its own, so that a step
-//! can be left out or changed without changing the others. Every call is counted.
+//! Each step means something whatever the steps before it left, and has a seed of its own, so that
+//! a step can be left out or changed without changing the others. Every call is counted.
 
 mod text;
 mod vary;
@@ -36,8 +36,8 @@ pub enum Step {
         align_log2: u8,
         /// Whether they are to be zero.
         zeroed: bool,
-        /// Each is followed by a block of that many bytes, which keeps it from its neighbour. These blocks
-        /// are the group after.
+        /// Each is followed by a block of that many bytes, which keeps it from its neighbour. These
+        /// blocks are the group after.
         fence: Option<usize>,
         /// For the sizes.
         seed: u64,
@@ -94,7 +94,8 @@ pub enum Step {
         /// Its new size.
         size: Size,
     },
-    /// Tries calls that the state suggests, each followed by another that undoes it as far as possible.
+    /// Tries calls that the state suggests, each followed by another that undoes it as far as
+    /// possible.
     Try {
         /// How many.
         count: usize,
@@ -112,7 +113,8 @@ pub enum Sizes {
     Between(usize, usize),
     /// Each power of two from one to another, as likely as the next, and any size within it.
     Magnitudes(usize, usize),
-    /// A first size, and how much larger each next one is, until there were so many; then from the start.
+    /// A first size, and how much larger each next one is, until there were so many; then from the
+    /// start.
     Ladder {
         /// The first.
         first: usize,
@@ -121,8 +123,8 @@ pub enum Sizes {
         /// How many.
         count: usize,
     },
-    /// A size with one of its bits inverted, each bit from one to another in turn: what makes a tree that
-    /// goes by bits deep.
+    /// A size with one of its bits inverted, each bit from one to another in turn: what makes a
+    /// tree that goes by bits deep.
     Bits {
         /// The size.
         size: usize,

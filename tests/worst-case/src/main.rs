@@ -51,7 +51,8 @@ enum Command {
         #[arg(long, value_enum, default_value_t = Counter::Rewritten)]
         counter: Counter,
     },
-    /// Replays all that is known, searches for a while, and fails if a call takes more than its bound
+    /// Replays all that is known, searches for a while, and fails if a call takes more than its
+    /// bound
     Check {
         /// The seed of the search
         #[arg(long, default_value_t = 1)]

@@ -137,8 +137,9 @@ impl Default for Runner {
 }
 
 impl Runner {
-    /// A runner for searches: a run ends after the call with which there were so many instructions. What
-    /// an expensive call was is known by then, and thousands more like it would only take time.
+    /// A runner for searches: a run ends after the call with which there were so many instructions.
+    /// What an expensive call was is known by then, and thousands more like it would only take
+    /// time.
     #[must_use]
     pub fn limited_to(most_instructions: u64) -> Self {
         Self { arena: None, most_instructions }
@@ -157,11 +158,12 @@ impl Runner {
         arena.clear();
         let allocator: Locked<Region> = Locked::new();
         let engine = Engine::new(&allocator, way);
-        // The first call of all asks the C library whether there are threads, which is not to be counted.
-        // SAFETY: the layout is not of zero bytes, and there is no memory yet.
+        // The first call of all asks the C library whether there are threads, which is not to be
+        // counted. SAFETY: the layout is not of zero bytes, and there is no memory yet.
         let refused = unsafe { allocator.alloc(Layout::new::<u64>()) };
         ensure!(refused.is_null(), "an allocator without memory serves a request");
-        // SAFETY: nothing else uses the arena as long as the allocator is used, which ends with this call.
+        // SAFETY: nothing else uses the arena as long as the allocator is used, which ends with
+        // this call.
         unsafe { allocator.init(arena.start(), arena.bytes()) }.context("the arena is refused")?;
         let mut state = State::new(engine, genome.arena, self.most_instructions);
         for (number, step) in genome.steps.iter().enumerate() {
@@ -523,7 +525,8 @@ impl Sizes {
     }
 }
 
-/// All of them once, so many further each time. (Where that comes back too early, it goes on one further.)
+/// All of them once, so many further each time. (Where that comes back too early, it goes on one
+/// further.)
 fn strided(selected: &[usize], stride: usize) -> Vec<usize> {
     let length = selected.len();
     let mut seen = vec![false; length];

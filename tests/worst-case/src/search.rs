@@ -1,4 +1,5 @@
-//! Hill climbing: the genomes with the most expensive calls are changed, and kept if they became no cheaper.
+//! Hill climbing: the genomes with the most expensive calls are changed, and kept if they became no
+//! cheaper.
 
 use crate::engine::Way;
 use crate::genome::{Genome, Order, Selection, Step};

@@ -1,4 +1,5 @@
-//! The counters agree: what the rewritten code counts is what the trap flag counts, and what callgrind does.
+//! The counters agree: what the rewritten code counts is what the trap flag counts, and what
+//! callgrind does.
 
 use std::fs;
 use std::path::Path;

@@ -1,19 +1,20 @@
 //! A copy of machine code that counts what it executes.
 //!
-//! 1. From an entry function on, code is decoded along every branch and every call whose target is known,
-//!    and divided where branches lead to: into basic blocks.
-//! 2. The blocks are written anew, each with an addition to a counter in front. The addition changes no
-//!    flag and no register. Branches and calls among the blocks lead to their copies; what the code
-//!    refers to by distance is found at the new distance (iced-x86 does both).
-//! 3. A branch whose target is computed becomes a trap. The signal handler computes the target, copies the
-//!    code there if that was not done yet, and lets the program go on in the copy.
+//! 1. From an entry function on, code is decoded along every branch and every call whose target is
+//!    known, and divided where branches lead to: into basic blocks.
+//! 2. The blocks are written anew, each with an addition to a counter in front. The addition
+//!    changes no flag and no register. Branches and calls among the blocks lead to their copies;
+//!    what the code refers to by distance is found at the new distance (iced-x86 does both).
+//! 3. A branch whose target is computed becomes a trap. The signal handler computes the target,
+//!    copies the code there if that was not done yet, and lets the program go on in the copy.
 //!
-//! Calls into other libraries go to the original. If it is one that copies or clears, that is meant to
-//! be; any other is counted as foreign.
+//! Calls into other libraries go to the original. If it is one that copies or clears, that is meant
+//! to be; any other is counted as foreign.
 //!
-//! What it takes for granted: the code neither reads nor changes itself, nothing unwinds through it, and
-//! it needs no more from a `call` than that `ret` comes back behind it. That holds for what a compiler
-//! makes of an allocator. That the count is right is checked against the trap flag in the tests.
+//! What it takes for granted: the code neither reads nor changes itself, nothing unwinds through
+//! it, and it needs no more from a `call` than that `ret` comes back behind it. That holds for what
+//! a compiler makes of an allocator. That the count is right is checked against the trap flag in
+//! the tests.
 
 use super::{Arguments, Count, copying_functions};
 use anyhow::{Context, Result, bail, ensure};
@@ -83,8 +84,8 @@ pub unsafe fn count(function: usize, arguments: Arguments) -> Result<(usize, Cou
     let copy = rewriter.copy_of(function as u64)?;
     type Function = extern "C" fn(usize, usize, usize, usize, usize) -> usize;
     let [first, second, third, fourth, fifth] = arguments;
-    // SAFETY: the copy does what the function does, which is the caller's to allow; registers that the
-    // function does not take are ignored. The handler runs on this thread, while the copy runs.
+    // SAFETY: the copy does what the function does, which is the caller's to allow; registers that
+    // the function does not take are ignored. The handler runs on this thread, while the copy runs.
     unsafe {
         RUNNING = rewriter;
         *rewriter.counters = Counters { instructions: 0, foreign_calls: 0, saved: 0 };
@@ -104,8 +105,9 @@ impl Rewriter {
         let memory =
             (80..1500).step_by(20).find_map(|mib| map_at(below(mib))).context("no memory near the code")?;
         let handler: extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::ucontext_t) = on_trap;
-        // SAFETY: an action of all zero bytes is one; the handler has the signature that SA_SIGINFO asks for.
-        // (SIGTRAP belongs to the other counter, so a trap of this one is an illegal instruction.)
+        // SAFETY: an action of all zero bytes is one; the handler has the signature that SA_SIGINFO
+        // asks for. (SIGTRAP belongs to the other counter, so a trap of this one is an illegal
+        // instruction.)
         let installed = unsafe {
             let mut action: libc::sigaction = std::mem::zeroed();
             action.sa_sigaction = handler as usize;
@@ -184,13 +186,15 @@ impl Rewriter {
         Ok(Decoder::with_ip(64, bytes, address, DecoderOptions::NONE).decode())
     }
 
-    /// Where an indirect branch or call leads to that takes its target from a place the linker filled.
+    /// Where an indirect branch or call leads to that takes its target from a place the linker
+    /// filled.
     fn known_target(&self, instruction: &Instruction) -> Option<u64> {
         let is_fixed = instruction.op0_kind() == OpKind::Memory
             && instruction.memory_base() == Register::RIP
             && instruction.memory_index() == Register::None;
-        // SAFETY: the code would read the same word. (The linker's table is read-only once the program
-        // runs; any other word could change, but a compiler makes no such jump through one.)
+        // SAFETY: the code would read the same word. (The linker's table is read-only once the
+        // program runs; any other word could change, but a compiler makes no such jump through
+        // one.)
         is_fixed.then(|| unsafe { *(instruction.memory_displacement64() as *const u64) })
     }
 
@@ -205,7 +209,8 @@ impl Rewriter {
                 beginnings.push((out.len(), at));
                 let first = out.len();
                 self.add(&mut out, self.instruction_counter(), decoded.length_from(at))?;
-                // Branches to the block lead to the first instruction with its address: to the addition.
+                // Branches to the block lead to the first instruction with its address: to the
+                // addition.
                 out[first].set_ip(at);
             }
             let mut copy = instruction;
@@ -236,7 +241,8 @@ impl Rewriter {
                 _ => {}
             }
             out.push(copy);
-            // What goes on behind this instruction and was copied before does not lie behind this copy.
+            // What goes on behind this instruction and was copied before does not lie behind this
+            // copy.
             let goes_on = !matches!(
                 instruction.flow_control(),
                 FlowControl::UnconditionalBranch
@@ -273,16 +279,16 @@ impl Rewriter {
         Ok(())
     }
 
-    /// Lets a branch or call lead to the copy of its target if there is one already. (Those that are being
-    /// made are found by the encoder.)
+    /// Lets a branch or call lead to the copy of its target if there is one already. (Those that
+    /// are being made are found by the encoder.)
     fn direct(&self, instruction: &mut Instruction) {
         if let Some(&copy) = self.copies.get(&instruction.near_branch_target()) {
             instruction.set_near_branch64(copy);
         }
     }
 
-    /// The addition of a number to a counter: a load, an addition that changes no flags, and a store, with
-    /// the register that this takes saved before and restored after.
+    /// The addition of a number to a counter: a load, an addition that changes no flags, and a
+    /// store, with the register that this takes saved before and restored after.
     fn add(&self, out: &mut Vec<Instruction>, counter: u64, number: u64) -> Result<()> {
         let saved = self.counters.addr() as u64 + std::mem::offset_of!(Counters, saved) as u64;
         let at = |address: u64| MemoryOperand::with_base_displ(Register::RIP, address as i64);
@@ -327,7 +333,8 @@ impl Rewriter {
             const TRAP: i64 = 2;
             let stack = &mut registers[libc::REG_RSP as usize];
             *stack -= 8;
-            // SAFETY: a call pushes the address behind it. The program's stack has room, as it would for the call.
+            // SAFETY: a call pushes the address behind it. The program's stack has room, as it
+            // would for the call.
             unsafe { *(*stack as *mut i64) = at as i64 + TRAP };
         }
         let goes_to = if self.text.contains(&target) {
@@ -367,10 +374,12 @@ impl Decoded {
     }
 }
 
-/// A trap of a copy. It comes where the copy has one and nowhere else, so that this runs like a function
-/// that the copied code calls: it may allocate, since the copied code is no part of what it uses for that.
+/// A trap of a copy. It comes where the copy has one and nowhere else, so that this runs like a
+/// function that the copied code calls: it may allocate, since the copied code is no part of what
+/// it uses for that.
 extern "C" fn on_trap(_: i32, _: *mut libc::siginfo_t, context: *mut libc::ucontext_t) {
-    // SAFETY: the kernel hands over the interrupted thread's registers, and `count` runs a copy on it.
+    // SAFETY: the kernel hands over the interrupted thread's registers, and `count` runs a copy on
+    // it.
     let resumed = unsafe {
         let registers = &mut (*context).uc_mcontext.gregs;
         match RUNNING.as_mut() {

@@ -1,4 +1,5 @@
-//! The trap flag: the processor raises an exception after every instruction, and a signal handler counts.
+//! The trap flag: the processor raises an exception after every instruction, and a signal handler
+//! counts.
 
 use super::{Arguments, Count, copying_functions};
 use anyhow::{Result, ensure};
@@ -34,8 +35,8 @@ static OVERHEAD: OnceLock<u64> = OnceLock::new();
 ///
 /// # Safety
 ///
-/// - `function` is the address of an `extern "C"` function of at most five integer arguments, and may be
-///   called with these.
+/// - `function` is the address of an `extern "C"` function of at most five integer arguments, and
+///   may be called with these.
 pub unsafe fn count(function: usize, arguments: Arguments) -> Result<(usize, Count)> {
     let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     install()?;
@@ -56,7 +57,8 @@ extern "C" fn nothing() {
 
 fn install() -> Result<()> {
     let handler: extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::ucontext_t) = on_trap;
-    // SAFETY: an action of all zero bytes is one; the handler has the signature that SA_SIGINFO asks for.
+    // SAFETY: an action of all zero bytes is one; the handler has the signature that SA_SIGINFO
+    // asks for.
     let installed = unsafe {
         (*STATE.0.get()).copying = copying_functions();
         let mut action: libc::sigaction = std::mem::zeroed();
@@ -78,8 +80,9 @@ unsafe fn stepped(function: usize, arguments: Arguments) -> (usize, u64) {
         (*STATE.0.get()).last = 0;
     }
     let result;
-    // SAFETY: the call is the caller's to allow, and `clobber_abi` says what it may change. The stack is
-    // aligned for a call; each `pushfq` has its `popfq`, and no flag but the one for traps is touched.
+    // SAFETY: the call is the caller's to allow, and `clobber_abi` says what it may change. The
+    // stack is aligned for a call; each `pushfq` has its `popfq`, and no flag but the one for traps
+    // is touched.
     unsafe {
         asm!(
             "pushfq",
@@ -105,8 +108,8 @@ unsafe fn stepped(function: usize, arguments: Arguments) -> (usize, u64) {
 
 /// Counts the instruction that is about to be executed.
 ///
-/// A call of one of the copying functions is carried out here instead, at full speed, and the program
-/// goes on behind it. (Traps are off while the handler runs.)
+/// A call of one of the copying functions is carried out here instead, at full speed, and the
+/// program goes on behind it. (Traps are off while the handler runs.)
 extern "C" fn on_trap(_: i32, _: *mut libc::siginfo_t, context: *mut libc::ucontext_t) {
     // SAFETY: the kernel hands over the interrupted thread's registers; it is that thread's turn.
     let (registers, state) = unsafe { (&mut (*context).uc_mcontext.gregs, &mut *STATE.0.get()) };
@@ -114,8 +117,8 @@ extern "C" fn on_trap(_: i32, _: *mut libc::siginfo_t, context: *mut libc::ucont
     if let Some(which) = state.copying.iter().position(|&function| function == at) {
         let [to, from, bytes] =
             [libc::REG_RDI, libc::REG_RSI, libc::REG_RDX].map(|register| registers[register as usize]);
-        // SAFETY: the interrupted program called the function with these arguments; its stack has the
-        // address to return to on top.
+        // SAFETY: the interrupted program called the function with these arguments; its stack has
+        // the address to return to on top.
         unsafe {
             match which {
                 2 => libc::memset(to as *mut _, from as i32, bytes as usize),

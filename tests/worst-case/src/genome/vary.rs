@@ -13,7 +13,8 @@ const MOST_STEPS: usize = 14;
 /// Blocks of a phase, where it is not as many as the arena has room for.
 const MOST_BLOCKS: usize = 20_000;
 
-/// Blocks of a phase in the largest arena take more bytes than this, so that a run does not take seconds.
+/// Blocks of a phase in the largest arena take more bytes than this, so that a run does not take
+/// seconds.
 const LEAST_IN_LARGEST: usize = 512;
 
 impl Genome {
@@ -178,7 +179,8 @@ impl Genome {
         }
     }
 
-    /// A size at which something may change: one that the genome has already, a power of two, or any.
+    /// A size at which something may change: one that the genome has already, a power of two, or
+    /// any.
     fn bytes(&self, random: &mut Random, most: usize) -> usize {
         let known: Vec<usize> = self.steps.iter().filter_map(Step::size).collect();
         let near = |random: &mut Random, size: usize| match random.below(3) {
