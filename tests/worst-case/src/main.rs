@@ -104,7 +104,7 @@ fn search(seed: u64, budget: Budget, names: &[String], known: bool, save: bool) 
     })?;
     println!("{} runs\n", search.runs());
     warn_of_foreign_calls(search.foreign_calls());
-    for finding in search.findings()? {
+    for finding in search.findings(|_| true)? {
         if let Some(call) = finding.worst.of(finding.goal) {
             println!("{}: {call}\n{}", finding.goal.name(), finding.genome);
         }
@@ -187,7 +187,7 @@ fn check(seed: u64, budget: Budget, csv: Option<PathBuf>) -> Result<ExitCode> {
     search.run(budget, |_, _| {})?;
     foreign_calls += search.foreign_calls();
     println!("The search with seed {seed} made {} runs.\n", search.runs());
-    for finding in search.findings()? {
+    for finding in search.findings(|finding| finding.instructions() > bound(finding.goal))? {
         add("(search)", &finding.genome, &finding.worst, finding.goal);
     }
     rows.sort_by_key(|row| (row.goal, std::cmp::Reverse(row.call.count.instructions)));

@@ -129,16 +129,19 @@ impl Search {
         self.foreign_calls
     }
 
-    /// What was found: the most expensive call of each kind, its genome made as simple as can be.
+    /// What was found: the most expensive call of each kind, and what leads to it, made as simple as
+    /// can be where somebody wants to read it.
     ///
     /// # Errors
     ///
     /// If a genome cannot be run.
-    pub fn findings(mut self) -> Result<Vec<Finding>> {
+    pub fn findings(mut self, is_read: impl Fn(&Finding) -> bool) -> Result<Vec<Finding>> {
         self.begin_anew();
         let found: Vec<Finding> =
             self.goals.iter().filter_map(|&goal| self.best[goal as usize].take()).collect();
-        let simplified = found.into_iter().map(|finding| self.simplified(finding));
+        let simplified = found
+            .into_iter()
+            .map(|finding| if is_read(&finding) { self.simplified(finding) } else { Ok(finding) });
         simplified
             .map(|finding| {
                 let finding = finding?;
@@ -305,7 +308,7 @@ mod tests {
     fn search(seed: u64) -> Vec<(Goal, u64, String)> {
         let mut search = Search::new(seed, &Goal::ALL);
         search.run(Budget { runs: 200, end: None }, |_, _| {}).unwrap();
-        let findings = search.findings().unwrap();
+        let findings = search.findings(|_| true).unwrap();
         findings.iter().map(|found| (found.goal, found.instructions(), found.genome.to_string())).collect()
     }
 
