@@ -366,7 +366,7 @@ impl Run {
         };
         let distance = in_page.wrapping_sub(first);
         let reciprocal = RECIPROCALS[(granules as usize).wrapping_sub(1) & (SlotSize::COUNT - 1)];
-        let number = (u64::from(distance) * u64::from(reciprocal) >> 16) as u32;
+        let number = ((u64::from(distance) * u64::from(reciprocal)) >> 16) as u32;
         (number < slots && number * granules == distance).then_some(number)
     }
 

@@ -216,7 +216,7 @@ fn exhaustion_is_null_and_changes_nothing() {
         let before = FULL.stats();
         assert!(FULL.alloc(quarter).is_null());
         assert!(FULL.alloc_zeroed(quarter).is_null());
-        assert!(FULL.alloc(layout(1, 2048)).is_null());
+        assert!(FULL.alloc(layout(1, 1 << 30)).is_null());
         assert!(FULL.realloc(blocks[1], quarter, 1200).is_null());
         assert!(FULL.realloc(blocks[1], quarter, isize::MAX as usize - 7).is_null());
         assert_eq!(FULL.stats(), before);

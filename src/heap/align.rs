@@ -53,7 +53,7 @@ impl Heap {
             return Some(self.carve_victim_behind(index, whole, gap, size));
         }
         let probe = |heap: &Self, probes| {
-            heap.free.from_size(heap.arena, size).take(probes).find_map(|found| gap_in(heap, found))
+            heap.free.at_least(heap.arena, size).take(probes).find_map(|found| gap_in(heap, found))
         };
         let certain = |heap: &Self| {
             let certain =

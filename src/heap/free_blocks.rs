@@ -174,7 +174,7 @@ impl FreeBlocks {
     }
 
     /// The free blocks of at least `size`, the smallest first. Each takes a bounded number of steps.
-    pub(super) fn from_size(
+    pub(super) fn at_least(
         &self,
         arena: Arena,
         size: BlockSize,
