@@ -238,6 +238,14 @@ impl BuddyAlloc {
     /// The share of the arena set aside for 64-byte blocks: what the README of buddy-alloc shows.
     const FAST_SHARE: usize = 32;
 
+    /// What has to be asked for so that an aligned block is in it: it ignores alignments, and aligns to a leaf.
+    fn padded(layout: Layout) -> Option<Layout> {
+        let is_over_aligned = layout.align() > Self::LEAF;
+        // SAFETY: no workload comes near the largest size.
+        is_over_aligned
+            .then(|| unsafe { Layout::from_size_align_unchecked(layout.size() + layout.align(), Self::LEAF) })
+    }
+
     fn over(start: *const u8, fast_len: usize, buddy_len: usize) -> Self {
         let buddy_start = start.wrapping_add(fast_len);
         Self(buddy_alloc::NonThreadsafeAlloc::new(
@@ -266,12 +274,32 @@ impl Heap for BuddyAlloc {
     }
 
     unsafe fn alloc(&mut self, layout: Layout) -> *mut u8 {
-        // SAFETY: forwarded.
-        unsafe { self.0.alloc(layout) }
+        let Some(padded) = Self::padded(layout) else {
+            // SAFETY: forwarded.
+            return unsafe { self.0.alloc(layout) };
+        };
+        // SAFETY: the size is larger than the given one, hence not zero.
+        let block = unsafe { self.0.alloc(padded) };
+        if block.is_null() {
+            return block;
+        }
+        // From one to `align` bytes further, in steps of a leaf: there is room for a pointer in front.
+        let ahead = layout.align() - block.addr() % layout.align();
+        // SAFETY: the block has so many bytes more than are asked for, and is aligned like a leaf.
+        unsafe {
+            let address = block.add(ahead);
+            address.cast::<*mut u8>().sub(1).write(block);
+            address
+        }
     }
 
     unsafe fn dealloc(&mut self, block: NonNull<u8>, layout: Layout) {
-        // SAFETY: forwarded.
-        unsafe { self.0.dealloc(block.as_ptr(), layout) }
+        let block = block.as_ptr();
+        match Self::padded(layout) {
+            // SAFETY: forwarded.
+            None => unsafe { self.0.dealloc(block, layout) },
+            // SAFETY: `alloc` wrote the pointer there, for the same layout.
+            Some(padded) => unsafe { self.0.dealloc(block.cast::<*mut u8>().sub(1).read(), padded) },
+        }
     }
 }
