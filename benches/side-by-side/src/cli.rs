@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use side_by_side::allocators::{Allocator, Class};
+use side_by_side::cases::{creep::Creep, near::Near, phases::Phases, placement::Placement};
 use side_by_side::measure::Effort;
 use side_by_side::threads;
 
@@ -30,12 +31,81 @@ pub(crate) enum Command {
     Memory,
     /// Throughput, processor time, single calls and memory with 1 to 8 threads.
     Threads,
+    /// What is left of an arena to blocks of other sizes than before.
+    Phases,
+    /// What is refused to a program that keeps its heap more than half full.
+    Creep,
+    /// Time per operation when hardly anything is free, and of a refusal.
+    Near,
+    /// Where strings lie that are built one after the other.
+    Placement,
     /// Percentiles of single calls.
     Latency,
     /// Instructions per call (needs valgrind).
     Instructions,
     /// The names that --only knows.
     List,
+    #[command(flatten)]
+    Child(Child),
+}
+
+/// Single measurements, each in a process of its own: started by the commands above.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Child {
+    /// Performs rounds of a workload; started by `time`.
+    #[command(hide = true)]
+    Serve {
+        /// Name of the allocator.
+        allocator: String,
+        /// Name of the workload.
+        workload: String,
+        /// What for.
+        purpose: String,
+        /// Milliseconds for a round.
+        patience: u64,
+    },
+    /// Times single calls; started by `latency`.
+    #[command(hide = true)]
+    Calls {
+        /// Name of the allocator.
+        allocator: String,
+    },
+    /// Performs one measurement of `phases`; started by it.
+    #[command(hide = true)]
+    Phase {
+        /// Name of the allocator.
+        allocator: String,
+        /// What is measured.
+        #[command(flatten)]
+        case: Phases,
+    },
+    /// Performs one measurement of `creep`; started by it.
+    #[command(hide = true)]
+    CreepOnce {
+        /// Name of the allocator.
+        allocator: String,
+        /// What is measured.
+        #[command(flatten)]
+        case: Creep,
+    },
+    /// Performs one measurement of `near`; started by it.
+    #[command(hide = true)]
+    NearOnce {
+        /// Name of the allocator.
+        allocator: String,
+        /// What is measured.
+        #[command(flatten)]
+        case: Near,
+    },
+    /// Performs the measurement of `placement`; started by it.
+    #[command(hide = true)]
+    Place {
+        /// Name of the allocator.
+        allocator: String,
+        /// What is measured.
+        #[command(flatten)]
+        case: Placement,
+    },
     /// Performs one measurement of `threads` and prints the answer; started by `threads`.
     #[command(hide = true)]
     Perform {
@@ -102,6 +172,11 @@ impl Options {
     /// Measured rounds with several threads.
     pub(crate) fn rounds_with_threads(&self) -> usize {
         self.rounds.map_or(if self.quick { 3 } else { 7 }, usize::from)
+    }
+
+    /// Measured rounds near the bound.
+    pub(crate) fn rounds_near_the_bound(&self) -> usize {
+        self.rounds.map_or(if self.quick { 1 } else { 3 }, usize::from)
     }
 
     /// How long an allocator may take for one cell of the fill table.

@@ -9,6 +9,8 @@ use crate::operation::Operation;
 
 /// One byte is written per page of this size, so that large blocks are really there.
 const PAGE: usize = 4096;
+/// Operations between two looks at the clock: few enough for an O(n) allocator, too many to cost anything.
+const STRETCH: usize = 1024;
 
 /// A block that the loop holds, or an empty slot.
 #[derive(Clone, Copy, Debug)]
@@ -170,8 +172,6 @@ impl Blocks {
         operations: &[Operation],
         deadline: Instant,
     ) -> Progress {
-        /// Operations between two looks at the clock: few enough for an O(n) allocator, too many to cost anything.
-        const STRETCH: usize = 1024;
         let start = processor_time();
         let mut done = 0;
         let mut end = End::Completed;
@@ -193,19 +193,23 @@ impl Blocks {
         Progress { done, elapsed: processor_time() - start, end }
     }
 
-    /// Frees whatever is still live.
+    /// Frees whatever is still live, unless the deadline passes before that.
     ///
     /// # Safety
     ///
     /// All live blocks are the allocator's.
-    pub unsafe fn free_all<A: GlobalAlloc>(&mut self, allocator: &A) {
-        for slot in &mut self.slots {
-            if !slot.address.is_null() {
+    pub unsafe fn free_all<A: GlobalAlloc>(&mut self, allocator: &A, deadline: Instant) -> End {
+        for stretch in self.slots.chunks_mut(STRETCH) {
+            for slot in stretch.iter_mut().filter(|slot| !slot.address.is_null()) {
                 // SAFETY: the slot is live, with this layout.
                 unsafe { allocator.dealloc(slot.address, slot.layout()) };
                 *slot = Slot::EMPTY;
             }
+            if Instant::now() > deadline {
+                return End::OutOfTime;
+            }
         }
+        End::Completed
     }
 }
 
@@ -237,7 +241,7 @@ pub struct Progress {
 ///
 /// The block at `address` has at least `to` bytes, and `from < to`.
 #[inline(always)]
-unsafe fn touch(address: *mut u8, from: usize, to: usize) {
+pub(crate) unsafe fn touch(address: *mut u8, from: usize, to: usize) {
     let mut offset = from;
     while offset < to {
         // SAFETY: less than `to`. Volatile, because the optimiser may not drop it.
@@ -280,7 +284,7 @@ pub(crate) unsafe fn call_dealloc<A: GlobalAlloc>(allocator: &A, block: *mut u8,
 ///
 /// As for `GlobalAlloc::realloc`.
 #[inline(never)]
-unsafe fn call_realloc<A: GlobalAlloc>(
+pub(crate) unsafe fn call_realloc<A: GlobalAlloc>(
     allocator: &A,
     block: *mut u8,
     layout: Layout,
@@ -311,7 +315,7 @@ mod tests {
             let progress = blocks.run(&System, &operations, deadline);
             assert_eq!((progress.done, progress.end), (4, End::Completed));
             assert!(!blocks.slot(1).address().is_null());
-            blocks.free_all(&System);
+            assert_eq!(blocks.free_all(&System, deadline), End::Completed);
         }
         assert!(blocks.slot(1).address().is_null());
     }

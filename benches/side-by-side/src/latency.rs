@@ -1,16 +1,20 @@
 //! How long single calls take: percentiles instead of means.
 
 use std::alloc::GlobalAlloc;
+use std::ffi::OsString;
+use std::io::{BufRead, Write};
+use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use indicatif::ProgressBar;
 
 use crate::allocators::{Allocator, Visitor};
 use crate::clock::Clock;
 use crate::execute::{Blocks, Observer};
 use crate::operation::{Operation, Sequence};
+use crate::own_process::{self, Partner};
 use crate::region::Region;
-use crate::workloads::{Sizes, random_actions};
+use crate::workloads::{Requests, Sizes, random_actions};
 use bench_common::statistics::{percentile, undisturbed_mean};
 
 /// Which calls a line is about.
@@ -77,39 +81,104 @@ pub struct Latency {
     pub clock_step: f64,
 }
 
-/// Measures every allocator on random actions up to 1,000 bytes with realloc.
+/// Measures every allocator on random actions with realloc, in a process of its own that keeps its heap from round to round.
 ///
 /// The operations are the same in every round, so each is given the mean of the faster half of its rounds: what an
 /// interrupt cost it in one round is not the allocator's.
 ///
+/// `child` is the command that makes this program call [`serve`].
+///
 /// # Errors
 ///
-/// If the system has no memory for the arena.
-pub fn run(allocators: &[Allocator], rounds: usize, progress: &ProgressBar) -> Result<Latency> {
-    let (setup, timed) = random_actions(Sizes::up_to(1000), true, ACTIONS);
-    let sequence = Sequence::new("latency", setup, timed)?;
-    let mut region = Region::new(sequence.generous_arena())?;
-    let clock = Clock::calibrate();
+/// If a child cannot be started, or breaks down.
+pub fn run(
+    allocators: &[Allocator],
+    rounds: usize,
+    child: impl Fn(Allocator) -> Vec<OsString>,
+    progress: &ProgressBar,
+) -> Result<Latency> {
     progress.set_length((allocators.len() * (rounds + 1)) as u64);
-    let mut ticks: Vec<Vec<Vec<u32>>> = vec![Vec::new(); allocators.len()];
-    // Round 0 is a warm-up.
+    let partners = allocators.iter().map(|&allocator| Partner::start(&child(allocator)));
+    let mut partners: Vec<Partner> = partners.collect::<Result<_>>()?;
     for round in 0..=rounds {
-        for (index, allocator) in allocators.iter().enumerate() {
+        for (allocator, partner) in std::iter::zip(allocators, &mut partners) {
             progress.inc(1);
             progress.set_message(allocator.name());
-            let free_afterwards = !allocator.is_arena() && allocator.keeps_contents();
-            let span = region.span(sequence.generous_arena());
-            let of_round = allocator.visit(span, Round { sequence: &sequence, free_afterwards })?;
-            if round > 0 {
-                ticks[index].push(of_round);
-            }
+            partner.ask(if round == 0 { WARM_UP } else { ROUND })?;
         }
     }
-    let mut lines = Vec::new();
-    for (&allocator, rounds) in std::iter::zip(allocators, &ticks) {
-        lines.extend(Kind::ALL.map(|kind| summarise(allocator, kind, &sequence.timed, rounds, clock)));
+    let (mut lines, mut clock_step) = (Vec::new(), 0.0);
+    for (&allocator, mut partner) in std::iter::zip(allocators, partners) {
+        let answer = partner.ask(SUMMARY)?;
+        let output = partner.end()?;
+        let numbers: Vec<f64> = answer
+            .and_then(|line| line.split_whitespace().map(|number| number.parse().ok()).collect())
+            .filter(|numbers: &Vec<f64>| numbers.len() == 1 + Kind::ALL.len() * (SHARES.len() + 1))
+            .with_context(|| format!("{}: {}", allocator.name(), own_process::complaint(&output)))?;
+        clock_step = numbers[0];
+        for (kind, numbers) in std::iter::zip(Kind::ALL, numbers[1..].chunks(SHARES.len() + 1)) {
+            let mut nanoseconds = [0.0; SHARES.len()];
+            nanoseconds.copy_from_slice(&numbers[..SHARES.len()]);
+            lines.push(Line { allocator, kind, nanoseconds, raw_max: numbers[SHARES.len()] });
+        }
     }
-    Ok(Latency { lines, clock_step: clock.step_nanoseconds() })
+    Ok(Latency { lines, clock_step })
+}
+
+/// Requests to a child: a round that does not count, one that does, and what came out.
+const WARM_UP: &str = "warm-up";
+const ROUND: &str = "round";
+const SUMMARY: &str = "summary";
+
+/// The child's side: performs a round for each line of the input, then says what came out.
+///
+/// # Errors
+///
+/// If the system has no memory for the arena, or the parent is gone.
+pub fn serve(allocator: Allocator, requests: impl BufRead, answers: impl Write) -> Result<()> {
+    own_process::end_after(SECONDS);
+    let (setup, timed) = random_actions(Requests::mixed(Sizes::SKEWED), true, ACTIONS);
+    let sequence = Sequence::new("latency", setup, timed)?;
+    let mut region = Region::untouched(sequence.generous_arena())?;
+    let span = region.span(sequence.generous_arena());
+    allocator.visit(span, Service { allocator, sequence: &sequence, requests, answers })?
+}
+
+/// Seconds after which a child that still lives hangs.
+const SECONDS: u32 = 600;
+
+struct Service<'a, R, W> {
+    allocator: Allocator,
+    sequence: &'a Sequence,
+    requests: R,
+    answers: W,
+}
+
+impl<R: BufRead, W: Write> Visitor for Service<'_, R, W> {
+    type Output = Result<()>;
+
+    fn visit<A: GlobalAlloc + Sync>(mut self, allocator: &A) -> Result<()> {
+        let clock = Clock::calibrate();
+        let mut rounds = Vec::new();
+        for request in self.requests.lines() {
+            let request = request?;
+            if request == SUMMARY {
+                write!(self.answers, "{}", clock.step_nanoseconds())?;
+                for kind in Kind::ALL {
+                    let line = summarise(self.allocator, kind, &self.sequence.timed, &rounds, clock);
+                    for number in line.nanoseconds.into_iter().chain([line.raw_max]) {
+                        write!(self.answers, " {number}")?;
+                    }
+                }
+            } else {
+                let ticks = round(allocator, self.sequence);
+                rounds.extend((request == ROUND).then_some(ticks));
+            }
+            writeln!(self.answers)?;
+            self.answers.flush()?;
+        }
+        Ok(())
+    }
 }
 
 /// Percentiles over the calls of one kind.
@@ -138,39 +207,29 @@ fn summarise(
     }
 }
 
-/// One round of one allocator; returns the ticks of every timed operation that was performed.
-struct Round<'a> {
-    sequence: &'a Sequence,
-    free_afterwards: bool,
-}
-
-impl Visitor for Round<'_> {
-    type Output = Vec<u32>;
-
-    fn visit<A: GlobalAlloc + Sync>(self, allocator: &A) -> Vec<u32> {
-        let mut blocks = Blocks::new(self.sequence.extent.slots);
-        let mut stopwatch = Stopwatch { last: 0 };
-        let mut ticks = Vec::with_capacity(self.sequence.timed.len());
-        let complete = self.sequence.setup.iter().all(|&operation| {
-            // SAFETY: the sequence is consistent, and performed in order on one allocator.
-            unsafe { blocks.perform(allocator, operation) }.is_ok()
-        });
-        if complete {
-            for &operation in &self.sequence.timed {
-                // SAFETY: as above.
-                let performed = unsafe { blocks.perform_observed(allocator, operation, &mut stopwatch) };
-                if performed.is_err() {
-                    break;
-                }
-                ticks.push(stopwatch.last);
+/// One round; returns the ticks of every timed operation that was performed.
+fn round<A: GlobalAlloc>(allocator: &A, sequence: &Sequence) -> Vec<u32> {
+    let mut blocks = Blocks::new(sequence.extent.slots);
+    let mut stopwatch = Stopwatch { last: 0 };
+    let mut ticks = Vec::with_capacity(sequence.timed.len());
+    let complete = sequence.setup.iter().all(|&operation| {
+        // SAFETY: the sequence is consistent, and performed in order on one allocator.
+        unsafe { blocks.perform(allocator, operation) }.is_ok()
+    });
+    if complete {
+        for &operation in &sequence.timed {
+            // SAFETY: as above.
+            let performed = unsafe { blocks.perform_observed(allocator, operation, &mut stopwatch) };
+            if performed.is_err() {
+                break;
             }
+            ticks.push(stopwatch.last);
         }
-        if self.free_afterwards {
-            // SAFETY: all live blocks came from this allocator.
-            unsafe { blocks.free_all(allocator) };
-        }
-        ticks
     }
+    let deadline = Instant::now() + Duration::from_secs(u64::from(SECONDS));
+    // SAFETY: all live blocks came from this allocator.
+    unsafe { blocks.free_all(allocator, deadline) };
+    ticks
 }
 
 /// Times the calls it observes.

@@ -4,10 +4,12 @@
 //! - [`workloads`]: what is measured. [`allocators`]: who is measured.
 //! - [`execute`]: the loop. [`verify`]: the same with checks. [`region`]: the memory under it.
 //! - [`measure`]: time. [`memory`]: how full an arena gets. [`latency`]: single calls, by [`clock`].
+//! - [`cases`]: what a bound and a past mean to a program.
 //! - [`threads`]: several threads at once. [`instructions`]: callgrind. [`own_process`]: processes for single measurements.
 //! - [`bench_common::statistics`]: medians and means. [`output`]: tables, files, charts.
 
 pub mod allocators;
+pub mod cases;
 pub mod clock;
 pub mod execute;
 pub mod instructions;

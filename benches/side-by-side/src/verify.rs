@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::time::Instant;
 
 use crate::allocators::Visitor;
-use crate::execute::Blocks;
+use crate::execute::{Blocks, End};
 use crate::operation::{Operation, Sequence};
 
 /// Something an allocator did that it must not do.
@@ -37,7 +37,7 @@ pub enum Verdict {
     Wrong(Misbehaviour),
 }
 
-/// Performs a sequence with checks: alignment, bounds, zeros, and a pattern at both ends of every block.
+/// Performs a sequence twice with checks: alignment, bounds, zeros, and a pattern at both ends of every block.
 pub struct Verify<'a> {
     /// What is performed.
     pub sequence: &'a Sequence,
@@ -55,26 +55,18 @@ impl Visitor for Verify<'_> {
 
     fn visit<A: GlobalAlloc + Sync>(self, allocator: &A) -> Verdict {
         let mut blocks = Blocks::new(self.sequence.extent.slots);
-        let mut verdict = Verdict::Right;
-        let operations = self.sequence.setup.iter().chain(&self.sequence.timed);
-        for (index, &operation) in operations.enumerate() {
-            if index % 256 == 0 && Instant::now() > self.deadline {
-                verdict = Verdict::RightSoFar;
-                break;
+        // The second time the heap is no longer fresh.
+        for _ in 0..2 {
+            let verdict = self.check_all(allocator, &mut blocks);
+            if verdict != Verdict::Right {
+                return verdict;
             }
-            if let Err(problem) = self.check_one(allocator, &mut blocks, operation) {
-                verdict = match problem {
-                    Problem::Refused => Verdict::Refused,
-                    Problem::Wrong(what) => Verdict::Wrong(Misbehaviour { index, what }),
-                };
-                break;
-            }
-        }
-        if !matches!(verdict, Verdict::Wrong(_)) && self.bounds.is_none() {
             // SAFETY: all live blocks came from this allocator, which has made no mistake so far.
-            unsafe { blocks.free_all(allocator) };
+            if unsafe { blocks.free_all(allocator, self.deadline) } != End::Completed {
+                return Verdict::RightSoFar;
+            }
         }
-        verdict
+        Verdict::Right
     }
 }
 
@@ -84,6 +76,21 @@ enum Problem {
 }
 
 impl Verify<'_> {
+    fn check_all<A: GlobalAlloc>(&self, allocator: &A, blocks: &mut Blocks) -> Verdict {
+        let operations = self.sequence.setup.iter().chain(&self.sequence.timed);
+        for (index, &operation) in operations.enumerate() {
+            if index % 256 == 0 && Instant::now() > self.deadline {
+                return Verdict::RightSoFar;
+            }
+            match self.check_one(allocator, blocks, operation) {
+                Ok(()) => {}
+                Err(Problem::Refused) => return Verdict::Refused,
+                Err(Problem::Wrong(what)) => return Verdict::Wrong(Misbehaviour { index, what }),
+            }
+        }
+        Verdict::Right
+    }
+
     fn check_one<A: GlobalAlloc>(
         &self,
         allocator: &A,

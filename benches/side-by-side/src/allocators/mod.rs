@@ -5,7 +5,7 @@
 mod arena;
 mod loop_alone;
 #[cfg(unix)]
-mod thread_cached;
+pub(crate) mod thread_cached;
 mod under_lock;
 mod whole_span;
 
@@ -131,7 +131,8 @@ table! {
         GoodMemory(Arena, SpinLocked<GoodMemory>) "good_memory"
             "`good_memory_allocator::Allocator` with default bins, spin lock";
         BuddyAlloc(Arena, SpinLocked<BuddyAlloc>) "buddy-alloc"
-            "`NonThreadsafeAlloc`, 1/32 of the arena for its 64-byte blocks and leaves of 16 bytes as in its README, spin lock";
+            "`NonThreadsafeAlloc`, 1/32 of the arena for its 64-byte blocks and leaves of 16 bytes as in its README; \
+             alignments above 16, which it ignores, by asking for more; spin lock";
         BuddySystem(Arena, SpinLocked<BuddySystem>) "buddy_system"
             "`buddy_system_allocator::Heap<32>`, spin lock; O(n) release";
         LinkedList(Arena, SpinLocked<LinkedList>) "linked_list"
@@ -139,8 +140,8 @@ table! {
     }
     general: {
         #[cfg(unix)]
-        ThreadCached(thread_cached::ALLOCATOR) "thread_cached"
-            "`ThreadCached<FreeList<1 GiB>>`, a static of this project; keeps its arena from round to round";
+        ThreadCached(*thread_cached::over_a_large_arena()) "thread_cached"
+            "`ThreadCached<Region>` over 1 GiB, a static of this project";
         System(std::alloc::System) "system"
             "`std::alloc::System`: the allocator of the C library";
         #[cfg(feature = "c-peers")]
@@ -162,6 +163,25 @@ impl Allocator {
     #[must_use]
     pub fn is_arena(self) -> bool {
         self.class() == Class::Arena
+    }
+
+    /// Whether it has a bound, or can be given one.
+    #[must_use]
+    pub fn can_be_bounded(self) -> bool {
+        self.is_arena() || self.is_own()
+    }
+
+    /// As [`Allocator::visit`], with the span as a bound for this project's caches, too: to be called once in a process.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Allocator::visit`].
+    pub fn visit_bounded<V: Visitor>(self, span: Span<'static>, visitor: V) -> Result<V::Output, TooSmall> {
+        match self {
+            #[cfg(unix)]
+            Self::ThreadCached => Ok(visitor.visit(thread_cached::over(span).ok_or(TooSmall)?)),
+            _ => self.visit(span, visitor),
+        }
     }
 
     /// Whether it is one of this project's own, and hence no peer of theirs.
@@ -196,12 +216,6 @@ impl Allocator {
     pub fn keeps_contents(self) -> bool {
         self.class() != Class::Loop
     }
-}
-
-/// To be called between workloads: brings this project's static allocator into the state of one that has served nothing.
-pub fn start_afresh() {
-    #[cfg(unix)]
-    thread_cached::start_afresh();
 }
 
 /// Builds an allocator in a place that it never leaves, and runs the visitor with it.

@@ -1,17 +1,36 @@
 //! This project's allocator with a cache for each thread.
 
-use mem_alloc_rust::{FreeList, ThreadCached};
+use std::sync::LazyLock;
+
+use mem_alloc_rust::ThreadCached;
+
+use crate::region::{Region, Span};
 
 /// As large as an arena may be: what is not used of it takes no memory.
 const ARENA: usize = 1 << 30;
 
 /// A static, because no other one gets caches; and one for all measurements, because only the first one of a process gets them.
-pub(super) static ALLOCATOR: ThreadCached<FreeList<ARENA>> = ThreadCached::new();
+static ALLOCATOR: ThreadCached<mem_alloc_rust::Region> = ThreadCached::new();
 
-/// Merges all that is free. What is held from a workload lies where that workload left it, up to all that it ever used; the next
-/// workload would find its blocks scattered over hundreds of megabytes.
-pub(super) fn start_afresh() {
-    // Counting merges first.
-    let stats = ALLOCATOR.stats();
-    debug_assert_eq!(stats.live_blocks, 0, "a workload gives everything back");
+/// Bytes of the value itself, all caches' included.
+pub const SIZE: usize = size_of::<ThreadCached<mem_alloc_rust::Region>>();
+
+/// The allocator over an arena that no workload fills.
+///
+/// # Panics
+///
+/// If it is over a span already, or there is no memory.
+pub(super) fn over_a_large_arena() -> &'static ThreadCached<mem_alloc_rust::Region> {
+    static IS_READY: LazyLock<bool> = LazyLock::new(|| {
+        let region = Region::untouched(ARENA).expect("there are as many addresses");
+        over(Box::leak(Box::new(region)).span(ARENA)).is_some()
+    });
+    assert!(*IS_READY, "a process uses the allocator in one way");
+    &ALLOCATOR
+}
+
+/// The allocator over a span; none if the span is too small, or is the second one.
+pub fn over(span: Span<'static>) -> Option<&'static ThreadCached<mem_alloc_rust::Region>> {
+    // SAFETY: the span is exclusively borrowed for ever. A second call fails.
+    unsafe { ALLOCATOR.init(span.start.as_ptr(), span.len) }.is_ok().then_some(&ALLOCATOR)
 }

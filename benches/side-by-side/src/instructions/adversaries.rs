@@ -4,7 +4,7 @@ use anyhow::Result;
 use fastrand::Rng;
 
 use crate::operation::{Operation, Sequence};
-use crate::workloads::{Sizes, random_actions};
+use crate::workloads::{Requests, Sizes, random_actions};
 
 /// A sequence over an arena of a given size. Refusals are part of some of them.
 pub struct Adversary {
@@ -34,7 +34,7 @@ pub fn all() -> Result<Vec<Adversary>> {
             "typical",
             "random actions up to 1,000 bytes",
             ROOMY,
-            random_actions(Sizes::up_to(1000), true, CALLS),
+            random_actions(Requests::plain(Sizes::up_to(1000)), true, CALLS),
         ),
         ("pairs", "one block of 64 bytes, allocated and freed again and again", ROOMY, pairs()),
         ("burst", "blocks of 64 bytes, freed newest first", ROOMY, burst()),

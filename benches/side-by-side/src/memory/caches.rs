@@ -10,6 +10,8 @@ use indicatif::ProgressBar;
 
 use super::search::Search;
 use super::turns;
+#[cfg(unix)]
+use crate::allocators::thread_cached;
 use crate::allocators::{Allocator, Ours};
 use crate::own_process;
 use crate::region::Region;
@@ -135,9 +137,9 @@ pub fn attempt(file: &Path, kind: &str, arena: usize, threads: usize) -> Result<
     own_process::end_after(SECONDS);
     let trace = read_trace(file)?;
     let mut region = Region::untouched(arena)?;
-    let span = region.span(arena);
     match kind {
         "locked" => {
+            let span = region.span(arena);
             let locked = Ours::new();
             // SAFETY: the span is exclusively borrowed, and outlives the allocator.
             let is_ready = unsafe { locked.init(span.start.as_ptr(), span.len) }.is_ok();
@@ -145,32 +147,20 @@ pub fn attempt(file: &Path, kind: &str, arena: usize, threads: usize) -> Result<
         }
         #[cfg(unix)]
         "cached" => {
-            // SAFETY: the region is leaked below, so that the span stays valid for the static.
-            let is_ready = unsafe { with_caches::ALLOCATOR.init(span.start.as_ptr(), span.len) }.is_ok();
-            let completed = is_ready && turns::replay(&with_caches::ALLOCATOR, &trace, threads);
-            std::mem::forget(region);
-            Ok(completed)
+            // For ever, since a static gets it.
+            let span = Box::leak(Box::new(region)).span(arena);
+            let allocator = thread_cached::over(span);
+            Ok(allocator.is_some_and(|allocator| turns::replay(allocator, &trace, threads)))
         }
         _ => bail!("nothing is called {kind:?} here"),
     }
-}
-
-#[cfg(unix)]
-mod with_caches {
-    use mem_alloc_rust::{Region, ThreadCached};
-
-    /// The only allocator that the child uses, and a static: so it has caches.
-    pub(super) static ALLOCATOR: ThreadCached<Region> = ThreadCached::new();
-
-    /// Bytes of the static itself.
-    pub(super) const SIZE: usize = size_of::<ThreadCached<Region>>();
 }
 
 /// Bytes of the allocator's own value, all caches' included; `None` where there are no caches.
 #[must_use]
 pub const fn size_with_caches() -> Option<usize> {
     #[cfg(unix)]
-    return Some(with_caches::SIZE);
+    return Some(thread_cached::SIZE);
     #[cfg(not(unix))]
     return None;
 }

@@ -9,13 +9,13 @@ use indicatif::ProgressBar;
 
 use crate::allocators::{Allocator, Visitor};
 use crate::region::Region;
-use crate::workloads::Sizes;
+use crate::workloads::{Requests, Sizes};
 
 /// The size mixes, with their names.
-const MIXES: [(&str, Sizes); 3] = [
-    ("uniform 1..=128", Sizes::up_to(128)),
-    ("1..=cap, cap 16..=4096", Sizes::UniformCap { max: 4096 }),
-    ("skewed small", Sizes::SkewedSmall),
+const MIXES: [(&str, Requests); 3] = [
+    ("uniform 1..=128", Requests::plain(Sizes::up_to(128))),
+    ("1..=cap, cap 16..=4096", Requests::plain(Sizes::UniformCap { max: 4096 })),
+    ("skewed, alignments mixed", Requests::mixed(Sizes::SKEWED)),
 ];
 
 /// The arenas: name, bytes, and refusals that are averaged.
@@ -61,12 +61,12 @@ pub fn run(
     for (arena, len, refusals) in ARENAS {
         let refusals = if quick { refusals / QUICK_DIVISOR } else { refusals };
         let mut region = Region::new(len)?;
-        for (mix, sizes) in MIXES {
+        for (mix, requests) in MIXES {
             progress.set_message(format!("{arena}, {mix}"));
             let mut cells = Vec::new();
             for allocator in allocators {
                 progress.inc(1);
-                let fill = Fill { sizes, arena: len, refusals, deadline: Instant::now() + patience };
+                let fill = Fill { requests, arena: len, refusals, deadline: Instant::now() + patience };
                 cells.push(allocator.visit(region.span(len), fill)?);
             }
             rows.push(FillRow { mix, arena, refusals, cells });
@@ -76,7 +76,7 @@ pub fn run(
 }
 
 struct Fill {
-    sizes: Sizes,
+    requests: Requests,
     arena: usize,
     refusals: usize,
     deadline: Instant,
@@ -98,7 +98,7 @@ impl Visitor for Fill {
             steps.is_multiple_of(64) && Instant::now() > self.deadline
         };
         'refusals: while shares.len() < self.refusals {
-            while live.allocate(allocator, self.sizes.draw(&mut random)) {
+            while live.allocate(allocator, self.requests.draw(&mut random)) {
                 if random.u32(0..10) == 0 {
                     live.free_one(allocator, &mut random);
                 }
@@ -124,31 +124,28 @@ impl Visitor for Fill {
 /// The blocks that are in use.
 #[derive(Default)]
 struct Live {
-    blocks: Vec<(*mut u8, u32)>,
+    blocks: Vec<(*mut u8, Layout)>,
     bytes: usize,
 }
 
 impl Live {
-    fn layout(size: u32) -> Layout {
-        // SAFETY: 8 is a power of two, and a `u32` is far from overflowing `isize`.
-        unsafe { Layout::from_size_align_unchecked(size as usize, 8) }
-    }
-
-    fn allocate<A: GlobalAlloc>(&mut self, allocator: &A, size: u32) -> bool {
+    fn allocate<A: GlobalAlloc>(&mut self, allocator: &A, (size, align_log2): (u32, u8)) -> bool {
+        // SAFETY: a power of two, and a size that is far from overflowing `isize`.
+        let layout = unsafe { Layout::from_size_align_unchecked(size as usize, 1 << align_log2) };
         // SAFETY: no distribution yields zero.
-        let block = unsafe { allocator.alloc(Self::layout(size)) };
+        let block = unsafe { allocator.alloc(layout) };
         if block.is_null() {
             return false;
         }
-        self.blocks.push((block, size));
-        self.bytes += size as usize;
+        self.blocks.push((block, layout));
+        self.bytes += layout.size();
         true
     }
 
     fn free_one<A: GlobalAlloc>(&mut self, allocator: &A, random: &mut Rng) {
-        let (block, size) = self.blocks.swap_remove(random.usize(..self.blocks.len()));
-        self.bytes -= size as usize;
+        let (block, layout) = self.blocks.swap_remove(random.usize(..self.blocks.len()));
+        self.bytes -= layout.size();
         // SAFETY: the block came from this allocator with this layout, and is forgotten here.
-        unsafe { allocator.dealloc(block, Self::layout(size)) };
+        unsafe { allocator.dealloc(block, layout) };
     }
 }

@@ -51,7 +51,8 @@ pub fn section(latency: &Latency, rounds: usize) -> Section {
         slug: "latency",
         title: "Latency of single calls",
         method: format!(
-            "{ACTIONS} random actions up to 1,000 bytes with realloc and up to 1,000 live blocks; each call is timed with {}, \
+            "{ACTIONS} random actions of skewed sizes, alignments mixed, with realloc and up to 1,000 live blocks, in a process of \
+             its own for each allocator, whose heap is kept from round to round; each call is timed with {}, \
              which moves in steps of {:.1} ns here, and the cost of reading it is subtracted. Every call gets the mean of \
              the faster half of {rounds} rounds: the operations are the same each time, so what an interrupt cost it in one \
              round is not the allocator's. *max, raw* is the longest call of any round, interrupts included. `realloc` \

@@ -1,6 +1,6 @@
 //! The sections about memory.
 
-use super::{Bar, Chart, Csv, Group, Section, Table, times};
+use super::{Bar, Chart, Csv, Group, Section, Table, header, times};
 use crate::allocators::Allocator;
 use crate::memory::{FillRow, SmallestRow};
 use bench_common::statistics::geometric_mean;
@@ -51,7 +51,7 @@ pub fn fill_section(rows: &[FillRow], allocators: &[Allocator]) -> Section {
         slug: "fill",
         title: "Memory: fill to refusal",
         method: format!(
-            "An arena of so many bytes, alignment 8: allocate; after each success free one random block with probability \
+            "An arena of so many bytes, alignment 8 where it is not mixed: allocate; after each success free one random block with probability \
              1/10; at each refusal note the live user bytes over the arena, then free a random half. Mean of the refusals \
              ({}); *only*: fewer, because the time for the cell ran out.",
             refusals_once.join(", ")
@@ -140,9 +140,4 @@ pub fn smallest_section(rows: &[SmallestRow], allocators: &[Allocator]) -> Secti
         }],
         csv,
     }
-}
-
-fn header(first: &str, allocators: &[Allocator]) -> Vec<String> {
-    let names = allocators.iter().map(|allocator| allocator.name().to_owned());
-    std::iter::once(first.to_owned()).chain(names).collect()
 }

@@ -1,6 +1,7 @@
 //! What the results look like: tables on the terminal, Markdown, CSV, and charts.
 
 mod caches;
+mod cases;
 mod chart;
 mod instructions;
 mod latency;
@@ -12,6 +13,7 @@ mod time;
 
 pub use bench_common::{Csv, Table};
 pub use caches::section as caches_section;
+pub use cases::{creep_section, near_section, phases_section, placement_section};
 pub use chart::{Bar, Chart, Group};
 pub use instructions::section as instructions_section;
 pub use latency::section as latency_section;
@@ -19,6 +21,8 @@ pub use markdown::{fragment, write_all};
 pub use memory::{fill_section, smallest_section};
 pub use threads::section as threads_section;
 pub use time::section as time_section;
+
+use crate::allocators::Allocator;
 
 /// One part of the report: how something was measured, and what came out.
 #[derive(Clone, Debug)]
@@ -35,6 +39,12 @@ pub struct Section {
     pub charts: Vec<Chart>,
     /// The results for programs.
     pub csv: Csv,
+}
+
+/// A first column, and one per allocator.
+fn header(first: &str, allocators: &[Allocator]) -> Vec<String> {
+    let names = allocators.iter().map(|allocator| allocator.name().to_owned());
+    std::iter::once(first.to_owned()).chain(names).collect()
 }
 
 /// A ratio with two decimals.

@@ -1,23 +1,32 @@
-//! Bursts: 1,000 blocks of one size are allocated, then freed newest first or oldest first.
+//! Bursts: 1,000 blocks are allocated, then freed newest first or oldest first.
 
-use super::Workload;
+use fastrand::Rng;
+
+use super::{Requests, Sizes, Workload};
 use crate::operation::Operation;
 
 const BLOCKS: u32 = 1000;
 const REPEATS: usize = 50;
 
 pub(super) fn workloads() -> impl Iterator<Item = Workload> {
-    ["LIFO", "FIFO"].into_iter().flat_map(|order| {
-        [24, 48, 64, 128].into_iter().map(move |size| {
-            Workload::new(format!("burst of {size} B, {order}"), "bursts", move || {
-                (Vec::new(), burst(size, order == "LIFO").repeat(REPEATS))
+    let mixes = [
+        ("24 B", Requests::plain(Sizes::Uniform { min: 24, max: 24 })),
+        ("128 B", Requests::plain(Sizes::Uniform { min: 128, max: 128 })),
+        ("skewed", Requests::mixed(Sizes::Skewed { max: 4096 })),
+    ];
+    ["LIFO", "FIFO"].into_iter().flat_map(move |order| {
+        mixes.into_iter().map(move |(mix, requests)| {
+            Workload::new(format!("burst of {mix}, {order}"), "bursts", move || {
+                (Vec::new(), burst(requests, order == "LIFO").repeat(REPEATS))
             })
         })
     })
 }
 
-fn burst(size: u32, newest_first: bool) -> Vec<Operation> {
-    let mut operations: Vec<Operation> = (0..BLOCKS).map(|slot| Operation::allocate(slot, size)).collect();
+fn burst(requests: Requests, newest_first: bool) -> Vec<Operation> {
+    let mut random = Rng::with_seed(0x5EED_000D);
+    let mut operations: Vec<Operation> =
+        (0..BLOCKS).map(|slot| requests.allocate(slot, &mut random)).collect();
     operations.extend(
         (0..BLOCKS)
             .map(|index| Operation::Free { slot: if newest_first { BLOCKS - 1 - index } else { index } }),

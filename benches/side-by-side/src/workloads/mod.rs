@@ -2,16 +2,20 @@
 
 mod bursts;
 mod holes;
+mod idle;
 mod random;
 mod replacement;
+mod requests;
 mod sizes;
 mod traces;
 mod vectors;
 
 use std::path::Path;
+use std::rc::Rc;
 
 use anyhow::{Context, Result};
 
+pub use requests::Requests;
 pub use sizes::Sizes;
 
 use crate::operation::{Operation, Sequence};
@@ -22,7 +26,9 @@ pub struct Workload {
     pub name: String,
     /// Which family it belongs to; the charts show one mean per family.
     pub family: &'static str,
-    generate: Box<dyn Fn() -> Result<Sequence>>,
+    /// Whether the process has a second thread, which sleeps.
+    pub has_idle_thread: bool,
+    generate: Rc<dyn Fn() -> Result<Sequence>>,
 }
 
 impl Workload {
@@ -36,12 +42,23 @@ impl Workload {
         Self {
             name,
             family,
-            generate: Box::new(move || {
+            has_idle_thread: false,
+            generate: Rc::new(move || {
                 let (setup, timed) = parts();
                 Sequence::new(row.clone(), setup, timed)
                     .with_context(|| format!("the workload {row} is inconsistent"))
             }),
         }
+    }
+
+    /// The workload of that name; `traces` is the folder of recorded ones.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or the folder cannot be read.
+    pub fn named(name: &str, traces: &Path) -> Result<Self> {
+        let found = all(traces)?.into_iter().find(|workload| workload.name == name);
+        found.with_context(|| format!("no workload is called {name:?}"))
     }
 
     /// Generates the operations.
@@ -50,7 +67,9 @@ impl Workload {
     ///
     /// If a trace cannot be read.
     pub fn generate(&self) -> Result<Sequence> {
-        (self.generate)()
+        let mut sequence = (self.generate)()?;
+        sequence.name.clone_from(&self.name);
+        Ok(sequence)
     }
 }
 
@@ -67,6 +86,7 @@ pub fn all(traces: &Path) -> Result<Vec<Workload>> {
     workloads.extend(vectors::workloads());
     workloads.extend(holes::workloads());
     workloads.extend(traces::workloads(traces)?);
+    workloads.extend(idle::workloads(&workloads));
     Ok(workloads)
 }
 
@@ -90,6 +110,11 @@ mod tests {
             assert_eq!(sequence.name, workload.name);
             assert!(sequence.timed.len() >= 1000, "{}", workload.name);
         }
+    }
+
+    #[test]
+    fn five_rows_have_an_idle_thread() {
+        assert_eq!(quick_ones().filter(|workload| workload.has_idle_thread).count(), 5);
     }
 
     #[test]

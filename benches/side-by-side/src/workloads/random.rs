@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 
-use super::{Sizes, Workload};
+use super::{Requests, Sizes, Workload};
 use crate::operation::Operation;
 
 const ACTIONS: usize = 100_000;
@@ -10,34 +10,34 @@ const MOST_LIVE: usize = 1000;
 
 pub(super) fn workloads() -> impl Iterator<Item = Workload> {
     let mixes = [
-        ("≤ 200", Sizes::up_to(200)),
-        ("≤ 1,000", Sizes::up_to(1000)),
-        ("≤ 10,000", Sizes::up_to(10_000)),
-        ("≤ 30,000", Sizes::up_to(30_000)),
-        ("skewed small", Sizes::SkewedSmall),
+        ("skewed", Requests::mixed(Sizes::SKEWED)),
+        ("≤ 1,000", Requests::mixed(Sizes::up_to(1000))),
+        ("≤ 30,000", Requests::mixed(Sizes::up_to(30_000))),
     ];
     [false, true].into_iter().flat_map(move |realloc| {
-        mixes.into_iter().map(move |(mix, sizes)| {
+        mixes.into_iter().map(move |(mix, requests)| {
             let (tail, family) = if realloc {
                 ("with realloc", "random with realloc")
             } else {
                 ("no realloc", "random without realloc")
             };
-            Workload::new(format!("random {mix}, {tail}"), family, move || actions(sizes, realloc, ACTIONS))
+            Workload::new(format!("random {mix}, {tail}"), family, move || {
+                actions(requests, realloc, ACTIONS)
+            })
         })
     })
 }
 
 /// Setup and timed part of a run of random actions.
 #[must_use]
-pub fn actions(sizes: Sizes, realloc: bool, count: usize) -> (Vec<Operation>, Vec<Operation>) {
+pub fn actions(requests: Requests, realloc: bool, count: usize) -> (Vec<Operation>, Vec<Operation>) {
     let mut random = Rng::with_seed(0x5EED_0001);
     let mut live: Vec<u32> = Vec::new();
     let mut free: Vec<u32> = (0..MOST_LIVE as u32).rev().collect();
     let allocate = |random: &mut Rng, live: &mut Vec<u32>, free: &mut Vec<u32>| {
         let slot = free.pop()?;
         live.push(slot);
-        Some(Operation::allocate(slot, sizes.draw(random)))
+        Some(requests.allocate(slot, random))
     };
     let setup = (0..MOST_LIVE / 2).filter_map(|_| allocate(&mut random, &mut live, &mut free)).collect();
     let kinds = if realloc { 3 } else { 2 };
@@ -52,7 +52,7 @@ pub fn actions(sizes: Sizes, realloc: bool, count: usize) -> (Vec<Operation>, Ve
             }
             2 if !live.is_empty() => {
                 let slot = live[random.usize(..live.len())];
-                let size = sizes.draw(&mut random);
+                let size = requests.draw_size(&mut random);
                 timed.push(Operation::Reallocate { slot, size });
             }
             _ => {}

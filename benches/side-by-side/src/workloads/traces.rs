@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use anyhow::{Context, Result};
 
@@ -17,7 +18,8 @@ pub(super) fn workloads(folder: &Path) -> Result<Vec<Workload>> {
         .map(|file| Workload {
             name: row_name(&file),
             family: "traces",
-            generate: Box::new(move || read(&file)),
+            has_idle_thread: false,
+            generate: Rc::new(move || read(&file)),
         })
         .collect())
 }
