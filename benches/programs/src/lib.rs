@@ -1,15 +1,16 @@
 //! One program, to be built with any global allocator: see [`main!`] and the files in `src/bin`.
 //!
-//! The program performs one of the [`workloads`], whose name is its only argument, and prints a checksum of the results and the
-//! most memory that it had. What it cost is measured from outside, by the runner.
+//! The program performs one of the [`workloads`], whose name is its only argument, several times, and prints a checksum of the
+//! results, the most memory that it had, and the processor time of each run.
 
 mod checksum;
 mod peak;
 mod program;
+mod time;
 pub mod workloads;
 
 pub use checksum::Checksum;
-pub use program::{NoReport, Report, run};
+pub use program::{NoReport, RUNS, Report, run};
 
 /// Bytes of the arena of those allocators that serve a program from one: more than twice what any workload needs. It lies in
 /// `.bss`, where pages that are never used take no memory; the compiler, however, holds its initial value several times.

@@ -3,24 +3,31 @@
 use std::fmt;
 use std::process::ExitCode;
 use std::str::FromStr;
+use std::time::Duration;
 
-use crate::{peak, workloads};
+use crate::{peak, time, workloads};
 
 /// Seconds after which a program that hangs is ended.
 const PATIENCE: u32 = 60;
 
+/// How often a program performs its workload: the first run finds a heap that is as fresh as no program's stays.
+pub const RUNS: usize = 3;
+
 /// What a program prints when its workload is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// The checksum of the results.
+    /// The checksum of the results, which every run had.
     pub checksum: u64,
+    /// Processor time of each run, that of all threads, in the program and in the system.
+    pub runs: [Duration; RUNS],
     /// High-water mark of the resident memory, in KiB.
     pub peak_kib: u64,
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x} {}", self.checksum, self.peak_kib)
+        write!(f, "{:016x} {}", self.checksum, self.peak_kib)?;
+        self.runs.iter().try_for_each(|run| write!(f, " {}", run.as_nanos()))
     }
 }
 
@@ -32,15 +39,19 @@ impl FromStr for Report {
     type Err = NoReport;
 
     fn from_str(text: &str) -> Result<Self, NoReport> {
-        let (checksum, peak_kib) = text.trim_end().split_once(' ').ok_or(NoReport)?;
-        Ok(Self {
-            checksum: u64::from_str_radix(checksum, 16).map_err(|_| NoReport)?,
-            peak_kib: peak_kib.parse().map_err(|_| NoReport)?,
-        })
+        let mut words = text.split_whitespace();
+        let checksum = words.next().and_then(|word| u64::from_str_radix(word, 16).ok()).ok_or(NoReport)?;
+        let mut number = || words.next().and_then(|word| word.parse().ok()).ok_or(NoReport);
+        let peak_kib = number()?;
+        let mut runs = [Duration::ZERO; RUNS];
+        for run in &mut runs {
+            *run = Duration::from_nanos(number()?);
+        }
+        words.next().is_none().then_some(Self { checksum, runs, peak_kib }).ok_or(NoReport)
     }
 }
 
-/// Performs the workload that the command line names, and prints the [`Report`].
+/// Performs the workload that the command line names, [`RUNS`] times, and prints the [`Report`].
 #[must_use]
 pub fn run() -> ExitCode {
     // SAFETY: `alarm` has no preconditions. Its signal ends the process, since nobody here handles it.
@@ -49,10 +60,21 @@ pub fn run() -> ExitCode {
         eprintln!("the name of a workload is expected");
         return ExitCode::FAILURE;
     };
-    let checksum = workload.checksum();
+    let mut runs = [Duration::ZERO; RUNS];
+    let mut checksums = [0; RUNS];
+    for (run, checksum) in std::iter::zip(&mut runs, &mut checksums) {
+        let before = time::of_process();
+        *checksum = workload.checksum();
+        *run = time::of_process() - before;
+    }
+    let [checksum, ..] = checksums;
+    if checksums != [checksum; RUNS] {
+        eprintln!("runs of the same workload have different results");
+        return ExitCode::FAILURE;
+    }
     match peak::resident_kib() {
         Ok(peak_kib) => {
-            println!("{}", Report { checksum, peak_kib });
+            println!("{}", Report { checksum, runs, peak_kib });
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -68,8 +90,11 @@ mod tests {
 
     #[test]
     fn what_is_printed_can_be_read() {
-        let report = Report { checksum: 0x12ab, peak_kib: 2048 };
+        let runs = [7, 5, 6].map(Duration::from_micros);
+        let report = Report { checksum: 0x12ab, runs, peak_kib: 2048 };
         assert_eq!(format!("{report}\n").parse(), Ok(report));
-        assert_eq!("".parse::<Report>(), Err(NoReport));
+        for text in ["", "12ab", "12ab 2048 7 5", "12ab 2048 7 5 6 4", "12ab 2048 7 5 x"] {
+            assert_eq!(text.parse::<Report>(), Err(NoReport), "{text}");
+        }
     }
 }

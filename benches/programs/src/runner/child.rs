@@ -16,9 +16,17 @@ use programs::workloads::Workload;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run {
     /// Processor time of all its threads, in the program and in the system, from the start to the end of the process.
-    pub(crate) cpu: Duration,
+    pub(crate) process: Duration,
     /// What it says of itself.
     pub(crate) report: Report,
+}
+
+impl Run {
+    /// Processor time of the workload when it was performed before: the mean of all runs but the first.
+    pub(crate) fn later(&self) -> Duration {
+        let [_, later @ ..] = self.report.runs;
+        later.iter().sum::<Duration>() / later.len() as u32
+    }
 }
 
 /// Runs the workload with the program; says how the program failed, if it did.
@@ -37,11 +45,11 @@ pub(crate) fn run(program: &Path, workload: &Workload) -> Result<Result<Run, Str
         })?;
     let mut text = String::new();
     child.stdout.take().context("the output is piped")?.read_to_string(&mut text)?;
-    let (status, cpu) = wait(child).context("cannot wait for the program")?;
+    let (status, process) = wait(child).context("cannot wait for the program")?;
     if !status.success() {
         return Ok(Err(status.to_string()));
     }
-    let report = text.parse().map(|report| Run { cpu, report });
+    let report = text.parse().map(|report| Run { process, report });
     Ok(report.map_err(|_| format!("printed {text:?}")))
 }
 

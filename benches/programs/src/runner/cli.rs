@@ -20,7 +20,7 @@ pub(crate) struct Cli {
     /// Three rounds: rough numbers
     #[arg(long)]
     pub(crate) quick: bool,
-    /// How often each program is run [default: 11]
+    /// How often each program is run [default: 7]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) rounds: Option<u16>,
     /// Folder for programs.md and programs.csv
@@ -31,7 +31,7 @@ pub(crate) struct Cli {
 impl Cli {
     /// How often each program is run.
     pub(crate) fn rounds(&self) -> usize {
-        self.rounds.map_or(if self.quick { 3 } else { 11 }, usize::from)
+        self.rounds.map_or(if self.quick { 3 } else { 7 }, usize::from)
     }
 
     /// The allocators and the workloads that the filters leave.
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_number_of_rounds_takes_precedence() {
-        assert_eq!(Cli::parse_from(["programs"]).rounds(), 11);
+        assert_eq!(Cli::parse_from(["programs"]).rounds(), 7);
         assert_eq!(Cli::parse_from(["programs", "--quick"]).rounds(), 3);
         assert_eq!(Cli::parse_from(["programs", "--quick", "--rounds", "5"]).rounds(), 5);
     }

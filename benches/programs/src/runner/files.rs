@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use programs::ARENA;
+use programs::{ARENA, RUNS};
 
 use crate::measure::Outcome;
 use crate::tables::Results;
@@ -19,9 +19,10 @@ impl Results<'_> {
             "## Whole programs\n\n\
              Each number is that of a whole process: a Rust program, built once per allocator, which is its \
              `#[global_allocator]`. Made by `{command}`. {} rounds: in each, every program is run once with every workload, and \
-             the order of the allocators rotates. Numbers are medians. Processor time is that of all threads, in the program and \
-             in the system, from the start of the process to its end, as `wait4` tells it. Peak memory is the high-water mark of \
-             the resident memory (`VmHWM`) when the workload is done. Each program's results have to be those of the others; where \
+             the order of the allocators rotates. A program performs its workload {RUNS} times, and the runs after the first one \
+             count: a heap is fresh once only. Numbers are medians. Processor time is that of all threads, in the program and in \
+             the system, and is taken inside of the process. Peak memory is the high-water mark of \
+             the resident memory (`VmHWM`) when all runs are done. Each program's results have to be those of the others; where \
              they are not, or where a program fails, its cell says so. Allocators over an arena have {} MiB.\n\n",
             self.rounds,
             ARENA >> 20
@@ -49,6 +50,8 @@ impl Results<'_> {
             "cpu_lower_quartile_ms",
             "cpu_median_ms",
             "cpu_upper_quartile_ms",
+            "first_run_median_ms",
+            "process_median_ms",
             "peak_min_mib",
             "peak_lower_quartile_mib",
             "peak_median_mib",
@@ -60,8 +63,11 @@ impl Results<'_> {
         for row in self.rows.iter().chain([self.start]) {
             for (allocator, outcome) in std::iter::zip(self.allocators, &row.outcomes) {
                 let (state, values) = match outcome {
-                    Outcome::Completed { cpu, peak } => ("completed", [numbers(cpu), numbers(peak)].concat()),
-                    Outcome::Failed(reason) => (reason.as_str(), vec![String::new(); 8]),
+                    Outcome::Completed { cpu, first, process, peak } => {
+                        let single = [*first, *process].map(|value| format!("{value:.3}"));
+                        ("completed", [&numbers(cpu)[..], &single, &numbers(peak)].concat())
+                    }
+                    Outcome::Failed(reason) => (reason.as_str(), vec![String::new(); 10]),
                 };
                 let head = [row.workload, allocator.name, state].map(str::to_owned);
                 csv.push(head.into_iter().chain(values));

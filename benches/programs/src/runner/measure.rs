@@ -1,6 +1,7 @@
 //! Rounds over all workloads and allocators.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Result;
 use indicatif::ProgressBar;
@@ -15,8 +16,12 @@ use bench_common::statistics::Spread;
 pub(crate) enum Outcome {
     /// The results are right.
     Completed {
-        /// Milliseconds of processor time.
+        /// Milliseconds of processor time of a run but the first.
         cpu: Spread,
+        /// Median of that of the first run.
+        first: f64,
+        /// Median of that of the whole process.
+        process: f64,
         /// Peak resident memory in MiB.
         peak: Spread,
     },
@@ -84,16 +89,38 @@ fn outcome(cell: Cell) -> Outcome {
         Ok(runs) => runs,
         Err(reason) => return Outcome::Failed(reason),
     };
-    let cpu = Spread::of(runs.iter().map(|run| 1000.0 * run.cpu.as_secs_f64()));
+    let spread =
+        |time: fn(&Run) -> Duration| Spread::of(runs.iter().map(|run| 1000.0 * time(run).as_secs_f64()));
+    let cpu = spread(Run::later);
+    let first = spread(|run| run.report.runs[0]);
+    let process = spread(|run| run.process);
     let peak = Spread::of(runs.iter().map(|run| run.report.peak_kib as f64 / 1024.0));
-    match (cpu, peak) {
-        (Some(cpu), Some(peak)) => Outcome::Completed { cpu, peak },
+    match (cpu, first, process, peak) {
+        (Some(cpu), Some(first), Some(process), Some(peak)) => {
+            Outcome::Completed { cpu, first: first.median, process: process.median, peak }
+        }
         _ => Outcome::Failed("was not run".to_owned()),
     }
 }
 
 impl Outcome {
-    /// Median of the processor time in milliseconds, if the program completed.
+    /// How much longer a later run takes than the first, if the program completed.
+    pub(crate) fn growth(&self) -> Option<f64> {
+        match self {
+            Self::Completed { cpu, first, .. } => Some(cpu.median / first),
+            Self::Failed(_) => None,
+        }
+    }
+
+    /// Median of the processor time of the whole process in milliseconds, if the program completed.
+    pub(crate) fn process(&self) -> Option<f64> {
+        match self {
+            Self::Completed { process, .. } => Some(*process),
+            Self::Failed(_) => None,
+        }
+    }
+
+    /// Median of the processor time of a later run in milliseconds, if the program completed.
     pub(crate) fn cpu(&self) -> Option<f64> {
         match self {
             Self::Completed { cpu, .. } => Some(cpu.median),
@@ -114,7 +141,6 @@ impl Outcome {
 mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
-    use std::time::Duration;
 
     use programs::Report;
     use programs::workloads;
@@ -123,20 +149,25 @@ mod tests {
 
     #[test]
     fn medians_are_taken_of_the_runs() {
-        let run = |milliseconds, mebibytes: u64| Run {
-            cpu: Duration::from_millis(milliseconds),
-            report: Report { checksum: 0, peak_kib: mebibytes << 10 },
+        let run = |milliseconds: u64, mebibytes: u64| Run {
+            process: Duration::from_millis(10 * milliseconds),
+            report: Report {
+                checksum: 0,
+                runs: [2 * milliseconds, milliseconds - 1, milliseconds + 1].map(Duration::from_millis),
+                peak_kib: mebibytes << 10,
+            },
         };
         let outcome = outcome(Ok(vec![run(9, 3), run(1, 1), run(2, 2)]));
         assert_eq!((outcome.cpu(), outcome.peak()), (Some(2.0), Some(2.0)));
+        assert_eq!((outcome.growth(), outcome.process()), (Some(0.5), Some(20.0)));
     }
 
     #[test]
     fn wrong_results_and_failures_are_told_apart_from_right_results() {
         let folder = std::env::temp_dir().join(format!("programs-test-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
-        let right = format!("echo {:016x} 2048", workloads::NOTHING.checksum());
-        let scripts = [("right", right.as_str()), ("wrong", "echo 0 2048"), ("broken", "exit 3")];
+        let right = format!("echo {:016x} 2048 3 2 1", workloads::NOTHING.checksum());
+        let scripts = [("right", right.as_str()), ("wrong", "echo 0 2048 3 2 1"), ("broken", "exit 3")];
         let allocators = scripts.map(|(name, script)| {
             let file = folder.join(name);
             fs::write(&file, format!("#!/bin/sh\n{script}\n")).unwrap();

@@ -42,6 +42,7 @@ impl Results<'_> {
         let (cpu, peak) = (self.cpu(), self.peak());
         vec![
             self.table(&cpu),
+            self.growth(),
             self.table(&peak),
             self.start_table(),
             self.targets(&cpu, &peak),
@@ -51,7 +52,8 @@ impl Results<'_> {
 
     fn cpu(&self) -> Quantity {
         Quantity {
-            caption: "Processor time in milliseconds and ratio to the best of the row.".to_owned(),
+            caption: "Processor time of a run in milliseconds, the first of the process left out, and ratio to the best of the row."
+                .to_owned(),
             of: Outcome::cpu,
             baseline: None,
         }
@@ -109,6 +111,32 @@ impl Results<'_> {
         Table { caption: quantity.caption.clone(), header: self.header("workload"), rows }
     }
 
+    /// What becomes of the speed when the heap is no longer fresh.
+    fn growth(&self) -> Table {
+        let show = |growth: Option<f64>| growth.map_or_else(|| "–".to_owned(), times);
+        let mut rows: Vec<Vec<String>> = self
+            .rows
+            .iter()
+            .map(|row| {
+                let cells = row.outcomes.iter().map(|outcome| show(outcome.growth()));
+                std::iter::once(row.workload.to_owned()).chain(cells).collect()
+            })
+            .collect();
+        let means = (0..self.allocators.len()).map(|column| {
+            let growths: Option<Vec<f64>> =
+                self.rows.iter().map(|row| row.outcomes[column].growth()).collect();
+            show(growths.and_then(geometric_mean))
+        });
+        rows.push(std::iter::once("**geometric mean**".to_owned()).chain(means).collect());
+        Table {
+            caption: "Processor time of a later run over that of the first one, which alone pays for bringing in the pages. Above \
+                      1.00× the heap serves the same work worse than before."
+                .to_owned(),
+            header: self.header("workload"),
+            rows,
+        }
+    }
+
     /// What it costs that a program starts and ends.
     fn start_table(&self) -> Table {
         let line = |name: &str, of: fn(&Outcome) -> Option<f64>| {
@@ -116,9 +144,11 @@ impl Results<'_> {
             std::iter::once(name.to_owned()).chain(cells).collect()
         };
         Table {
-            caption: "What a program costs that does nothing: contained in every number above.".to_owned(),
+            caption: "What a program costs that does nothing, from its start to its end: contained in the peak memory above, not \
+                      in the processor time."
+                .to_owned(),
             header: self.header(self.start.workload),
-            rows: vec![line("processor time, ms", Outcome::cpu), line("peak memory, MiB", Outcome::peak)],
+            rows: vec![line("processor time, ms", Outcome::process), line("peak memory, MiB", Outcome::peak)],
         }
     }
 
@@ -199,7 +229,7 @@ mod tests {
 
     fn completed(cpu: f64, peak: f64) -> Outcome {
         let spread = |value| Spread::of([value]).unwrap();
-        Outcome::Completed { cpu: spread(cpu), peak: spread(peak) }
+        Outcome::Completed { cpu: spread(cpu), first: cpu, process: cpu, peak: spread(peak) }
     }
 
     fn row(outcomes: [Outcome; 3]) -> Row {
@@ -216,9 +246,9 @@ mod tests {
         let row = row([completed(3.0, 8.0), completed(4.0, 4.0), completed(2.0, 2.0)]);
         let tables = tables(&[row]);
         assert_eq!(tables[0].rows[0], ["row", "3.0 1.50×", "4.0 2.00×", "**2.0**"]);
-        assert_eq!(tables[1].rows[0], ["row", "8.0 2.00×", "4.0", "**2.0** 0.50×"]);
-        assert_eq!(tables[3].rows[0][2..], ["1.50×", "1.50×", "no"]);
-        assert_eq!(tables[3].rows[1][2..], ["2.00×", "2.00×", "no"]);
+        assert_eq!(tables[2].rows[0], ["row", "8.0 2.00×", "4.0", "**2.0** 0.50×"]);
+        assert_eq!(tables[4].rows[0][2..], ["1.50×", "1.50×", "no"]);
+        assert_eq!(tables[4].rows[1][2..], ["2.00×", "2.00×", "no"]);
     }
 
     #[test]
@@ -228,8 +258,8 @@ mod tests {
             row([completed(2.2, 3.0), completed(2.0, 2.0), completed(2.0, 2.0)]),
         ];
         let tables = tables(&rows);
-        assert_eq!(tables[3].rows[0][2..], ["1.05×", "1.10×", "yes"]);
-        assert_eq!(tables[3].rows[1][2..], ["0.87×", "1.50×", "yes"]);
+        assert_eq!(tables[4].rows[0][2..], ["1.05×", "1.10×", "yes"]);
+        assert_eq!(tables[4].rows[1][2..], ["0.87×", "1.50×", "yes"]);
     }
 
     #[test]
@@ -242,6 +272,6 @@ mod tests {
         let tables = tables(&rows);
         assert_eq!(tables[0].rows[0][1], "FAILED: signal: 11");
         assert_eq!(tables[0].rows[2][1], "1.00× (1)");
-        assert_eq!(tables[3].rows[0][2..], ["–", "1.00×", "–"]);
+        assert_eq!(tables[4].rows[0][2..], ["–", "1.00×", "–"]);
     }
 }
