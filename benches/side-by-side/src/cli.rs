@@ -165,8 +165,8 @@ pub(crate) struct Options {
 impl Options {
     /// Effort for the timed rounds.
     pub(crate) fn effort(&self) -> Effort {
-        let (rounds, seconds) = if self.quick { (3, 1.0) } else { (11, 2.0) };
-        Effort { rounds: self.rounds.map_or(rounds, usize::from), patience: Duration::from_secs_f64(seconds) }
+        let (rounds, seconds) = if self.quick { (3, 2) } else { (11, 3) };
+        Effort { rounds: self.rounds.map_or(rounds, usize::from), patience: Duration::from_secs(seconds) }
     }
 
     /// Measured rounds with several threads.

@@ -37,6 +37,15 @@ pub fn end_after(seconds: u32) {
     let _ = seconds;
 }
 
+/// Whether a child was ended by [`end_after`].
+#[must_use]
+pub fn was_ended(output: &Output) -> bool {
+    #[cfg(unix)]
+    return std::os::unix::process::ExitStatusExt::signal(&output.status) == Some(libc::SIGALRM);
+    #[cfg(not(unix))]
+    return false;
+}
+
 /// A child that stays, and answers each line that it is sent with a line.
 pub struct Partner {
     child: Child,

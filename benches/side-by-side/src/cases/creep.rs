@@ -25,7 +25,7 @@ pub const ROUNDS: usize = 500;
 pub const LARGE: usize = 1 << 20;
 
 /// Connections at one time, at most.
-const CONNECTIONS: usize = 4096;
+const CONNECTIONS: usize = 1 << 16;
 /// Messages of a connection, at most.
 const MESSAGES: usize = 30;
 

@@ -26,9 +26,6 @@ use crate::region::Region;
 /// Bytes of the arena of those cases that come close to its bound.
 pub const ARENA: usize = 16 << 20;
 
-/// What a child that does not come to an end may take.
-const SECONDS: u32 = 60;
-
 /// What one measurement found.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Found {
@@ -89,6 +86,8 @@ pub trait Case: Visitor<Output = Found> {
     const MEMORY: (usize, bool);
     /// A measurement that takes longer is cut off.
     const PATIENCE: Duration = Duration::from_secs(2);
+    /// A process that takes longer, because nobody looks at the clock or the allocator hangs, is ended.
+    const SECONDS: u32 = 30;
 
     /// What the command takes after the name of the allocator.
     fn arguments(&self) -> Vec<String>;
@@ -109,6 +108,9 @@ pub fn ask<C: Case>(allocator: Allocator, case: &C) -> Result<Found> {
     let mut arguments = vec![C::COMMAND.into(), allocator.name().into()];
     arguments.extend(case.arguments().into_iter().map(Into::into));
     let output = own_process::run(&arguments)?;
+    if own_process::was_ended(&output) {
+        return Ok(Found::TooSlow);
+    }
     if !output.status.success() {
         return Ok(Found::Failed(own_process::complaint(&output)));
     }
@@ -121,7 +123,7 @@ pub fn ask<C: Case>(allocator: Allocator, case: &C) -> Result<Found> {
 ///
 /// If the system has no memory for the arena.
 pub fn perform<C: Case>(allocator: Allocator, case: C) -> Result<Found> {
-    own_process::end_after(SECONDS);
+    own_process::end_after(C::SECONDS);
     let (len, is_bound) = C::MEMORY;
     // For ever, since statics get it.
     let span = Box::leak(Box::new(Region::untouched(len)?)).span(len);

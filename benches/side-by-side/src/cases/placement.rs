@@ -34,6 +34,7 @@ pub struct Placement {}
 impl Case for Placement {
     const COMMAND: &'static str = "place";
     const MEMORY: (usize, bool) = (MEMORY, false);
+    const SECONDS: u32 = 10;
 
     fn arguments(&self) -> Vec<String> {
         Vec::new()

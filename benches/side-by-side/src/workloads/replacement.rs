@@ -9,7 +9,7 @@ use crate::operation::Operation;
 const REQUESTS: Requests = Requests::mixed(Sizes::Skewed { max: 512 });
 
 pub(super) fn workloads() -> impl Iterator<Item = Workload> {
-    [("10,000", 10_000, 50_000), ("1,000,000", 1_000_000, 500_000)].into_iter().map(
+    [("10,000", 10_000, 50_000), ("1,000,000", 1_000_000, 250_000)].into_iter().map(
         |(label, live, replacements)| {
             Workload::new(format!("replacement among {label} live"), "replacement", move || {
                 parts(live, replacements)
