@@ -1,7 +1,8 @@
 //! One program, to be built with any global allocator: see [`main!`] and the files in `src/bin`.
 //!
-//! The program performs one of the [`workloads`], whose name is its only argument, several times, and prints a checksum of the
-//! results, the most memory that it had, and the processor time of each run.
+//! The program performs one of the [`workloads`], whose name is its only argument, several times,
+//! and prints a checksum of the results, the most memory that it had, and the processor time of
+//! each run.
 
 mod checksum;
 mod peak;
@@ -12,8 +13,9 @@ pub mod workloads;
 pub use checksum::Checksum;
 pub use program::{NoReport, RUNS, Report, run};
 
-/// Bytes of the arena of those allocators that serve a program from one: more than twice what any workload needs. It lies in
-/// `.bss`, where pages that are never used take no memory; the compiler, however, holds its initial value several times.
+/// Bytes of the arena of those allocators that serve a program from one: more than twice what any
+/// workload needs. It lies in `.bss`, where pages that are never used take no memory; the compiler,
+/// however, holds its initial value several times.
 pub const ARENA: usize = 128 << 20;
 
 /// Makes a program whose global allocator is the given one.

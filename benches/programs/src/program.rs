@@ -10,7 +10,8 @@ use crate::{peak, time, workloads};
 /// Seconds after which a program that hangs is ended.
 const PATIENCE: u32 = 60;
 
-/// How often a program performs its workload: the first run finds a heap that is as fresh as no program's stays.
+/// How often a program performs its workload: the first run finds a heap that is as fresh as no
+/// program's stays.
 pub const RUNS: usize = 3;
 
 /// What a program prints when its workload is done.
@@ -54,7 +55,8 @@ impl FromStr for Report {
 /// Performs the workload that the command line names, [`RUNS`] times, and prints the [`Report`].
 #[must_use]
 pub fn run() -> ExitCode {
-    // SAFETY: `alarm` has no preconditions. Its signal ends the process, since nobody here handles it.
+    // SAFETY: `alarm` has no preconditions. Its signal ends the process, since nobody here handles
+    // it.
     unsafe { libc::alarm(PATIENCE) };
     let Some(workload) = std::env::args().nth(1).and_then(|name| workloads::by_name(&name)) else {
         eprintln!("the name of a workload is expected");

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// Processor time that this process has used so far: all its threads, in the program and in the system.
+/// Processor time that this process has used so far: all its threads, in the program and in the
+/// system.
 pub(crate) fn of_process() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the pointer is to a variable of this function that the call may write to.

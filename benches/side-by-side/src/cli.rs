@@ -144,8 +144,8 @@ pub(crate) enum Child {
 /// How to measure.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Options {
-    /// Only allocators and workloads whose name contains this; may be given several times. Filters on allocators and
-    /// filters on workloads narrow each other; see `list` for the names
+    /// Only allocators and workloads whose name contains this; may be given several times. Filters
+    /// on allocators and filters on workloads narrow each other; see `list` for the names
     #[arg(long, global = true, value_name = "TEXT")]
     pub(crate) only: Vec<String>,
     /// Fewer rounds, less patience: rough numbers in some minutes
@@ -195,8 +195,8 @@ impl Options {
         if named.is_empty() { Allocator::ALL.to_vec() } else { named.into_iter().copied().collect() }
     }
 
-    /// The allocators that are measured with several threads: those that the filters name; if they name none, all that a
-    /// program with threads would choose from.
+    /// The allocators that are measured with several threads: those that the filters name; if they
+    /// name none, all that a program with threads would choose from.
     pub(crate) fn allocators_with_threads(&self) -> Vec<Allocator> {
         let named = !self.matching(Allocator::ALL, |allocator| allocator.name()).is_empty();
         let takes_part = |allocator: &Allocator| match allocator.class() {

@@ -9,7 +9,8 @@ use crate::operation::Operation;
 
 /// One byte is written per page of this size, so that large blocks are really there.
 const PAGE: usize = 4096;
-/// Operations between two looks at the clock: few enough for an O(n) allocator, too many to cost anything.
+/// Operations between two looks at the clock: few enough for an O(n) allocator, too many to cost
+/// anything.
 const STRETCH: usize = 1024;
 
 /// A block that the loop holds, or an empty slot.
@@ -43,7 +44,8 @@ impl Slot {
 }
 
 fn layout(size: u32, align_log2: u8) -> Layout {
-    // SAFETY: a power of two of at most `MAX_ALIGN_LOG2`, and a size that cannot overflow when rounded up to it.
+    // SAFETY: a power of two of at most `MAX_ALIGN_LOG2`, and a size that cannot overflow when
+    // rounded up to it.
     unsafe { Layout::from_size_align_unchecked(size as usize, 1 << align_log2) }
 }
 
@@ -94,7 +96,8 @@ impl Blocks {
     ///
     /// # Safety
     ///
-    /// The operations so far were performed in order on the same allocator, and pass [`crate::operation::examine`].
+    /// The operations so far were performed in order on the same allocator, and pass
+    /// [`crate::operation::examine`].
     #[inline(always)]
     pub unsafe fn perform<A: GlobalAlloc>(
         &mut self,
@@ -250,8 +253,8 @@ pub(crate) unsafe fn touch(address: *mut u8, from: usize, to: usize) {
     }
 }
 
-// The calls are never inlined into the loop: a program reaches its global allocator through one call, too. What
-// lies behind that call may be inlined into it.
+// The calls are never inlined into the loop: a program reaches its global allocator through one
+// call, too. What lies behind that call may be inlined into it.
 
 /// # Safety
 ///

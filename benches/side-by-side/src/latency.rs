@@ -81,10 +81,11 @@ pub struct Latency {
     pub clock_step: f64,
 }
 
-/// Measures every allocator on random actions with realloc, in a process of its own that keeps its heap from round to round.
+/// Measures every allocator on random actions with realloc, in a process of its own that keeps its
+/// heap from round to round.
 ///
-/// The operations are the same in every round, so each is given the mean of the faster half of its rounds: what an
-/// interrupt cost it in one round is not the allocator's.
+/// The operations are the same in every round, so each is given the mean of the faster half of its
+/// rounds: what an interrupt cost it in one round is not the allocator's.
 ///
 /// `child` is the command that makes this program call [`serve`].
 ///

@@ -19,7 +19,8 @@ fn itself() -> Result<Command> {
     Ok(Command::new(std::env::current_exe().context("cannot find this program's own file")?))
 }
 
-/// What there is to say of a child that ended other than it should: its status, and the last line of its complaints.
+/// What there is to say of a child that ended other than it should: its status, and the last line
+/// of its complaints.
 #[must_use]
 pub fn complaint(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stderr);

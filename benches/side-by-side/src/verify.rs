@@ -37,7 +37,8 @@ pub enum Verdict {
     Wrong(Misbehaviour),
 }
 
-/// Performs a sequence twice with checks: alignment, bounds, zeros, and a pattern at both ends of every block.
+/// Performs a sequence twice with checks: alignment, bounds, zeros, and a pattern at both ends of
+/// every block.
 pub struct Verify<'a> {
     /// What is performed.
     pub sequence: &'a Sequence,
@@ -123,7 +124,8 @@ impl Verify<'_> {
             }
         }
         let contents_are_right = match operation {
-            // SAFETY: the block is live; `perform` wrote one byte per page, the first of them at offset 0.
+            // SAFETY: the block is live; `perform` wrote one byte per page, the first of them at
+            // offset 0.
             Operation::Allocate { zeroed: true, .. } => unsafe { is_zero_but_touched(address, size) },
             // SAFETY: the block is live. A grown block was touched only beyond its old bytes.
             Operation::Reallocate { .. } => unsafe { carries_pattern(address, old_size, slot, 0..size) },

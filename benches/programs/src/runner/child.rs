@@ -15,14 +15,16 @@ use programs::workloads::Workload;
 /// What one run of a program cost and printed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run {
-    /// Processor time of all its threads, in the program and in the system, from the start to the end of the process.
+    /// Processor time of all its threads, in the program and in the system, from the start to the
+    /// end of the process.
     pub(crate) process: Duration,
     /// What it says of itself.
     pub(crate) report: Report,
 }
 
 impl Run {
-    /// Processor time of the workload when it was performed before: the mean of all runs but the first.
+    /// Processor time of the workload when it was performed before: the mean of all runs but the
+    /// first.
     pub(crate) fn later(&self) -> Duration {
         let [_, later @ ..] = self.report.runs;
         later.iter().sum::<Duration>() / later.len() as u32

@@ -13,8 +13,8 @@ use crate::allocators::{self, Allocator};
 #[derive(Clone, Debug, Parser)]
 #[command(version)]
 pub(crate) struct Cli {
-    /// Only allocators and workloads whose name contains this; may be given several times. Filters on allocators and
-    /// filters on workloads narrow each other
+    /// Only allocators and workloads whose name contains this; may be given several times. Filters
+    /// on allocators and filters on workloads narrow each other
     #[arg(long, value_name = "TEXT")]
     pub(crate) only: Vec<String>,
     /// Three rounds: rough numbers

@@ -1,6 +1,7 @@
 //! The allocators under test: one table, and one way to run a piece of code with any of them.
 //!
-//! A measurement is a [`Visitor`]: it is compiled once per allocator, so nobody pays for a virtual call.
+//! A measurement is a [`Visitor`]: it is compiled once per allocator, so nobody pays for a virtual
+//! call.
 
 mod arena;
 mod loop_alone;
@@ -90,7 +91,8 @@ macro_rules! table {
                 }
             }
 
-            /// Bytes that it keeps outside its arena: its own value, lock included. `None` for the general class.
+            /// Bytes that it keeps outside its arena: its own value, lock included. `None` for the
+            /// general class.
             #[must_use]
             pub const fn bookkeeping(self) -> Option<usize> {
                 match self {
@@ -99,7 +101,8 @@ macro_rules! table {
                 }
             }
 
-            /// Runs `visitor` with a fresh instance over `span`. The general class ignores the span.
+            /// Runs `visitor` with a fresh instance over `span`. The general class ignores the
+            /// span.
             ///
             /// # Errors
             ///
@@ -171,7 +174,8 @@ impl Allocator {
         self.is_arena() || self.is_own()
     }
 
-    /// As [`Allocator::visit`], with the span as a bound for this project's caches, too: to be called once in a process.
+    /// As [`Allocator::visit`], with the span as a bound for this project's caches, too: to be
+    /// called once in a process.
     ///
     /// # Errors
     ///
@@ -221,7 +225,8 @@ impl Allocator {
 /// Builds an allocator in a place that it never leaves, and runs the visitor with it.
 fn in_span<A: ArenaAllocator + Sync, V: Visitor>(span: Span<'_>, visitor: V) -> Result<V::Output, TooSmall> {
     let mut place = Box::<A>::new_uninit();
-    // SAFETY: the span outlives this function and is exclusively borrowed; the box keeps the value where it is.
+    // SAFETY: the span outlives this function and is exclusively borrowed; the box keeps the value
+    // where it is.
     unsafe { A::place(&mut place, span.start, span.len) }?;
     // SAFETY: `place` succeeded, so it initialised the value.
     let allocator = unsafe { place.assume_init() };

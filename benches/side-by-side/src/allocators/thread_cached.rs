@@ -9,7 +9,8 @@ use crate::region::{Region, Span};
 /// As large as an arena may be: what is not used of it takes no memory.
 const ARENA: usize = 1 << 30;
 
-/// A static, because no other one gets caches; and one for all measurements, because only the first one of a process gets them.
+/// A static, because no other one gets caches; and one for all measurements, because only the first
+/// one of a process gets them.
 static ALLOCATOR: ThreadCached<mem_alloc_rust::Region> = ThreadCached::new();
 
 /// Bytes of the value itself, all caches' included.

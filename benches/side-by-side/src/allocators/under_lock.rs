@@ -23,14 +23,16 @@ pub trait Heap: Sized {
     /// See `GlobalAlloc::dealloc`.
     unsafe fn dealloc(&mut self, block: NonNull<u8>, layout: Layout);
 
-    /// See `GlobalAlloc::realloc`. Heaps that offer nothing better move the block, under one acquisition of the lock.
+    /// See `GlobalAlloc::realloc`. Heaps that offer nothing better move the block, under one
+    /// acquisition of the lock.
     unsafe fn realloc(&mut self, block: NonNull<u8>, layout: Layout, new_size: usize) -> *mut u8 {
         // SAFETY: the caller vouches that the new size makes a valid layout.
         let new_layout = unsafe { Layout::from_size_align_unchecked(new_size, layout.align()) };
         // SAFETY: the new size is not zero, as the caller vouches.
         let moved = unsafe { self.alloc(new_layout) };
         if !moved.is_null() {
-            // SAFETY: both blocks are live and hold that many bytes; the old one is given up afterwards.
+            // SAFETY: both blocks are live and hold that many bytes; the old one is given up
+            // afterwards.
             unsafe {
                 moved.copy_from_nonoverlapping(block.as_ptr(), layout.size().min(new_size));
                 self.dealloc(block, layout);
@@ -238,7 +240,8 @@ impl BuddyAlloc {
     /// The share of the arena set aside for 64-byte blocks: what the README of buddy-alloc shows.
     const FAST_SHARE: usize = 32;
 
-    /// What has to be asked for so that an aligned block is in it: it ignores alignments, and aligns to a leaf.
+    /// What has to be asked for so that an aligned block is in it: it ignores alignments, and
+    /// aligns to a leaf.
     fn padded(layout: Layout) -> Option<Layout> {
         let is_over_aligned = layout.align() > Self::LEAF;
         // SAFETY: no workload comes near the largest size.
@@ -283,7 +286,8 @@ impl Heap for BuddyAlloc {
         if block.is_null() {
             return block;
         }
-        // From one to `align` bytes further, in steps of a leaf: there is room for a pointer in front.
+        // From one to `align` bytes further, in steps of a leaf: there is room for a pointer in
+        // front.
         let ahead = layout.align() - block.addr() % layout.align();
         // SAFETY: the block has so many bytes more than are asked for, and is aligned like a leaf.
         unsafe {

@@ -1,5 +1,6 @@
-//! A program that keeps its heap more than half full: connections with buffers that grow, messages and names, and every now and
-//! then a block of 1 MiB. What is refused is counted, and the program goes on.
+//! A program that keeps its heap more than half full: connections with buffers that grow, messages
+//! and names, and every now and then a block of 1 MiB. What is refused is counted, and the program
+//! goes on.
 
 use std::alloc::GlobalAlloc;
 use std::time::{Duration, Instant};
@@ -185,7 +186,8 @@ impl<A: GlobalAlloc> Program<'_, A> {
         }
     }
 
-    /// More bytes come into the buffer, which grows as a vector does. False if there is no memory for them.
+    /// More bytes come into the buffer, which grows as a vector does. False if there is no memory
+    /// for them.
     fn receive(&mut self, number: usize) -> bool {
         let connection = &mut self.connections[number];
         connection.filled += 1 + self.random.usize(..connection.largest / 4);

@@ -1,12 +1,13 @@
-//! What a program gets from a heap with a bound, and from one that it has used before: longer stories than [`crate::workloads`].
+//! What a program gets from a heap with a bound, and from one that it has used before: longer
+//! stories than [`crate::workloads`].
 //!
 //! - [`phases`]: blocks of one size, all freed, then others: how much of the heap is left to them?
 //! - [`creep`]: a program that keeps its heap more than half full for long: what is refused?
 //! - [`near`]: time per operation when hardly anything is free, and what a refusal costs.
 //! - [`placement`]: where blocks lie that are allocated one after the other.
 //!
-//! Every measurement is a process of its own, so that the heap is fresh: the program starts itself anew ([`ask`] is the parent's
-//! side, [`perform`] the child's).
+//! Every measurement is a process of its own, so that the heap is fresh: the program starts itself
+//! anew ([`ask`] is the parent's side, [`perform`] the child's).
 
 mod block;
 pub mod creep;
@@ -86,7 +87,8 @@ pub trait Case: Visitor<Output = Found> {
     const MEMORY: (usize, bool);
     /// A measurement that takes longer is cut off.
     const PATIENCE: Duration = Duration::from_secs(2);
-    /// A process that takes longer, because nobody looks at the clock or the allocator hangs, is ended.
+    /// A process that takes longer, because nobody looks at the clock or the allocator hangs, is
+    /// ended.
     const SECONDS: u32 = 30;
 
     /// What the command takes after the name of the allocator.

@@ -1,5 +1,6 @@
-//! Threads that fill an arena, go down to a share of what fitted, and then allocate and free at that level. Afterwards the heap is
-//! filled, and requests to it are timed one by one: what does a refusal cost?
+//! Threads that fill an arena, go down to a share of what fitted, and then allocate and free at
+//! that level. Afterwards the heap is filled, and requests to it are timed one by one: what does a
+//! refusal cost?
 
 use std::alloc::GlobalAlloc;
 use std::sync::Barrier;
@@ -203,7 +204,8 @@ impl<A: GlobalAlloc> Client<'_, A> {
         [done, requests, refusals]
     }
 
-    /// Fills the heap and asks on: after each refusal one block is freed. Returns ticks of successes and of refusals.
+    /// Fills the heap and asks on: after each refusal one block is freed. Returns ticks of
+    /// successes and of refusals.
     fn time_requests(&mut self) -> [Vec<u32>; 2] {
         let [mut served, mut refused] = [Vec::new(), Vec::new()];
         self.deadline = Instant::now() + Near::PATIENCE;

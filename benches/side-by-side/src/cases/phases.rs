@@ -1,4 +1,5 @@
-//! A phase of one size, freed, then one of a larger size: how much of what a fresh heap serves is served?
+//! A phase of one size, freed, then one of a larger size: how much of what a fresh heap serves is
+//! served?
 
 use std::alloc::GlobalAlloc;
 use std::time::Instant;
@@ -137,8 +138,8 @@ fn is_late(steps: usize, deadline: Instant) -> bool {
 pub struct Cell {
     /// Which one.
     pub case: Phases,
-    /// Share of what a fresh heap serves, in the order in which the allocators were given; none if the time ran out or the
-    /// process broke down.
+    /// Share of what a fresh heap serves, in the order in which the allocators were given; none if
+    /// the time ran out or the process broke down.
     pub shares: Vec<Option<f64>>,
 }
 

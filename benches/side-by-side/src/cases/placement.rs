@@ -1,5 +1,5 @@
-//! Where strings come to lie that are built one after the other, on a fresh heap and on one that served the same work before.
-//! It decides how fast the program is that sorts and reads them.
+//! Where strings come to lie that are built one after the other, on a fresh heap and on one that
+//! served the same work before. It decides how fast the program is that sorts and reads them.
 
 use std::alloc::{GlobalAlloc, Layout};
 
@@ -17,7 +17,8 @@ use crate::execute::call_alloc;
 pub const RUNS: usize = 3;
 /// Strings of a run.
 pub const STRINGS: usize = 200_000;
-/// When strings are looked at: built letter by letter, made from others in sorted order, and split off one large string.
+/// When strings are looked at: built letter by letter, made from others in sorted order, and split
+/// off one large string.
 pub const STAGES: [&str; 3] = ["built", "upper case", "split"];
 
 /// Letters of a string in the end.
@@ -44,7 +45,8 @@ impl Case for Placement {
 impl Visitor for Placement {
     type Output = Found;
 
-    /// Returns two numbers per run and stage: the share of strings within a line of the one before, and lines per string.
+    /// Returns two numbers per run and stage: the share of strings within a line of the one before,
+    /// and lines per string.
     fn visit<A: GlobalAlloc + Sync>(self, allocator: &A) -> Found {
         let mut random = Rng::with_seed(0x5EED_0010);
         let mut numbers = Vec::new();

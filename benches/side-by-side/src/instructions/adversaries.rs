@@ -66,7 +66,8 @@ fn free(slot: u32) -> Operation {
     Operation::Free { slot }
 }
 
-/// Allocates a block per size, each followed by a small one that keeps it from its neighbours. Even slots are the blocks.
+/// Allocates a block per size, each followed by a small one that keeps it from its neighbours. Even
+/// slots are the blocks.
 fn fenced(sizes: impl IntoIterator<Item = u32>) -> Vec<Operation> {
     /// A fence.
     const FENCE: u32 = 16;
@@ -154,7 +155,8 @@ fn flush() -> Plan {
 }
 
 fn crowd() -> Plan {
-    // Blocks of 4,100 to 4,240 bytes are free; 4,340 are wanted, which a coarse size class may hold to be the same.
+    // Blocks of 4,100 to 4,240 bytes are free; 4,340 are wanted, which a coarse size class may hold
+    // to be the same.
     const BLOCKS: u32 = 200;
     let mut random = Rng::with_seed(0x5EED_0009);
     let mut setup = fenced((0..BLOCKS).map(|_| random.u32(4100..=4240)));

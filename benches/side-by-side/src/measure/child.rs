@@ -1,4 +1,5 @@
-//! The child's side: one allocator, one workload, one heap, and as many rounds as the parent asks for.
+//! The child's side: one allocator, one workload, one heap, and as many rounds as the parent asks
+//! for.
 
 use std::alloc::GlobalAlloc;
 use std::io::{BufRead, Write};
@@ -96,7 +97,8 @@ impl<R: BufRead, W: Write> Visitor for Service<'_, R, W> {
     }
 }
 
-/// Performs the sequence often enough to make a round. Whatever is live after each time is freed, and nothing reset.
+/// Performs the sequence often enough to make a round. Whatever is live after each time is freed,
+/// and nothing reset.
 fn round<A: GlobalAlloc>(
     allocator: &A,
     sequence: &Sequence,
@@ -106,7 +108,8 @@ fn round<A: GlobalAlloc>(
     let (mut done, mut elapsed) = (0, Duration::ZERO);
     let mut end = End::Completed;
     for _ in 0..ROUND.div_ceil(sequence.timed.len()) {
-        // SAFETY: the sequence is consistent, and its two parts are performed in order on one allocator.
+        // SAFETY: the sequence is consistent, and its two parts are performed in order on one
+        // allocator.
         let setup = unsafe { blocks.run(allocator, &sequence.setup, deadline) };
         end = setup.end;
         if end == End::Completed {

@@ -46,7 +46,8 @@ fn churn() -> Vec<Operation> {
 pub(super) fn perform<A: GlobalAlloc>(allocator: &A, parts: &[Sequence], deadline: Instant) -> End {
     for part in parts {
         let mut blocks = Blocks::new(part.extent.slots);
-        // SAFETY: the sequence is consistent, and performed in order on one allocator; what it leaves is the allocator's.
+        // SAFETY: the sequence is consistent, and performed in order on one allocator; what it
+        // leaves is the allocator's.
         let end = unsafe {
             match blocks.run(allocator, &part.timed, deadline).end {
                 End::Completed => blocks.free_all(allocator, deadline),

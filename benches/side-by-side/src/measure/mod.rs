@@ -1,7 +1,9 @@
-//! Time per operation: rounds interleaved over all allocators, each in a process that keeps its heap.
+//! Time per operation: rounds interleaved over all allocators, each in a process that keeps its
+//! heap.
 //!
-//! The program starts itself anew for every allocator ([`race`] is the parent's side, [`serve`] and [`check`] are the child's):
-//! so everybody's heap is fresh when a workload begins, that of the general class too, and nobody's is reset afterwards.
+//! The program starts itself anew for every allocator ([`race`] is the parent's side, [`serve`] and
+//! [`check`] are the child's): so everybody's heap is fresh when a workload begins, that of the
+//! general class too, and nobody's is reset afterwards.
 
 mod child;
 mod history;
@@ -25,7 +27,8 @@ pub const ROUND: usize = 50_000;
 pub struct Effort {
     /// Measured rounds per workload and allocator, after one that is not counted.
     pub rounds: usize,
-    /// An allocator that needs longer than this for one round of a workload is cut off and not asked again.
+    /// An allocator that needs longer than this for one round of a workload is cut off and not
+    /// asked again.
     pub patience: Duration,
 }
 

@@ -13,7 +13,8 @@ use bench_common::statistics::Spread;
 
 /// Measures every workload on every allocator, on heaps with and without a past.
 ///
-/// `child` is the command that makes this program call [`super::check`] and print the answer, or [`super::serve`].
+/// `child` is the command that makes this program call [`super::check`] and print the answer, or
+/// [`super::serve`].
 ///
 /// # Errors
 ///
@@ -56,8 +57,8 @@ pub fn run(
                 }
                 lanes.push(lane);
             }
-            // Round 0 warms caches and brings in pages. The order rotates, so that nobody always runs behind the
-            // same neighbour.
+            // Round 0 warms caches and brings in pages. The order rotates, so that nobody always
+            // runs behind the same neighbour.
             for round in 0..=rounds {
                 let count = lanes.len();
                 for index in 0..count {
@@ -113,7 +114,8 @@ impl Lane {
         self.take_in(answer, counts)
     }
 
-    /// Notes an answer. Who drops out ends: its memory is free for others, and one wrong round spoils all.
+    /// Notes an answer. Who drops out ends: its memory is free for others, and one wrong round
+    /// spoils all.
     fn take_in(&mut self, answer: Option<String>, counts: bool) -> Result<()> {
         self.dropped_out = match answer.map(|line| Answer::parse(&line)).transpose()? {
             Some(Answer::Ready) => return Ok(()),

@@ -1,6 +1,8 @@
-//! What this project's caches cost in memory: the smallest arena with them over the smallest one without.
+//! What this project's caches cost in memory: the smallest arena with them over the smallest one
+//! without.
 //!
-//! Only the first static of a process has caches, so every attempt has a process of its own ([`attempt`] is the child's side).
+//! Only the first static of a process has caches, so every attempt has a process of its own
+//! ([`attempt`] is the child's side).
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -31,7 +33,8 @@ const RESOLUTION: usize = 256;
 /// An attempt may take so long; most take some milliseconds.
 const SECONDS: u32 = 60;
 
-/// Bytes of the smallest arenas that complete a trace, plus the bookkeeping of the heap outside of them.
+/// Bytes of the smallest arenas that complete a trace, plus the bookkeeping of the heap outside of
+/// them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Smallest {
     /// Without caches.
@@ -77,8 +80,8 @@ impl Kind {
 
 /// Searches for every trace and every number of threads.
 ///
-/// `child` is the command that makes this program call [`attempt`] and exit with [`REFUSED`] if it returns false; it is given the
-/// file of the trace and the other arguments of [`attempt`].
+/// `child` is the command that makes this program call [`attempt`] and exit with [`REFUSED`] if it
+/// returns false; it is given the file of the trace and the other arguments of [`attempt`].
 ///
 /// # Errors
 ///

@@ -1,4 +1,5 @@
-//! Fill to refusal: the share of an arena that holds live user data when the allocator first says no.
+//! Fill to refusal: the share of an arena that holds live user data when the allocator first says
+//! no.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::time::{Duration, Instant};
@@ -85,8 +86,8 @@ struct Fill {
 impl Visitor for Fill {
     type Output = FillCell;
 
-    /// Allocate; after each success free a random block with probability 1/10; at each refusal note the live bytes,
-    /// then free a random half.
+    /// Allocate; after each success free a random block with probability 1/10; at each refusal note
+    /// the live bytes, then free a random half.
     fn visit<A: GlobalAlloc + Sync>(self, allocator: &A) -> FillCell {
         let mut random = Rng::with_seed(0x5EED_0004);
         let mut live = Live::default();

@@ -1,7 +1,8 @@
 //! Some of the workloads again, in a process that has a second thread.
 //!
-//! A program with threads pays for atomics in every call, wherever an allocator or the C library would leave them out as long as
-//! there is one thread only; it is enough that the other thread exists.
+//! A program with threads pays for atomics in every call, wherever an allocator or the C library
+//! would leave them out as long as there is one thread only; it is enough that the other thread
+//! exists.
 
 use std::rc::Rc;
 

@@ -1,4 +1,5 @@
-//! The sequences that are measured. All are generated from fixed seeds: two runs see the same operations.
+//! The sequences that are measured. All are generated from fixed seeds: two runs see the same
+//! operations.
 
 mod bursts;
 mod holes;

@@ -1,4 +1,5 @@
-//! Random actions: allocate, free, resize, with a number of live blocks that wanders between 0 and 1,000.
+//! Random actions: allocate, free, resize, with a number of live blocks that wanders between 0 and
+//! 1,000.
 
 use fastrand::Rng;
 

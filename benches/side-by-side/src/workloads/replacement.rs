@@ -1,4 +1,5 @@
-//! Random replacement: a fixed number of live small blocks, of which a random one is freed and allocated anew.
+//! Random replacement: a fixed number of live small blocks, of which a random one is freed and
+//! allocated anew.
 
 use fastrand::Rng;
 

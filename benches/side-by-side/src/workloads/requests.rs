@@ -15,8 +15,9 @@ pub struct Requests {
 /// Binary logarithm of the alignment of most requests.
 const USUAL: u8 = 3;
 
-/// The alignments of the others, as binary logarithms, and how many in a hundred requests have them: hash tables, `u128` and
-/// SIMD ask for 16 and 32, cells that have a cache line or two for themselves for 64 and 128.
+/// The alignments of the others, as binary logarithms, and how many in a hundred requests have
+/// them: hash tables, `u128` and SIMD ask for 16 and 32, cells that have a cache line or two for
+/// themselves for 64 and 128.
 const UNUSUAL: [(u8, u32); 4] = [(4, 5), (5, 2), (6, 1), (7, 1)];
 
 impl Requests {

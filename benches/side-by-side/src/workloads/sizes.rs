@@ -12,12 +12,14 @@ pub enum Sizes {
         /// Largest size.
         max: u32,
     },
-    /// First a cap is drawn from 16..=`max`, then a size from 1..=cap: many small ones, a few large ones.
+    /// First a cap is drawn from 16..=`max`, then a size from 1..=cap: many small ones, a few large
+    /// ones.
     UniformCap {
         /// Largest cap.
         max: u32,
     },
-    /// As programs do it: half at most 32 bytes, four in five at most 128, one in a hundred up to 32 KiB.
+    /// As programs do it: half at most 32 bytes, four in five at most 128, one in a hundred up to
+    /// 32 KiB.
     Skewed {
         /// Largest size: what is larger is drawn anew.
         max: u32,

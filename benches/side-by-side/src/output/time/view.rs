@@ -44,7 +44,8 @@ impl View<'_> {
         self.over_best_peer(cached, row, classes)
     }
 
-    /// The median at `own` over the best peer of some classes on that row; this project's own are no peers of each other.
+    /// The median at `own` over the best peer of some classes on that row; this project's own are
+    /// no peers of each other.
     fn over_best_peer(&self, own: usize, row: &Row, classes: &[Class]) -> Option<f64> {
         let peers = (0..self.allocators.len()).filter(|&index| {
             !self.allocators[index].is_own() && classes.contains(&self.allocators[index].class())
