@@ -287,7 +287,7 @@ fn rust_source() -> String {
         include_str!("../../operation.rs"),
         include_str!("../../trace.rs"),
         include_str!("../../execute.rs"),
-        include_str!("../../output/time.rs"),
+        include_str!("../../output/time/view.rs"),
     ]
     .join("\n")
 }
