@@ -75,6 +75,7 @@ impl Visitor for Near {
         let operations = OPERATIONS / self.threads;
         let barrier = Barrier::new(self.threads + 1);
         let [done, requests, refusals] = std::array::from_fn(|_| AtomicUsize::new(0));
+        let gang = Gang::new(self.threads);
         let (nanoseconds, timed) = thread::scope(|scope| {
             let client = |number: usize| {
                 let mut client = Client {
@@ -85,7 +86,7 @@ impl Visitor for Near {
                     bytes: 0,
                     deadline,
                 };
-                client.fill();
+                client.fill_with(&gang);
                 barrier.wait();
                 let level = client.bytes / 1000 * self.level;
                 client.sink_to(level);
@@ -127,6 +128,33 @@ impl Visitor for Near {
         }
         numbers.push(share);
         Found::Numbers(numbers)
+    }
+}
+
+/// Threads that fill a heap in step: otherwise those that run first would have it all.
+struct Gang {
+    barrier: Barrier,
+    /// Refusals that make the heap count as full.
+    enough: usize,
+    misses: AtomicUsize,
+}
+
+impl Gang {
+    /// Requests of a thread before all wait for each other.
+    const STRIDE: usize = 256;
+
+    fn new(threads: usize) -> Self {
+        let enough = threads * MISSES;
+        Self { barrier: Barrier::new(threads), enough, misses: AtomicUsize::new(0) }
+    }
+
+    /// Whether that was enough: all threads get the same answer.
+    fn is_done(&self, misses: usize) -> bool {
+        self.misses.fetch_add(misses, Ordering::Relaxed);
+        self.barrier.wait();
+        let is_done = self.misses.load(Ordering::Relaxed) >= self.enough;
+        self.barrier.wait();
+        is_done
     }
 }
 
@@ -175,6 +203,22 @@ impl<A: GlobalAlloc> Client<'_, A> {
         while misses < MISSES && !self.is_late(self.live.len() + misses) {
             let bytes = self.draw();
             misses += usize::from(!self.request(bytes));
+        }
+    }
+
+    fn fill_with(&mut self, gang: &Gang) {
+        loop {
+            let mut misses = 0;
+            for step in 0..Gang::STRIDE {
+                let bytes = self.draw();
+                misses += usize::from(!self.request(bytes));
+                if self.is_late(step) {
+                    misses = gang.enough;
+                }
+            }
+            if gang.is_done(misses) {
+                break;
+            }
         }
     }
 

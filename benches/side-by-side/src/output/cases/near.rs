@@ -21,7 +21,7 @@ pub fn section(rows: &[Row], allocators: &[Allocator], rounds: usize) -> Section
         slug: "near",
         title: "Near the bound",
         method: format!(
-            "Threads fill an arena of {} MiB together until it refuses, free blocks at random down to a share of what fitted, and \
+            "Threads fill an arena of {} MiB in step until it refuses, free blocks at random down to a share of what fitted, and \
              then allocate and free at that level: {OPERATIONS} operations all in all, of processor time; whoever is refused frees \
              a block and goes on. *small*: 16 to 255 bytes; *mixed*: all magnitudes from 16 bytes to 8 KiB. Afterwards one thread \
              fills the heap and times {TIMED} requests one by one, freeing one block after each refusal. Every measurement has a \
