@@ -28,7 +28,7 @@ pub const OPERATIONS: usize = 800_000;
 /// Requests that are timed one by one.
 pub const TIMED: usize = 20_000;
 
-/// A thread takes the heap for full after so many refusals.
+/// The heap counts as full after so many refusals.
 const MISSES: usize = 20;
 
 /// One measurement.
@@ -134,25 +134,22 @@ impl Visitor for Near {
 /// Threads that fill a heap in step: otherwise those that run first would have it all.
 struct Gang {
     barrier: Barrier,
-    /// Refusals that make the heap count as full.
-    enough: usize,
     misses: AtomicUsize,
 }
 
 impl Gang {
     /// Requests of a thread before all wait for each other.
-    const STRIDE: usize = 256;
+    const STRIDE: usize = 16;
 
     fn new(threads: usize) -> Self {
-        let enough = threads * MISSES;
-        Self { barrier: Barrier::new(threads), enough, misses: AtomicUsize::new(0) }
+        Self { barrier: Barrier::new(threads), misses: AtomicUsize::new(0) }
     }
 
     /// Whether that was enough: all threads get the same answer.
     fn is_done(&self, misses: usize) -> bool {
         self.misses.fetch_add(misses, Ordering::Relaxed);
         self.barrier.wait();
-        let is_done = self.misses.load(Ordering::Relaxed) >= self.enough;
+        let is_done = self.misses.load(Ordering::Relaxed) >= MISSES;
         self.barrier.wait();
         is_done
     }
@@ -213,7 +210,7 @@ impl<A: GlobalAlloc> Client<'_, A> {
                 let bytes = self.draw();
                 misses += usize::from(!self.request(bytes));
                 if self.is_late(step) {
-                    misses = gang.enough;
+                    misses = MISSES;
                 }
             }
             if gang.is_done(misses) {
