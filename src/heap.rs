@@ -397,7 +397,7 @@ impl Heap {
     /// Counts a block that has come into use.
     #[inline(always)]
     fn count_block(&mut self, size: BlockSize) {
-        self.classes.count_block(size);
+        self.classes.count_block(size, self.pages.granules());
         self.count_live(size.granules());
     }
 

@@ -104,6 +104,12 @@ impl Pages {
         self.map_bytes as usize
     }
 
+    /// A page's length in granules.
+    #[inline(always)]
+    pub(crate) const fn granules(&self) -> u32 {
+        1 << self.granules_log2
+    }
+
     /// The size of a block that is one page.
     #[inline(always)]
     pub(crate) const fn block(&self) -> BlockSize {
@@ -215,15 +221,16 @@ const _: () = assert!(size_of::<Header>().is_multiple_of(size_of::<u64>()));
 const MOST_WORDS: u32 = u8::BITS;
 
 /// `65536 / granules`, rounded up: dividing by multiplying. Exact for all of the granules of a page.
-const RECIPROCALS: [u32; SlotSize::COUNT] = {
-    let mut reciprocals = [0; SlotSize::COUNT];
-    let mut number = 0;
-    while number < SlotSize::COUNT {
-        reciprocals[number] = (1u32 << 16).div_ceil(number as u32 + 1);
-        number += 1;
+static RECIPROCALS: [u32; DIVISORS] = {
+    let mut reciprocals = [0; DIVISORS];
+    let mut granules = 1;
+    while granules < DIVISORS {
+        reciprocals[granules] = (1u32 << 16).div_ceil(granules as u32);
+        granules += 1;
     }
     reciprocals
 };
+const DIVISORS: usize = (SlotSize::MOST_GRANULES + 1).next_power_of_two();
 
 /// How a page is divided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -249,6 +256,17 @@ impl Division {
             slots = fitting;
         }
     }
+}
+
+/// A slot that was taken.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Taken {
+    /// Its position.
+    pub(crate) index: Index,
+    /// Its size in granules.
+    pub(crate) granules: u32,
+    /// Whether the run has no other free slot.
+    pub(crate) is_full: bool,
 }
 
 /// What became of a slot that was given back.
@@ -322,19 +340,19 @@ impl Run {
         run
     }
 
-    /// Takes the lowest free slot. Returns its position, and whether the run is full now.
+    /// Takes the lowest free slot.
     ///
     /// # Safety
     ///
     /// - It is a run, and has room.
     #[inline(always)]
-    pub(crate) unsafe fn take(self, arena: Arena, slot: SlotSize) -> (Index, bool) {
+    pub(crate) unsafe fn take(self, arena: Arena) -> Taken {
         let header = self.header(arena);
         // SAFETY: the header and the bitmap of a run are the heap's own. It has room, so that a bit is set
         // in a word that `with_room` names.
         unsafe {
             let with_room = u32::from((*header).with_room);
-            invariant!(with_room != 0 && (*header).granules as u32 == slot.granules());
+            invariant!(with_room != 0);
             let word = with_room.trailing_zeros();
             let bitmap = self.word(arena, word);
             let free = bitmap.read();
@@ -347,8 +365,9 @@ impl Run {
                 is_full = (*header).with_room == 0;
             }
             let number = word * 64 + free.trailing_zeros();
-            let granules = u32::from((*header).first) + number * slot.granules();
-            (Index::new(self.index.get() + granules), is_full)
+            let granules = u32::from((*header).granules);
+            let distance = u32::from((*header).first) + number * granules;
+            Taken { index: Index::new(self.index.get() + distance), granules, is_full }
         }
     }
 
@@ -365,7 +384,7 @@ impl Run {
             (u32::from((*header).first), u32::from((*header).granules), u32::from((*header).slots))
         };
         let distance = in_page.wrapping_sub(first);
-        let reciprocal = RECIPROCALS[(granules as usize).wrapping_sub(1) & (SlotSize::COUNT - 1)];
+        let reciprocal = RECIPROCALS[granules as usize & (DIVISORS - 1)];
         let number = ((u64::from(distance) * u64::from(reciprocal)) >> 16) as u32;
         (number < slots && number * granules == distance).then_some(number)
     }
@@ -410,6 +429,17 @@ impl Run {
         unsafe { self.word(arena, number / 64).read() >> (number % 64) & 1 == 0 }
     }
 
+    /// The granules of a slot.
+    ///
+    /// # Safety
+    ///
+    /// - It is a run.
+    #[inline(always)]
+    pub(crate) unsafe fn granules(self, arena: Arena) -> u32 {
+        // SAFETY: a run's header is initialised.
+        u32::from(unsafe { (*self.header(arena)).granules })
+    }
+
     /// The size of the run's slots.
     ///
     /// # Safety
@@ -418,7 +448,7 @@ impl Run {
     #[inline(always)]
     pub(crate) unsafe fn slot_size(self, arena: Arena) -> SlotSize {
         // SAFETY: a run's header is initialised.
-        SlotSize::from_granules(unsafe { (*self.header(arena)).granules })
+        SlotSize::of_granules(unsafe { (*self.header(arena)).granules }.into())
     }
 
     /// How many slots are in use.
@@ -535,10 +565,12 @@ impl Run {
         let header = self.header(arena);
         // SAFETY: the page has room for the header, which `cut` initialised.
         let header = unsafe { header.read() };
-        if header.granules == 0 || usize::from(header.granules) > SlotSize::COUNT {
+        let granules = usize::from(header.granules);
+        let is_size = SlotSize::all().any(|slot| slot.granules() as usize == granules);
+        if !is_size {
             return Some("its run header names no slot size");
         }
-        let division = Division::of(page, SlotSize::from_granules(header.granules));
+        let division = Division::of(page, SlotSize::of_granules(granules));
         if (u32::from(header.first), u32::from(header.slots)) != (division.first, division.slots) {
             return Some("its run header does not describe the division of its page");
         }

@@ -86,23 +86,67 @@ impl Add for BlockSize {
     }
 }
 
-/// The size of a slot: 1 to [`SlotSize::COUNT`] granules, no header. Each size is a size class of its
-/// own.
+/// The size of a slot, which has no header. Each is a size class of its own: every granule up to 256 bytes,
+/// every 32 bytes up to 512, every 64 up to 768.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct SlotSize(u8);
 
 impl SlotSize {
-    /// The largest slot in granules, and so the number of size classes: 256 bytes.
-    pub(crate) const COUNT: usize = 32;
+    /// How many sizes there are.
+    pub(crate) const COUNT: usize = 44;
+
+    /// The length of tables by [`number`](Self::number): a power of two, so that an index is proved in range
+    /// by a mask instead of a check.
+    pub(crate) const TABLE: usize = 64;
+
+    /// The largest slot in granules: 768 bytes.
+    pub(crate) const MOST_GRANULES: usize = 96;
 
     /// The largest alignment that slots have, in bytes.
     pub(crate) const LARGEST_ALIGN: usize = 128;
 
-    /// The size of that many granules, 1 to [`COUNT`](Self::COUNT).
+    const GRANULES: [u8; Self::TABLE] = {
+        let mut granules = [0; Self::TABLE];
+        let mut number = 0;
+        let mut last = 0;
+        while number < Self::COUNT {
+            last += match last {
+                ..32 => 1,
+                32..64 => 4,
+                _ => 8,
+            };
+            granules[number] = last;
+            number += 1;
+        }
+        assert!(last as usize == Self::MOST_GRANULES);
+        granules
+    };
+
+    /// The smallest size of at least so many granules.
     #[inline(always)]
-    pub(crate) const fn from_granules(granules: u8) -> Self {
-        invariant!(granules >= 1 && granules as usize <= Self::COUNT);
-        Self(granules)
+    pub(crate) const fn of_granules(granules: usize) -> Self {
+        const LENGTH: usize = (SlotSize::MOST_GRANULES + 1).next_power_of_two();
+        static NUMBERS: [u8; LENGTH] = {
+            let mut numbers = [0; LENGTH];
+            let mut granules = 1;
+            let mut number = 0;
+            while granules <= SlotSize::MOST_GRANULES {
+                if granules > SlotSize::GRANULES[number] as usize {
+                    number += 1;
+                }
+                numbers[granules] = number as u8;
+                granules += 1;
+            }
+            numbers
+        };
+        invariant!(granules >= 1 && granules <= Self::MOST_GRANULES);
+        Self(NUMBERS[granules & (LENGTH - 1)])
+    }
+
+    /// The size of that number, below [`COUNT`](Self::COUNT).
+    pub(crate) const fn numbered(number: u32) -> Self {
+        invariant!((number as usize) < Self::COUNT);
+        Self(number as u8)
     }
 
     /// The smallest slot that holds `bytes` at a multiple of `align`, if there is one.
@@ -111,24 +155,24 @@ impl SlotSize {
     /// matter of rounding the size up.
     #[inline(always)]
     pub(crate) const fn serving(bytes: usize, align: usize) -> Option<Self> {
-        if bytes > Self::COUNT * GRANULE || align > Self::LARGEST_ALIGN {
+        if bytes > Self::MOST_GRANULES * GRANULE || align > Self::LARGEST_ALIGN {
             return None;
         }
         let bytes = if bytes == 0 { 1 } else { bytes };
         let least = if align < GRANULE { GRANULE - 1 } else { align - 1 };
-        Some(Self((((bytes + least) & !least) / GRANULE) as u8))
+        Some(Self::of_granules(((bytes + least) & !least) / GRANULE))
     }
 
     /// The size in granules.
     #[inline(always)]
     pub(crate) const fn granules(self) -> u32 {
-        self.0 as u32
+        Self::GRANULES[self.number()] as u32
     }
 
     /// The size in bytes, all of which are the caller's.
     #[inline(always)]
     pub(crate) const fn bytes(self) -> usize {
-        self.0 as usize * GRANULE
+        self.granules() as usize * GRANULE
     }
 
     /// What the address of each slot is a multiple of.
@@ -138,15 +182,15 @@ impl SlotSize {
         if lowest_bit < Self::LARGEST_ALIGN { lowest_bit } else { Self::LARGEST_ALIGN }
     }
 
-    /// The number of the size class, for tables of [`COUNT`](Self::COUNT) entries.
+    /// The number of the size class.
     #[inline(always)]
     pub(crate) const fn number(self) -> usize {
-        (self.0 as usize - 1) & (Self::COUNT - 1)
+        self.0 as usize & (Self::TABLE - 1)
     }
 
     /// All sizes, the smallest first.
     pub(crate) fn all() -> impl Iterator<Item = Self> {
-        (1..=Self::COUNT as u8).map(Self)
+        (0..Self::COUNT as u8).map(Self)
     }
 }
 
@@ -273,16 +317,20 @@ mod tests {
     #[test]
     fn a_slot_holds_what_it_serves_at_its_alignment() {
         for align in [1, 2, 4, 8, 16, 32, 64, 128] {
-            for bytes in 0..=SlotSize::COUNT * GRANULE {
+            for bytes in 0..=SlotSize::MOST_GRANULES * GRANULE {
                 let slot = SlotSize::serving(bytes, align).unwrap();
                 assert!(slot.bytes() >= bytes.max(1) && slot.align() >= align);
-                assert!(slot.bytes() - bytes < align.max(GRANULE) + usize::from(bytes == 0));
+                let rounding = [8, 32, 64][usize::from(bytes > 256) + usize::from(bytes > 512)];
+                assert!(slot.bytes() - bytes < align.max(rounding) + usize::from(bytes == 0));
             }
         }
-        assert_eq!(SlotSize::serving(257, 1), None);
+        assert_eq!(SlotSize::serving(769, 1), None);
         assert_eq!(SlotSize::serving(8, 256), None);
         assert_eq!(SlotSize::serving(usize::MAX, 1), None);
         assert_eq!(SlotSize::all().map(SlotSize::number).max(), Some(SlotSize::COUNT - 1));
+        for slot in SlotSize::all() {
+            assert_eq!(SlotSize::of_granules(slot.granules() as usize), slot);
+        }
     }
 
     #[test]

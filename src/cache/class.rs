@@ -1,6 +1,6 @@
 //! Size classes: which list of a cache serves a request, and which one takes a block or a slot.
 //!
-//! Up to 256 bytes a class is the size of a slot. Blocks of that little are of the class whose slots they
+//! Up to 768 bytes a class is the size of a slot. Blocks of that little are of the class whose slots they
 //! could be. Above, classes are those of blocks: each power of two is divided into 16. Those of small
 //! blocks, below 1 KiB, are looked up in tables; those of medium ones are computed.
 
@@ -16,11 +16,11 @@ pub(super) const TOO_LARGE: BlockSize = BlockSize::from_granules(1024);
 /// Blocks below this size are small: their classes are looked up. The others' are computed.
 const MEDIUM: BlockSize = BlockSize::from_granules(128);
 
-/// One class for each size of slots, and each division of the sizes of blocks below [`TOO_LARGE`].
-pub(super) const CLASSES: usize = division(TOO_LARGE.granules()) as usize;
+/// One class for each size of slots, and each division of the sizes of larger blocks below [`TOO_LARGE`].
+pub(super) const CLASSES: usize = of_division(TOO_LARGE.granules()) as usize;
 
 /// The classes of small blocks and of slots.
-pub(super) const SMALL_CLASSES: usize = division(MEDIUM.granules()) as usize;
+pub(super) const SMALL_CLASSES: usize = of_division(MEDIUM.granules()) as usize;
 
 /// The largest request that the caches serve, in bytes: all that the smallest block of the last class holds.
 pub(super) const LARGEST_PAYLOAD: usize = Class(CLASSES as u8 - 1).payload();
@@ -31,13 +31,22 @@ pub(super) const LARGEST_SMALL_PAYLOAD: usize = Class(SMALL_CLASSES as u8 - 1).p
 /// The number of the first class: link and key of a cached block take 12 bytes.
 const SMALLEST: u8 = 2;
 
-/// The division that so many granules are in, 32 or more. Those of 32 and 33 are the last size of slots.
+/// The number of the first class that is a division of the sizes of blocks.
+const FIRST_DIVISION: u32 = SlotSize::COUNT as u32 + 1;
+
+/// The smallest block of that class: more than the largest slot, and a multiple of what the division is wide.
+const FIRST_DIVIDED: u32 = SlotSize::MOST_GRANULES as u32 + 4;
+
+/// The division that so many granules are in.
 const fn division(granules: u32) -> u32 {
     let width_log2 = granules.ilog2() - DIVISIONS_LOG2;
     (width_log2 << DIVISIONS_LOG2) + (granules >> width_log2)
 }
 
-const _: () = assert!(division(SlotSize::COUNT as u32 + 2) == SlotSize::COUNT as u32 + 1);
+/// The class of blocks of so many granules, [`FIRST_DIVIDED`] or more.
+const fn of_division(granules: u32) -> u32 {
+    division(granules) - division(FIRST_DIVIDED) + FIRST_DIVISION
+}
 
 /// A size class, whose blocks and slots in caches all have the class's [payload](Self::payload) or more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,30 +78,35 @@ impl Class {
 
     const fn holding(bytes: usize) -> Self {
         if let Some(slot) = SlotSize::serving(bytes, 1) {
-            let granules = slot.granules() as u8;
-            return Self(if granules < SMALLEST { SMALLEST } else { granules });
+            let class = slot.number() as u8 + 1;
+            return Self(if class < SMALLEST { SMALLEST } else { class });
         }
         let Some(size) = BlockSize::for_payload(bytes) else { return Self::NONE };
         // The first division whose blocks are all large enough.
-        let width_log2 = size.granules().ilog2() - DIVISIONS_LOG2;
-        Self(division(size.granules() + (1 << width_log2) - 1) as u8)
+        let granules = if size.granules() < FIRST_DIVIDED { FIRST_DIVIDED } else { size.granules() };
+        let width_log2 = granules.ilog2() - DIVISIONS_LOG2;
+        Self(of_division(granules + (1 << width_log2) - 1) as u8)
     }
 
     /// The class of a slot of that size.
     #[inline(always)]
     pub(super) const fn of_slot(slot: SlotSize) -> Self {
-        let granules = slot.granules() as u8;
-        if granules < SMALLEST { Self::NONE } else { Self(granules) }
+        let class = slot.number() as u8 + 1;
+        if class < SMALLEST { Self::NONE } else { Self(class) }
     }
 
     /// The class of a block in use of that size, less than [`TOO_LARGE`].
     const fn of_size(size: BlockSize) -> Self {
-        let slot = size.payload() / GRANULE;
-        match slot {
-            0..SMALLEST_SLOT => Self::NONE,
-            SMALLEST_SLOT..=SlotSize::COUNT => Self(slot as u8),
-            _ => Self(division(size.granules()) as u8),
+        if size.granules() >= FIRST_DIVIDED {
+            return Self(of_division(size.granules()) as u8);
         }
+        // The largest slot that the block could be.
+        let granules = size.payload() / GRANULE;
+        let granules = if granules > SlotSize::MOST_GRANULES { SlotSize::MOST_GRANULES } else { granules };
+        let above = SlotSize::of_granules(granules);
+        let is_exact = above.granules() as usize == granules;
+        let class = above.number() as u8 + is_exact as u8;
+        if class < SMALLEST { Self::NONE } else { Self(class) }
     }
 
     /// The class of a block with this header, if that may be one of a small block. It is [`Class::NONE`] if the block is not in
@@ -130,11 +144,15 @@ impl Class {
     /// The bytes that each block or slot of the class holds: the largest request that it serves, and what to
     /// ask the heap for.
     pub(super) const fn payload(self) -> usize {
-        if self.0 as usize <= SlotSize::COUNT {
-            return self.0 as usize * GRANULE;
+        if self.0 == Self::NONE.0 {
+            return 0;
         }
-        let width_log2 = (self.0 as u32 >> DIVISIONS_LOG2) - 1;
-        let smallest = (self.0 as u32 - (width_log2 << DIVISIONS_LOG2)) << width_log2;
+        if (self.0 as u32) < FIRST_DIVISION {
+            return SlotSize::numbered(self.0 as u32 - 1).bytes();
+        }
+        let division = self.0 as u32 - FIRST_DIVISION + division(FIRST_DIVIDED);
+        let width_log2 = (division >> DIVISIONS_LOG2) - 1;
+        let smallest = (division - (width_log2 << DIVISIONS_LOG2)) << width_log2;
         BlockSize::from_granules(smallest).payload()
     }
 
@@ -154,8 +172,6 @@ impl Class {
         (SMALLEST..CLASSES as u8).map(Self)
     }
 }
-
-const SMALLEST_SLOT: usize = SMALLEST as usize;
 
 /// Something for each class, [`Class::NONE`] included.
 #[derive(Clone, Copy, Debug)]
@@ -192,7 +208,7 @@ mod tests {
             assert!(class.payload() >= bytes, "{bytes} bytes in {class:?}");
             let block = BlockSize::for_payload(class.payload()).unwrap();
             assert_eq!(Class::of(Tag::used(block)), Some(class), "{bytes}");
-            assert!(class.payload() - bytes <= (bytes / 16 + 16), "{bytes} bytes in {class:?}");
+            assert!(class.payload() - bytes <= (bytes / 8 + 16), "{bytes} bytes in {class:?}");
             assert_eq!(class.is_small(), bytes <= LARGEST_SMALL_PAYLOAD);
             assert!(!class.is_small() || class == Class::serving_small(bytes));
         }

@@ -33,8 +33,8 @@ struct Totals {
     runs: u32,
     /// Runs that have room.
     with_room: u32,
-    /// Small blocks in use, by their granules.
-    small_blocks: [u32; SlotClasses::COUNTED],
+    /// Blocks in use that could be slots, by their class.
+    small_blocks: [u32; SlotSize::TABLE],
 }
 
 impl Heap {
@@ -71,7 +71,7 @@ impl Heap {
             free_blocks: 0,
             runs: 0,
             with_room: 0,
-            small_blocks: [0; SlotClasses::COUNTED],
+            small_blocks: [0; SlotSize::TABLE],
         };
         let mut index = Index::FIRST;
         let mut left: Option<Tag> = None;
@@ -129,8 +129,8 @@ impl Heap {
                 totals.free_blocks += 1;
             } else {
                 totals.live += tag.granules();
-                if let Some(count) = totals.small_blocks.get_mut(tag.granules() as usize) {
-                    *count += 1;
+                if let Some(slot) = SlotClasses::of_block(tag.size()) {
+                    totals.small_blocks[slot.number()] += 1;
                 }
             }
             return Ok(());

@@ -70,22 +70,6 @@ impl Heap {
         in_use.filter(|_| unsafe { cached::has_key(self.arena.payload(index)) })
     }
 
-    /// Whether a free block ends where the block at `index` starts, as its header says. That, and what the block behind says about
-    /// this one, tells nearly every pointer into the middle of a block.
-    #[inline(always)]
-    pub(super) fn left_is_free(&self, index: Index) -> bool {
-        if index == Index::FIRST {
-            return false;
-        }
-        // SAFETY: another block lies in front of any but the first.
-        let left = unsafe { self.arena.left_footer(index) };
-        if left < BlockSize::MIN.granules() || left >= index.get() {
-            return false;
-        }
-        // SAFETY: as in `live_block`.
-        unsafe { self.arena.tag(Index::new(index.get() - left)) == Tag::free(BlockSize::from_granules(left)) }
-    }
-
     /// What is wrong with a pointer that was not accepted as that of a block or slot in use.
     #[cold]
     #[inline(never)]

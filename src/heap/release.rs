@@ -37,17 +37,55 @@ impl Heap {
     #[inline(always)]
     pub(crate) unsafe fn release_block(&mut self, block: *mut u8) -> bool {
         let Some((index, tag)) = self.live_block(block) else { return false };
-        let behind = index + tag.size();
-        // SAFETY: CHAIN, a block lies behind unless the top or the victim does.
-        let is_denied =
-            behind != self.top && behind != self.victim && unsafe { self.arena.tag(behind) }.is_left_free();
-        if is_denied || tag.is_left_free() && !self.left_is_free(index) {
-            return false;
-        }
+        let Some(neighbours) = self.neighbours(index, tag) else { return false };
         self.count_block_gone(tag.size());
         // SAFETY: the caller's contract.
-        unsafe { self.coalesce(index, tag) };
+        unsafe { self.merge(index, tag, neighbours) };
         true
+    }
+
+    /// What lies on either side of a block in use; `None` if one of them denies that it is a block.
+    ///
+    /// That tells nearly every pointer into the middle of a block.
+    #[inline(always)]
+    pub(super) fn neighbours(&self, index: Index, tag: Tag) -> Option<Neighbours> {
+        let arena = self.arena;
+        let behind = index + tag.size();
+        let right = if behind == self.top {
+            Right::Top
+        } else if behind == self.victim {
+            Right::Victim
+        } else {
+            // SAFETY: CHAIN, a block lies behind, since neither the top nor the victim does.
+            let right = unsafe { arena.tag(behind) };
+            if right.is_left_free() {
+                return None;
+            }
+            Right::Block(right)
+        };
+        let left = match tag.is_left_free() {
+            true => Left::Free(self.free_block_before(index)?),
+            false if index == self.victim_end => Left::Victim,
+            false => Left::Used,
+        };
+        Some(Neighbours { left, right })
+    }
+
+    /// The size of the free block that ends where the block at `index` starts, as that block's header says;
+    /// `None` if there is no such block.
+    #[inline(always)]
+    fn free_block_before(&self, index: Index) -> Option<BlockSize> {
+        if index == Index::FIRST {
+            return None;
+        }
+        // SAFETY: another block lies in front of any but the first.
+        let left = unsafe { self.arena.left_footer(index) };
+        if left < BlockSize::MIN.granules() || left >= index.get() {
+            return None;
+        }
+        let left = BlockSize::from_granules(left);
+        // SAFETY: the word lies between the first block and this one; it is looked at to find out.
+        (unsafe { self.arena.tag(index - left) } == Tag::free(left)).then_some(left)
     }
 
     /// Makes a free block whose neighbours are in use, and puts it into its bin. The flag behind it is left to the
@@ -72,56 +110,78 @@ impl Heap {
     ///
     /// - `index` is a block in use, `tag` its header, and nobody uses its bytes any more.
     /// - It is not counted as live.
+    /// - Those are its neighbours.
     #[inline(always)]
-    pub(super) unsafe fn coalesce(&mut self, index: Index, tag: Tag) {
+    pub(super) unsafe fn merge(&mut self, index: Index, tag: Tag, neighbours: Neighbours) {
+        let arena = self.arena;
         let behind = index + tag.size();
-        let mut start = index;
-        let mut is_victim = false;
-        // SAFETY: the header stays behind as that of a freed block, wherever it comes to lie. FLAGS and LISTED,
-        // the left neighbour is free if the tag says so, and its footer tells its size; it is taken out of its
-        // bin.
+        // SAFETY: the header stays behind as that of a freed block, wherever it comes to lie. FLAGS and LISTED
+        // for the neighbours, which are taken out of their bins; the merged block is the heap's own.
         unsafe {
-            self.arena.set_tag(index, tag.freed());
-            if tag.is_left_free() {
-                let left_size = self.arena.left_size(index);
-                start = index - left_size;
-                self.free.remove(self.arena, start, left_size);
-            } else if index == self.victim_end {
-                start = self.victim;
-                is_victim = true;
-            }
-        }
-        if behind == self.top {
-            self.top = start;
-            if is_victim {
-                (self.victim, self.victim_end) = (Index::NONE, Index::NONE);
-            }
-            return;
-        }
-        let mut end = behind;
-        // SAFETY: CHAIN, a block lies behind, since neither the top nor the victim does; LISTED, if it is
-        // free; the merged block is the heap's own.
-        unsafe {
-            if behind == self.victim {
-                end = self.victim_end;
-                is_victim = true;
-            } else {
-                let right = self.arena.tag(behind);
-                if right.is_free() {
-                    self.free.remove(self.arena, behind, right.size());
-                    end = behind + right.size();
-                    if is_victim {
-                        self.arena.set_left_free(end, false);
-                    }
-                } else if !is_victim {
-                    self.arena.set_tag(behind, right.with_left_free(true));
+            arena.set_tag(index, tag.freed());
+            let start = match neighbours.left {
+                Left::Used => index,
+                Left::Victim => self.victim,
+                Left::Free(left) => {
+                    let start = index - left;
+                    self.free.remove(arena, start, left);
+                    start
                 }
-            }
-            if is_victim {
-                (self.victim, self.victim_end) = (start, end);
+            };
+            let end = match neighbours.right {
+                Right::Top => {
+                    if neighbours.left == Left::Victim {
+                        (self.victim, self.victim_end) = (Index::NONE, Index::NONE);
+                    }
+                    self.top = start;
+                    return;
+                }
+                Right::Victim => {
+                    self.victim = start;
+                    return;
+                }
+                Right::Block(right) if right.is_free() => {
+                    self.free.remove(arena, behind, right.size());
+                    behind + right.size()
+                }
+                Right::Block(right) => {
+                    if neighbours.left != Left::Victim {
+                        arena.set_tag(behind, right.with_left_free(true));
+                    }
+                    behind
+                }
+            };
+            if neighbours.left == Left::Victim {
+                if end != behind {
+                    arena.set_left_free(end, false);
+                }
+                self.victim_end = end;
             } else {
                 self.make_free(start, BlockSize::from_granules(end.granules_since(start)));
             }
         }
     }
+}
+
+/// What lies to the left of a block in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Left {
+    Used,
+    Victim,
+    Free(BlockSize),
+}
+
+/// What lies to the right of a block in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Right {
+    Top,
+    Victim,
+    Block(Tag),
+}
+
+/// What lies on either side of a block in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Neighbours {
+    pub(super) left: Left,
+    pub(super) right: Right,
 }

@@ -1,7 +1,8 @@
 //! Small requests: slots of runs, and which size class earns a run.
 //!
-//! A class gets its first run when its blocks in use would fill half of a page, and another one when all
-//! of its runs are full; but only while an eighth of the arena is free. Rare sizes, and all sizes where
+//! A class gets a run if what it has in use, in blocks and in full runs, is to a page as all that is live
+//! is to what is free, and an eighth of a page at least. So where most of the arena is free, nearly every
+//! class has runs; the fuller it is, the more a class has to have in use, and rare sizes, or all sizes where
 //! memory is tight, are served by blocks, to the byte.
 //!
 //! Of a class's runs that have room, the one that was full last is used first, so that the others become
@@ -14,62 +15,80 @@ use crate::run::{Returned, Run};
 use crate::size::{BlockSize, SlotSize};
 use core::ptr::NonNull;
 
-/// New runs are cut only while this share of the arena is free: 1/8.
-const ROOMY_SHARE_LOG2: u32 = 3;
+/// The least that a class has to have in blocks to get its first run, as a share of a page: 1/8.
+const LEAST_SHARE_LOG2: u32 = 3;
 
 /// What is known of each size class; all zero bytes in the beginning.
 #[derive(Debug)]
 pub(super) struct SlotClasses {
     /// The first run of each class that has room, or [`Index::NONE`].
-    heads: [Index; SlotSize::COUNT],
+    heads: [Index; SlotSize::TABLE],
     /// How many runs each class has.
-    runs: [u32; SlotSize::COUNT],
-    /// How many small blocks of each size are in use.
-    blocks: [u32; SlotClasses::COUNTED],
+    runs: [u32; SlotSize::TABLE],
+    /// How many blocks are in use that hold what a slot of the class does, and not what one of the next
+    /// class does.
+    blocks: [u32; SlotSize::TABLE],
     /// A bit for each class that has a run with room.
-    with_room: u32,
+    with_room: u64,
     /// A bit for each class that may have a run without slots in use.
-    maybe_idle: u32,
+    maybe_idle: u64,
+    /// A bit for each class that has enough blocks for a run, or had a run, as far as is known without a look at
+    /// what is free.
+    candidates: u64,
 }
 
 impl SlotClasses {
-    /// Blocks of fewer granules than these are counted by size: a request for the largest slot needs one
-    /// granule less.
-    pub(super) const COUNTED: usize = SlotSize::COUNT + 2;
-
     pub(super) const fn new() -> Self {
         Self {
-            heads: [Index::NONE; SlotSize::COUNT],
-            runs: [0; SlotSize::COUNT],
-            blocks: [0; Self::COUNTED],
+            heads: [Index::NONE; SlotSize::TABLE],
+            runs: [0; SlotSize::TABLE],
+            blocks: [0; SlotSize::TABLE],
             with_room: 0,
             maybe_idle: 0,
+            candidates: 0,
         }
     }
 
+    /// The class whose slots a block of that size could be, if there is one.
     #[inline(always)]
-    pub(super) fn count_block(&mut self, size: BlockSize) {
-        if let Some(blocks) = self.blocks.get_mut(size.granules() as usize) {
+    pub(super) const fn of_block(size: BlockSize) -> Option<SlotSize> {
+        let granules = size.granules() as usize - 1;
+        if granules > SlotSize::MOST_GRANULES {
+            return None;
+        }
+        Some(SlotSize::of_granules(granules))
+    }
+
+    /// Counts a block in use, in a heap whose pages have so many granules.
+    #[inline(always)]
+    pub(super) fn count_block(&mut self, size: BlockSize, page: u32) {
+        if let Some(slot) = Self::of_block(size) {
+            let blocks = &mut self.blocks[slot.number()];
             *blocks = blocks.wrapping_add(1);
+            if *blocks * size.granules() >= page >> LEAST_SHARE_LOG2 {
+                // Blocks of this size serve requests of this class and of the next.
+                self.candidates |= 3 << slot.number();
+            }
         }
     }
 
     #[inline(always)]
     pub(super) fn count_block_gone(&mut self, size: BlockSize) {
-        if let Some(blocks) = self.blocks.get_mut(size.granules() as usize) {
+        if let Some(slot) = Self::of_block(size) {
+            let blocks = &mut self.blocks[slot.number()];
             *blocks = blocks.wrapping_sub(1);
         }
     }
 
-    /// How many blocks in use a class would serve with slots, about: a block holds what a slot of one
-    /// granule less does, and four bytes more.
+    /// How many blocks in use a class would serve with slots, about: four bytes more need a block of a
+    /// granule more.
     fn blocks(&self, slot: SlotSize) -> u32 {
-        let granules = slot.granules() as usize;
-        self.blocks[granules].wrapping_add(self.blocks[granules + 1])
+        let own = self.blocks[slot.number()];
+        slot.number().checked_sub(1).map_or(own, |below| own.wrapping_add(self.blocks[below]))
     }
 
-    /// The counts of small blocks by their granules.
-    pub(super) fn block_counts(&self) -> &[u32; Self::COUNTED] {
+    /// The counts of blocks by class.
+    pub(super) fn block_counts(&self) -> &[u32; SlotSize::TABLE] {
         &self.blocks
     }
 
@@ -140,30 +159,40 @@ impl Heap {
         if head.is_none() {
             return None;
         }
-        let run = Run::at(head);
-        // SAFETY: RUNS, a listed run has room.
-        let (index, is_full) = unsafe { run.take(self.arena, slot) };
-        if is_full {
-            // SAFETY: RUNS.
-            unsafe { self.classes.unlist(self.arena, slot, run) };
+        let (arena, run) = (self.arena, Run::at(head));
+        // SAFETY: RUNS, a listed run has room. A slot's position is in the arena.
+        unsafe {
+            let taken = run.take(arena);
+            if taken.is_full {
+                self.classes.unlist(arena, slot, run);
+            }
+            self.count_live(taken.granules);
+            Some(arena.payload(taken.index))
         }
-        self.count_live(slot.granules());
-        // SAFETY: a slot's position is in the arena.
-        Some(unsafe { self.arena.payload(index) })
     }
 
-    /// Gives a class a run, if it has earned one and memory is not tight.
+    /// Gives a class a run, if it has earned one.
     #[inline(always)]
     pub(super) fn add_run_if_earned(&mut self, slot: SlotSize) -> bool {
-        if !self.pages.exist() {
+        self.classes.candidates & 1 << slot.number() != 0 && self.has_earned(slot) && self.add_run(slot)
+    }
+
+    #[inline(never)]
+    fn has_earned(&mut self, slot: SlotSize) -> bool {
+        let page = u64::from(self.pages.granules());
+        let in_blocks = u64::from(self.classes.blocks(slot)) * u64::from(slot.granules());
+        let in_runs = u64::from(self.classes.runs(slot)) * page;
+        let is_enough = in_runs > 0 || in_blocks << LEAST_SHARE_LOG2 >= page;
+        if !self.pages.exist() || !is_enough || slot.granules() * 4 > page as u32 {
+            self.classes.candidates &= !(1 << slot.number());
             return false;
         }
-        let page = self.pages.block().granules();
-        let has_earned = self.classes.runs(slot) > 0
-            || self.classes.blocks(slot) * slot.granules() >= page && slot.granules() * 4 <= page;
-        let arena = self.end.get();
-        let is_roomy = arena - self.live >= arena >> ROOMY_SHARE_LOG2;
-        has_earned && is_roomy && self.add_run(slot)
+        let live = u64::from(self.live);
+        let free = u64::from(self.end.get()) - live;
+        if slot.granules() > 32 && live > free {
+            return false;
+        }
+        (in_blocks + in_runs) * free * 4 >= page * live * u64::from(slot.granules())
     }
 
     #[inline(never)]
@@ -177,6 +206,7 @@ impl Heap {
             self.classes.list(self.arena, slot, run);
         }
         self.classes.runs[slot.number()] += 1;
+        self.classes.candidates |= 1 << slot.number();
         true
     }
 
@@ -187,14 +217,15 @@ impl Heap {
     /// - It is a run, and nobody uses the slot's bytes any more.
     #[inline(always)]
     pub(super) unsafe fn put_slot(&mut self, run: Run, in_page: u32) -> bool {
+        let arena = self.arena;
         // SAFETY: it is a run (contract).
         unsafe {
-            let Some(number) = run.slot_at(self.arena, in_page) else { return false };
-            let Some(returned) = run.put(self.arena, number) else { return false };
-            let slot = run.slot_size(self.arena);
-            self.count_gone(slot.granules());
+            let Some(number) = run.slot_at(arena, in_page) else { return false };
+            let granules = run.granules(arena);
+            let Some(returned) = run.put(arena, number) else { return false };
+            self.count_gone(granules);
             if returned != Returned::Simply {
-                self.note_returned(run, slot, returned);
+                self.note_returned(run, returned);
             }
         }
         true
@@ -204,11 +235,12 @@ impl Heap {
     ///
     /// # Safety
     ///
-    /// - It is a run of that class, and that happened to it.
+    /// - It is a run, and that happened to it.
     #[inline(never)]
-    unsafe fn note_returned(&mut self, run: Run, slot: SlotSize, returned: Returned) {
+    unsafe fn note_returned(&mut self, run: Run, returned: Returned) {
         // SAFETY: RUNS; a run is listed exactly if it has room.
         unsafe {
+            let slot = run.slot_size(self.arena);
             if returned == Returned::ToFullRun {
                 let other = self.classes.head(slot);
                 self.classes.list(self.arena, slot, run);
@@ -239,7 +271,10 @@ impl Heap {
             run.mark_freed(self.arena);
             self.pages.note(self.arena, run, false);
             let tag = self.arena.tag(run.index()).in_one_piece();
-            self.coalesce(run.index(), tag);
+            // What the neighbours say is right, unless the heap was overwritten: then the page is lost.
+            if let Some(neighbours) = self.neighbours(run.index(), tag) {
+                self.merge(run.index(), tag, neighbours);
+            }
         }
     }
 
@@ -248,7 +283,7 @@ impl Heap {
     fn give_up_idle_runs(&mut self) -> bool {
         let mut any = false;
         while self.classes.maybe_idle != 0 {
-            let slot = SlotSize::from_granules(self.classes.maybe_idle.trailing_zeros() as u8 + 1);
+            let slot = SlotSize::numbered(self.classes.maybe_idle.trailing_zeros());
             self.classes.maybe_idle &= self.classes.maybe_idle - 1;
             let head = self.classes.head(slot);
             // SAFETY: RUNS. An idle run is the only one of its class that has room.
@@ -281,7 +316,7 @@ impl Heap {
         }
         let mut candidates = self.classes.with_room & !0 << slot?.number();
         while candidates != 0 {
-            let larger = SlotSize::from_granules(candidates.trailing_zeros() as u8 + 1);
+            let larger = SlotSize::numbered(candidates.trailing_zeros());
             if larger.align() >= align {
                 return self.take_slot(larger);
             }

@@ -37,28 +37,33 @@ impl Heap {
     /// block, whose rest becomes the victim.
     #[inline(always)]
     fn take_small(&mut self, size: BlockSize) -> Option<Index> {
-        if let Some(index) = self.free.pop_exact(self.arena, size) {
+        let arena = self.arena;
+        if let Some(index) = self.free.pop_exact(arena, size) {
             self.use_whole(index, size);
             return Some(index);
         }
         if self.victim_len() >= size.granules() {
             return Some(self.take_from_victim(size));
         }
-        let (index, whole) = self.free.best_fit(self.arena, size)?;
+        let (index, whole) = self.free.best_fit(arena, size)?;
         // SAFETY: LISTED.
-        unsafe { self.free.remove(self.arena, index, whole) };
+        unsafe { self.free.remove(arena, index, whole) };
         match whole.remainder(size) {
             Remainder::Slack => self.use_whole(index, whole),
             Remainder::Block(rest) => {
                 let cut = index + size;
-                self.retire_victim();
                 // SAFETY: both parts lie in the free block, which nobody uses (CHAIN). COALESCED, a block
                 // lies behind it.
                 unsafe {
-                    self.arena.set_tag(index, Tag::used(size));
-                    self.arena.set_left_free(cut + rest, false);
+                    arena.set_tag(index, Tag::used(size));
+                    if rest.granules() > self.victim_len() {
+                        self.retire_victim();
+                        arena.set_left_free(cut + rest, false);
+                        (self.victim, self.victim_end) = (cut, cut + rest);
+                    } else {
+                        self.make_free(cut, rest);
+                    }
                 }
-                (self.victim, self.victim_end) = (cut, cut + rest);
             }
         }
         Some(index)
