@@ -26,7 +26,7 @@
 //! # Bounds
 //!
 //! Every call takes a bounded number of steps. The longest are those of the tries, one for each bit in
-//! which the sizes of a bin differ (`heap/trie.rs`), and marking the slots of a run that is given up, 501
+//! which the sizes of a bin differ (`heap/trie.rs`), and marking the slots of a run that is given up, 512
 //! at most. Aligned requests look at a constant number of free blocks (`heap/align.rs`). Copying and
 //! clearing take as long as there are bytes.
 //!
@@ -129,6 +129,8 @@ impl core::error::Error for RegionError {}
 /// kept as distances from the region's start.
 pub struct Heap {
     arena: Arena,
+    /// The region's start as it was handed over, or as it is after a move.
+    region: *mut u8,
     pages: Pages,
     /// Behind the last block; equal to `end` when the arena is full to the last granule.
     top: Index,
@@ -156,6 +158,7 @@ impl Heap {
     pub const fn new() -> Self {
         Self {
             arena: Arena::empty(),
+            region: core::ptr::null_mut(),
             pages: Pages::none(),
             top: Index::NONE,
             end: Index::NONE,
@@ -171,8 +174,8 @@ impl Heap {
     }
 
     /// Hands the heap the region of `len` bytes at `start`, of any alignment. Up to 7 bytes at each end stay
-    /// unused, and in a region of 1 KiB or more, one bit for each of its pages: 1/256 of the region, at
-    /// most 4 KiB.
+    /// unused, and in a region of 1 KiB or more, one bit for each of its pages of 4 KiB; in one of less than
+    /// 513 KiB, for pages of 1/256 of it.
     ///
     /// Nothing but those bits is written to the region now. `zeroed` says that all of it is zero, which spares
     /// them the clearing, and [`alloc_zeroed`](Self::alloc_zeroed) that of memory that is used for the first
@@ -246,6 +249,7 @@ impl Heap {
             }
         }
         self.arena = arena;
+        self.region = start;
         self.top = Index::FIRST;
         self.end = end;
         self.used_up_to = Index::FIRST;
@@ -267,7 +271,10 @@ impl Heap {
     /// - The region's bytes are the same as they were at the old start, and the contract of [`init`](Self::init) holds for it.
     #[inline(always)]
     pub(crate) unsafe fn rebase(&mut self, start: *mut u8) {
-        self.arena = Arena::at(behind_map(start, self.pages.bytes_of_map()));
+        if self.region != start {
+            self.region = start;
+            self.arena = Arena::at(behind_map(start, self.pages.bytes_of_map()));
+        }
     }
 
     /// Allocates a block for `layout`, or `None` if no free span can hold it.
@@ -374,6 +381,10 @@ impl Heap {
             match self.release_slot(block) {
                 Released::NoSlot => self.release_block(block),
                 Released::Slot => true,
+                Released::SlotOf(run, returned) => {
+                    self.settle(run, returned);
+                    true
+                }
                 Released::Rejected => false,
             }
         };
@@ -412,7 +423,9 @@ impl Heap {
     #[inline(always)]
     fn count_live(&mut self, granules: u32) {
         self.live = self.live.wrapping_add(granules);
-        self.peak = self.peak.max(self.live);
+        if self.live > self.peak {
+            self.peak = self.live;
+        }
     }
 
     /// Counts granules that are not in use any more.

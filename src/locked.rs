@@ -1,9 +1,9 @@
 //! `Locked`: a heap behind a mutex, as a `GlobalAlloc`, and what happens when the arena is exhausted.
 
-use crate::block::prefetch;
 use crate::fault::{self, Action, Fault};
 use crate::heap::{AuditError, Heap, RegionError, Released, Resized, copy};
 use crate::raw_lock::SpinThenSleep;
+use crate::run::{Returned, Run};
 use crate::source::{RunTimeSource, Source};
 use crate::stats::Stats;
 use core::alloc::{GlobalAlloc, Layout};
@@ -207,10 +207,22 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
         unsafe {
             match heap.release_slot(block) {
                 Released::Slot => {}
+                Released::SlotOf(run, returned) => Self::settle(heap, run, returned),
                 Released::NoSlot => self.dealloc_block(heap, block, layout),
                 Released::Rejected => self.dealloc_rejected(heap, block, layout),
             }
         }
+    }
+
+    /// The rest of a release of a slot.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`Heap::settle`].
+    #[inline(never)]
+    unsafe fn settle(mut heap: MutexGuard<'_, R, Heap>, run: Run, returned: Returned) {
+        // SAFETY: the caller's contract.
+        unsafe { heap.settle(run, returned) }
     }
 
     /// A release of a block.
@@ -385,7 +397,6 @@ unsafe impl<S: Source, R: RawMutex> GlobalAlloc for Locked<S, R> {
 
     #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        prefetch(block.wrapping_add(layout.size()));
         // SAFETY: the caller's contract.
         unsafe {
             match self.try_heap() {
@@ -397,7 +408,6 @@ unsafe impl<S: Source, R: RawMutex> GlobalAlloc for Locked<S, R> {
 
     #[inline]
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        prefetch(block.wrapping_add(layout.size()));
         if is_panicking() && new_size > layout.size() && self.has(block) {
             // SAFETY: the caller's contract, and the block lies in the arena.
             return unsafe { self.realloc_refused(block, layout, new_size) };

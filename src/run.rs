@@ -8,9 +8,10 @@
 //!                        16 bytes on    ↑ first
 //! ```
 //!
-//! - A *page* is a stretch of the arena, a power of two long, that begins at a multiple of its length
-//!   from the first page. Pages are not to be confused with those of the operating system, though pages
-//!   of 4 KiB coincide with them. A block of exactly one page, aligned to it, packs without a gap.
+//! - A *page* is a stretch of the arena that begins at a multiple of its length from the first page. (Pages
+//!   of the operating system are something else.) It is 4,224 bytes long, and shorter in an arena of less
+//!   than 513 KiB. It is not 4,096, because then all run headers would compete for the same few places of
+//!   the processor's caches. A block of exactly one page, where a page is, packs without a gap.
 //! - The bitmap has a bit for each slot, set while the slot is free. It is the run's free list, too: the
 //!   lowest free slot is the one that is taken. Neither taking nor freeing touches the slot's own bytes,
 //!   what is asked for in a row lies in a row, and a second free of a slot is certain to be seen.
@@ -26,15 +27,21 @@ use crate::block::Arena;
 use crate::size::{BlockSize, GRANULE, Index, SlotSize};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-/// The shortest and the longest page, as the binary logarithm of bytes: 256 bytes and 4 KiB.
-const SHORTEST_PAGE_LOG2: u32 = 8;
-const LONGEST_PAGE_LOG2: u32 = 12;
+/// A page is this share of the arena, rounded up to a power of two, but no shorter than this: 1/256, and 256
+/// bytes.
+const PAGE_SHARE: usize = 256;
+const SHORTEST_PAGE: usize = 256;
 
-/// A page is this share of the arena, as far as those limits allow: 1/256.
-const PAGE_SHARE_LOG2: u32 = 8;
+/// Where that is 4 KiB or more, it is this long: 33 times what all slots are aligned to, so that run headers
+/// are spread over all sets of a cache.
+const LONGEST_PAGE: usize = 33 * SlotSize::LARGEST_ALIGN;
 
-/// What the first page, and with it the slots' alignment, is aligned to at least.
-const PAGE_ALIGN: usize = SlotSize::LARGEST_ALIGN;
+/// Regions that are shorter have no pages.
+const SHORTEST_REGION: usize = 4 * SHORTEST_PAGE;
+
+/// Dividing by a page's length is multiplying by `2^SHIFT` over that length, rounded up. Exact for all
+/// granules of an arena, of which there are less than 2^29.
+const SHIFT: u32 = 40;
 
 /// Which stretches of an arena are pages, and which pages are runs.
 ///
@@ -43,59 +50,59 @@ const PAGE_ALIGN: usize = SlotSize::LARGEST_ALIGN;
 pub(crate) struct Pages {
     /// The position of the first page.
     first: Index,
-    count: u32,
-    /// A page's length as the binary logarithm of granules.
-    granules_log2: u32,
+    /// Granules of all pages.
+    total: u32,
+    /// Granules of a page.
+    length: u32,
     /// Bytes of the map.
     map_bytes: u32,
+    /// What dividing by the length is multiplying by.
+    reciprocal: u64,
 }
 
 impl Pages {
     /// No pages; all zero bytes.
     pub(crate) const fn none() -> Self {
-        Self { first: Index::NONE, count: 0, granules_log2: 0, map_bytes: 0 }
+        Self { first: Index::NONE, total: 0, length: 0, map_bytes: 0, reciprocal: 0 }
     }
 
     /// The bytes in front of a region of `len` bytes that the map of its pages takes, a multiple of 8; zero
     /// if the region is too small to have pages.
     pub(crate) const fn map_bytes(len: usize) -> usize {
-        match Self::length_log2(len) {
-            Some(log2) => (len >> log2).div_ceil(64) * 8,
-            None => 0,
+        if len < SHORTEST_REGION {
+            return 0;
         }
+        (len / Self::length(len)).div_ceil(64) * 8
     }
 
-    /// The length of the pages of a region of `len` bytes.
-    const fn length_log2(len: usize) -> Option<u32> {
-        if len < 1 << (SHORTEST_PAGE_LOG2 + 2) {
-            return None;
+    /// The length of the pages of a region of `len` bytes, in bytes.
+    const fn length(len: usize) -> usize {
+        let share = len.div_ceil(PAGE_SHARE).next_power_of_two();
+        match share {
+            ..SHORTEST_PAGE => SHORTEST_PAGE,
+            4096.. => LONGEST_PAGE,
+            _ => share,
         }
-        let log2 = (len - 1).ilog2() + 1;
-        let log2 = log2.saturating_sub(PAGE_SHARE_LOG2);
-        Some(match log2 {
-            ..SHORTEST_PAGE_LOG2 => SHORTEST_PAGE_LOG2,
-            LONGEST_PAGE_LOG2.. => LONGEST_PAGE_LOG2,
-            _ => log2,
-        })
     }
 
     /// The pages of a region of `len` bytes whose blocks end at `end`. There is a map of
     /// [`map_bytes`](Self::map_bytes) zeros in front of the arena's origin.
     pub(crate) fn of(arena: Arena, end: Index, len: usize) -> Self {
-        let Some(length_log2) = Self::length_log2(len) else { return Self::none() };
-        let granules_log2 = length_log2 - GRANULE.ilog2();
-        let first_payload = arena.address(Index::FIRST);
-        let align = if length_log2 == LONGEST_PAGE_LOG2 { 1 << LONGEST_PAGE_LOG2 } else { PAGE_ALIGN };
-        let to_first = first_payload.wrapping_neg() & (align - 1);
+        let map_bytes = Self::map_bytes(len) as u32;
+        if map_bytes == 0 {
+            return Self::none();
+        }
+        let length = (Self::length(len) / GRANULE) as u32;
+        let to_first = arena.address(Index::FIRST).wrapping_neg() % SlotSize::LARGEST_ALIGN;
         let first = Index::new(Index::FIRST.get() + (to_first / GRANULE) as u32);
-        let count = end.get().saturating_sub(first.get()) >> granules_log2;
-        Self { first, count, granules_log2, map_bytes: Self::map_bytes(len) as u32 }
+        let total = end.get().saturating_sub(first.get()) / length * length;
+        Self { first, total, length, map_bytes, reciprocal: (1u64 << SHIFT).div_ceil(length.into()) }
     }
 
     /// Whether there are any.
     #[inline(always)]
     pub(crate) const fn exist(&self) -> bool {
-        self.count != 0
+        self.total != 0
     }
 
     /// The bytes between the region's first granule and the arena's origin.
@@ -107,34 +114,41 @@ impl Pages {
     /// A page's length in granules.
     #[inline(always)]
     pub(crate) const fn granules(&self) -> u32 {
-        1 << self.granules_log2
+        self.length
     }
 
     /// The size of a block that is one page.
     #[inline(always)]
     pub(crate) const fn block(&self) -> BlockSize {
-        BlockSize::from_granules(1 << self.granules_log2)
+        BlockSize::from_granules(self.length)
     }
 
     /// The granules to skip from `index` to the next page. What is skipped becomes a free block of its
     /// own, so they are none or enough for one.
     pub(crate) fn gap(&self, index: Index) -> u32 {
-        let length = 1u32 << self.granules_log2;
-        let gap = self.first.get().wrapping_sub(index.get()) & (length - 1);
-        let gap = if index < self.first { self.first.granules_since(index) } else { gap };
-        if gap == 1 { length + 1 } else { gap }
+        let gap = if index < self.first {
+            self.first.granules_since(index)
+        } else {
+            let into_page = index.granules_since(self.first) % self.length;
+            if into_page == 0 { 0 } else { self.length - into_page }
+        };
+        if gap == 1 { self.length + 1 } else { gap }
     }
 
     /// The granules that [`gap`](Self::gap) asks for at most, from the first page on.
     pub(crate) const fn worst_gap(&self) -> u32 {
-        (1 << self.granules_log2) + 1
+        self.length + 1
     }
 
-    /// The number of the page in which a granule lies, if it is in one.
+    /// The number of the page in which a granule lies, if it is in one, and how far in it.
     #[inline(always)]
-    fn number(&self, granule: usize) -> Option<usize> {
-        let page = granule.wrapping_sub(self.first.get() as usize) >> self.granules_log2;
-        (page < self.count as usize).then_some(page)
+    fn locate(&self, granule: usize) -> Option<(usize, u32)> {
+        let distance = granule.wrapping_sub(self.first.get() as usize);
+        if distance >= self.total as usize {
+            return None;
+        }
+        let page = ((distance as u64 * self.reciprocal) >> SHIFT) as u32;
+        Some((page as usize, distance as u32 - page * self.length))
     }
 
     /// The word of the map that has a page's bit, and the bit.
@@ -161,13 +175,12 @@ impl Pages {
     /// - The pages are those of `arena`.
     #[inline(always)]
     pub(crate) unsafe fn run_at(&self, arena: Arena, granule: usize) -> Option<(Run, u32)> {
-        let page = self.number(granule)?;
+        let (page, in_page) = self.locate(granule)?;
         // SAFETY: the caller's contract.
         let (word, bit) = unsafe { self.map_word(arena, page) };
         if word.load(Ordering::Relaxed) & bit == 0 {
             return None;
         }
-        let in_page = (granule - self.first.get() as usize) as u32 & ((1 << self.granules_log2) - 1);
         Some((Run { index: Index::new(granule as u32 - in_page) }, in_page))
     }
 
@@ -177,7 +190,8 @@ impl Pages {
     ///
     /// - The pages are those of `arena`.
     pub(crate) unsafe fn runs(&self, arena: Arena) -> u32 {
-        let pages = (0..self.count as usize).step_by(usize::BITS as usize);
+        let count = self.total.checked_div(self.length).unwrap_or(0);
+        let pages = (0..count as usize).step_by(usize::BITS as usize);
         // SAFETY: the caller's contract.
         let word = |page| unsafe { self.map_word(arena, page) }.0.load(Ordering::Relaxed);
         pages.map(|page| word(page).count_ones()).sum()
@@ -189,7 +203,7 @@ impl Pages {
     ///
     /// - The pages are those of `arena`, and `run` is one of them.
     pub(crate) unsafe fn note(&self, arena: Arena, run: Run, is_run: bool) {
-        let Some(page) = self.number(run.index.get() as usize) else { return };
+        let Some((page, _)) = self.locate(run.index.get() as usize) else { return };
         // SAFETY: the caller's contract.
         let (word, bit) = unsafe { self.map_word(arena, page) };
         let others = word.load(Ordering::Relaxed) & !bit;
@@ -245,7 +259,7 @@ impl Division {
     /// As many slots as fit in front of the next block's header, and behind a bitmap that is long enough
     /// for them.
     fn of(page: BlockSize, slot: SlotSize) -> Self {
-        let mut slots = page.payload() / slot.bytes();
+        let mut slots = (page.payload() / slot.bytes()).min(MOST_WORDS as usize * 64);
         loop {
             let bitmap = slots.div_ceil(64) * size_of::<u64>();
             let first = (size_of::<Header>() + bitmap).next_multiple_of(slot.align());
@@ -265,8 +279,9 @@ pub(crate) struct Taken {
     pub(crate) index: Index,
     /// Its size in granules.
     pub(crate) granules: u32,
-    /// Whether the run has no other free slot.
-    pub(crate) is_full: bool,
+    /// Whether the slots of its word of the bitmap are all in use now, which is to be
+    /// [noted](Run::note_full_word).
+    pub(crate) word_is_full: bool,
 }
 
 /// What became of a slot that was given back.
@@ -351,23 +366,33 @@ impl Run {
         // SAFETY: the header and the bitmap of a run are the heap's own. It has room, so that a bit is set
         // in a word that `with_room` names.
         unsafe {
-            let with_room = u32::from((*header).with_room);
-            invariant!(with_room != 0);
-            let word = with_room.trailing_zeros();
+            let word = u32::from((*header).with_room).trailing_zeros();
+            invariant!(word < MOST_WORDS);
             let bitmap = self.word(arena, word);
             let free = bitmap.read();
             let rest = free & free.wrapping_sub(1);
             bitmap.write(rest);
             (*header).used += 1;
-            let mut is_full = false;
-            if rest == 0 {
-                (*header).with_room = (with_room & (with_room - 1)) as u8;
-                is_full = (*header).with_room == 0;
-            }
             let number = word * 64 + free.trailing_zeros();
             let granules = u32::from((*header).granules);
             let distance = u32::from((*header).first) + number * granules;
-            Taken { index: Index::new(self.index.get() + distance), granules, is_full }
+            Taken { index: Index::new(self.index.get() + distance), granules, word_is_full: rest == 0 }
+        }
+    }
+
+    /// Notes that the first word that had a free slot has none any more, as [`take`](Self::take) said. Returns
+    /// whether the run is full.
+    ///
+    /// # Safety
+    ///
+    /// - It is a run, and that is so.
+    pub(crate) unsafe fn note_full_word(self, arena: Arena) -> bool {
+        let header = self.header(arena);
+        // SAFETY: a run's header is the heap's own.
+        unsafe {
+            let with_room = (*header).with_room;
+            (*header).with_room = with_room & with_room.wrapping_sub(1);
+            (*header).with_room == 0
         }
     }
 

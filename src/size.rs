@@ -122,7 +122,7 @@ impl SlotSize {
         granules
     };
 
-    /// The smallest size of at least so many granules.
+    /// The smallest size of at least so many granules, [`MOST_GRANULES`](Self::MOST_GRANULES) at most.
     #[inline(always)]
     pub(crate) const fn of_granules(granules: usize) -> Self {
         const LENGTH: usize = (SlotSize::MOST_GRANULES + 1).next_power_of_two();
@@ -139,7 +139,7 @@ impl SlotSize {
             }
             numbers
         };
-        invariant!(granules >= 1 && granules <= Self::MOST_GRANULES);
+        invariant!(granules <= Self::MOST_GRANULES);
         Self(NUMBERS[granules & (LENGTH - 1)])
     }
 
@@ -158,9 +158,11 @@ impl SlotSize {
         if bytes > Self::MOST_GRANULES * GRANULE || align > Self::LARGEST_ALIGN {
             return None;
         }
+        if align <= GRANULE {
+            return Some(Self::of_granules(bytes.div_ceil(GRANULE)));
+        }
         let bytes = if bytes == 0 { 1 } else { bytes };
-        let least = if align < GRANULE { GRANULE - 1 } else { align - 1 };
-        Some(Self::of_granules(((bytes + least) & !least) / GRANULE))
+        Some(Self::of_granules(bytes.next_multiple_of(align) / GRANULE))
     }
 
     /// The size in granules.

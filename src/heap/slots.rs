@@ -163,11 +163,26 @@ impl Heap {
         // SAFETY: RUNS, a listed run has room. A slot's position is in the arena.
         unsafe {
             let taken = run.take(arena);
-            if taken.is_full {
-                self.classes.unlist(arena, slot, run);
-            }
             self.count_live(taken.granules);
+            if taken.word_is_full {
+                self.note_full_word(run);
+            }
             Some(arena.payload(taken.index))
+        }
+    }
+
+    /// Notes that a word of a run's bitmap is full, and strikes the run off its list if that was the last one.
+    ///
+    /// # Safety
+    ///
+    /// - It is a listed run, and that is so.
+    #[inline(never)]
+    unsafe fn note_full_word(&mut self, run: Run) {
+        // SAFETY: the caller's contract; RUNS.
+        unsafe {
+            if run.note_full_word(self.arena) {
+                self.classes.unlist(self.arena, run.slot_size(self.arena), run);
+            }
         }
     }
 
@@ -210,25 +225,23 @@ impl Heap {
         true
     }
 
-    /// Gives back the slot that begins so many granules from the start of a run; false if none in use does.
+    /// Gives back the slot that begins so many granules from the start of a run; `None` if none in use does.
+    /// If that is worth a note, it is to be [settled](Self::settle).
     ///
     /// # Safety
     ///
     /// - It is a run, and nobody uses the slot's bytes any more.
     #[inline(always)]
-    pub(super) unsafe fn put_slot(&mut self, run: Run, in_page: u32) -> bool {
+    pub(super) unsafe fn put_slot(&mut self, run: Run, in_page: u32) -> Option<Returned> {
         let arena = self.arena;
         // SAFETY: it is a run (contract).
         unsafe {
-            let Some(number) = run.slot_at(arena, in_page) else { return false };
+            let number = run.slot_at(arena, in_page)?;
             let granules = run.granules(arena);
-            let Some(returned) = run.put(arena, number) else { return false };
+            let returned = run.put(arena, number)?;
             self.count_gone(granules);
-            if returned != Returned::Simply {
-                self.note_returned(run, returned);
-            }
+            Some(returned)
         }
-        true
     }
 
     /// Lists a run that was full, or gives up one that is empty.
@@ -237,23 +250,27 @@ impl Heap {
     ///
     /// - It is a run, and that happened to it.
     #[inline(never)]
-    unsafe fn note_returned(&mut self, run: Run, returned: Returned) {
+    pub(crate) unsafe fn settle(&mut self, run: Run, returned: Returned) {
         // SAFETY: RUNS; a run is listed exactly if it has room.
         unsafe {
             let slot = run.slot_size(self.arena);
-            if returned == Returned::ToFullRun {
-                let other = self.classes.head(slot);
-                self.classes.list(self.arena, slot, run);
-                if !other.is_none() && Run::at(other).used(self.arena) == 0 {
-                    self.give_up(Run::at(other), slot);
+            match returned {
+                Returned::Simply => {}
+                Returned::ToFullRun => {
+                    let idle = self.idle_run(slot);
+                    self.classes.list(self.arena, slot, run);
+                    if let Some(idle) = idle {
+                        self.give_up(idle, slot);
+                    }
                 }
-                return;
-            }
-            let is_alone = self.classes.head(slot) == run.index() && run.next(self.arena).is_none();
-            if is_alone && self.classes.runs(slot) > 1 {
-                self.classes.maybe_idle |= 1 << slot.number();
-            } else {
-                self.give_up(run, slot);
+                Returned::LastOne => {
+                    let is_alone = self.classes.head(slot) == run.index() && run.next(self.arena).is_none();
+                    if is_alone && self.classes.runs(slot) > 1 {
+                        self.classes.maybe_idle |= 1 << slot.number();
+                    } else {
+                        self.give_up(run, slot);
+                    }
+                }
             }
         }
     }
@@ -278,20 +295,29 @@ impl Heap {
         }
     }
 
+    /// The run of a class that has no slot in use, if there is one. It is the only one that has room.
+    fn idle_run(&mut self, slot: SlotSize) -> Option<Run> {
+        let bit = 1 << slot.number();
+        if self.classes.maybe_idle & bit == 0 {
+            return None;
+        }
+        self.classes.maybe_idle &= !bit;
+        let head = self.classes.head(slot);
+        // SAFETY: RUNS.
+        let is_idle = !head.is_none() && unsafe { Run::at(head).used(self.arena) } == 0;
+        is_idle.then_some(Run::at(head))
+    }
+
     /// Gives up all runs without slots in use; false if there was none.
     #[cold]
     fn give_up_idle_runs(&mut self) -> bool {
         let mut any = false;
         while self.classes.maybe_idle != 0 {
             let slot = SlotSize::numbered(self.classes.maybe_idle.trailing_zeros());
-            self.classes.maybe_idle &= self.classes.maybe_idle - 1;
-            let head = self.classes.head(slot);
-            // SAFETY: RUNS. An idle run is the only one of its class that has room.
-            unsafe {
-                if !head.is_none() && Run::at(head).used(self.arena) == 0 {
-                    self.give_up(Run::at(head), slot);
-                    any = true;
-                }
+            if let Some(idle) = self.idle_run(slot) {
+                // SAFETY: RUNS, it is listed, and has no slot in use.
+                unsafe { self.give_up(idle, slot) };
+                any = true;
             }
         }
         any

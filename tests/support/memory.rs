@@ -31,7 +31,11 @@ impl RegionShape {
     /// In a region of 1 KiB or more there is a bit for each page in front, in whole words of 8 bytes at a
     /// multiple of 8.
     pub(crate) fn usable_bytes(self) -> Option<usize> {
-        let page = (self.len.next_power_of_two() / 256).clamp(256, 4096);
+        let page = match self.len.div_ceil(256).next_power_of_two() {
+            ..256 => 256,
+            4096.. => 4224,
+            share => share,
+        };
         let map = if self.len < 1024 { 0 } else { (self.len / page).div_ceil(64) * 8 };
         let to_granule = if map == 0 { 0 } else { (GRANULE - self.misalignment % GRANULE) % GRANULE };
         let start = self.misalignment + to_granule + map;
