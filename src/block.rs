@@ -405,16 +405,21 @@ impl Arena {
         unsafe { self.set_tag(index, self.tag(index).with_left_free(left_free)) }
     }
 
-    /// Leaves a word in front of a position that reads as the header of a free block, for whoever frees
-    /// what began there once more.
+    /// Leaves a word in front of so many positions, each `granules` behind the one before, that reads as the
+    /// header of a free block, for whoever frees what began there once more.
     ///
     /// # Safety
     ///
-    /// - The word in front of `index` is in the arena and not handed out.
-    #[inline(always)]
-    pub(crate) unsafe fn mark_freed(self, index: Index, size: BlockSize) {
-        // SAFETY: the caller's contract.
-        unsafe { self.set_tag(index, Tag::free(size)) }
+    /// - These words are in the arena, and all granules that contain them are the heap's own.
+    pub(crate) unsafe fn mark_freed(self, first: Index, granules: u32, count: u32) {
+        let tag = Tag::free(BlockSize::MIN).0;
+        let granule_in_front = self.at_index(first).wrapping_sub(GRANULE).cast::<[u32; 2]>();
+        for number in 0..count as usize {
+            let granule = granule_in_front.wrapping_add(number * granules as usize);
+            // SAFETY: the caller's contract. Whole granules are written, so that several in a row are written at a
+            // time.
+            unsafe { granule.write([tag; 2]) }
+        }
     }
 
     /// What the footer to the left says, which need not be a [`BlockSize`].

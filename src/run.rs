@@ -554,11 +554,12 @@ impl Run {
             let header = self.header(arena);
             let granules = u32::from((*header).granules);
             let slots = u32::from((*header).slots);
-            let mut index = Index::new(self.index.get() + u32::from((*header).first));
-            let size = BlockSize::from_granules(granules.max(BlockSize::MIN.granules()));
-            for _ in 0..slots {
-                arena.mark_freed(index, size);
-                index = Index::new(index.get() + granules);
+            let first = Index::new(self.index.get() + u32::from((*header).first));
+            if granules == 1 {
+                // These are so many that they had better be written several at a time.
+                arena.mark_freed(first, 1, slots);
+            } else {
+                arena.mark_freed(first, granules, slots);
             }
         }
     }

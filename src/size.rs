@@ -162,7 +162,7 @@ impl SlotSize {
             return Some(Self::of_granules(bytes.div_ceil(GRANULE)));
         }
         let bytes = if bytes == 0 { 1 } else { bytes };
-        Some(Self::of_granules(bytes.next_multiple_of(align) / GRANULE))
+        Some(Self::of_granules(((bytes + align - 1) & !(align - 1)) / GRANULE))
     }
 
     /// The size in granules.

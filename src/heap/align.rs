@@ -11,15 +11,19 @@ use crate::size::{BlockSize, GRANULE, Index, MAX_REGION, alignment_gap, worst_al
 /// So a request is refused though it would fit only if no free span has room for the block wherever it
 /// begins, and as many free blocks as these are at least as large as the block and do not hold it aligned.
 const PROBES: usize = 4;
-const LAST_PROBES: usize = 16;
+const LAST_PROBES: usize = 6;
 
 impl Heap {
     /// Takes a block whose payload is a multiple of `align`, more than [`GRANULE`].
     #[inline(never)]
     pub(super) fn take_aligned(&mut self, size: BlockSize, align: usize, end: End) -> Option<Index> {
         let gap_at = |heap: &Self, index| alignment_gap(heap.arena.address(index), align);
-        self.take_at(size, gap_at, worst_alignment_gap(align), |heap, gap| {
-            heap.gap_to_far_end(size, align, end).or(gap)
+        let worst_gap = worst_alignment_gap(align);
+        let top_gap = |heap: &Self, gap| heap.gap_to_far_end(size, align, end).or(gap);
+        let found = self.take_at(size, gap_at, worst_gap, PROBES, top_gap);
+        found.or_else(|| {
+            let (index, whole, gap) = self.probe(size, gap_at, LAST_PROBES)?;
+            Some(self.carve_behind(index, whole, gap, size))
         })
     }
 
@@ -27,52 +31,63 @@ impl Heap {
     #[inline(never)]
     pub(super) fn take_page(&mut self) -> Option<Index> {
         let gap_at = |heap: &Self, index| heap.pages.gap(index) as usize;
-        self.take_at(self.pages.block(), gap_at, self.pages.worst_gap() as usize, |_, gap| gap)
+        self.take_at(self.pages.block(), gap_at, self.pages.worst_gap() as usize, 1, |_, gap| gap)
     }
 
     /// Takes a block of `size` where `gap_at` says that no granules have to be skipped: from the victim, from
-    /// a small free block that just holds it, from one that certainly does, or from the top. `worst_gap` is
-    /// the most that has to be skipped, and `top_gap` may choose a wider gap in the top.
+    /// one of the `probes` smallest free blocks that may hold it, from one that certainly does, or from the
+    /// top. `worst_gap` is the most that has to be skipped, and `top_gap` may choose a wider gap in the top.
     #[inline(always)]
     fn take_at(
         &mut self,
         size: BlockSize,
         gap_at: impl Fn(&Self, Index) -> usize,
         worst_gap: usize,
+        probes: usize,
         top_gap: impl FnOnce(&Self, Option<BlockSize>) -> Option<BlockSize>,
     ) -> Option<Index> {
         let needed = size.granules() as usize;
-        let gap_in = |heap: &Self, (index, whole): (Index, BlockSize)| {
-            let gap = gap_at(heap, index);
-            (gap + needed <= whole.granules() as usize).then_some((index, whole, gap as u32))
-        };
         let victim = self.victim_len();
-        if victim >= size.granules()
-            && let Some((index, whole, gap)) = gap_in(self, (self.victim, BlockSize::from_granules(victim)))
-        {
-            return Some(self.carve_victim_behind(index, whole, gap, size));
+        if victim >= size.granules() {
+            let gap = gap_at(self, self.victim);
+            if gap + needed <= victim as usize {
+                return Some(self.carve_victim_behind(gap as u32, size));
+            }
         }
-        let probe = |heap: &Self, probes| {
-            heap.free.at_least(heap.arena, size).take(probes).find_map(|found| gap_in(heap, found))
-        };
         let certain = |heap: &Self| {
+            let most = MAX_REGION / GRANULE;
             let certain =
-                u32::try_from(needed + worst_gap).ok().filter(|&g| g as usize <= MAX_REGION / GRANULE)?;
-            gap_in(heap, heap.free.best_fit(heap.arena, BlockSize::from_granules(certain))?)
+                u32::try_from(needed + worst_gap).ok().filter(|&granules| granules as usize <= most)?;
+            let (index, whole) = heap.free.best_fit(heap.arena, BlockSize::from_granules(certain))?;
+            Some((index, whole, gap_at(heap, index) as u32))
         };
-        if let Some((index, whole, gap)) = probe(self, PROBES).or_else(|| certain(self)) {
+        if let Some((index, whole, gap)) = self.probe(size, &gap_at, probes).or_else(|| certain(self)) {
             return Some(self.carve_behind(index, whole, gap, size));
         }
         let gap = gap_at(self, self.top);
-        if gap + needed <= self.end.granules_since(self.top) as usize {
-            let gap = (gap > 0).then(|| BlockSize::from_granules(gap as u32));
-            return Some(match top_gap(self, gap) {
-                Some(gap) => self.take_from_top_behind(gap, size),
-                None => self.take_from_top(size),
-            });
+        if gap + needed > self.end.granules_since(self.top) as usize {
+            return None;
         }
-        let (index, whole, gap) = probe(self, LAST_PROBES)?;
-        Some(self.carve_behind(index, whole, gap, size))
+        let gap = (gap > 0).then(|| BlockSize::from_granules(gap as u32));
+        Some(match top_gap(self, gap) {
+            Some(gap) => self.take_from_top_behind(gap, size),
+            None => self.take_from_top(size),
+        })
+    }
+
+    /// The first of the so many smallest free blocks that may hold a block of `size` which does where `gap_at`
+    /// says; with its size and the granules to skip in it.
+    fn probe(
+        &self,
+        size: BlockSize,
+        gap_at: impl Fn(&Self, Index) -> usize,
+        probes: usize,
+    ) -> Option<(Index, BlockSize, u32)> {
+        self.free.at_least(self.arena, size).take(probes).find_map(|(index, whole)| {
+            let gap = gap_at(self, index);
+            let fits = gap + size.granules() as usize <= whole.granules() as usize;
+            fits.then_some((index, whole, gap as u32))
+        })
     }
 
     /// Splits the gap off the front of a free block, then carves the block behind it.
@@ -97,11 +112,10 @@ impl Heap {
     }
 
     /// Splits the gap off the front of the victim, and takes the block behind it.
-    fn carve_victim_behind(&mut self, index: Index, whole: BlockSize, gap: u32, size: BlockSize) -> Index {
+    fn carve_victim_behind(&mut self, gap: u32, size: BlockSize) -> Index {
         if gap > 0 {
-            let gap = BlockSize::from_granules(gap);
+            let (index, gap) = (self.victim, BlockSize::from_granules(gap));
             self.victim = index + gap;
-            invariant!(whole > gap);
             // SAFETY: the gap is the heap's own: it was the front of the victim.
             unsafe { self.make_free(index, gap) };
         }

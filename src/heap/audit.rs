@@ -66,13 +66,8 @@ impl Heap {
 
     /// CHAIN, COALESCED and FLAGS, and each run by itself.
     fn audit_chain(&self) -> Result<Totals, AuditError> {
-        let mut totals = Totals {
-            live: 0,
-            free_blocks: 0,
-            runs: 0,
-            with_room: 0,
-            small_blocks: [0; SlotSize::TABLE],
-        };
+        let mut totals =
+            Totals { live: 0, free_blocks: 0, runs: 0, with_room: 0, small_blocks: [0; SlotSize::TABLE] };
         let mut index = Index::FIRST;
         let mut left: Option<Tag> = None;
         let mut has_victim = self.victim.is_none();

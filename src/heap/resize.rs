@@ -5,14 +5,15 @@
 //! 1. A slot stays where it is while its size class is right, or if it shrinks by less than half.
 //! 2. A block shrinks in place, giving what is cut off to what lies behind, or to the bins.
 //! 3. A block grows into the free block, the victim or the top behind.
-//! 4. It moves: the caller copies the contents to a new block, and gives the old one back.
+//! 4. It moves. What is in a slot is copied at once. What is in a block is copied by the caller, who gives the
+//!    old one back, so that nobody has to wait for the copying of a large block.
 //! 5. Where no new block can be had, it slides down into the free block in front, which may still hold it.
 
 use super::Heap;
 use super::take::End;
 use crate::block::Tag;
 use crate::fault::{Action, Fault};
-use crate::run::Run;
+use crate::run::{Returned, Run};
 use crate::size::{BlockSize, GRANULE, Index, Remainder, SlotSize, alignment_gap};
 use core::alloc::Layout;
 use core::ptr::NonNull;
@@ -64,7 +65,7 @@ impl Heap {
         }
     }
 
-    /// The part of [`realloc`](Self::realloc) that copies nothing, but for sliding down.
+    /// The part of [`realloc`](Self::realloc) that copies nothing, but for what is in a slot, and for sliding down.
     ///
     /// # Errors
     ///
@@ -101,26 +102,39 @@ impl Heap {
         layout: Layout,
         new_size: usize,
     ) -> Result<Resized, Fault> {
-        // SAFETY: it is a run (contract).
-        let slot = unsafe {
-            let number = run.slot_at(self.arena, in_page).filter(|&number| run.is_used(self.arena, number));
+        let arena = self.arena;
+        // SAFETY: it is a run (contract). A slot is in the arena.
+        let (granules, here) = unsafe {
+            let number = run.slot_at(arena, in_page).filter(|&number| run.is_used(arena, number));
             if number.is_none() {
                 return Err(self.fault_of(block, Action::Realloc));
             }
-            run.slot_size(self.arena)
+            (run.granules(arena), arena.payload(Index::new(run.index().get() + in_page)))
         };
-        // SAFETY: the slot is in the arena.
-        let here = unsafe { self.arena.payload(Index::new(run.index().get() + in_page)) };
-        let wanted = SlotSize::serving(new_size, layout.align());
-        let shrinks = wanted.is_some_and(|wanted| wanted <= slot);
-        if shrinks && wanted.is_some_and(|wanted| wanted.granules() * 2 > slot.granules()) {
+        let wanted = SlotSize::serving(new_size, layout.align()).map(SlotSize::granules);
+        let shrinks = wanted.is_some_and(|wanted| wanted <= granules);
+        if shrinks && wanted.is_some_and(|wanted| wanted * 2 > granules) {
             return Ok(Resized::Done(here));
         }
         let Ok(new_layout) = Layout::from_size_align(new_size, layout.align()) else {
             return Ok(Resized::Refused);
         };
         Ok(match self.alloc_fast(new_layout).or_else(|| self.alloc_slow(new_layout, End::Near)) {
-            Some(target) => Resized::MoveTo(target),
+            // What is in a slot is moved at once.
+            Some(target) => {
+                let bytes = layout.size().min(new_size);
+                // SAFETY: both hold so many bytes and do not overlap. The slot was found in use, and nobody uses
+                // its bytes any more.
+                unsafe {
+                    target.copy_from_nonoverlapping(here, bytes);
+                    if let Some(returned) = self.put_slot(run, in_page)
+                        && returned != Returned::Simply
+                    {
+                        self.settle(run, returned);
+                    }
+                }
+                Resized::Done(target)
+            }
             None if shrinks => Resized::Done(here),
             None => Resized::Refused,
         })

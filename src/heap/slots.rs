@@ -16,7 +16,7 @@ use crate::size::{BlockSize, SlotSize};
 use core::ptr::NonNull;
 
 /// The least that a class has to have in blocks to get its first run, as a share of a page: 1/8.
-const LEAST_SHARE_LOG2: u32 = 3;
+const LEAST_SHARE_LOG2: u32 = 5;
 
 /// What is known of each size class; all zero bytes in the beginning.
 #[derive(Debug)]
