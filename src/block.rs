@@ -254,9 +254,27 @@ pub(crate) enum Child {
     One,
 }
 
+/// Leaves a word in front of so many positions, each `granules` behind the one before, that reads as the
+/// header of a free block, for whoever frees what began there once more.
+///
+/// # Safety
+///
+/// - These words are in the arena, and all granules that contain them are the heap's own.
+#[inline(always)]
+pub(crate) unsafe fn mark_freed(first: *mut u8, granules: u32, count: u32) {
+    let tag = Tag::free(BlockSize::MIN).0;
+    let granule_in_front = first.wrapping_sub(GRANULE).cast::<[u32; 2]>();
+    for number in 0..count as usize {
+        let granule = granule_in_front.wrapping_add(number * granules as usize);
+        // SAFETY: the caller's contract. Whole granules are written, so that several in a row are written at a
+        // time.
+        unsafe { granule.write([tag; 2]) }
+    }
+}
+
 /// A distance in granules. It is beyond any arena if the distance is no multiple of a granule, or less than zero.
 #[inline(always)]
-fn granules_or_more(distance: usize) -> usize {
+pub(crate) fn granules_or_more(distance: usize) -> usize {
     const { assert!(GRANULE == 1 << 3) };
     distance.rotate_right(3)
 }
@@ -403,23 +421,6 @@ impl Arena {
     pub(crate) unsafe fn set_left_free(self, index: Index, left_free: bool) {
         // SAFETY: a block's header is in the arena, initialised, and never handed out.
         unsafe { self.set_tag(index, self.tag(index).with_left_free(left_free)) }
-    }
-
-    /// Leaves a word in front of so many positions, each `granules` behind the one before, that reads as the
-    /// header of a free block, for whoever frees what began there once more.
-    ///
-    /// # Safety
-    ///
-    /// - These words are in the arena, and all granules that contain them are the heap's own.
-    pub(crate) unsafe fn mark_freed(self, first: Index, granules: u32, count: u32) {
-        let tag = Tag::free(BlockSize::MIN).0;
-        let granule_in_front = self.at_index(first).wrapping_sub(GRANULE).cast::<[u32; 2]>();
-        for number in 0..count as usize {
-            let granule = granule_in_front.wrapping_add(number * granules as usize);
-            // SAFETY: the caller's contract. Whole granules are written, so that several in a row are written at a
-            // time.
-            unsafe { granule.write([tag; 2]) }
-        }
     }
 
     /// What the footer to the left says, which need not be a [`BlockSize`].

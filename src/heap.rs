@@ -71,7 +71,7 @@ pub(crate) use resize::{Resized, copy};
 
 use crate::block::Arena;
 use crate::fault::{Action, Fault};
-use crate::run::Pages;
+use crate::run::{Pages, Run, Taken};
 use crate::size::{BlockSize, GRANULE, HEADER, Index, MAX_REGION, SlotSize};
 use core::alloc::Layout;
 use core::fmt;
@@ -272,9 +272,16 @@ impl Heap {
     #[inline(always)]
     pub(crate) unsafe fn rebase(&mut self, start: *mut u8) {
         if self.region != start {
-            self.region = start;
-            self.arena = Arena::at(behind_map(start, self.pages.bytes_of_map()));
+            self.follow(start);
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn follow(&mut self, start: *mut u8) {
+        self.region = start;
+        self.arena = Arena::at(behind_map(start, self.pages.bytes_of_map()));
+        self.pages = self.pages.rebased(self.arena);
     }
 
     /// Allocates a block for `layout`, or `None` if no free span can hold it.
@@ -282,14 +289,21 @@ impl Heap {
     /// A layout of zero bytes gets a block of its own like one of one byte.
     #[inline]
     pub fn alloc(&mut self, layout: Layout) -> Option<NonNull<u8>> {
-        self.alloc_fast(layout).or_else(|| self.alloc_slow(layout, End::FarIfBroad))
+        self.alloc_to(layout, End::FarIfBroad)
+    }
+
+    #[inline(always)]
+    fn alloc_to(&mut self, layout: Layout, end: End) -> Option<NonNull<u8>> {
+        let at_once = SlotSize::serving(layout.size(), layout.align()).and_then(|slot| self.take_slot(slot));
+        at_once.or_else(|| self.alloc_slow(layout, end))
     }
 
     /// The part of [`alloc`](Self::alloc) that is worth a place in the caller: a slot of a run that has room.
-    /// `None` says nothing about what [`alloc_otherwise`](Self::alloc_otherwise) finds.
+    /// `None` says nothing about what [`alloc_otherwise`](Self::alloc_otherwise) finds. If the slot is the last one
+    /// of its word, that is to be [noted](Self::note_full_word) of the run.
     #[inline(always)]
-    pub(crate) fn alloc_fast(&mut self, layout: Layout) -> Option<NonNull<u8>> {
-        self.take_slot(SlotSize::serving(layout.size(), layout.align())?)
+    pub(crate) fn alloc_fast(&mut self, layout: Layout) -> Option<(Taken, Run)> {
+        self.take_slot_from_head(SlotSize::serving(layout.size(), layout.align())?)
     }
 
     /// The rest of [`alloc`](Self::alloc), for when [`alloc_fast`](Self::alloc_fast) has nothing.

@@ -8,6 +8,7 @@ use crate::source::{RunTimeSource, Source};
 use crate::stats::Stats;
 use core::alloc::{GlobalAlloc, Layout};
 use core::fmt;
+use core::ptr::NonNull;
 use lock_api::{Mutex, MutexGuard, RawMutex};
 
 #[cfg(feature = "std")]
@@ -161,9 +162,18 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     #[inline(always)]
     fn alloc_in(&self, mut heap: MutexGuard<'_, R, Heap>, layout: Layout) -> *mut u8 {
         match heap.alloc_fast(layout) {
-            Some(block) => block.as_ptr(),
+            Some((taken, run)) if taken.word_is_full => Self::note_full_word(heap, run, taken.slot),
+            Some((taken, _)) => taken.slot.as_ptr(),
             None => self.alloc_otherwise(heap, layout),
         }
+    }
+
+    /// The rest of an allocation of a slot that is the last one of its word.
+    #[inline(never)]
+    fn note_full_word(mut heap: MutexGuard<'_, R, Heap>, run: Run, slot: NonNull<u8>) -> *mut u8 {
+        // SAFETY: the run's slot was just taken.
+        unsafe { heap.note_full_word(run) };
+        slot.as_ptr()
     }
 
     /// An allocation that is not of a slot of a run that has room.

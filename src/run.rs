@@ -5,7 +5,7 @@
 //!  ┌────────┬────────────┬────────┬─────┬──────┬──────┬──────┬ … ┬──────┬───┬────────┐
 //!  │ header │ run header │ bitmap │ pad │ slot │ slot │ slot │   │ slot │   │ next's │
 //!  └────────┴────────────┴────────┴─────┴──────┴──────┴──────┴ … ┴──────┴───┴ header ┘
-//!                        16 bytes on    ↑ first
+//!                        24 bytes on    ↑ first
 //! ```
 //!
 //! - A *page* is a stretch of the arena that begins at a multiple of its length from the first page. (Pages
@@ -23,8 +23,10 @@
 //! action*, 2019. Bitmaps in place of lists: Evans, *A scalable concurrent malloc(3) implementation for
 //! FreeBSD*, 2006. Here the pages come from a bounded free-list heap and go back to it.)
 
-use crate::block::Arena;
+use crate::block::{Arena, granules_or_more, mark_freed};
 use crate::size::{BlockSize, GRANULE, Index, SlotSize};
+use core::num::NonZero;
+use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// A page is this share of the arena, rounded up to a power of two, but no shorter than this: 1/256, and 256
@@ -48,22 +50,34 @@ const SHIFT: u32 = 40;
 /// The map of runs lies in front of the arena's origin, one bit for each page.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pages {
-    /// The position of the first page.
-    first: Index,
+    /// The first page, derived from the arena's origin.
+    start: *mut u8,
+    /// The map's first word, derived from there, too.
+    map: *mut usize,
+    /// What dividing by the length is multiplying by.
+    reciprocal: u64,
     /// Granules of all pages.
     total: u32,
     /// Granules of a page.
     length: u32,
+    /// The position of the first page.
+    first: Index,
     /// Bytes of the map.
     map_bytes: u32,
-    /// What dividing by the length is multiplying by.
-    reciprocal: u64,
 }
 
 impl Pages {
     /// No pages; all zero bytes.
     pub(crate) const fn none() -> Self {
-        Self { first: Index::NONE, total: 0, length: 0, map_bytes: 0, reciprocal: 0 }
+        Self {
+            start: null_mut(),
+            map: null_mut(),
+            reciprocal: 0,
+            total: 0,
+            length: 0,
+            first: Index::NONE,
+            map_bytes: 0,
+        }
     }
 
     /// The bytes in front of a region of `len` bytes that the map of its pages takes, a multiple of 8; zero
@@ -96,7 +110,15 @@ impl Pages {
         let to_first = arena.address(Index::FIRST).wrapping_neg() % SlotSize::LARGEST_ALIGN;
         let first = Index::new(Index::FIRST.get() + (to_first / GRANULE) as u32);
         let total = end.get().saturating_sub(first.get()) / length * length;
-        Self { first, total, length, map_bytes, reciprocal: (1u64 << SHIFT).div_ceil(length.into()) }
+        let reciprocal = (1u64 << SHIFT).div_ceil(length.into());
+        let pages = Self { first, total, length, map_bytes, reciprocal, ..Self::none() };
+        pages.rebased(arena)
+    }
+
+    /// The same pages, of an arena that moved.
+    pub(crate) fn rebased(self, arena: Arena) -> Self {
+        let start = arena.at_index(self.first);
+        Self { start, map: arena.in_front(self.map_bytes as usize).cast(), ..self }
     }
 
     /// Whether there are any.
@@ -140,72 +162,58 @@ impl Pages {
         self.length + 1
     }
 
-    /// The number of the page in which a granule lies, if it is in one, and how far in it.
+    /// The number of the page that an address lies in, and how many granules from the page; `None` if it lies
+    /// in no page, or is no multiple of a granule.
     #[inline(always)]
-    fn locate(&self, granule: usize) -> Option<(usize, u32)> {
-        let distance = granule.wrapping_sub(self.first.get() as usize);
+    fn locate(&self, address: usize) -> Option<(u32, u32)> {
+        let distance = granules_or_more(address.wrapping_sub(self.start.addr()));
         if distance >= self.total as usize {
             return None;
         }
         let page = ((distance as u64 * self.reciprocal) >> SHIFT) as u32;
-        Some((page as usize, distance as u32 - page * self.length))
+        Some((page, distance as u32 - page * self.length))
     }
 
     /// The word of the map that has a page's bit, and the bit.
     ///
     /// Words are relaxed atomics, which costs nothing: the owner of a slot may look its page up while another
     /// thread, which has the heap's lock, changes the bit of another page.
-    ///
-    /// # Safety
-    ///
-    /// - The pages are those of `arena`, and the page is one of them.
     #[inline(always)]
-    unsafe fn map_word<'a>(&self, arena: Arena, page: usize) -> (&'a AtomicUsize, usize) {
-        let bits = usize::BITS as usize;
-        let word = arena.in_front(self.map_bytes as usize).cast::<usize>().wrapping_add(page / bits);
-        // SAFETY: the map has a bit for each page, is aligned to 8 and is not touched otherwise.
-        (unsafe { AtomicUsize::from_ptr(word) }, 1 << (page % bits))
+    fn map_word(&self, page: u32) -> (&AtomicUsize, usize) {
+        let word = self.map.wrapping_add((page / usize::BITS) as usize);
+        // SAFETY: the map has a bit for each page that `locate` finds, is aligned to 8, and is not touched
+        // otherwise.
+        (unsafe { AtomicUsize::from_ptr(word) }, 1 << (page % usize::BITS))
     }
 
-    /// The run in which a granule of the arena lies, and how many granules from the run's start; `None`
-    /// if the granule, which may be any number, is not in a run.
-    ///
-    /// # Safety
-    ///
-    /// - The pages are those of `arena`.
+    /// The run that an address leads into, and how many granules from the run's start; `None` if it, which may
+    /// be any, leads into no run.
     #[inline(always)]
-    pub(crate) unsafe fn run_at(&self, arena: Arena, granule: usize) -> Option<(Run, u32)> {
-        let (page, in_page) = self.locate(granule)?;
-        // SAFETY: the caller's contract.
-        let (word, bit) = unsafe { self.map_word(arena, page) };
+    pub(crate) fn run_at(&self, address: usize) -> Option<(Run, u32)> {
+        let (page, in_page) = self.locate(address)?;
+        let (word, bit) = self.map_word(page);
         if word.load(Ordering::Relaxed) & bit == 0 {
             return None;
         }
-        Some((Run { index: Index::new(granule as u32 - in_page) }, in_page))
+        Some((self.run(page), in_page))
+    }
+
+    #[inline(always)]
+    fn run(&self, page: u32) -> Run {
+        Run { header: self.start.wrapping_add((page * self.length) as usize * GRANULE).cast() }
     }
 
     /// How many pages are runs.
-    ///
-    /// # Safety
-    ///
-    /// - The pages are those of `arena`.
-    pub(crate) unsafe fn runs(&self, arena: Arena) -> u32 {
+    pub(crate) fn runs(&self) -> u32 {
         let count = self.total.checked_div(self.length).unwrap_or(0);
-        let pages = (0..count as usize).step_by(usize::BITS as usize);
-        // SAFETY: the caller's contract.
-        let word = |page| unsafe { self.map_word(arena, page) }.0.load(Ordering::Relaxed);
-        pages.map(|page| word(page).count_ones()).sum()
+        let pages = (0..count).step_by(usize::BITS as usize);
+        pages.map(|page| self.map_word(page).0.load(Ordering::Relaxed).count_ones()).sum()
     }
 
-    /// Notes whether the page at `run` is a run.
-    ///
-    /// # Safety
-    ///
-    /// - The pages are those of `arena`, and `run` is one of them.
-    pub(crate) unsafe fn note(&self, arena: Arena, run: Run, is_run: bool) {
-        let Some((page, _)) = self.locate(run.index.get() as usize) else { return };
-        // SAFETY: the caller's contract.
-        let (word, bit) = unsafe { self.map_word(arena, page) };
+    /// Notes whether the page of a run is one.
+    pub(crate) fn note(&self, run: Run, is_run: bool) {
+        let Some((page, _)) = self.locate(run.header.addr()) else { return };
+        let (word, bit) = self.map_word(page);
         let others = word.load(Ordering::Relaxed) & !bit;
         word.store(if is_run { others | bit } else { others }, Ordering::Relaxed);
     }
@@ -227,6 +235,9 @@ struct Header {
     granules: u8,
     /// A bit for each word of the bitmap that has a free slot.
     with_room: u8,
+    /// What dividing by the granules of a slot is multiplying by.
+    reciprocal: u32,
+    unused: u32,
 }
 
 const _: () = assert!(size_of::<Header>().is_multiple_of(size_of::<u64>()));
@@ -234,17 +245,9 @@ const _: () = assert!(size_of::<Header>().is_multiple_of(size_of::<u64>()));
 /// Words of the longest bitmap.
 const MOST_WORDS: u32 = u8::BITS;
 
-/// `65536 / granules`, rounded up: dividing by multiplying. Exact for all of the granules of a page.
-static RECIPROCALS: [u32; DIVISORS] = {
-    let mut reciprocals = [0; DIVISORS];
-    let mut granules = 1;
-    while granules < DIVISORS {
-        reciprocals[granules] = (1u32 << 16).div_ceil(granules as u32);
-        granules += 1;
-    }
-    reciprocals
-};
-const DIVISORS: usize = (SlotSize::MOST_GRANULES + 1).next_power_of_two();
+/// Dividing by the granules of a slot is multiplying by `2^16` over them, rounded up. Exact for all granules
+/// of a page.
+const SLOT_SHIFT: u32 = 16;
 
 /// How a page is divided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -275,8 +278,7 @@ impl Division {
 /// A slot that was taken.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Taken {
-    /// Its position.
-    pub(crate) index: Index,
+    pub(crate) slot: NonNull<u8>,
     /// Its size in granules.
     pub(crate) granules: u32,
     /// Whether the slots of its word of the bitmap are all in use now, which is to be
@@ -287,42 +289,54 @@ pub(crate) struct Taken {
 /// What became of a slot that was given back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Returned {
-    /// The run had room before, and has slots in use.
+    /// There is nothing to note.
     Simply,
-    /// The run was full before. (It may be empty now as well.)
-    ToFullRun,
-    /// The run had room before, and is empty now.
+    /// The slots of this word of the bitmap were all in use, which is to be [noted](Run::note_room).
+    ToFullWord(u32),
+    /// The run is empty.
     LastOne,
 }
 
-/// A run, by the position of its page. Its contract, called *a run* below: the page is a block of the
-/// arena that [`Run::cut`] has cut.
+/// A run, by the address of its page. The contract of its methods, called *a run* below: the page is a block
+/// of the arena that [`Run::cut`] has cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Run {
-    index: Index,
+    header: *mut Header,
 }
 
 impl Run {
-    /// The run at a position, which may be [`Index::NONE`].
+    /// The run at a position.
     #[inline(always)]
-    pub(crate) const fn at(index: Index) -> Self {
-        Self { index }
+    pub(crate) fn at(arena: Arena, index: Index) -> Self {
+        Self { header: arena.at_index(index).cast() }
     }
 
     /// The position of the run's page.
     #[inline(always)]
-    pub(crate) const fn index(self) -> Index {
-        self.index
+    pub(crate) fn index(self, arena: Arena) -> Index {
+        Index::new(arena.index_of(self.header.addr()) as u32)
+    }
+
+    /// The pointer to what lies so many granules behind the page's start.
+    #[inline(always)]
+    fn granule(self, granules: u32) -> *mut u8 {
+        self.header.cast::<u8>().wrapping_add(granules as usize * GRANULE)
+    }
+
+    /// The pointer to what lies so many granules behind the run's start.
+    ///
+    /// # Safety
+    ///
+    /// - That is in the run's page.
+    #[inline(always)]
+    pub(crate) unsafe fn payload(self, in_page: u32) -> NonNull<u8> {
+        // SAFETY: a position in the arena is not null.
+        unsafe { NonNull::new_unchecked(self.granule(in_page)) }
     }
 
     #[inline(always)]
-    fn header(self, arena: Arena) -> *mut Header {
-        arena.at_index(self.index).cast()
-    }
-
-    #[inline(always)]
-    fn word(self, arena: Arena, word: u32) -> *mut u64 {
-        arena.at_index(self.index).wrapping_add(size_of::<Header>()).cast::<u64>().wrapping_add(word as usize)
+    fn word(self, word: u32) -> *mut u64 {
+        self.header.wrapping_add(1).cast::<u64>().wrapping_add(word as usize)
     }
 
     /// Cuts a page into free slots.
@@ -330,8 +344,8 @@ impl Run {
     /// # Safety
     ///
     /// - The page is a block of the arena, and nobody uses it.
-    pub(crate) unsafe fn cut(index: Index, arena: Arena, page: BlockSize, slot: SlotSize) -> Self {
-        let run = Self { index };
+    pub(crate) unsafe fn cut(arena: Arena, index: Index, page: BlockSize, slot: SlotSize) -> Self {
+        let run = Self::at(arena, index);
         let Division { first, slots } = Division::of(page, slot);
         let words = slots.div_ceil(64);
         invariant!(words <= MOST_WORDS);
@@ -343,13 +357,15 @@ impl Run {
             first: first as u16,
             granules: slot.granules() as u8,
             with_room: (!0u8) >> (MOST_WORDS - words),
+            reciprocal: (1u32 << SLOT_SHIFT).div_ceil(slot.granules()),
+            unused: 0,
         };
         // SAFETY: header and bitmap lie in the page in front of the first slot (`Division::of`).
         unsafe {
-            run.header(arena).write(header);
+            run.header.write(header);
             for word in 0..words {
                 let bits = (slots - word * 64).min(64);
-                run.word(arena, word).write(!0 >> (64 - bits));
+                run.word(word).write(!0 >> (64 - bits));
             }
         }
         run
@@ -361,22 +377,21 @@ impl Run {
     ///
     /// - It is a run, and has room.
     #[inline(always)]
-    pub(crate) unsafe fn take(self, arena: Arena) -> Taken {
-        let header = self.header(arena);
+    pub(crate) unsafe fn take(self) -> Taken {
+        let header = self.header;
         // SAFETY: the header and the bitmap of a run are the heap's own. It has room, so that a bit is set
-        // in a word that `with_room` names.
+        // in a word that `with_room` names. The slot lies in the page.
         unsafe {
-            let word = u32::from((*header).with_room).trailing_zeros();
-            invariant!(word < MOST_WORDS);
-            let bitmap = self.word(arena, word);
-            let free = bitmap.read();
-            let rest = free & free.wrapping_sub(1);
+            let word = NonZero::new_unchecked(u32::from((*header).with_room)).trailing_zeros();
+            let bitmap = self.word(word);
+            let free = NonZero::new_unchecked(bitmap.read());
+            let rest = free.get() & (free.get() - 1);
             bitmap.write(rest);
             (*header).used += 1;
             let number = word * 64 + free.trailing_zeros();
             let granules = u32::from((*header).granules);
-            let distance = u32::from((*header).first) + number * granules;
-            Taken { index: Index::new(self.index.get() + distance), granules, word_is_full: rest == 0 }
+            let slot = self.payload(u32::from((*header).first) + number * granules);
+            Taken { slot, granules, word_is_full: rest == 0 }
         }
     }
 
@@ -386,8 +401,8 @@ impl Run {
     /// # Safety
     ///
     /// - It is a run, and that is so.
-    pub(crate) unsafe fn note_full_word(self, arena: Arena) -> bool {
-        let header = self.header(arena);
+    pub(crate) unsafe fn note_full_word(self) -> bool {
+        let header = self.header;
         // SAFETY: a run's header is the heap's own.
         unsafe {
             let with_room = (*header).with_room;
@@ -402,15 +417,15 @@ impl Run {
     ///
     /// - It is a run.
     #[inline(always)]
-    pub(crate) unsafe fn slot_at(self, arena: Arena, in_page: u32) -> Option<u32> {
-        let header = self.header(arena);
+    pub(crate) unsafe fn slot_at(self, in_page: u32) -> Option<u32> {
+        let header = self.header;
         // SAFETY: a run's header is initialised.
-        let (first, granules, slots) = unsafe {
-            (u32::from((*header).first), u32::from((*header).granules), u32::from((*header).slots))
+        let (first, granules, slots, reciprocal) = unsafe {
+            let (first, granules) = (u32::from((*header).first), u32::from((*header).granules));
+            (first, granules, u32::from((*header).slots), (*header).reciprocal)
         };
         let distance = in_page.wrapping_sub(first);
-        let reciprocal = RECIPROCALS[granules as usize & (DIVISORS - 1)];
-        let number = ((u64::from(distance) * u64::from(reciprocal)) >> 16) as u32;
+        let number = ((u64::from(distance) * u64::from(reciprocal)) >> SLOT_SHIFT) as u32;
         (number < slots && number * granules == distance).then_some(number)
     }
 
@@ -420,10 +435,10 @@ impl Run {
     ///
     /// - It is a run with a slot of that number.
     #[inline(always)]
-    pub(crate) unsafe fn put(self, arena: Arena, number: u32) -> Option<Returned> {
-        let header = self.header(arena);
-        let (word, bit) = (number / 64, 1u64 << (number % 64));
-        let bitmap = self.word(arena, word);
+    pub(crate) unsafe fn put(self, number: u32) -> Option<Returned> {
+        let header = self.header;
+        let bit = 1u64 << (number % 64);
+        let bitmap = self.word(number / 64);
         // SAFETY: the header and the bitmap of a run are the heap's own; the slot has a bit.
         unsafe {
             let free = bitmap.read();
@@ -431,16 +446,27 @@ impl Run {
                 return None;
             }
             bitmap.write(free | bit);
-            let with_room = (*header).with_room;
-            (*header).with_room = with_room | 1 << word;
             (*header).used -= 1;
-            Some(if with_room == 0 {
-                Returned::ToFullRun
-            } else if (*header).used == 0 {
-                Returned::LastOne
-            } else {
-                Returned::Simply
+            Some(match () {
+                () if free == 0 => Returned::ToFullWord(number / 64),
+                () if (*header).used == 0 => Returned::LastOne,
+                () => Returned::Simply,
             })
+        }
+    }
+
+    /// Notes that a word of the bitmap has a free slot again, as [`put`](Self::put) said. Returns whether the run
+    /// was full.
+    ///
+    /// # Safety
+    ///
+    /// - It is a run, and that is so.
+    pub(crate) unsafe fn note_room(self, word: u32) -> bool {
+        // SAFETY: a run's header is the heap's own.
+        unsafe {
+            let with_room = (*self.header).with_room;
+            (*self.header).with_room = with_room | 1 << word;
+            with_room == 0
         }
     }
 
@@ -449,9 +475,10 @@ impl Run {
     /// # Safety
     ///
     /// - It is a run with a slot of that number.
-    pub(crate) unsafe fn is_used(self, arena: Arena, number: u32) -> bool {
+    #[inline(always)]
+    pub(crate) unsafe fn is_used(self, number: u32) -> bool {
         // SAFETY: the slot has a bit (contract).
-        unsafe { self.word(arena, number / 64).read() >> (number % 64) & 1 == 0 }
+        unsafe { self.word(number / 64).read() >> (number % 64) & 1 == 0 }
     }
 
     /// The granules of a slot.
@@ -460,9 +487,9 @@ impl Run {
     ///
     /// - It is a run.
     #[inline(always)]
-    pub(crate) unsafe fn granules(self, arena: Arena) -> u32 {
+    pub(crate) unsafe fn granules(self) -> u32 {
         // SAFETY: a run's header is initialised.
-        u32::from(unsafe { (*self.header(arena)).granules })
+        u32::from(unsafe { (*self.header).granules })
     }
 
     /// The size of the run's slots.
@@ -471,9 +498,9 @@ impl Run {
     ///
     /// - It is a run.
     #[inline(always)]
-    pub(crate) unsafe fn slot_size(self, arena: Arena) -> SlotSize {
-        // SAFETY: a run's header is initialised.
-        SlotSize::of_granules(unsafe { (*self.header(arena)).granules }.into())
+    pub(crate) unsafe fn slot_size(self) -> SlotSize {
+        // SAFETY: the caller's contract.
+        SlotSize::of_granules(unsafe { self.granules() } as usize)
     }
 
     /// How many slots are in use.
@@ -482,9 +509,9 @@ impl Run {
     ///
     /// - It is a run.
     #[inline(always)]
-    pub(crate) unsafe fn used(self, arena: Arena) -> u32 {
+    pub(crate) unsafe fn used(self) -> u32 {
         // SAFETY: a run's header is initialised.
-        u32::from(unsafe { (*self.header(arena)).used })
+        u32::from(unsafe { (*self.header).used })
     }
 
     /// Whether a slot is free.
@@ -492,31 +519,20 @@ impl Run {
     /// # Safety
     ///
     /// - It is a run.
-    pub(crate) unsafe fn has_room(self, arena: Arena) -> bool {
+    pub(crate) unsafe fn has_room(self) -> bool {
         // SAFETY: a run's header is initialised.
-        unsafe { (*self.header(arena)).with_room != 0 }
+        unsafe { (*self.header).with_room != 0 }
     }
 
-    /// Where the list of runs that have room goes on.
+    /// The neighbours in the list of the runs that have room: the next one, then the previous one.
     ///
     /// # Safety
     ///
     /// - It is a run.
     #[inline(always)]
-    pub(crate) unsafe fn next(self, arena: Arena) -> Index {
+    pub(crate) unsafe fn links(self) -> (Index, Index) {
         // SAFETY: a run's header is initialised.
-        unsafe { (*self.header(arena)).next }
-    }
-
-    /// The run in front of this one in the list of those that have room.
-    ///
-    /// # Safety
-    ///
-    /// - It is a run.
-    #[inline(always)]
-    pub(crate) unsafe fn prev(self, arena: Arena) -> Index {
-        // SAFETY: a run's header is initialised.
-        unsafe { (*self.header(arena)).prev }
+        unsafe { ((*self.header).next, (*self.header).prev) }
     }
 
     /// Sets where the list of runs that have room goes on.
@@ -525,9 +541,9 @@ impl Run {
     ///
     /// - It is a run.
     #[inline(always)]
-    pub(crate) unsafe fn set_next(self, arena: Arena, next: Index) {
+    pub(crate) unsafe fn set_next(self, next: Index) {
         // SAFETY: a run's header is the heap's own.
-        unsafe { (*self.header(arena)).next = next }
+        unsafe { (*self.header).next = next }
     }
 
     /// Sets the run in front of this one in the list of those that have room.
@@ -536,9 +552,9 @@ impl Run {
     ///
     /// - It is a run.
     #[inline(always)]
-    pub(crate) unsafe fn set_prev(self, arena: Arena, prev: Index) {
+    pub(crate) unsafe fn set_prev(self, prev: Index) {
         // SAFETY: a run's header is the heap's own.
-        unsafe { (*self.header(arena)).prev = prev }
+        unsafe { (*self.header).prev = prev }
     }
 
     /// Leaves a word in front of each slot that reads as the header of a free block, so that a second
@@ -547,38 +563,36 @@ impl Run {
     /// # Safety
     ///
     /// - It is a run, none of its slots is in use, and all of the page is the heap's own.
-    pub(crate) unsafe fn mark_freed(self, arena: Arena) {
+    pub(crate) unsafe fn mark_freed(self) {
         // SAFETY: a run's header is initialised. All slots lie in the page, and so do the words in front
         // of them, because a run header lies in front of the first one.
         unsafe {
-            let header = self.header(arena);
-            let granules = u32::from((*header).granules);
-            let slots = u32::from((*header).slots);
-            let first = Index::new(self.index.get() + u32::from((*header).first));
+            let header = self.header;
+            let (granules, slots) = (u32::from((*header).granules), u32::from((*header).slots));
+            let first = self.granule((*header).first.into());
             if granules == 1 {
                 // These are so many that they had better be written several at a time.
-                arena.mark_freed(first, 1, slots);
+                mark_freed(first, 1, slots);
             } else {
-                arena.mark_freed(first, granules, slots);
+                mark_freed(first, granules, slots);
             }
         }
     }
 
-    /// The positions of the slots in use, the lowest first.
+    /// How many granules from the page the slots in use lie, the lowest first.
     ///
     /// # Safety
     ///
     /// - It is a run, and remains one as long as the iterator is used.
-    pub(crate) unsafe fn slots_in_use(self, arena: Arena) -> impl Iterator<Item = Index> {
-        let header = self.header(arena);
+    pub(crate) unsafe fn slots_in_use(self) -> impl Iterator<Item = u32> {
+        let header = self.header;
         // SAFETY: a run's header is initialised.
-        let (first, granules, slots) = unsafe {
-            (u32::from((*header).first), u32::from((*header).granules), u32::from((*header).slots))
-        };
+        let (first, granules, slots) =
+            unsafe { (u32::from((*header).first), u32::from((*header).granules), u32::from((*header).slots)) };
         (0..slots).filter_map(move |number| {
             // SAFETY: the slot has a bit (contract).
-            let is_used = unsafe { self.is_used(arena, number) };
-            is_used.then(|| Index::new(self.index.get() + first + number * granules))
+            let is_used = unsafe { self.is_used(number) };
+            is_used.then_some(first + number * granules)
         })
     }
 
@@ -587,24 +601,24 @@ impl Run {
     /// # Safety
     ///
     /// - The page is a block of the arena.
-    pub(crate) unsafe fn violation(self, arena: Arena, page: BlockSize) -> Option<&'static str> {
-        let header = self.header(arena);
+    pub(crate) unsafe fn violation(self, page: BlockSize) -> Option<&'static str> {
         // SAFETY: the page has room for the header, which `cut` initialised.
-        let header = unsafe { header.read() };
+        let header = unsafe { self.header.read() };
         let granules = usize::from(header.granules);
-        let is_size = SlotSize::all().any(|slot| slot.granules() as usize == granules);
-        if !is_size {
+        if !SlotSize::all().any(|slot| slot.granules() as usize == granules) {
             return Some("its run header names no slot size");
         }
         let division = Division::of(page, SlotSize::of_granules(granules));
-        if (u32::from(header.first), u32::from(header.slots)) != (division.first, division.slots) {
+        if (u32::from(header.first), u32::from(header.slots)) != (division.first, division.slots)
+            || header.reciprocal != (1u32 << SLOT_SHIFT).div_ceil(granules as u32)
+        {
             return Some("its run header does not describe the division of its page");
         }
         let mut free = 0;
         for word in 0..MOST_WORDS {
             let bits = (division.slots.saturating_sub(word * 64)).min(64);
             // SAFETY: a word that has bits lies in front of the first slot.
-            let map = if bits == 0 { 0 } else { unsafe { self.word(arena, word).read() } };
+            let map = if bits == 0 { 0 } else { unsafe { self.word(word).read() } };
             if bits < 64 && map >> bits != 0 {
                 return Some("its bitmap has slots that there are not");
             }

@@ -155,11 +155,14 @@ impl SlotSize {
     /// matter of rounding the size up.
     #[inline(always)]
     pub(crate) const fn serving(bytes: usize, align: usize) -> Option<Self> {
-        if bytes > Self::MOST_GRANULES * GRANULE || align > Self::LARGEST_ALIGN {
+        if bytes > Self::MOST_GRANULES * GRANULE {
             return None;
         }
         if align <= GRANULE {
-            return Some(Self::of_granules(bytes.div_ceil(GRANULE)));
+            return Some(Self::of_granules((bytes + GRANULE - 1) / GRANULE));
+        }
+        if align > Self::LARGEST_ALIGN {
+            return None;
         }
         let bytes = if bytes == 0 { 1 } else { bytes };
         Some(Self::of_granules(((bytes + align - 1) & !(align - 1)) / GRANULE))

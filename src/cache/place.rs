@@ -43,14 +43,13 @@ impl Place {
             return None;
         }
         let index = Index::new(granule as u32);
-        // SAFETY: the pages are the arena's, and what the map says is a run is one. The word before a position of
-        // the place is in the arena, aligned to 4, and never handed out if it is a header; it is looked at to find
-        // out.
+        // SAFETY: what the map says is a run is one. The word before a position of the place is in the arena,
+        // aligned to 4, and never handed out if it is a header; it is looked at to find out.
         let class = unsafe {
-            match self.pages.run_at(self.arena, granule) {
+            match self.pages.run_at(block.addr()) {
                 Some((run, in_page)) => {
-                    run.slot_at(self.arena, in_page)?;
-                    Class::of_slot(run.slot_size(self.arena))
+                    run.slot_at(in_page)?;
+                    Class::of_slot(run.slot_size())
                 }
                 None => class_of(self.arena.tag(index))?,
             }

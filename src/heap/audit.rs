@@ -114,8 +114,7 @@ impl Heap {
 
     /// One block of the chain: whether it is a run exactly if the map of pages says so, and a sound one.
     fn audit_block(&self, index: Index, tag: Tag, totals: &mut Totals) -> Result<(), AuditError> {
-        // SAFETY: the pages are the arena's.
-        let mapped = unsafe { self.pages.run_at(self.arena, index.get() as usize) };
+        let mapped = self.pages.run_at(self.arena.address(index));
         if !tag.is_run() || tag.is_free() {
             if mapped.is_some() {
                 return violation(index, "it is not a run, and the map of pages says that it is");
@@ -130,7 +129,7 @@ impl Heap {
             }
             return Ok(());
         }
-        let run = Run::at(index);
+        let run = Run::at(self.arena, index);
         // A free block that was a granule longer than a page stays in one piece.
         let beyond_page = tag.granules().wrapping_sub(self.pages.block().granules());
         if mapped != Some((run, 0)) || beyond_page > 1 {
@@ -138,13 +137,13 @@ impl Heap {
         }
         // SAFETY: it is a block of the arena that is a page.
         unsafe {
-            if let Some(what) = run.violation(self.arena, self.pages.block()) {
+            if let Some(what) = run.violation(self.pages.block()) {
                 return violation(index, what);
             }
-            let used = run.used(self.arena);
-            totals.live += used * run.slot_size(self.arena).granules();
+            let used = run.used();
+            totals.live += used * run.slot_size().granules();
             totals.runs += 1;
-            totals.with_room += u32::from(run.has_room(self.arena));
+            totals.with_room += u32::from(run.has_room());
         }
         Ok(())
     }
@@ -244,26 +243,25 @@ impl Heap {
             }
             let (mut prev, mut index) = (Index::NONE, head);
             while !index.is_none() {
-                // SAFETY: the pages are the arena's; what the map says is a run was found sound.
+                // SAFETY: what the map says is a run was found sound.
                 unsafe {
-                    let run = Run::at(index);
-                    let is_right = self.pages.run_at(self.arena, index.get() as usize) == Some((run, 0))
-                        && run.slot_size(self.arena) == slot
-                        && run.has_room(self.arena)
-                        && run.prev(self.arena) == prev;
+                    let run = Run::at(self.arena, index);
+                    let is_right = self.pages.run_at(self.arena.address(index)) == Some((run, 0))
+                        && run.slot_size() == slot
+                        && run.has_room()
+                        && run.links().1 == prev;
                     listed += 1;
                     if !is_right || listed > totals.with_room {
                         return violation(index, "it is on a list of runs where it does not belong");
                     }
-                    (prev, index) = (index, run.next(self.arena));
+                    (prev, index) = (index, run.links().0);
                 }
             }
         }
         if listed != totals.with_room {
             return violation(Index::NONE, "a run that has room is on no list");
         }
-        // SAFETY: the pages are the arena's.
-        if runs != totals.runs || runs != unsafe { self.pages.runs(self.arena) } {
+        if runs != totals.runs || runs != self.pages.runs() {
             return violation(Index::NONE, "the count of runs is not what the blocks add up to");
         }
         if self.classes.block_counts() != &totals.small_blocks {

@@ -47,13 +47,12 @@ impl Heap {
     /// The slots in use of the run at a block's distance from the arena's origin, as [`blocks`](Self::blocks) gives
     /// it: the distance of each from the origin, and its size, in bytes. None if there is no run.
     pub fn slots(&self, offset: usize) -> impl Iterator<Item = (usize, usize)> + '_ {
-        let granule = if offset.is_multiple_of(GRANULE) { offset / GRANULE } else { usize::MAX };
-        // SAFETY: the pages are the arena's.
-        let run = unsafe { self.pages.run_at(self.arena, granule) }.filter(|&(_, in_page)| in_page == 0);
-        run.into_iter().flat_map(|(run, _)| {
+        let address = self.arena.address(Index::NONE).wrapping_add(offset);
+        let run = self.pages.run_at(address).filter(|&(_, in_page)| in_page == 0);
+        run.into_iter().flat_map(move |(run, _)| {
             // SAFETY: RUNS; the heap is borrowed as long as the iterator lives.
-            let (size, slots) = unsafe { (run.slot_size(self.arena), run.slots_in_use(self.arena)) };
-            slots.map(move |index| (index.byte_offset(), size.bytes()))
+            let (size, slots) = unsafe { (run.slot_size(), run.slots_in_use()) };
+            slots.map(move |in_page| (offset + in_page as usize * GRANULE, size.bytes()))
         })
     }
 

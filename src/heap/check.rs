@@ -41,8 +41,7 @@ impl Heap {
     /// The run that a pointer leads into, and how many granules from its start.
     #[inline(always)]
     pub(super) fn run_at(&self, block: *mut u8) -> Option<(Run, u32)> {
-        // SAFETY: the pages are the arena's.
-        unsafe { self.pages.run_at(self.arena, self.arena.index_of(block.addr())) }
+        self.pages.run_at(block.addr())
     }
 
     /// Whether a pointer is one of a block or slot in use, as far as can be told.
@@ -50,7 +49,7 @@ impl Heap {
         match self.run_at(block) {
             // SAFETY: RUNS.
             Some((run, in_page)) => unsafe {
-                run.slot_at(self.arena, in_page).is_some_and(|number| run.is_used(self.arena, number))
+                run.slot_at(in_page).is_some_and(|number| run.is_used(number))
             },
             None => self.live_block(block).is_some(),
         }
@@ -61,7 +60,7 @@ impl Heap {
     pub(crate) fn keyed(&self, block: *mut u8) -> Option<InUse> {
         let in_use = match self.run_at(block) {
             // SAFETY: RUNS.
-            Some((run, _)) => self.is_live(block).then(|| InUse::Slot(unsafe { run.slot_size(self.arena) })),
+            Some((run, _)) => self.is_live(block).then(|| InUse::Slot(unsafe { run.slot_size() })),
             None => self.live_block(block).map(|(_, tag)| InUse::Block(tag)),
         };
         let index = Index::new(self.arena.index_of(block.addr()) as u32);
@@ -86,9 +85,9 @@ impl Heap {
         if let Some((run, in_page)) = self.run_at(block) {
             // SAFETY: RUNS.
             return unsafe {
-                match run.slot_at(self.arena, in_page) {
-                    Some(number) if !run.is_used(self.arena, number) => {
-                        Fault::AlreadyFree { action, address, bytes: run.slot_size(self.arena).bytes() }
+                match run.slot_at(in_page) {
+                    Some(number) if !run.is_used(number) => {
+                        Fault::AlreadyFree { action, address, bytes: run.slot_size().bytes() }
                     }
                     _ => Fault::NotABlock { action, address },
                 }

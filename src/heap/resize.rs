@@ -102,14 +102,13 @@ impl Heap {
         layout: Layout,
         new_size: usize,
     ) -> Result<Resized, Fault> {
-        let arena = self.arena;
-        // SAFETY: it is a run (contract). A slot is in the arena.
+        // SAFETY: it is a run (contract). A slot is in its page.
         let (granules, here) = unsafe {
-            let number = run.slot_at(arena, in_page).filter(|&number| run.is_used(arena, number));
+            let number = run.slot_at(in_page).filter(|&number| run.is_used(number));
             if number.is_none() {
                 return Err(self.fault_of(block, Action::Realloc));
             }
-            (run.granules(arena), arena.payload(Index::new(run.index().get() + in_page)))
+            (run.granules(), run.payload(in_page))
         };
         let wanted = SlotSize::serving(new_size, layout.align()).map(SlotSize::granules);
         let shrinks = wanted.is_some_and(|wanted| wanted <= granules);
@@ -119,7 +118,7 @@ impl Heap {
         let Ok(new_layout) = Layout::from_size_align(new_size, layout.align()) else {
             return Ok(Resized::Refused);
         };
-        Ok(match self.alloc_fast(new_layout).or_else(|| self.alloc_slow(new_layout, End::Near)) {
+        Ok(match self.alloc_to(new_layout, End::Near) {
             // What is in a slot is moved at once.
             Some(target) => {
                 let bytes = layout.size().min(new_size);
@@ -169,7 +168,7 @@ impl Heap {
             }
             // Growing is all that fails in place.
             if let Some(target) =
-                self.alloc_fast(new_layout).or_else(|| self.alloc_slow(new_layout, End::Near))
+                self.alloc_to(new_layout, End::Near)
             {
                 return Ok(Resized::MoveTo(target));
             }

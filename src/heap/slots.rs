@@ -11,7 +11,7 @@
 use super::take::End;
 use super::{Heap, Index};
 use crate::block::Arena;
-use crate::run::{Returned, Run};
+use crate::run::{Returned, Run, Taken};
 use crate::size::{BlockSize, SlotSize};
 use core::ptr::NonNull;
 
@@ -114,16 +114,16 @@ impl SlotClasses {
     ///
     /// - It is a run of that class in the arena, and not listed; those listed are runs.
     unsafe fn list(&mut self, arena: Arena, slot: SlotSize, run: Run) {
-        let head = self.heads[slot.number()];
+        let (head, index) = (self.heads[slot.number()], run.index(arena));
         // SAFETY: both are runs (contract).
         unsafe {
-            run.set_next(arena, head);
-            run.set_prev(arena, Index::NONE);
+            run.set_next(head);
+            run.set_prev(Index::NONE);
             if !head.is_none() {
-                Run::at(head).set_prev(arena, run.index());
+                Run::at(arena, head).set_prev(index);
             }
         }
-        self.heads[slot.number()] = run.index();
+        self.heads[slot.number()] = index;
         self.with_room |= 1 << slot.number();
     }
 
@@ -135,12 +135,12 @@ impl SlotClasses {
     unsafe fn unlist(&mut self, arena: Arena, slot: SlotSize, run: Run) {
         // SAFETY: a listed run's links lead to runs, or nowhere (contract).
         unsafe {
-            let (next, prev) = (run.next(arena), run.prev(arena));
+            let (next, prev) = run.links();
             if !next.is_none() {
-                Run::at(next).set_prev(arena, prev);
+                Run::at(arena, next).set_prev(prev);
             }
             if !prev.is_none() {
-                Run::at(prev).set_next(arena, next);
+                Run::at(arena, prev).set_next(next);
                 return;
             }
             self.heads[slot.number()] = next;
@@ -155,20 +155,26 @@ impl Heap {
     /// Takes the lowest free slot of the first run of a class that has room, if there is one.
     #[inline(always)]
     pub(super) fn take_slot(&mut self, slot: SlotSize) -> Option<NonNull<u8>> {
+        let (taken, run) = self.take_slot_from_head(slot)?;
+        if taken.word_is_full {
+            // SAFETY: RUNS, and that is so.
+            unsafe { self.note_full_word(run) };
+        }
+        Some(taken.slot)
+    }
+
+    /// As [`take_slot`](Self::take_slot), without the note that a word is full.
+    #[inline(always)]
+    pub(super) fn take_slot_from_head(&mut self, slot: SlotSize) -> Option<(Taken, Run)> {
         let head = self.classes.head(slot);
         if head.is_none() {
             return None;
         }
-        let (arena, run) = (self.arena, Run::at(head));
-        // SAFETY: RUNS, a listed run has room. A slot's position is in the arena.
-        unsafe {
-            let taken = run.take(arena);
-            self.count_live(taken.granules);
-            if taken.word_is_full {
-                self.note_full_word(run);
-            }
-            Some(arena.payload(taken.index))
-        }
+        let run = Run::at(self.arena, head);
+        // SAFETY: RUNS, a listed run has room.
+        let taken = unsafe { run.take() };
+        self.count_live(taken.granules);
+        Some((taken, run))
     }
 
     /// Notes that a word of a run's bitmap is full, and strikes the run off its list if that was the last one.
@@ -177,11 +183,11 @@ impl Heap {
     ///
     /// - It is a listed run, and that is so.
     #[inline(never)]
-    unsafe fn note_full_word(&mut self, run: Run) {
+    pub(crate) unsafe fn note_full_word(&mut self, run: Run) {
         // SAFETY: the caller's contract; RUNS.
         unsafe {
-            if run.note_full_word(self.arena) {
-                self.classes.unlist(self.arena, run.slot_size(self.arena), run);
+            if run.note_full_word() {
+                self.classes.unlist(self.arena, run.slot_size(), run);
             }
         }
     }
@@ -216,8 +222,8 @@ impl Heap {
         // SAFETY: the page was just taken from the heap, as a block.
         unsafe {
             self.arena.set_tag(index, self.arena.tag(index).cut_into_slots());
-            let run = Run::cut(index, self.arena, self.pages.block(), slot);
-            self.pages.note(self.arena, run, true);
+            let run = Run::cut(self.arena, index, self.pages.block(), slot);
+            self.pages.note(run, true);
             self.classes.list(self.arena, slot, run);
         }
         self.classes.runs[slot.number()] += 1;
@@ -233,13 +239,11 @@ impl Heap {
     /// - It is a run, and nobody uses the slot's bytes any more.
     #[inline(always)]
     pub(super) unsafe fn put_slot(&mut self, run: Run, in_page: u32) -> Option<Returned> {
-        let arena = self.arena;
         // SAFETY: it is a run (contract).
         unsafe {
-            let number = run.slot_at(arena, in_page)?;
-            let granules = run.granules(arena);
-            let returned = run.put(arena, number)?;
-            self.count_gone(granules);
+            let number = run.slot_at(in_page)?;
+            let returned = run.put(number)?;
+            self.count_gone(run.granules());
             Some(returned)
         }
     }
@@ -253,23 +257,22 @@ impl Heap {
     pub(crate) unsafe fn settle(&mut self, run: Run, returned: Returned) {
         // SAFETY: RUNS; a run is listed exactly if it has room.
         unsafe {
-            let slot = run.slot_size(self.arena);
-            match returned {
-                Returned::Simply => {}
-                Returned::ToFullRun => {
-                    let idle = self.idle_run(slot);
-                    self.classes.list(self.arena, slot, run);
-                    if let Some(idle) = idle {
-                        self.give_up(idle, slot);
-                    }
+            let slot = run.slot_size();
+            if let Returned::ToFullWord(word) = returned
+                && run.note_room(word)
+            {
+                let idle = self.idle_run(slot);
+                self.classes.list(self.arena, slot, run);
+                if let Some(idle) = idle {
+                    self.give_up(idle, slot);
                 }
-                Returned::LastOne => {
-                    let is_alone = self.classes.head(slot) == run.index() && run.next(self.arena).is_none();
-                    if is_alone && self.classes.runs(slot) > 1 {
-                        self.classes.maybe_idle |= 1 << slot.number();
-                    } else {
-                        self.give_up(run, slot);
-                    }
+            }
+            if run.used() == 0 {
+                let is_alone = self.classes.head(slot) == run.index(self.arena) && run.links().0.is_none();
+                if is_alone && self.classes.runs(slot) > 1 {
+                    self.classes.maybe_idle |= 1 << slot.number();
+                } else {
+                    self.give_up(run, slot);
                 }
             }
         }
@@ -285,12 +288,13 @@ impl Heap {
         unsafe {
             self.classes.unlist(self.arena, slot, run);
             self.classes.runs[slot.number()] -= 1;
-            run.mark_freed(self.arena);
-            self.pages.note(self.arena, run, false);
-            let tag = self.arena.tag(run.index()).in_one_piece();
+            run.mark_freed();
+            self.pages.note(run, false);
+            let index = run.index(self.arena);
+            let tag = self.arena.tag(index).in_one_piece();
             // What the neighbours say is right, unless the heap was overwritten: then the page is lost.
-            if let Some(neighbours) = self.neighbours(run.index(), tag) {
-                self.merge(run.index(), tag, neighbours);
+            if let Some(neighbours) = self.neighbours(index, tag) {
+                self.merge(index, tag, neighbours);
             }
         }
     }
@@ -303,9 +307,9 @@ impl Heap {
         }
         self.classes.maybe_idle &= !bit;
         let head = self.classes.head(slot);
+        let run = Run::at(self.arena, head);
         // SAFETY: RUNS.
-        let is_idle = !head.is_none() && unsafe { Run::at(head).used(self.arena) } == 0;
-        is_idle.then_some(Run::at(head))
+        (!head.is_none() && unsafe { run.used() } == 0).then_some(run)
     }
 
     /// Gives up all runs without slots in use; false if there was none.

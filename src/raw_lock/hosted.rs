@@ -7,15 +7,21 @@ use crate::fault::{self, Fault};
 use core::sync::atomic::{AtomicUsize, Ordering, compiler_fence};
 use lock_api::{GuardNoSend, RawMutex};
 
-/// What `holder` is while nobody has the lock.
-const NOBODY: usize = 0;
+/// What `holder` is before the lock was ever taken, while nobody has it, and while the only thread of the
+/// process has it. Anything else is the number of a thread.
+mod holder {
+    pub(super) const NEVER_USED: usize = 0;
+    pub(super) const NOBODY: usize = 1;
+    pub(super) const ONLY_THREAD: usize = 2;
+}
+use holder::{NEVER_USED, NOBODY, ONLY_THREAD};
 
 std::thread_local! {
     /// Its address tells threads apart. Initialised by a constant and without a destructor: taking the address calls nothing.
     static HERE: u8 = const { 0 };
 }
 
-/// A number that no other thread has as long as this one runs; not [`NOBODY`].
+/// A number that no other thread has as long as this one runs, and none of those above.
 #[inline(always)]
 fn this_thread() -> usize {
     HERE.with(|here| core::ptr::from_ref(here).addr())
@@ -39,7 +45,7 @@ pub(super) struct Lock {
 unsafe impl RawMutex for Lock {
     #[allow(clippy::declare_interior_mutable_const, reason = "the trait asks for it")]
     const INIT: Self = Self {
-        holder: AtomicUsize::new(NOBODY),
+        holder: AtomicUsize::new(NEVER_USED),
         waiters: Waiters::none(),
         single_thread: SingleThread::new(),
     };
@@ -55,23 +61,18 @@ unsafe impl RawMutex for Lock {
 
     #[inline(always)]
     fn try_lock(&self) -> bool {
-        match self.single_thread.is_certain() {
-            Some(true) => {
-                let free = self.holder.load(Ordering::Relaxed) == NOBODY;
-                if free {
-                    self.holder.store(this_thread(), Ordering::Relaxed);
-                }
-                // For the sake of signal handlers, the compiler keeps the critical section behind the lock.
-                compiler_fence(Ordering::SeqCst);
-                free
-            }
-            Some(false) => self
-                .holder
-                .compare_exchange(NOBODY, this_thread(), Ordering::Acquire, Ordering::Relaxed)
-                .is_ok(),
-            // The very first attempt fails, so that `wait`, which is out of line, asks the C library.
-            None => false,
+        // The very first attempt fails, so that `wait`, which is out of line, asks the C library.
+        if self.holder.load(Ordering::Acquire) != NOBODY {
+            return false;
         }
+        // SAFETY: the lock was used before, and this thread has seen that.
+        if unsafe { self.single_thread.is_certain() } {
+            self.holder.store(ONLY_THREAD, Ordering::Relaxed);
+            // For the sake of signal handlers, the compiler keeps the critical section behind the lock.
+            compiler_fence(Ordering::SeqCst);
+            return true;
+        }
+        self.holder.compare_exchange(NOBODY, this_thread(), Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
     #[inline(always)]
@@ -81,7 +82,7 @@ unsafe impl RawMutex for Lock {
     }
 
     fn is_locked(&self) -> bool {
-        self.holder.load(Ordering::Relaxed) != NOBODY
+        !matches!(self.holder.load(Ordering::Relaxed), NOBODY | NEVER_USED)
     }
 }
 
@@ -96,9 +97,18 @@ impl Lock {
     #[cold]
     #[inline(never)]
     fn wait(&self) {
-        self.single_thread.look_up();
-        if self.holder.load(Ordering::Relaxed) == this_thread() {
-            fault::raise(Fault::Reentry);
+        if self.holder.load(Ordering::Acquire) == NEVER_USED {
+            self.single_thread.look_up();
+            // Whoever comes second finds it done.
+            let _ =
+                self.holder.compare_exchange(NEVER_USED, NOBODY, Ordering::Release, Ordering::Relaxed);
+        }
+        match self.holder.load(Ordering::Acquire) {
+            NOBODY => {}
+            // SAFETY: the lock was used before.
+            ONLY_THREAD if unsafe { self.single_thread.is_certain() } => fault::raise(Fault::Reentry),
+            holder if holder == this_thread() => fault::raise(Fault::Reentry),
+            _ => {}
         }
         self.waiters.wait_until(|| !self.is_locked() && self.try_lock());
     }
@@ -111,9 +121,9 @@ mod tests {
     #[test]
     fn the_first_lock_asks_the_c_library() {
         let lock = Lock::INIT;
-        assert_eq!(lock.single_thread.is_certain(), None);
+        assert!(!lock.is_locked() && !lock.try_lock());
         lock.lock();
-        assert!(lock.single_thread.is_certain().is_some());
+        assert!(lock.is_locked());
         assert!(!lock.try_lock());
         // SAFETY: the lock is held by this thread.
         unsafe { lock.unlock() };

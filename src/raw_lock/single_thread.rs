@@ -18,12 +18,15 @@ impl SingleThread {
         Self { byte: AtomicPtr::new(core::ptr::null_mut()) }
     }
 
-    /// Whether no other thread can exist now; `None` before [`look_up`](Self::look_up).
+    /// Whether no other thread can exist now.
+    ///
+    /// # Safety
+    ///
+    /// - [`look_up`](Self::look_up) was called before, and what it wrote is visible to this thread.
     #[inline(always)]
-    pub(super) fn is_certain(&self) -> Option<bool> {
-        let byte = self.byte.load(Ordering::Relaxed);
-        // SAFETY: what is not null was put there by `look_up` and points to a static.
-        (!byte.is_null()).then(|| unsafe { (*byte).load(Ordering::Relaxed) } != 0)
+    pub(super) unsafe fn is_certain(&self) -> bool {
+        // SAFETY: `look_up` put the address of a static there (contract).
+        unsafe { (*self.byte.load(Ordering::Relaxed)).load(Ordering::Relaxed) != 0 }
     }
 
     /// Asks the C library for its answer, once.
