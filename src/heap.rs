@@ -263,22 +263,20 @@ impl Heap {
         !self.end.is_none()
     }
 
+    /// Whether `start` is where the region is, as far as the heap knows.
+    #[inline(always)]
+    pub(crate) fn is_based_on(&self, start: *mut u8) -> bool {
+        self.region == start
+    }
+
     /// Follows a region that moved as a whole, as an arena does that lies in a value which is moved.
     ///
     /// # Safety
     ///
     /// - `start` is congruent to the old start modulo 128.
     /// - The region's bytes are the same as they were at the old start, and the contract of [`init`](Self::init) holds for it.
-    #[inline(always)]
-    pub(crate) unsafe fn rebase(&mut self, start: *mut u8) {
-        if self.region != start {
-            self.follow(start);
-        }
-    }
-
     #[cold]
-    #[inline(never)]
-    fn follow(&mut self, start: *mut u8) {
+    pub(crate) unsafe fn rebase(&mut self, start: *mut u8) {
         self.region = start;
         self.arena = Arena::at(behind_map(start, self.pages.bytes_of_map()));
         self.pages = self.pages.rebased(self.arena);

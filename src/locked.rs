@@ -115,7 +115,9 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     #[inline(always)]
     pub(crate) fn heap(&self) -> MutexGuard<'_, R, Heap> {
         let mut heap = self.heap.lock();
-        self.source.rebase(&mut heap);
+        if !self.source.is_at_home(&heap) {
+            self.source.rebase(&mut heap);
+        }
         heap
     }
 
@@ -143,12 +145,10 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
         unsafe { self.heap.raw() }
     }
 
-    /// The heap, if nobody else is at it now.
+    /// The heap, if nobody else is at it now, and it knows where its memory is.
     #[inline(always)]
     fn try_heap(&self) -> Option<MutexGuard<'_, R, Heap>> {
-        let mut heap = self.heap.try_lock()?;
-        self.source.rebase(&mut heap);
-        Some(heap)
+        self.heap.try_lock().filter(|heap| self.source.is_at_home(heap))
     }
 
     /// An allocation while somebody else is at the heap.

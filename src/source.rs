@@ -34,6 +34,9 @@ pub(crate) mod sealed {
 
         /// Tells the heap where its memory is, in case that it lies in `self` and `self` was moved.
         fn rebase(&self, heap: &mut Heap);
+
+        /// Whether the heap knows where its memory is.
+        fn is_at_home(&self, heap: &Heap) -> bool;
     }
 }
 
@@ -94,6 +97,11 @@ impl<const SIZE: usize> sealed::Source for FreeList<SIZE> {
         // SAFETY: the arena moves with the source as a whole, and always to a multiple of 128.
         unsafe { heap.rebase(self.start()) }
     }
+
+    #[inline(always)]
+    fn is_at_home(&self, heap: &Heap) -> bool {
+        heap.is_based_on(self.start())
+    }
 }
 
 /// A region of memory that is handed over at run time, with [`Locked::init`](crate::Locked::init).
@@ -121,6 +129,11 @@ impl sealed::Source for Region {
     fn rebase(&self, heap: &mut Heap) {
         // The region stays where it is when the allocator moves.
         let _ = heap;
+    }
+
+    #[inline(always)]
+    fn is_at_home(&self, _: &Heap) -> bool {
+        true
     }
 }
 
@@ -152,6 +165,11 @@ impl<S: sealed::Source> sealed::Source for OrSystem<S> {
     #[inline(always)]
     fn rebase(&self, heap: &mut Heap) {
         self.0.rebase(heap);
+    }
+
+    #[inline(always)]
+    fn is_at_home(&self, heap: &Heap) -> bool {
+        self.0.is_at_home(heap)
     }
 }
 
