@@ -318,9 +318,15 @@ impl Heap {
         {
             return self.take_slot(slot);
         }
+        self.alloc_block(layout, end)
+    }
+
+    /// Allocates a block, or a slot of another class where there is no block to be had.
+    #[inline(always)]
+    fn alloc_block(&mut self, layout: Layout, end: End) -> Option<NonNull<u8>> {
         let size = BlockSize::for_payload(layout.size())?;
         let Some(index) = self.take(size, layout.align(), end) else {
-            return self.last_resort(slot, size, layout.align(), end);
+            return self.last_resort(layout, size, end);
         };
         Some(self.hand_out(index))
     }

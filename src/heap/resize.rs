@@ -18,6 +18,9 @@ use crate::size::{BlockSize, GRANULE, Index, Remainder, SlotSize, alignment_gap}
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
+/// What grows to more bytes than these becomes a block.
+const LARGEST_GROWING_SLOT: usize = 256;
+
 /// What became of a block that was to change its size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Resized {
@@ -118,7 +121,7 @@ impl Heap {
         let Ok(new_layout) = Layout::from_size_align(new_size, layout.align()) else {
             return Ok(Resized::Refused);
         };
-        Ok(match self.alloc_to(new_layout, End::Near) {
+        Ok(match self.alloc_to_grow(new_layout, shrinks) {
             // What is in a slot is moved at once.
             Some(target) => {
                 let bytes = layout.size().min(new_size);
@@ -181,6 +184,17 @@ impl Heap {
                 Some(index) => Resized::Done(self.arena.payload(index)),
                 None => Resized::Refused,
             })
+        }
+    }
+
+    /// A new place for what does not fit its old one. What has grown beyond a small slot is likely to grow
+    /// again, which a block can do where it is.
+    #[inline(always)]
+    fn alloc_to_grow(&mut self, layout: Layout, shrinks: bool) -> Option<NonNull<u8>> {
+        if shrinks || layout.size() <= LARGEST_GROWING_SLOT {
+            self.alloc_to(layout, End::Near)
+        } else {
+            self.alloc_block(layout, End::Near)
         }
     }
 

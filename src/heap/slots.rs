@@ -13,6 +13,7 @@ use super::{Heap, Index};
 use crate::block::Arena;
 use crate::run::{Returned, Run, Taken};
 use crate::size::{BlockSize, SlotSize};
+use core::alloc::Layout;
 use core::ptr::NonNull;
 
 /// The least that a class has to have in blocks to get its first run, as a share of a page: 1/8.
@@ -333,18 +334,19 @@ impl Heap {
     #[inline(never)]
     pub(super) fn last_resort(
         &mut self,
-        slot: Option<SlotSize>,
+        layout: Layout,
         size: BlockSize,
-        align: usize,
         end: End,
     ) -> Option<NonNull<u8>> {
+        let align = layout.align();
         if self.classes.maybe_idle != 0
             && self.give_up_idle_runs()
             && let Some(index) = self.take(size, align, end)
         {
             return Some(self.hand_out(index));
         }
-        let mut candidates = self.classes.with_room & !0 << slot?.number();
+        let slot = SlotSize::serving(layout.size(), align)?;
+        let mut candidates = self.classes.with_room & !0 << slot.number();
         while candidates != 0 {
             let larger = SlotSize::numbered(candidates.trailing_zeros());
             if larger.align() >= align {
