@@ -587,8 +587,9 @@ impl Run {
     pub(crate) unsafe fn slots_in_use(self) -> impl Iterator<Item = u32> {
         let header = self.header;
         // SAFETY: a run's header is initialised.
-        let (first, granules, slots) =
-            unsafe { (u32::from((*header).first), u32::from((*header).granules), u32::from((*header).slots)) };
+        let (first, granules, slots) = unsafe {
+            (u32::from((*header).first), u32::from((*header).granules), u32::from((*header).slots))
+        };
         (0..slots).filter_map(move |number| {
             // SAFETY: the slot has a bit (contract).
             let is_used = unsafe { self.is_used(number) };

@@ -159,7 +159,7 @@ impl SlotSize {
             return None;
         }
         if align <= GRANULE {
-            return Some(Self::of_granules((bytes + GRANULE - 1) / GRANULE));
+            return Some(Self::of_granules(bytes.div_ceil(GRANULE)));
         }
         if align > Self::LARGEST_ALIGN {
             return None;

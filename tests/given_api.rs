@@ -45,7 +45,7 @@ fn the_arena_has_one_owner_at_a_time() {
 #[test]
 #[serial]
 fn the_arena_is_one_mebibyte_and_the_allocator_a_few_kibibytes() {
-    let mut allocator = ready();
+    let allocator = ready();
     assert_eq!(allocator.stats().arena_bytes, (1 << 20) - 8);
     assert!(size_of::<FreeListAllocator>() <= 4096);
 }

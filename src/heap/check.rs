@@ -48,9 +48,7 @@ impl Heap {
     pub(crate) fn is_live(&self, block: *mut u8) -> bool {
         match self.run_at(block) {
             // SAFETY: RUNS.
-            Some((run, in_page)) => unsafe {
-                run.slot_at(in_page).is_some_and(|number| run.is_used(number))
-            },
+            Some((run, in_page)) => unsafe { run.slot_at(in_page).is_some_and(|number| run.is_used(number)) },
             None => self.live_block(block).is_some(),
         }
     }

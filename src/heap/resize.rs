@@ -170,9 +170,7 @@ impl Heap {
                 None => return Err(Fault::NotABlock { action: Action::Realloc, address: block.addr() }),
             }
             // Growing is all that fails in place.
-            if let Some(target) =
-                self.alloc_to(new_layout, End::Near)
-            {
+            if let Some(target) = self.alloc_to(new_layout, End::Near) {
                 return Ok(Resized::MoveTo(target));
             }
             // Idle runs that were given up in vain may have made room behind the block.

@@ -1,9 +1,11 @@
 //! Small requests: slots of runs, and which size class earns a run.
 //!
-//! A class gets a run if what it has in use, in blocks and in full runs, is to a page as all that is live
-//! is to what is free, and an eighth of a page at least. So where most of the arena is free, nearly every
-//! class has runs; the fuller it is, the more a class has to have in use, and rare sizes, or all sizes where
-//! memory is tight, are served by blocks, to the byte.
+//! A class earns a run by its objects, those in blocks and those in its full runs: there have to be as many
+//! of them, beside a half page's granules, as there is live memory beside free memory; and the first run is
+//! not cut for less than 1/32 of a page in blocks. So where most of the arena is free, nearly every class has
+//! runs; the fuller it is, the more a class has to have in use, and rare sizes, or all sizes where memory is
+//! tight, are served by blocks, to the byte. Slots of more than 256 bytes, which save nothing, are for arenas
+//! that are free by half.
 //!
 //! Of a class's runs that have room, the one that was full last is used first, so that the others become
 //! empty. An empty run is given up at once, unless it is the only one with room and the class has others.
@@ -16,8 +18,11 @@ use crate::size::{BlockSize, SlotSize};
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
-/// The least that a class has to have in blocks to get its first run, as a share of a page: 1/8.
+/// The least that a class has to have in blocks to get its first run, as a share of a page: 1/32.
 const LEAST_SHARE_LOG2: u32 = 5;
+
+/// Up to so many granules a full run takes less memory than blocks do, or hardly more.
+const SMALL: u32 = 32;
 
 /// What is known of each size class; all zero bytes in the beginning.
 #[derive(Debug)]
@@ -211,10 +216,11 @@ impl Heap {
         }
         let live = u64::from(self.live);
         let free = u64::from(self.end.get()) - live;
-        if slot.granules() > 32 && live > free {
+        if slot.granules() > SMALL && live > free {
             return false;
         }
-        (in_blocks + in_runs) * free * 4 >= page * live * u64::from(slot.granules())
+        // Objects over half a page's granules, and live over free memory, each side times all denominators.
+        (in_blocks + in_runs) * free * 2 >= page * live * u64::from(slot.granules())
     }
 
     #[inline(never)]
@@ -332,12 +338,7 @@ impl Heap {
     /// takes a slot that is larger than need be.
     #[cold]
     #[inline(never)]
-    pub(super) fn last_resort(
-        &mut self,
-        layout: Layout,
-        size: BlockSize,
-        end: End,
-    ) -> Option<NonNull<u8>> {
+    pub(super) fn last_resort(&mut self, layout: Layout, size: BlockSize, end: End) -> Option<NonNull<u8>> {
         let align = layout.align();
         if self.classes.maybe_idle != 0
             && self.give_up_idle_runs()

@@ -100,8 +100,7 @@ impl Lock {
         if self.holder.load(Ordering::Acquire) == NEVER_USED {
             self.single_thread.look_up();
             // Whoever comes second finds it done.
-            let _ =
-                self.holder.compare_exchange(NEVER_USED, NOBODY, Ordering::Release, Ordering::Relaxed);
+            let _ = self.holder.compare_exchange(NEVER_USED, NOBODY, Ordering::Release, Ordering::Relaxed);
         }
         match self.holder.load(Ordering::Acquire) {
             NOBODY => {}
