@@ -1,7 +1,11 @@
-//! What the benchmark packages have in common: [`inputs`] for programs, [`statistics`], and results as a [`Table`] and as [`Csv`].
+//! What the benchmark packages have in common: [`inputs`] for programs, what a [`process`] cost,
+//! [`statistics`], a [`comparison`] of allocators, and results as a [`Table`] and as [`Csv`].
 
+pub mod comparison;
 mod csv;
+pub mod filters;
 pub mod inputs;
+pub mod process;
 pub mod statistics;
 mod table;
 

@@ -1,0 +1,58 @@
+//! The allocators that serve a program from an arena.
+//!
+//! The compiler holds the initial value of the arena in memory while it compiles the crate that the
+//! arena belongs to. This is that crate, so that the many programs are not.
+
+use std::alloc::{GlobalAlloc, Layout};
+
+/// Bytes of the arena: several times what any of the works needs. It lies in `.bss`, where pages
+/// that are never used take no memory.
+const ARENA: usize = 1 << 30;
+
+#[cfg(feature = "locked")]
+static CHOSEN: mem_alloc_rust::Locked<mem_alloc_rust::FreeList<ARENA>> = mem_alloc_rust::Locked::new();
+
+#[cfg(feature = "thread_cached")]
+static CHOSEN: mem_alloc_rust::ThreadCached<mem_alloc_rust::FreeList<ARENA>> =
+    mem_alloc_rust::ThreadCached::new();
+
+#[cfg(feature = "talc")]
+static CHOSEN: talc::TalcLock<spin::Mutex<()>, talc::source::Claim> = {
+    use std::mem::MaybeUninit;
+
+    /// Uninitialised like `mem_alloc_rust`'s, so that it lies in `.bss`, too.
+    static mut MEMORY: [MaybeUninit<u8>; ARENA] = [MaybeUninit::uninit(); ARENA];
+
+    // SAFETY: the memory is static and writable, and nobody else uses it.
+    talc::TalcLock::new(unsafe { talc::source::Claim::array(&raw mut MEMORY) })
+};
+
+/// What a program names: the allocator above, inlined.
+pub struct Allocator;
+
+// SAFETY: every call is passed on as it came to an allocator that keeps the contract.
+unsafe impl GlobalAlloc for Allocator {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller keeps the contract, which is the same.
+        unsafe { CHOSEN.alloc(layout) }
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, address: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps the contract, which is the same.
+        unsafe { CHOSEN.dealloc(address, layout) }
+    }
+
+    #[inline]
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller keeps the contract, which is the same.
+        unsafe { CHOSEN.alloc_zeroed(layout) }
+    }
+
+    #[inline]
+    unsafe fn realloc(&self, address: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: the caller keeps the contract, which is the same.
+        unsafe { CHOSEN.realloc(address, layout, size) }
+    }
+}

@@ -1,0 +1,1 @@
+//! Holds no code: the manifest beside it names what is downloaded.

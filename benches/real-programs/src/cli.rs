@@ -1,0 +1,90 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use anyhow::{Error, Result};
+use bench_common::filters;
+use clap::Parser;
+
+use crate::allocators::{self, Allocator, SYSTEM};
+use crate::works::{self, Work};
+
+/// Measures published programs, each with every allocator: processor time and peak memory.
+#[derive(Clone, Debug, Parser)]
+#[command(version)]
+pub(crate) struct Cli {
+    /// Only allocators and works whose name contains this; may be given several times. Filters on
+    /// allocators and filters on works narrow each other
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) only: Vec<String>,
+    /// Three rounds: rough numbers
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// How often each program is run [default: 7]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) rounds: Option<u16>,
+    /// Folder for real-programs.md and real-programs.csv
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) out: Option<PathBuf>,
+    /// Leave out the allocators that are built from C and C++
+    #[arg(long)]
+    pub(crate) without_c_peers: bool,
+    /// Build the programs and make the inputs, but run nothing
+    #[arg(long)]
+    pub(crate) build_only: bool,
+}
+
+impl Cli {
+    /// How often each program is run.
+    pub(crate) fn rounds(&self) -> usize {
+        self.rounds.map_or(if self.quick { 3 } else { 7 }, usize::from)
+    }
+
+    /// The allocators and the works that the options leave. The unmodified programs are always
+    /// among them, since the others are compared with them.
+    pub(crate) fn chosen(&self) -> Result<(Vec<Allocator>, Vec<Work>)> {
+        let mut allocators = allocators::ALL.to_vec();
+        allocators.retain(|allocator| !(self.without_c_peers && allocator.is_c));
+        let (chosen, works) = filters::chosen(
+            &self.only,
+            (&allocators, |allocator| allocator.name),
+            (&works::ALL, |work| work.name),
+        )
+        .map_err(Error::msg)?;
+        allocators.retain(|allocator| allocator.name == SYSTEM || chosen.contains(allocator));
+        Ok((allocators, works))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn names(arguments: &[&str]) -> Vec<&'static str> {
+        let cli = Cli::parse_from([&["real-programs"], arguments].concat());
+        cli.chosen().unwrap().0.iter().map(|allocator| allocator.name).collect()
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn allocators_from_c_can_be_left_out() {
+        assert_eq!(names(&[]).len(), allocators::ALL.len());
+        let rust = ["locked", "thread_cached", "talc", "system", "rusty_alloc"];
+        assert_eq!(names(&["--without-c-peers"]), rust);
+        assert_eq!(names(&["--only", "alloc", "--without-c-peers"]), ["system", "rusty_alloc"]);
+    }
+
+    #[test]
+    fn a_number_of_rounds_takes_precedence() {
+        let rounds = |arguments: &[&str]| Cli::parse_from([&["real-programs"], arguments].concat()).rounds();
+        assert_eq!(rounds(&[]), 7);
+        assert_eq!(rounds(&["--quick"]), 3);
+        assert_eq!(rounds(&["--quick", "--rounds", "5"]), 5);
+    }
+}
