@@ -322,11 +322,11 @@ impl Heap {
     }
 
     /// Allocates a block, or a slot of another class where there is no block to be had.
-    #[inline(always)]
+    #[inline(never)]
     fn alloc_block(&mut self, layout: Layout, end: End) -> Option<NonNull<u8>> {
         let size = BlockSize::for_payload(layout.size())?;
         let Some(index) = self.take(size, layout.align(), end) else {
-            return self.last_resort(layout, size, end);
+            return self.last_resort(layout, end);
         };
         Some(self.hand_out(index))
     }

@@ -91,6 +91,7 @@ impl Heap {
     }
 
     /// Splits the gap off the front of a free block, then carves the block behind it.
+    #[inline(never)]
     fn carve_behind(&mut self, index: Index, whole: BlockSize, gap: u32, size: BlockSize) -> Index {
         if gap == 0 {
             return self.carve(index, whole, size);
@@ -102,9 +103,9 @@ impl Heap {
         // uses. The second one is in its bin only for the moment in which `carve` takes it; its neighbour's
         // flag is set right after.
         unsafe {
-            self.free.remove(self.arena, index, whole);
-            self.make_free(index, gap);
-            self.make_free(aligned, rest);
+            self.take_out(index, whole);
+            self.make_free_out_of_line(index, gap);
+            self.make_free_out_of_line(aligned, rest);
             let taken = self.carve(aligned, rest, size);
             self.arena.set_left_free(taken, true);
             taken
@@ -117,7 +118,7 @@ impl Heap {
             let (index, gap) = (self.victim, BlockSize::from_granules(gap));
             self.victim = index + gap;
             // SAFETY: the gap is the heap's own: it was the front of the victim.
-            unsafe { self.make_free(index, gap) };
+            unsafe { self.make_free_out_of_line(index, gap) };
         }
         let taken = self.take_from_victim(size);
         // SAFETY: CHAIN, the block was just taken.
@@ -131,7 +132,7 @@ impl Heap {
         let index = self.top;
         // SAFETY: the gap is the heap's own: it is the front of the top. The block taken lies behind it.
         unsafe {
-            self.make_free(index, gap);
+            self.make_free_out_of_line(index, gap);
             self.top = index + gap;
             let taken = self.take_from_top(size);
             self.arena.set_left_free(taken, true);

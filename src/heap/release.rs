@@ -110,6 +110,39 @@ impl Heap {
         }
     }
 
+    /// As [`make_free`](Self::make_free), where it need not be fast.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`make_free`](Self::make_free).
+    #[inline(never)]
+    pub(super) unsafe fn make_free_out_of_line(&mut self, index: Index, size: BlockSize) {
+        // SAFETY: the caller's contract.
+        unsafe { self.make_free(index, size) }
+    }
+
+    /// Takes a free block out of its bin, where that need not be fast.
+    ///
+    /// # Safety
+    ///
+    /// - `index` is a free block of `size`.
+    #[inline(never)]
+    pub(super) unsafe fn take_out(&mut self, index: Index, size: BlockSize) {
+        // SAFETY: LISTED.
+        unsafe { self.free.remove(self.arena, index, size) }
+    }
+
+    /// As [`merge`](Self::merge), where it need not be fast.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`merge`](Self::merge).
+    #[inline(never)]
+    pub(super) unsafe fn merge_out_of_line(&mut self, index: Index, tag: Tag, neighbours: Neighbours) {
+        // SAFETY: the caller's contract.
+        unsafe { self.merge(index, tag, neighbours) }
+    }
+
     /// Merges a block with its free neighbours. The result goes into its bin, or is part of the victim or
     /// of the top.
     ///

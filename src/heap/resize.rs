@@ -97,6 +97,7 @@ impl Heap {
     /// # Safety
     ///
     /// - As for [`resize`](Self::resize); the pointer leads so many granules into that run.
+    #[inline(never)]
     unsafe fn resize_slot(
         &mut self,
         run: Run,
@@ -187,7 +188,7 @@ impl Heap {
 
     /// A new place for what does not fit its old one. What has grown beyond a small slot is likely to grow
     /// again, which a block can do where it is.
-    #[inline(always)]
+    #[inline(never)]
     fn alloc_to_grow(&mut self, layout: Layout, shrinks: bool) -> Option<NonNull<u8>> {
         if shrinks || layout.size() <= LARGEST_GROWING_SLOT {
             self.alloc_to(layout, End::Near)
@@ -202,7 +203,7 @@ impl Heap {
     /// # Safety
     ///
     /// - `index` is a block in use and `tag` its header; when it shrinks, nobody uses what is cut off.
-    #[inline(always)]
+    #[inline(never)]
     unsafe fn resize_in_place(&mut self, index: Index, tag: Tag, wanted: BlockSize) -> Option<bool> {
         let size = tag.size();
         let behind = index + size;
@@ -235,11 +236,11 @@ impl Heap {
         // is this block alone.
         unsafe {
             if let Some(right_size) = right_size {
-                self.free.remove(self.arena, behind, right_size);
+                self.take_out(behind, right_size);
             }
             self.arena.set_tag(index, tag.resized(kept));
             if let Some(rest) = rest {
-                self.make_free(index + kept, rest);
+                self.make_free_out_of_line(index + kept, rest);
             }
             self.arena.set_left_free(index + span, rest.is_some());
         }
@@ -282,6 +283,8 @@ impl Heap {
     /// # Safety
     ///
     /// - `index` is a block in use that was allocated for `layout`.
+    #[cold]
+    #[inline(never)]
     unsafe fn slide_down(&mut self, index: Index, layout: Layout, wanted: BlockSize) -> Option<Index> {
         self.retire_victim();
         // SAFETY: the block is in use (contract).
@@ -319,16 +322,16 @@ impl Heap {
         // SAFETY: LISTED for the neighbours. All bytes from `left` to `span_end` are this block's or free. The new block
         // holds `layout.size()` bytes, because it is larger than the old one.
         unsafe {
-            self.free.remove(self.arena, left, left_size);
+            self.take_out(left, left_size);
             if let Some(right_size) = right_size {
-                self.free.remove(self.arena, behind, right_size);
+                self.take_out(behind, right_size);
             }
             // Where the contents do not come to lie over it, the old header stays behind as that of a freed block.
             self.arena.set_tag(index, tag.freed());
             self.arena.payload(index).copy_to(self.arena.payload(start), layout.size());
             if gap > 0 {
                 let gap = BlockSize::from_granules(gap as u32);
-                self.make_free(left, gap);
+                self.make_free_out_of_line(left, gap);
             }
             self.count_block_gone(tag.size());
             if behind == self.top {
@@ -345,7 +348,7 @@ impl Heap {
             };
             self.arena.set_tag(start, Tag::used(kept).with_left_free(gap > 0));
             if let Some(rest) = rest {
-                self.make_free(start + kept, rest);
+                self.make_free_out_of_line(start + kept, rest);
             }
             self.arena.set_left_free(span_end, rest.is_some());
             self.count_block(kept);

@@ -301,7 +301,7 @@ impl Heap {
             let tag = self.arena.tag(index).in_one_piece();
             // What the neighbours say is right, unless the heap was overwritten: then the page is lost.
             if let Some(neighbours) = self.neighbours(index, tag) {
-                self.merge(index, tag, neighbours);
+                self.merge_out_of_line(index, tag, neighbours);
             }
         }
     }
@@ -338,14 +338,12 @@ impl Heap {
     /// takes a slot that is larger than need be.
     #[cold]
     #[inline(never)]
-    pub(super) fn last_resort(&mut self, layout: Layout, size: BlockSize, end: End) -> Option<NonNull<u8>> {
-        let align = layout.align();
-        if self.classes.maybe_idle != 0
-            && self.give_up_idle_runs()
-            && let Some(index) = self.take(size, align, end)
-        {
-            return Some(self.hand_out(index));
+    pub(super) fn last_resort(&mut self, layout: Layout, end: End) -> Option<NonNull<u8>> {
+        if self.classes.maybe_idle != 0 && self.give_up_idle_runs() {
+            // There are no idle runs now, so that this does not come here again.
+            return self.alloc_block(layout, end);
         }
+        let align = layout.align();
         let slot = SlotSize::serving(layout.size(), align)?;
         let mut candidates = self.classes.with_room & !0 << slot.number();
         while candidates != 0 {

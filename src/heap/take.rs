@@ -100,6 +100,7 @@ impl Heap {
     }
 
     /// Makes the victim a free block in a bin.
+    #[inline(never)]
     pub(super) fn retire_victim(&mut self) {
         let (index, end) = (self.victim, self.victim_end);
         let len = end.granules_since(index);

@@ -51,7 +51,9 @@ pub(super) fn span_for(heap: &Heap, layout: Layout) -> Option<Span> {
 /// one that consists of the block and its free neighbours.
 pub(super) fn span_for_resized(heap: &Heap, block: LiveBlock, new_layout: Layout) -> Option<Span> {
     let elsewhere = span_for(heap, new_layout);
-    elsewhere.or_else(|| free_spans(heap, Some(block)).into_iter().find(|span| span.holds(new_layout)))
+    let here =
+        |span: &Span| span.payload <= block.start() && block.start() < span.end() && span.holds(new_layout);
+    elsewhere.or_else(|| free_spans(heap, Some(block)).into_iter().find(here))
 }
 
 /// The stretches of free memory in the order of their addresses, whatever blocks they are divided into; `also_free` counts as

@@ -1,6 +1,7 @@
 //! Allocates and releases one small block over and over, by functions with names that callgrind can be told to count.
 //!
-//! The program has one thread, and the block is served by a cache or held by the heap each time: these are the shortest ways.
+//! The program has one thread, and the small block is served by a cache or by a run that has room each time: these are the
+//! shortest ways. The large one is cut from the top and melts into it again.
 
 use mem_alloc_rust::{FreeList, Locked, ThreadCached};
 use std::alloc::{GlobalAlloc, Layout};
@@ -12,6 +13,8 @@ const CALLS: u32 = 10_000;
 static CACHED: ThreadCached<FreeList> = ThreadCached::new();
 
 static LOCKED: Locked<FreeList> = Locked::new();
+
+static LARGE: Locked<FreeList> = Locked::new();
 
 /// The functions that are counted: what a program's own call of its global allocator comes to.
 macro_rules! counted {
@@ -34,11 +37,21 @@ macro_rules! counted {
 
 counted!(cached_alloc, cached_dealloc, CACHED);
 counted!(locked_alloc, locked_dealloc, LOCKED);
+counted!(block_alloc, block_dealloc, LARGE);
+
+/// Small blocks that stay in use, so that their class has runs.
+const KEPT: u32 = 1000;
 
 fn main() {
-    let layout = Layout::new::<[u64; 8]>();
+    let (small, large) = (Layout::new::<[u64; 8]>(), Layout::new::<[u64; 200]>());
+    for _ in 0..KEPT {
+        // SAFETY: the layout is not of zero bytes.
+        let kept = unsafe { LOCKED.alloc(small) };
+        assert!(!kept.is_null());
+    }
     for _ in 0..CALLS {
-        cached_dealloc(cached_alloc(layout), layout);
-        locked_dealloc(locked_alloc(layout), layout);
+        cached_dealloc(cached_alloc(small), small);
+        locked_dealloc(locked_alloc(small), small);
+        block_dealloc(block_alloc(large), large);
     }
 }
