@@ -151,8 +151,8 @@ impl Pages {
         let gap = if index < self.first {
             self.first.granules_since(index)
         } else {
-            let into_page = index.granules_since(self.first) % self.length;
-            if into_page == 0 { 0 } else { self.length - into_page }
+            let into_page = index.granules_since(self.first).checked_rem(self.length);
+            into_page.filter(|&granules| granules > 0).map_or(0, |granules| self.length - granules)
         };
         if gap == 1 { self.length + 1 } else { gap }
     }
@@ -249,6 +249,11 @@ const MOST_WORDS: u32 = u8::BITS;
 /// of a page.
 const SLOT_SHIFT: u32 = 16;
 
+fn reciprocal_of(slot: SlotSize) -> u32 {
+    let granules = NonZero::new(slot.granules()).unwrap_or(NonZero::<u32>::MIN);
+    (((1 << SLOT_SHIFT) - 1) / granules) + 1
+}
+
 /// How a page is divided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Division {
@@ -262,11 +267,12 @@ impl Division {
     /// As many slots as fit in front of the next block's header, and behind a bitmap that is long enough
     /// for them.
     fn of(page: BlockSize, slot: SlotSize) -> Self {
-        let mut slots = (page.payload() / slot.bytes()).min(MOST_WORDS as usize * 64);
+        let (room, bytes) = (page.payload(), NonZero::new(slot.bytes()).unwrap_or(NonZero::<usize>::MIN));
+        let mut slots = (room / bytes).min(MOST_WORDS as usize * 64);
         loop {
             let bitmap = slots.div_ceil(64) * size_of::<u64>();
             let first = (size_of::<Header>() + bitmap).next_multiple_of(slot.align());
-            let fitting = page.payload().saturating_sub(first) / slot.bytes();
+            let fitting = room.saturating_sub(first) / bytes;
             if slots <= fitting {
                 return Self { first: (first / GRANULE) as u32, slots: slots as u32 };
             }
@@ -357,7 +363,7 @@ impl Run {
             first: first as u16,
             granules: slot.granules() as u8,
             with_room: (!0u8) >> (MOST_WORDS - words),
-            reciprocal: (1u32 << SLOT_SHIFT).div_ceil(slot.granules()),
+            reciprocal: reciprocal_of(slot),
             unused: 0,
         };
         // SAFETY: header and bitmap lie in the page in front of the first slot (`Division::of`).
@@ -611,7 +617,7 @@ impl Run {
         }
         let division = Division::of(page, SlotSize::of_granules(granules));
         if (u32::from(header.first), u32::from(header.slots)) != (division.first, division.slots)
-            || header.reciprocal != (1u32 << SLOT_SHIFT).div_ceil(granules as u32)
+            || header.reciprocal != reciprocal_of(SlotSize::of_granules(granules))
         {
             return Some("its run header does not describe the division of its page");
         }

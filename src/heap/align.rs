@@ -13,16 +13,23 @@ use crate::size::{BlockSize, GRANULE, Index, MAX_REGION, alignment_gap, worst_al
 const PROBES: usize = 4;
 const LAST_PROBES: usize = 6;
 
+/// Where a block may begin.
+#[derive(Clone, Copy)]
+enum Place {
+    /// At a multiple of so many bytes.
+    Multiple(usize),
+    /// Where a page does.
+    Page,
+}
+
 impl Heap {
     /// Takes a block whose payload is a multiple of `align`, more than [`GRANULE`].
     #[inline(never)]
     pub(super) fn take_aligned(&mut self, size: BlockSize, align: usize, end: End) -> Option<Index> {
-        let gap_at = |heap: &Self, index| alignment_gap(heap.arena.address(index), align);
-        let worst_gap = worst_alignment_gap(align);
-        let top_gap = |heap: &Self, gap| heap.gap_to_far_end(size, align, end).or(gap);
-        let found = self.take_at(size, gap_at, worst_gap, PROBES, top_gap);
+        let place = Place::Multiple(align);
+        let found = self.take_at(size, place, PROBES, end);
         found.or_else(|| {
-            let (index, whole, gap) = self.probe(size, gap_at, LAST_PROBES)?;
+            let (index, whole, gap) = self.probe(size, place, LAST_PROBES)?;
             Some(self.carve_behind(index, whole, gap, size))
         })
     }
@@ -30,61 +37,68 @@ impl Heap {
     /// Takes a block that is a page.
     #[inline(never)]
     pub(super) fn take_page(&mut self) -> Option<Index> {
-        let gap_at = |heap: &Self, index| heap.pages.gap(index) as usize;
-        self.take_at(self.pages.block(), gap_at, self.pages.worst_gap() as usize, 1, |_, gap| gap)
+        self.take_at(self.pages.block(), Place::Page, 1, End::Near)
     }
 
-    /// Takes a block of `size` where `gap_at` says that no granules have to be skipped: from the victim, from
-    /// one of the `probes` smallest free blocks that may hold it, from one that certainly does, or from the
-    /// top. `worst_gap` is the most that has to be skipped, and `top_gap` may choose a wider gap in the top.
-    #[inline(always)]
-    fn take_at(
-        &mut self,
-        size: BlockSize,
-        gap_at: impl Fn(&Self, Index) -> usize,
-        worst_gap: usize,
-        probes: usize,
-        top_gap: impl FnOnce(&Self, Option<BlockSize>) -> Option<BlockSize>,
-    ) -> Option<Index> {
+    /// The granules to skip from a position to the next place.
+    fn gap_at(&self, index: Index, place: Place) -> usize {
+        match place {
+            Place::Multiple(align) => alignment_gap(self.arena.address(index), align),
+            Place::Page => self.pages.gap(index) as usize,
+        }
+    }
+
+    /// Takes a block of `size` at such a place: from the victim, from one of the `probes` smallest free blocks
+    /// that may hold it, from one that certainly does, or from the top.
+    #[inline(never)]
+    fn take_at(&mut self, size: BlockSize, place: Place, probes: usize, end: End) -> Option<Index> {
         let needed = size.granules() as usize;
         let victim = self.victim_len();
         if victim >= size.granules() {
-            let gap = gap_at(self, self.victim);
+            let gap = self.gap_at(self.victim, place);
             if gap + needed <= victim as usize {
                 return Some(self.carve_victim_behind(gap as u32, size));
             }
         }
-        let certain = |heap: &Self| {
-            let most = MAX_REGION / GRANULE;
-            let certain =
-                u32::try_from(needed + worst_gap).ok().filter(|&granules| granules as usize <= most)?;
-            let (index, whole) = heap.free.best_fit(heap.arena, BlockSize::from_granules(certain))?;
-            Some((index, whole, gap_at(heap, index) as u32))
-        };
-        if let Some((index, whole, gap)) = self.probe(size, &gap_at, probes).or_else(|| certain(self)) {
+        if let Some((index, whole, gap)) =
+            self.probe(size, place, probes).or_else(|| self.certain(needed, place))
+        {
             return Some(self.carve_behind(index, whole, gap, size));
         }
-        let gap = gap_at(self, self.top);
+        let gap = self.gap_at(self.top, place);
         if gap + needed > self.end.granules_since(self.top) as usize {
             return None;
         }
-        let gap = (gap > 0).then(|| BlockSize::from_granules(gap as u32));
-        Some(match top_gap(self, gap) {
+        let near = (gap > 0).then(|| BlockSize::from_granules(gap as u32));
+        let far = match place {
+            Place::Multiple(align) => self.gap_to_far_end(size, align, end),
+            Place::Page => None,
+        };
+        Some(match far.or(near) {
             Some(gap) => self.take_from_top_behind(gap, size),
             None => self.take_from_top(size),
         })
     }
 
-    /// The first of the so many smallest free blocks that may hold a block of `size` which does where `gap_at`
-    /// says; with its size and the granules to skip in it.
-    fn probe(
-        &self,
-        size: BlockSize,
-        gap_at: impl Fn(&Self, Index) -> usize,
-        probes: usize,
-    ) -> Option<(Index, BlockSize, u32)> {
+    /// The smallest free block that holds so many granules wherever the place is in it, its size, and the
+    /// granules to skip.
+    fn certain(&self, needed: usize, place: Place) -> Option<(Index, BlockSize, u32)> {
+        let worst_gap = match place {
+            Place::Multiple(align) => worst_alignment_gap(align),
+            Place::Page => self.pages.worst_gap() as usize,
+        };
+        let most = MAX_REGION / GRANULE;
+        let certain = u32::try_from(needed + worst_gap).ok().filter(|&granules| granules as usize <= most)?;
+        let (index, whole) = self.free.best_fit(self.arena, BlockSize::from_granules(certain))?;
+        Some((index, whole, self.gap_at(index, place) as u32))
+    }
+
+    /// The first of the so many smallest free blocks that may hold a block of `size` which does at such a
+    /// place; with its size and the granules to skip in it.
+    #[inline(never)]
+    fn probe(&self, size: BlockSize, place: Place, probes: usize) -> Option<(Index, BlockSize, u32)> {
         self.free.at_least(self.arena, size).take(probes).find_map(|(index, whole)| {
-            let gap = gap_at(self, index);
+            let gap = self.gap_at(index, place);
             let fits = gap + size.granules() as usize <= whole.granules() as usize;
             fits.then_some((index, whole, gap as u32))
         })

@@ -26,11 +26,11 @@ impl Heap {
     /// counted yet.
     #[inline(always)]
     pub(super) fn take(&mut self, size: BlockSize, align: usize, end: End) -> Option<Index> {
-        match () {
-            () if align > GRANULE => self.take_aligned(size, align, end),
-            () if size < Bin::MIXED => self.take_small(size).or_else(|| self.take_top(size, end)),
-            () => self.take_large(size).or_else(|| self.take_top(size, end)),
+        if align > GRANULE {
+            return self.take_aligned(size, align, end);
         }
+        let found = if size < Bin::MIXED { self.take_small(size) } else { self.take_large(size) };
+        found.or_else(|| self.take_top(size, end))
     }
 
     /// Takes a small block: a free one of exactly that size, from the victim, or from the smallest free
@@ -70,7 +70,7 @@ impl Heap {
     }
 
     /// Takes a large block: from the smallest free span that holds it.
-    #[inline(always)]
+    #[inline(never)]
     fn take_large(&mut self, size: BlockSize) -> Option<Index> {
         let best = self.free.best_fit(self.arena, size);
         let victim = self.victim_len();
