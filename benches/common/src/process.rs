@@ -23,7 +23,7 @@ pub struct Usage {
 /// # Errors
 ///
 /// If the child cannot be waited for.
-pub fn wait(child: &Child) -> io::Result<(ExitStatus, Usage)> {
+pub fn wait(child: Child) -> io::Result<(ExitStatus, Usage)> {
     let mut status: c_int = 0;
     let mut usage = MaybeUninit::<libc::rusage>::uninit();
     // SAFETY: both pointers are to variables of this function that `wait4` may write to.
@@ -55,7 +55,7 @@ mod tests {
         let mut child = Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
         std::thread::sleep(Duration::from_millis(300));
         child.kill().unwrap();
-        let (status, usage) = wait(&child).unwrap();
+        let (status, usage) = wait(child).unwrap();
         assert_eq!(status.signal(), Some(libc::SIGKILL));
         assert!(usage.cpu > Duration::from_millis(20), "{:?}", usage.cpu);
     }
@@ -64,7 +64,7 @@ mod tests {
     fn memory_that_the_child_touches_is_counted() {
         let script = "x=$(head -c 30000000 /dev/zero | tr '\\0' x); echo ${#x} >/dev/null";
         let child = Command::new("sh").args(["-c", script]).spawn().unwrap();
-        let (status, usage) = wait(&child).unwrap();
+        let (status, usage) = wait(child).unwrap();
         assert!(status.success());
         assert!(usage.peak_kib > 20_000, "{} KiB", usage.peak_kib);
     }

@@ -52,7 +52,7 @@ pub(crate) fn run(program: &Path, work: &Work, folder: &Path, output: &Path) -> 
         });
     }
     let child = command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
-    let (status, usage) = process::wait(&child).context("cannot wait for the program")?;
+    let (status, usage) = process::wait(child).context("cannot wait for the program")?;
     if !status.success() {
         return Ok(Err(status.to_string()));
     }
