@@ -3,15 +3,16 @@
 
 use super::Heap;
 use super::take::End;
-use crate::size::{BlockSize, GRANULE, Index, MAX_REGION, alignment_gap, worst_alignment_gap};
+use crate::block::Tag;
+use crate::size::{BlockSize, GRANULE, Index, MAX_REGION, Remainder, alignment_gap, worst_alignment_gap};
 
 /// How many free blocks that may or may not hold an aligned block are looked at, the smallest first,
 /// before one is taken that certainly does; and how many more before a request is refused.
 ///
 /// So a request is refused though it would fit only if no free span has room for the block wherever it
 /// begins, and as many free blocks as these are at least as large as the block and do not hold it aligned.
-const PROBES: usize = 4;
-const LAST_PROBES: usize = 6;
+const PROBES: usize = 1;
+const LAST_PROBES: usize = 3;
 
 /// Where a block may begin.
 #[derive(Clone, Copy)]
@@ -97,14 +98,21 @@ impl Heap {
     /// place; with its size and the granules to skip in it.
     #[inline(never)]
     fn probe(&self, size: BlockSize, place: Place, probes: usize) -> Option<(Index, BlockSize, u32)> {
-        self.free.at_least(self.arena, size).take(probes).find_map(|(index, whole)| {
+        let mut found = self.free.first_fit(self.arena, size)?;
+        for remaining in (0..probes).rev() {
+            let (index, whole) = found;
             let gap = self.gap_at(index, place);
-            let fits = gap + size.granules() as usize <= whole.granules() as usize;
-            fits.then_some((index, whole, gap as u32))
-        })
+            if gap + size.granules() as usize <= whole.granules() as usize {
+                return Some((index, whole, gap as u32));
+            }
+            if remaining > 0 {
+                found = self.free.next_fit(self.arena, index, whole)?;
+            }
+        }
+        None
     }
 
-    /// Splits the gap off the front of a free block, then carves the block behind it.
+    /// Splits the gap off the front of a free block, then cuts a used block of `size` behind it.
     #[inline(never)]
     fn carve_behind(&mut self, index: Index, whole: BlockSize, gap: u32, size: BlockSize) -> Index {
         if gap == 0 {
@@ -112,18 +120,25 @@ impl Heap {
         }
         let gap = BlockSize::from_granules(gap);
         let aligned = index + gap;
+        let behind = index + whole;
         let rest = BlockSize::from_granules(whole.granules() - gap.granules());
-        // SAFETY: LISTED, the caller found `index` in a bin. Both parts lie in the free block, which nobody
-        // uses. The second one is in its bin only for the moment in which `carve` takes it; its neighbour's
-        // flag is set right after.
+        // SAFETY: LISTED, the caller found `index` in a bin. All parts lie in the free block, which nobody
+        // uses. COALESCED, a block lies behind it.
         unsafe {
             self.take_out(index, whole);
             self.make_free_out_of_line(index, gap);
-            self.make_free_out_of_line(aligned, rest);
-            let taken = self.carve(aligned, rest, size);
-            self.arena.set_left_free(taken, true);
-            taken
+            match rest.remainder(size) {
+                Remainder::Slack => {
+                    self.arena.set_tag(aligned, Tag::used(rest).with_left_free(true));
+                    self.arena.set_left_free(behind, false);
+                }
+                Remainder::Block(left_over) => {
+                    self.arena.set_tag(aligned, Tag::used(size).with_left_free(true));
+                    self.make_free_out_of_line(aligned + size, left_over);
+                }
+            }
         }
+        aligned
     }
 
     /// Splits the gap off the front of the victim, and takes the block behind it.

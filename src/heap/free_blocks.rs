@@ -153,7 +153,7 @@ impl FreeBlocks {
 
     /// The first of the smallest free blocks of at least `size`.
     #[inline(always)]
-    fn first_fit(&self, arena: Arena, size: BlockSize) -> Option<(Index, BlockSize)> {
+    pub(super) fn first_fit(&self, arena: Arena, size: BlockSize) -> Option<(Index, BlockSize)> {
         let mut bin = Bin::of(size);
         if !bin.is_exact() {
             // SAFETY: LISTED, the bin's trie is made of free blocks of the arena.
@@ -173,21 +173,14 @@ impl FreeBlocks {
         unsafe { trie::smallest(arena, head) }
     }
 
-    /// The free blocks of at least `size`, the smallest first. Each takes a bounded number of steps.
-    pub(super) fn at_least(
-        &self,
-        arena: Arena,
-        size: BlockSize,
-    ) -> impl Iterator<Item = (Index, BlockSize)> + '_ {
-        let first = self.first_fit(arena, size);
-        core::iter::successors(first, move |&(index, size)| {
-            // SAFETY: LISTED, `index` is a free block in a bin.
-            let next = unsafe { arena.next(index) };
-            if next.is_none() {
-                self.first_fit(arena, BlockSize::from_granules(size.granules() + 1))
-            } else {
-                Some((next, size))
-            }
-        })
+    /// The free block that follows one in the order of sizes.
+    pub(super) fn next_fit(&self, arena: Arena, index: Index, size: BlockSize) -> Option<(Index, BlockSize)> {
+        // SAFETY: LISTED, `index` is a free block in a bin.
+        let next = unsafe { arena.next(index) };
+        if next.is_none() {
+            self.first_fit(arena, BlockSize::from_granules(size.granules() + 1))
+        } else {
+            Some((next, size))
+        }
     }
 }
