@@ -21,7 +21,7 @@
 //! merged with its free neighbours at once, be they free blocks, the victim or the top.
 //!
 //! Nothing else is held back: a run without a slot in use is kept while it is the only one of its class
-//! that has room, and the class has other runs. Those are 32 at most.
+//! that has room, and the class has other runs. Those are two at most.
 //!
 //! # Bounds
 //!

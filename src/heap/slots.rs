@@ -8,7 +8,8 @@
 //! that are free by half.
 //!
 //! Of a class's runs that have room, the one that was full last is used first, so that the others become
-//! empty. An empty run is given up at once, unless it is the only one with room and the class has others.
+//! empty. An empty run is given up at once, unless it is the only one with room and the class has others; and
+//! there are two of those at most.
 
 use super::take::End;
 use super::{Heap, Index};
@@ -23,6 +24,9 @@ const LEAST_SHARE_LOG2: u32 = 5;
 
 /// Up to so many granules a full run takes less memory than blocks do, or hardly more.
 const SMALL: u32 = 32;
+
+/// How many runs without a slot in use are kept.
+const MOST_IDLE: u32 = 2;
 
 /// What is known of each size class; all zero bytes in the beginning.
 #[derive(Debug)]
@@ -277,6 +281,9 @@ impl Heap {
             if run.used() == 0 {
                 let is_alone = self.classes.head(slot) == run.index(self.arena) && run.links().0.is_none();
                 if is_alone && self.classes.runs(slot) > 1 {
+                    if self.classes.maybe_idle.count_ones() >= MOST_IDLE {
+                        self.give_up_first_idle_run();
+                    }
                     self.classes.maybe_idle |= 1 << slot.number();
                 } else {
                     self.give_up(run, slot);
@@ -319,17 +326,21 @@ impl Heap {
         (!head.is_none() && unsafe { run.used() } == 0).then_some(run)
     }
 
+    /// Gives up a run without slots in use, of the smallest class that has one; false if that was a mistake.
+    fn give_up_first_idle_run(&mut self) -> bool {
+        let slot = SlotSize::numbered(self.classes.maybe_idle.trailing_zeros());
+        let Some(idle) = self.idle_run(slot) else { return false };
+        // SAFETY: RUNS, it is listed, and has no slot in use.
+        unsafe { self.give_up(idle, slot) };
+        true
+    }
+
     /// Gives up all runs without slots in use; false if there was none.
     #[cold]
     fn give_up_idle_runs(&mut self) -> bool {
         let mut any = false;
         while self.classes.maybe_idle != 0 {
-            let slot = SlotSize::numbered(self.classes.maybe_idle.trailing_zeros());
-            if let Some(idle) = self.idle_run(slot) {
-                // SAFETY: RUNS, it is listed, and has no slot in use.
-                unsafe { self.give_up(idle, slot) };
-                any = true;
-            }
+            any |= self.give_up_first_idle_run();
         }
         any
     }
