@@ -58,12 +58,14 @@ impl Heap {
     pub(crate) fn keyed(&self, block: *mut u8) -> Option<InUse> {
         let in_use = match self.run_at(block) {
             // SAFETY: RUNS.
-            Some((run, _)) => self.is_live(block).then(|| InUse::Slot(unsafe { run.slot_size() })),
+            Some((run, _)) => self.is_live(block).then(|| InUse::Slot(unsafe { run.slot_size() })).filter(
+                // A smaller slot has no room for a key, and what lies behind it is another one's.
+                |in_use| matches!(in_use, InUse::Slot(slot) if slot.bytes() >= BlockSize::MIN.bytes()),
+            ),
             None => self.live_block(block).map(|(_, tag)| InUse::Block(tag)),
         };
         let index = Index::new(self.arena.index_of(block.addr()) as u32);
-        // SAFETY: what is in use is in the arena, and of eight bytes at least; another four are too, if only
-        // in the next block's header.
+        // SAFETY: what is in use is in the arena, and of twelve bytes at least.
         in_use.filter(|_| unsafe { cached::has_key(self.arena.payload(index)) })
     }
 
