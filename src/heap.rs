@@ -2,9 +2,8 @@
 //!
 //! # How an allocation is served
 //!
-//! 1. A request of up to 256 bytes whose size class has a *run* with room takes the run's lowest free
-//!    slot (`run.rs` draws one). A class gets its first run when its blocks would fill half of one, and
-//!    only while an eighth of the arena is free (`heap/slots.rs`).
+//! 1. A request of up to 768 bytes whose size class has a *run* with room takes the run's lowest free
+//!    slot (`run.rs` draws one). Which class earns a run is told in `heap/slots.rs`.
 //! 2. Any other request becomes a [`BlockSize`]. A small one takes a free block of exactly its size, or is
 //!    cut from the front of the *victim*, the free span that small blocks are cut from. If that is too
 //!    small, the smallest free block that fits is cut, and what is left of it is the new victim. A large
@@ -123,7 +122,7 @@ impl core::error::Error for RegionError {}
 /// A free-list heap over one region of memory.
 ///
 /// [`Heap::new`] is empty and refuses every request until [`Heap::init`] hands it a region. It is all zero bytes,
-/// about 2.6 KiB, and can be a `static`'s initial value without growing the program's file.
+/// about 3 KiB, and can be a `static`'s initial value without growing the program's file.
 ///
 /// Allocations are raw pointers; dropping the heap or moving it leaves them valid, because all of the heap's bookkeeping is
 /// kept as distances from the region's start.
