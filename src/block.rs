@@ -503,6 +503,27 @@ impl Arena {
         unsafe { self.prev_word(index).write(OddLink::to(prev)) }
     }
 
+    /// Takes a free block off its list. Returns the next one, or [`Index::NONE`], if it was the first.
+    ///
+    /// # Safety
+    ///
+    /// - `index` is a free block on a list of free blocks.
+    #[inline(always)]
+    pub(crate) unsafe fn unlink(self, index: Index) -> Option<Index> {
+        // SAFETY: a listed block's links lead to blocks of the same list, or nowhere (contract).
+        unsafe {
+            let (next, prev) = self.links(index);
+            if !next.is_none() {
+                self.set_prev(next, prev);
+            }
+            if !prev.is_none() {
+                self.set_next(prev, next);
+                return None;
+            }
+            Some(next)
+        }
+    }
+
     /// One of a trie node's children.
     ///
     /// # Safety

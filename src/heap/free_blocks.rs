@@ -82,14 +82,7 @@ impl FreeBlocks {
         }
         // SAFETY: a listed block's links lead to blocks of the same list, or nowhere (contract).
         unsafe {
-            let (next, prev) = arena.links(index);
-            if !next.is_none() {
-                arena.set_prev(next, prev);
-            }
-            if !prev.is_none() {
-                arena.set_next(prev, next);
-                return;
-            }
+            let Some(next) = arena.unlink(index) else { return };
             let bin = Bin::exact(size);
             self.heads[bin.number()] = next;
             if next.is_none() {

@@ -95,14 +95,7 @@ unsafe fn make_node(arena: Arena, index: Index, parent: Index) {
 pub(super) unsafe fn remove(arena: Arena, index: Index) -> Option<Index> {
     // SAFETY: the links of a block in a trie lead to blocks of the same trie (contract).
     unsafe {
-        let (next, prev) = arena.links(index);
-        if !next.is_none() {
-            arena.set_prev(next, prev);
-        }
-        if !prev.is_none() {
-            arena.set_next(prev, next);
-            return None;
-        }
+        let next = arena.unlink(index)?;
         let heir = if next.is_none() { unhook_leaf_below(arena, index) } else { next };
         let parent = arena.parent(index);
         if !heir.is_none() {
