@@ -1,30 +1,36 @@
 //! Programs compared with each other: each work with each allocator, round after round.
+//!
+//! Processor time and peak memory are taken of every run. `FURTHER` is how many other times are.
 
-use std::iter;
 use std::time::Duration;
+use std::{array, iter};
 
 use crate::statistics::{Spread, geometric_mean};
 use crate::{Csv, Table};
 
 /// What one run cost.
 #[derive(Clone, Copy, Debug)]
-pub struct Sample {
+pub struct Sample<const FURTHER: usize = 0> {
     /// Processor time.
     pub cpu: Duration,
+    /// Other times of the same run.
+    pub further: [Duration; FURTHER],
     /// Peak resident memory in KiB.
     pub peak_kib: u64,
 }
 
 /// The runs of one work with one allocator, or how one of them failed.
-pub type Cell = Result<Vec<Sample>, String>;
+pub type Cell<const FURTHER: usize = 0> = Result<Vec<Sample<FURTHER>>, String>;
 
 /// What came out for one work with one allocator.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
+pub enum Outcome<const FURTHER: usize = 0> {
     /// The results are right.
     Completed {
         /// Milliseconds of processor time.
         cpu: Spread,
+        /// Medians of the further times, in milliseconds.
+        further: [f64; FURTHER],
         /// Peak resident memory in MiB.
         peak: Spread,
     },
@@ -32,20 +38,24 @@ pub enum Outcome {
     Failed(String),
 }
 
-impl Outcome {
+impl<const FURTHER: usize> Outcome<FURTHER> {
     /// Summarises the runs.
     #[must_use]
-    pub fn of(cell: Cell) -> Self {
+    pub fn of(cell: Cell<FURTHER>) -> Self {
         let runs = match cell {
             Ok(runs) => runs,
             Err(reason) => return Self::Failed(reason),
         };
-        let cpu = Spread::of(runs.iter().map(|run| 1000.0 * run.cpu.as_secs_f64()));
+        let cpu = milliseconds(runs.iter().map(|run| run.cpu));
         let peak = Spread::of(runs.iter().map(|run| run.peak_kib as f64 / 1024.0));
-        match (cpu, peak) {
-            (Some(cpu), Some(peak)) => Self::Completed { cpu, peak },
-            _ => Self::Failed("was not run".to_owned()),
-        }
+        let (Some(cpu), Some(peak)) = (cpu, peak) else {
+            return Self::Failed("was not run".to_owned());
+        };
+        let further = array::from_fn(|which| {
+            let spread = milliseconds(runs.iter().map(|run| run.further[which]));
+            spread.expect("the processor time was taken of some runs").median
+        });
+        Self::Completed { cpu, further, peak }
     }
 
     /// Median of the processor time in milliseconds, if it completed.
@@ -67,13 +77,17 @@ impl Outcome {
     }
 }
 
+fn milliseconds(times: impl Iterator<Item = Duration>) -> Option<Spread> {
+    Spread::of(times.map(|time| 1000.0 * time.as_secs_f64()))
+}
+
 /// A row of the tables: one work, one outcome per allocator.
 #[derive(Clone, Debug)]
-pub struct Row {
+pub struct Row<const FURTHER: usize = 0> {
     /// Name of the work.
     pub name: &'static str,
     /// In the order of the columns.
-    pub outcomes: Vec<Outcome>,
+    pub outcomes: Vec<Outcome<FURTHER>>,
 }
 
 /// Runs every row with every column in turn, round after round. `run` is told the row and the
@@ -82,13 +96,13 @@ pub struct Row {
 /// # Errors
 ///
 /// If `run` cannot run a program at all.
-pub fn in_turn<E>(
+pub fn in_turn<const FURTHER: usize, E>(
     rows: &[&'static str],
     columns: usize,
     rounds: usize,
-    mut run: impl FnMut(usize, usize) -> Result<Result<Sample, String>, E>,
-) -> Result<Vec<Row>, E> {
-    let mut cells: Vec<Vec<Cell>> = vec![vec![Ok(Vec::new()); columns]; rows.len()];
+    mut run: impl FnMut(usize, usize) -> Result<Result<Sample<FURTHER>, String>, E>,
+) -> Result<Vec<Row<FURTHER>>, E> {
+    let mut cells: Vec<Vec<Cell<FURTHER>>> = vec![vec![Ok(Vec::new()); columns]; rows.len()];
     for round in 0..rounds {
         for (row, cells) in cells.iter_mut().enumerate() {
             for turn in 0..columns {
@@ -107,29 +121,31 @@ pub fn in_turn<E>(
     Ok(iter::zip(rows, outcomes).map(|(&name, outcomes)| Row { name, outcomes }).collect())
 }
 
-/// One of the two things that are measured.
+/// One of the things that are measured.
 #[derive(Clone, Debug)]
-pub struct Quantity {
+pub struct Quantity<const FURTHER: usize = 0> {
     /// What the table says above it.
     pub caption: String,
     /// The value of one outcome.
-    pub of: fn(&Outcome) -> Option<f64>,
+    pub of: fn(&Outcome<FURTHER>) -> Option<f64>,
     /// What the ratio is to: the same column for all rows, or the best of each.
     pub baseline: Option<&'static str>,
 }
 
 /// Rows and columns that were measured.
 #[derive(Clone, Copy, Debug)]
-pub struct Comparison<'a> {
+pub struct Comparison<'a, const FURTHER: usize = 0> {
     /// What names the rows, at the head of the first column.
     pub what: &'static str,
     /// Names of the allocators.
     pub columns: &'a [&'static str],
+    /// Names of the further times, for [`csv`](Self::csv).
+    pub further: [&'static str; FURTHER],
     /// The works.
-    pub rows: &'a [Row],
+    pub rows: &'a [Row<FURTHER>],
 }
 
-impl Comparison<'_> {
+impl<const FURTHER: usize> Comparison<'_, FURTHER> {
     /// The position of a column, if there is one of that name.
     #[must_use]
     pub fn column(&self, name: &str) -> Option<usize> {
@@ -137,7 +153,7 @@ impl Comparison<'_> {
     }
 
     /// The value that the others of a row are compared with.
-    fn base(&self, row: &Row, quantity: &Quantity) -> Option<f64> {
+    fn base(&self, row: &Row<FURTHER>, quantity: &Quantity<FURTHER>) -> Option<f64> {
         match quantity.baseline {
             Some(name) => (quantity.of)(&row.outcomes[self.column(name)?]),
             None => row.outcomes.iter().filter_map(quantity.of).reduce(f64::min),
@@ -146,8 +162,9 @@ impl Comparison<'_> {
 
     /// The ratios of one column, row by row, as far as there are any.
     #[must_use]
-    pub fn ratios(&self, column: usize, quantity: &Quantity) -> Vec<f64> {
-        let ratio = |row: &Row| Some((quantity.of)(&row.outcomes[column])? / self.base(row, quantity)?);
+    pub fn ratios(&self, column: usize, quantity: &Quantity<FURTHER>) -> Vec<f64> {
+        let ratio =
+            |row: &Row<FURTHER>| Some((quantity.of)(&row.outcomes[column])? / self.base(row, quantity)?);
         self.rows.iter().filter_map(ratio).collect()
     }
 
@@ -159,7 +176,7 @@ impl Comparison<'_> {
 
     /// Each value with its ratio, and the means of the ratios.
     #[must_use]
-    pub fn table(&self, quantity: &Quantity) -> Table {
+    pub fn table(&self, quantity: &Quantity<FURTHER>) -> Table {
         let mut rows: Vec<Vec<String>> = self
             .rows
             .iter()
@@ -183,7 +200,7 @@ impl Comparison<'_> {
     /// How far the rounds lie apart.
     #[must_use]
     pub fn spreads(&self) -> Table {
-        let spread = |outcome: &Outcome| match outcome {
+        let spread = |outcome: &Outcome<FURTHER>| match outcome {
             Outcome::Completed { cpu, .. } => format!("{:.1} %", 100.0 * cpu.relative_width()),
             Outcome::Failed(_) => String::new(),
         };
@@ -202,27 +219,30 @@ impl Comparison<'_> {
     /// Every cell with its spreads.
     #[must_use]
     pub fn csv(&self) -> Csv {
-        let mut csv = Csv::new(&[
-            self.what,
-            "allocator",
-            "outcome",
-            "cpu_min_ms",
-            "cpu_lower_quartile_ms",
-            "cpu_median_ms",
-            "cpu_upper_quartile_ms",
-            "peak_min_mib",
-            "peak_lower_quartile_mib",
-            "peak_median_mib",
-            "peak_upper_quartile_mib",
-        ]);
-        let numbers = |spread: &Spread| {
-            [spread.min, spread.lower, spread.median, spread.upper].map(|value| format!("{value:.3}"))
-        };
+        let further = self.further.map(|name| format!("{name}_median_ms"));
+        let header = [
+            &[
+                self.what,
+                "allocator",
+                "outcome",
+                "cpu_min_ms",
+                "cpu_lower_quartile_ms",
+                "cpu_median_ms",
+                "cpu_upper_quartile_ms",
+            ],
+            &further.each_ref().map(String::as_str)[..],
+            &["peak_min_mib", "peak_lower_quartile_mib", "peak_median_mib", "peak_upper_quartile_mib"],
+        ];
+        let mut csv = Csv::new(&header.concat());
+        let number = |value: f64| format!("{value:.3}");
+        let numbers = |spread: &Spread| [spread.min, spread.lower, spread.median, spread.upper].map(number);
         for row in self.rows {
             for (&allocator, outcome) in iter::zip(self.columns, &row.outcomes) {
                 let (state, values) = match outcome {
-                    Outcome::Completed { cpu, peak } => ("completed", [numbers(cpu), numbers(peak)].concat()),
-                    Outcome::Failed(reason) => (reason.as_str(), vec![String::new(); 8]),
+                    Outcome::Completed { cpu, further, peak } => {
+                        ("completed", [&numbers(cpu)[..], &further.map(number), &numbers(peak)].concat())
+                    }
+                    Outcome::Failed(reason) => (reason.as_str(), vec![String::new(); 8 + FURTHER]),
                 };
                 csv.push([row.name, allocator, state].map(str::to_owned).into_iter().chain(values));
             }
@@ -249,9 +269,9 @@ pub fn times(ratio: f64) -> String {
 
 /// A value with its ratio to the base; bold if it is the best of its row.
 #[must_use]
-pub fn cell(
-    outcome: &Outcome,
-    of: fn(&Outcome) -> Option<f64>,
+pub fn cell<const FURTHER: usize>(
+    outcome: &Outcome<FURTHER>,
+    of: fn(&Outcome<FURTHER>) -> Option<f64>,
     best: Option<f64>,
     base: Option<f64>,
 ) -> String {
@@ -274,7 +294,7 @@ mod tests {
     const COLUMNS: [&str; 3] = ["first", "system", "third"];
 
     fn sample(milliseconds: u64, mebibytes: u64) -> Sample {
-        Sample { cpu: Duration::from_millis(milliseconds), peak_kib: mebibytes << 10 }
+        Sample { cpu: Duration::from_millis(milliseconds), further: [], peak_kib: mebibytes << 10 }
     }
 
     fn completed(cpu: u64, peak: u64) -> Outcome {
@@ -283,13 +303,29 @@ mod tests {
 
     fn table(rows: &[Row], baseline: Option<&'static str>) -> Table {
         let quantity = Quantity { caption: String::new(), of: Outcome::cpu, baseline };
-        Comparison { what: "work", columns: &COLUMNS, rows }.table(&quantity)
+        Comparison { what: "work", columns: &COLUMNS, further: [], rows }.table(&quantity)
     }
 
     #[test]
     fn medians_are_taken_of_the_runs() {
         let outcome = Outcome::of(Ok(vec![sample(9, 3), sample(1, 1), sample(2, 2)]));
         assert_eq!((outcome.cpu(), outcome.peak()), (Some(2.0), Some(2.0)));
+    }
+
+    #[test]
+    fn further_times_are_between_the_others_by_their_medians() {
+        let sample = |first| Sample {
+            cpu: Duration::from_millis(2),
+            further: [first, 10 * first].map(Duration::from_millis),
+            peak_kib: 1024,
+        };
+        let rows = [Row { name: "row", outcomes: vec![Outcome::of(Ok([9, 1, 4].map(sample).to_vec()))] }];
+        let further = ["first", "whole"];
+        let comparison = Comparison { what: "work", columns: &["only"], further, rows: &rows };
+        let csv = comparison.csv();
+        let (header, values) = csv.as_str().split_once('\n').unwrap();
+        assert!(header.contains(",cpu_upper_quartile_ms,first_median_ms,whole_median_ms,peak_min_mib,"));
+        assert!(values.contains(",2.000,4.000,40.000,1.000,"), "{values}");
     }
 
     #[test]
@@ -310,7 +346,7 @@ mod tests {
         let table = table(&rows, None);
         assert_eq!(table.rows[0][1], "FAILED: signal: 11");
         assert_eq!(table.rows[2][1], "1.00× (1)");
-        let comparison = Comparison { what: "work", columns: &COLUMNS, rows: &rows };
+        let comparison = Comparison { what: "work", columns: &COLUMNS, further: [], rows: &rows };
         assert_eq!(comparison.failures().collect::<Vec<_>>(), ["a with first: signal: 11"]);
         assert!(comparison.csv().as_str().contains("a,first,signal: 11,,,,,,,,\n"));
     }

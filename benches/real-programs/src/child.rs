@@ -57,7 +57,7 @@ pub(crate) fn run(program: &Path, work: &Work, folder: &Path, output: &Path) -> 
         return Ok(Err(status.to_string()));
     }
     let printed = hash(BufReader::new(File::open(output)?), work.order)?;
-    let sample = Sample { cpu: usage.cpu, peak_kib: usage.peak_kib };
+    let sample = Sample { cpu: usage.cpu, further: [], peak_kib: usage.peak_kib };
     Ok(Ok(Run { sample, printed }))
 }
 

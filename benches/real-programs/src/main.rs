@@ -54,7 +54,7 @@ fn main() -> Result<ExitCode> {
     bar.finish_and_clear();
 
     let columns: Vec<&str> = allocators.iter().map(|allocator| allocator.name).collect();
-    let comparison = Comparison { what: "work", columns: &columns, rows: &rows };
+    let comparison = Comparison { what: "work", columns: &columns, further: [], rows: &rows };
     let report = Report { allocators: &allocators, works: &works, comparison, rounds };
     for table in report.tables() {
         println!("{}", table.terminal());

@@ -1,33 +1,33 @@
 //! Runs a program and sees what it cost.
 
-use std::ffi::c_int;
-use std::io::{self, Read};
-use std::mem::MaybeUninit;
-use std::os::unix::process::ExitStatusExt;
+use std::io::Read;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use bench_common::process;
 use programs::Report;
 use programs::workloads::Workload;
 
-/// What one run of a program cost and printed.
+use crate::measure::Sample;
+
+/// What one run of a program cost, and what it worked out.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run {
-    /// Processor time of all its threads, in the program and in the system, from the start to the
-    /// end of the process.
-    pub(crate) process: Duration,
-    /// What it says of itself.
-    pub(crate) report: Report,
+    /// What it cost.
+    pub(crate) sample: Sample,
+    /// The checksum of its results.
+    pub(crate) checksum: u64,
 }
 
 impl Run {
-    /// Processor time of the workload when it was performed before: the mean of all runs but the
-    /// first.
-    pub(crate) fn later(&self) -> Duration {
-        let [_, later @ ..] = self.report.runs;
-        later.iter().sum::<Duration>() / later.len() as u32
+    /// From what the program says of itself, and the processor time of the whole process.
+    fn of(report: &Report, process: Duration) -> Self {
+        let [first, later @ ..] = report.runs;
+        let cpu = later.iter().sum::<Duration>() / later.len() as u32;
+        let sample = Sample { cpu, further: [first, process], peak_kib: report.peak_kib };
+        Self { sample, checksum: report.checksum }
     }
 }
 
@@ -47,30 +47,13 @@ pub(crate) fn run(program: &Path, workload: &Workload) -> Result<Result<Run, Str
         })?;
     let mut text = String::new();
     child.stdout.take().context("the output is piped")?.read_to_string(&mut text)?;
-    let (status, process) = wait(child).context("cannot wait for the program")?;
+    let (status, usage) = process::wait(child).context("cannot wait for the program")?;
     if !status.success() {
         return Ok(Err(status.to_string()));
     }
-    let report = text.parse().map(|report| Run { process, report });
-    Ok(report.map_err(|_| format!("printed {text:?}")))
-}
-
-/// Waits for the end of a child process and returns its status and its processor time.
-fn wait(child: Child) -> io::Result<(ExitStatus, Duration)> {
-    let mut status: c_int = 0;
-    let mut usage = MaybeUninit::<libc::rusage>::uninit();
-    // SAFETY: both pointers are to variables of this function that `wait4` may write to.
-    let waited = unsafe { libc::wait4(child.id().cast_signed(), &raw mut status, 0, usage.as_mut_ptr()) };
-    if waited == -1 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: `wait4` succeeded, so it filled the structure in.
-    let usage = unsafe { usage.assume_init() };
-    Ok((ExitStatus::from_raw(status), duration(usage.ru_utime) + duration(usage.ru_stime)))
-}
-
-fn duration(time: libc::timeval) -> Duration {
-    Duration::from_secs(time.tv_sec.unsigned_abs()) + Duration::from_micros(time.tv_usec.unsigned_abs())
+    // The kernel's peak would begin with what this process occupied, hence the program's own.
+    let run = text.parse().map(|report| Run::of(&report, usage.cpu));
+    Ok(run.map_err(|_| format!("printed {text:?}")))
 }
 
 #[cfg(test)]
@@ -93,12 +76,11 @@ mod tests {
     }
 
     #[test]
-    fn processor_time_is_taken_from_the_child() {
-        let mut child = Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(300));
-        child.kill().unwrap();
-        let (status, cpu) = wait(child).unwrap();
-        assert_eq!(status.signal(), Some(libc::SIGKILL));
-        assert!(cpu > Duration::from_millis(20), "{cpu:?}");
+    fn the_first_run_is_told_apart_from_the_later_ones() {
+        let milliseconds = Duration::from_millis;
+        let report = Report { checksum: 5, runs: [6, 1, 3].map(milliseconds), peak_kib: 2048 };
+        let Run { sample, checksum } = Run::of(&report, milliseconds(20));
+        assert_eq!((checksum, sample.peak_kib), (5, 2048));
+        assert_eq!((sample.cpu, sample.further), (milliseconds(2), [6, 20].map(milliseconds)));
     }
 }

@@ -7,10 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use programs::{ARENA, RUNS};
 
-use crate::measure::Outcome;
 use crate::tables::Results;
-use bench_common::Csv;
-use bench_common::statistics::Spread;
 
 impl Results<'_> {
     /// The section in Markdown.
@@ -41,41 +38,6 @@ impl Results<'_> {
         text
     }
 
-    fn csv(&self) -> Csv {
-        let mut csv = Csv::new(&[
-            "workload",
-            "allocator",
-            "outcome",
-            "cpu_min_ms",
-            "cpu_lower_quartile_ms",
-            "cpu_median_ms",
-            "cpu_upper_quartile_ms",
-            "first_run_median_ms",
-            "process_median_ms",
-            "peak_min_mib",
-            "peak_lower_quartile_mib",
-            "peak_median_mib",
-            "peak_upper_quartile_mib",
-        ]);
-        let numbers = |spread: &Spread| {
-            [spread.min, spread.lower, spread.median, spread.upper].map(|value| format!("{value:.3}"))
-        };
-        for row in self.rows.iter().chain([self.start]) {
-            for (allocator, outcome) in std::iter::zip(self.allocators, &row.outcomes) {
-                let (state, values) = match outcome {
-                    Outcome::Completed { cpu, first, process, peak } => {
-                        let single = [*first, *process].map(|value| format!("{value:.3}"));
-                        ("completed", [&numbers(cpu)[..], &single, &numbers(peak)].concat())
-                    }
-                    Outcome::Failed(reason) => (reason.as_str(), vec![String::new(); 10]),
-                };
-                let head = [row.workload, allocator.name, state].map(str::to_owned);
-                csv.push(head.into_iter().chain(values));
-            }
-        }
-        csv
-    }
-
     /// Writes everything into a folder, which is made if need be.
     ///
     /// # Errors
@@ -83,9 +45,8 @@ impl Results<'_> {
     /// If a file cannot be written.
     pub(crate) fn write(&self, folder: &Path, command: &str) -> Result<()> {
         fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
-        for (name, text) in
-            [("programs.md", self.markdown(command).as_str()), ("programs.csv", self.csv().as_str())]
-        {
+        let (markdown, csv) = (self.markdown(command), self.all.csv());
+        for (name, text) in [("programs.md", markdown.as_str()), ("programs.csv", csv.as_str())] {
             let file = folder.join(name);
             fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
         }

@@ -10,12 +10,13 @@ mod tables;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use bench_common::comparison::Comparison;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use programs::workloads::NOTHING;
 
 use cli::Cli;
-use measure::Outcome;
+use measure::FURTHER;
 use tables::Results;
 
 fn main() -> Result<ExitCode> {
@@ -29,11 +30,14 @@ fn main() -> Result<ExitCode> {
     let bar = ProgressBar::new(0).with_style(style.progress_chars("=> ")).with_prefix("programs");
     // The first run of a program reads its file, hence before anything is measured.
     measure::run(folder, &[NOTHING], &allocators, 1, &ProgressBar::hidden())?;
-    let rows = measure::run(folder, &[&[NOTHING], &*workloads].concat(), &allocators, rounds, &bar)?;
+    let rows = measure::run(folder, &[&*workloads, &[NOTHING]].concat(), &allocators, rounds, &bar)?;
     bar.finish_and_clear();
-    let (start, rows) = rows.split_first().context("at least one workload was run")?;
 
-    let results = Results { allocators: &allocators, workloads: &workloads, rows, start, rounds };
+    let columns: Vec<&str> = allocators.iter().map(|allocator| allocator.name).collect();
+    let all = Comparison { what: "workload", columns: &columns, further: FURTHER, rows: &rows };
+    let (start, rows) = rows.split_last().context("at least one workload was run")?;
+    let working = Comparison { rows, ..all };
+    let results = Results { allocators: &allocators, workloads: &workloads, all, working, start, rounds };
     for table in results.tables() {
         println!("{}", table.terminal());
     }
@@ -41,21 +45,11 @@ fn main() -> Result<ExitCode> {
         results.write(folder, &command_line())?;
         eprintln!("written to {}", folder.display());
     }
-    Ok(if complain(&results) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
-}
-
-/// Lists on stderr what went wrong, if anything did.
-fn complain(results: &Results<'_>) -> bool {
-    let mut any = false;
-    for row in results.rows.iter().chain([results.start]) {
-        for (allocator, outcome) in std::iter::zip(results.allocators, &row.outcomes) {
-            if let Outcome::Failed(reason) = outcome {
-                eprintln!("FAILED: {} with {}: {reason}", row.workload, allocator.name);
-                any = true;
-            }
-        }
+    let failures: Vec<String> = all.failures().collect();
+    for failure in &failures {
+        eprintln!("FAILED: {failure}");
     }
-    any
+    Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The command that makes these results again.

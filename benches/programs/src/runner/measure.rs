@@ -1,45 +1,43 @@
 //! Rounds over all workloads and allocators.
 
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::Result;
+use bench_common::comparison::{self, in_turn};
 use indicatif::ProgressBar;
 use programs::workloads::Workload;
 
 use crate::allocators::Allocator;
-use crate::child::{self, Run};
-use bench_common::statistics::Spread;
+use crate::child;
+
+/// What is taken of a program beside the processor time of a later run: that of the first run, and
+/// that of the process from its start to its end.
+pub(crate) const FURTHER: [&str; 2] = ["first_run", "process"];
+
+/// What one run of a program cost.
+pub(crate) type Sample = comparison::Sample<{ FURTHER.len() }>;
 
 /// What came out for one allocator on one workload.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Outcome {
-    /// The results are right.
-    Completed {
-        /// Milliseconds of processor time of a run but the first.
-        cpu: Spread,
-        /// Median of that of the first run.
-        first: f64,
-        /// Median of that of the whole process.
-        process: f64,
-        /// Peak resident memory in MiB.
-        peak: Spread,
-    },
-    /// The program failed or its results are wrong.
-    Failed(String),
-}
+pub(crate) type Outcome = comparison::Outcome<{ FURTHER.len() }>;
 
 /// A row of the tables: one workload, one outcome per allocator.
-#[derive(Clone, Debug)]
-pub(crate) struct Row {
-    /// The workload.
-    pub(crate) workload: &'static str,
-    /// In the order in which the allocators were given.
-    pub(crate) outcomes: Vec<Outcome>,
+pub(crate) type Row = comparison::Row<{ FURTHER.len() }>;
+
+/// How much longer a later run takes than the first, if the program completed.
+pub(crate) fn growth(outcome: &Outcome) -> Option<f64> {
+    match outcome {
+        Outcome::Completed { cpu, further: [first, _], .. } => Some(cpu.median / first),
+        Outcome::Failed(_) => None,
+    }
 }
 
-/// The runs of one program with one workload, or how one of them failed.
-type Cell = Result<Vec<Run>, String>;
+/// Median of the processor time of the whole process in milliseconds, if the program completed.
+pub(crate) fn process(outcome: &Outcome) -> Option<f64> {
+    match outcome {
+        Outcome::Completed { further: [_, process], .. } => Some(*process),
+        Outcome::Failed(_) => None,
+    }
+}
 
 /// Runs every workload with every allocator's program in `folder`, round after round.
 ///
@@ -56,110 +54,34 @@ pub(crate) fn run(
     bar.set_length((rounds * workloads.len() * allocators.len()) as u64);
     // This process has Rust's default allocator, so it knows what the results should be.
     let expected: Vec<u64> = workloads.iter().map(Workload::checksum).collect();
-    let mut cells: Vec<Vec<Cell>> = vec![vec![Ok(Vec::new()); allocators.len()]; workloads.len()];
-    for round in 0..rounds {
-        for (row, workload) in workloads.iter().enumerate() {
-            for turn in 0..allocators.len() {
-                // Nobody always comes first, or always after the same neighbour's cold caches.
-                let column = (turn + round + row) % allocators.len();
-                bar.set_message(format!("{}, {}", workload.name, allocators[column].name));
-                let cell = &mut cells[row][column];
-                if let Ok(runs) = cell {
-                    match child::run(&folder.join(allocators[column].name), workload)? {
-                        Ok(run) if run.report.checksum == expected[row] => runs.push(run),
-                        Ok(_) => *cell = Err("wrong results".to_owned()),
-                        Err(reason) => *cell = Err(reason),
-                    }
-                }
-                bar.inc(1);
-            }
-        }
-    }
-    let rows = std::iter::zip(workloads, cells);
-    Ok(rows
-        .map(|(workload, cells)| Row {
-            workload: workload.name,
-            outcomes: cells.into_iter().map(outcome).collect(),
-        })
-        .collect())
-}
-
-fn outcome(cell: Cell) -> Outcome {
-    let runs = match cell {
-        Ok(runs) => runs,
-        Err(reason) => return Outcome::Failed(reason),
-    };
-    let spread =
-        |time: fn(&Run) -> Duration| Spread::of(runs.iter().map(|run| 1000.0 * time(run).as_secs_f64()));
-    let cpu = spread(Run::later);
-    let first = spread(|run| run.report.runs[0]);
-    let process = spread(|run| run.process);
-    let peak = Spread::of(runs.iter().map(|run| run.report.peak_kib as f64 / 1024.0));
-    match (cpu, first, process, peak) {
-        (Some(cpu), Some(first), Some(process), Some(peak)) => {
-            Outcome::Completed { cpu, first: first.median, process: process.median, peak }
-        }
-        _ => Outcome::Failed("was not run".to_owned()),
-    }
-}
-
-impl Outcome {
-    /// How much longer a later run takes than the first, if the program completed.
-    pub(crate) fn growth(&self) -> Option<f64> {
-        match self {
-            Self::Completed { cpu, first, .. } => Some(cpu.median / first),
-            Self::Failed(_) => None,
-        }
-    }
-
-    /// Median of the processor time of the whole process in milliseconds, if the program completed.
-    pub(crate) fn process(&self) -> Option<f64> {
-        match self {
-            Self::Completed { process, .. } => Some(*process),
-            Self::Failed(_) => None,
-        }
-    }
-
-    /// Median of the processor time of a later run in milliseconds, if the program completed.
-    pub(crate) fn cpu(&self) -> Option<f64> {
-        match self {
-            Self::Completed { cpu, .. } => Some(cpu.median),
-            Self::Failed(_) => None,
-        }
-    }
-
-    /// Median of the peak resident memory in MiB, if the program completed.
-    pub(crate) fn peak(&self) -> Option<f64> {
-        match self {
-            Self::Completed { peak, .. } => Some(peak.median),
-            Self::Failed(_) => None,
-        }
-    }
+    let names: Vec<&str> = workloads.iter().map(|workload| workload.name).collect();
+    in_turn(&names, allocators.len(), rounds, |row, column| {
+        let (workload, allocator) = (&workloads[row], &allocators[column]);
+        bar.set_message(format!("{}, {}", workload.name, allocator.name));
+        let run = child::run(&folder.join(allocator.name), workload)?;
+        bar.inc(1);
+        Ok(run.and_then(|run| {
+            if run.checksum == expected[row] { Ok(run.sample) } else { Err("wrong results".to_owned()) }
+        }))
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
+    use std::time::Duration;
 
-    use programs::Report;
     use programs::workloads;
 
     use super::*;
 
     #[test]
-    fn medians_are_taken_of_the_runs() {
-        let run = |milliseconds: u64, mebibytes: u64| Run {
-            process: Duration::from_millis(10 * milliseconds),
-            report: Report {
-                checksum: 0,
-                runs: [2 * milliseconds, milliseconds - 1, milliseconds + 1].map(Duration::from_millis),
-                peak_kib: mebibytes << 10,
-            },
-        };
-        let outcome = outcome(Ok(vec![run(9, 3), run(1, 1), run(2, 2)]));
-        assert_eq!((outcome.cpu(), outcome.peak()), (Some(2.0), Some(2.0)));
-        assert_eq!((outcome.growth(), outcome.process()), (Some(0.5), Some(20.0)));
+    fn the_first_run_and_the_whole_process_are_told_apart() {
+        let milliseconds = Duration::from_millis;
+        let sample = Sample { cpu: milliseconds(2), further: [4, 20].map(milliseconds), peak_kib: 1024 };
+        let outcome = Outcome::of(Ok(vec![sample]));
+        assert_eq!((growth(&outcome), process(&outcome)), (Some(0.5), Some(20.0)));
     }
 
     #[test]

@@ -1,11 +1,17 @@
 //! The results as tables.
 
+use std::iter;
+
+use bench_common::Table;
+use bench_common::comparison::{self, cell, times};
+use bench_common::statistics::geometric_mean;
 use programs::workloads::Workload;
 
 use crate::allocators::{Allocator, SYSTEM, THREAD_CACHED};
-use crate::measure::{Outcome, Row};
-use bench_common::Table;
-use bench_common::statistics::geometric_mean;
+use crate::measure::{FURTHER, Outcome, Row, growth, process};
+
+type Comparison<'a> = comparison::Comparison<'a, { FURTHER.len() }>;
+type Quantity = comparison::Quantity<{ FURTHER.len() }>;
 
 /// What `thread_cached` may take, relative to the best program of each row.
 const CPU_TARGET: f64 = 1.05;
@@ -20,20 +26,14 @@ pub(crate) struct Results<'a> {
     pub(crate) allocators: &'a [Allocator],
     /// The workloads, for their descriptions.
     pub(crate) workloads: &'a [Workload],
+    /// All that was run.
+    pub(crate) all: Comparison<'a>,
     /// The workloads that do something.
-    pub(crate) rows: &'a [Row],
+    pub(crate) working: Comparison<'a>,
     /// The one that does nothing.
     pub(crate) start: &'a Row,
     /// How often each program was run.
     pub(crate) rounds: usize,
-}
-
-/// One of the two things that are measured.
-struct Quantity {
-    caption: String,
-    of: fn(&Outcome) -> Option<f64>,
-    /// What the ratio is to: the same allocator for all rows, or the best of each.
-    baseline: Option<&'static str>,
 }
 
 impl Results<'_> {
@@ -41,12 +41,12 @@ impl Results<'_> {
     pub(crate) fn tables(&self) -> Vec<Table> {
         let (cpu, peak) = (self.cpu(), self.peak());
         vec![
-            self.table(&cpu),
+            self.working.table(&cpu),
             self.growth(),
-            self.table(&peak),
+            self.working.table(&peak),
             self.start_table(),
             self.targets(&cpu, &peak),
-            self.spreads(),
+            self.all.spreads(),
         ]
     }
 
@@ -67,72 +67,29 @@ impl Results<'_> {
         }
     }
 
-    fn column(&self, name: &str) -> Option<usize> {
-        self.allocators.iter().position(|allocator| allocator.name == name)
-    }
-
-    /// The value that the others of a row are compared with.
-    fn base(&self, row: &Row, quantity: &Quantity) -> Option<f64> {
-        match quantity.baseline {
-            Some(name) => (quantity.of)(&row.outcomes[self.column(name)?]),
-            None => row.outcomes.iter().filter_map(quantity.of).reduce(f64::min),
-        }
-    }
-
-    /// The ratios of one allocator, row by row, as far as there are any.
-    fn ratios(&self, column: usize, quantity: &Quantity) -> Vec<f64> {
-        let ratio = |row: &Row| Some((quantity.of)(&row.outcomes[column])? / self.base(row, quantity)?);
-        self.rows.iter().filter_map(ratio).collect()
-    }
-
-    fn header(&self, first: &str) -> Vec<String> {
-        let names = self.allocators.iter().map(|allocator| allocator.name.to_owned());
-        std::iter::once(first.to_owned()).chain(names).collect()
-    }
-
-    fn table(&self, quantity: &Quantity) -> Table {
-        let mut rows: Vec<Vec<String>> = self
-            .rows
-            .iter()
-            .map(|row| {
-                let best = row.outcomes.iter().filter_map(quantity.of).reduce(f64::min);
-                let base = self.base(row, quantity);
-                let cells = row.outcomes.iter().map(|outcome| cell(outcome, quantity.of, best, base));
-                std::iter::once(row.workload.to_owned()).chain(cells).collect()
-            })
-            .collect();
-        let means = (0..self.allocators.len()).map(|column| {
-            let ratios = self.ratios(column, quantity);
-            let completed = ratios.len();
-            let mean = geometric_mean(ratios).map_or_else(|| "–".to_owned(), times);
-            if completed == self.rows.len() { mean } else { format!("{mean} ({completed})") }
-        });
-        rows.push(std::iter::once("**geometric mean of the ratios**".to_owned()).chain(means).collect());
-        Table { caption: quantity.caption.clone(), header: self.header("workload"), rows }
-    }
-
     /// What becomes of the speed when the heap is no longer fresh.
     fn growth(&self) -> Table {
-        let show = |growth: Option<f64>| growth.map_or_else(|| "–".to_owned(), times);
+        let show = |ratio: Option<f64>| ratio.map_or_else(|| "–".to_owned(), times);
         let mut rows: Vec<Vec<String>> = self
+            .working
             .rows
             .iter()
             .map(|row| {
-                let cells = row.outcomes.iter().map(|outcome| show(outcome.growth()));
-                std::iter::once(row.workload.to_owned()).chain(cells).collect()
+                let cells = row.outcomes.iter().map(|outcome| show(growth(outcome)));
+                iter::once(row.name.to_owned()).chain(cells).collect()
             })
             .collect();
         let means = (0..self.allocators.len()).map(|column| {
             let growths: Option<Vec<f64>> =
-                self.rows.iter().map(|row| row.outcomes[column].growth()).collect();
+                self.working.rows.iter().map(|row| growth(&row.outcomes[column])).collect();
             show(growths.and_then(geometric_mean))
         });
-        rows.push(std::iter::once("**geometric mean**".to_owned()).chain(means).collect());
+        rows.push(iter::once("**geometric mean**".to_owned()).chain(means).collect());
         Table {
             caption: "Processor time of a later run over that of the first one, which alone pays for bringing in the pages. Above \
                       1.00× the heap serves the same work worse than before."
                 .to_owned(),
-            header: self.header("workload"),
+            header: self.working.header(self.working.what),
             rows,
         }
     }
@@ -141,25 +98,26 @@ impl Results<'_> {
     fn start_table(&self) -> Table {
         let line = |name: &str, of: fn(&Outcome) -> Option<f64>| {
             let cells = self.start.outcomes.iter().map(|outcome| cell(outcome, of, None, None));
-            std::iter::once(name.to_owned()).chain(cells).collect()
+            iter::once(name.to_owned()).chain(cells).collect()
         };
         Table {
             caption: "What a program costs that does nothing, from its start to its end: contained in the peak memory above, not \
                       in the processor time."
                 .to_owned(),
-            header: self.header(self.start.workload),
-            rows: vec![line("processor time, ms", Outcome::process), line("peak memory, MiB", Outcome::peak)],
+            header: self.all.header(self.start.name),
+            rows: vec![line("processor time, ms", process), line("peak memory, MiB", Outcome::peak)],
         }
     }
 
     /// What the project wants to reach, beside what it has reached.
     fn targets(&self, cpu: &Quantity, peak: &Quantity) -> Table {
         let line = |what: &str, target: f64, quantity: &Quantity| {
-            let ratios =
-                self.column(THREAD_CACHED).map(|column| self.ratios(column, quantity)).unwrap_or_default();
+            let column = self.working.column(THREAD_CACHED);
+            let ratios = column.map(|column| self.working.ratios(column, quantity)).unwrap_or_default();
             let worst = ratios.iter().copied().reduce(f64::max);
             // A mean over some of the rows is not what the target is about.
-            let mean = geometric_mean(ratios.iter().copied()).filter(|_| ratios.len() == self.rows.len());
+            let mean =
+                geometric_mean(ratios.iter().copied()).filter(|_| ratios.len() == self.working.rows.len());
             let verdict = mean.map_or("–", |mean| if mean <= target { "yes" } else { "no" });
             let shown = |ratio: Option<f64>| ratio.map_or_else(|| "–".to_owned(), times);
             vec![
@@ -179,47 +137,15 @@ impl Results<'_> {
             ],
         }
     }
-
-    fn spreads(&self) -> Table {
-        let spread = |outcome: &Outcome| match outcome {
-            Outcome::Completed { cpu, .. } => format!("{:.1} %", 100.0 * cpu.relative_width()),
-            Outcome::Failed(_) => String::new(),
-        };
-        let rows = self.rows.iter().chain([self.start]).map(|row| {
-            std::iter::once(row.workload.to_owned()).chain(row.outcomes.iter().map(spread)).collect()
-        });
-        Table {
-            caption: "Spread of the processor time: distance between the quartiles of the rounds, as a share of the median."
-                .to_owned(),
-            header: self.header("workload"),
-            rows: rows.collect(),
-        }
-    }
-}
-
-/// A ratio with two decimals.
-fn times(ratio: f64) -> String {
-    format!("{ratio:.2}×")
-}
-
-/// A value with its ratio to the base; bold if it is the best of its row.
-fn cell(outcome: &Outcome, of: fn(&Outcome) -> Option<f64>, best: Option<f64>, base: Option<f64>) -> String {
-    let value = match outcome {
-        Outcome::Failed(reason) => return format!("FAILED: {reason}"),
-        Outcome::Completed { .. } => of(outcome).unwrap_or_default(),
-    };
-    let shown = if value >= 100.0 { format!("{value:.0}") } else { format!("{value:.1}") };
-    let shown = if best.is_some_and(|best| value <= best) { format!("**{shown}**") } else { shown };
-    match base {
-        Some(base) if base != value => format!("{shown} {}", times(value / base)),
-        _ => shown,
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::slice;
+
     use bench_common::statistics::Spread;
+
+    use super::*;
 
     const ALLOCATORS: [Allocator; 3] = [
         Allocator { name: THREAD_CACHED, how: "" },
@@ -229,16 +155,19 @@ mod tests {
 
     fn completed(cpu: f64, peak: f64) -> Outcome {
         let spread = |value| Spread::of([value]).unwrap();
-        Outcome::Completed { cpu: spread(cpu), first: cpu, process: cpu, peak: spread(peak) }
+        Outcome::Completed { cpu: spread(cpu), further: [cpu; FURTHER.len()], peak: spread(peak) }
     }
 
     fn row(outcomes: [Outcome; 3]) -> Row {
-        Row { workload: "row", outcomes: outcomes.into() }
+        Row { name: "row", outcomes: outcomes.into() }
     }
 
     fn tables(rows: &[Row]) -> Vec<Table> {
         let start = &row([completed(1.0, 1.0), completed(1.0, 1.0), completed(1.0, 1.0)]);
-        Results { allocators: &ALLOCATORS, workloads: &[], rows, start, rounds: 1 }.tables()
+        let columns = ALLOCATORS.map(|allocator| allocator.name);
+        let working = Comparison { what: "workload", columns: &columns, further: FURTHER, rows };
+        let all = Comparison { rows: &[rows, slice::from_ref(start)].concat(), ..working };
+        Results { allocators: &ALLOCATORS, workloads: &[], all, working, start, rounds: 1 }.tables()
     }
 
     #[test]
@@ -263,15 +192,12 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_shown_and_meets_no_target() {
+    fn a_failure_meets_no_target() {
         let failed = Outcome::Failed("signal: 11".to_owned());
         let rows = [
             row([failed, completed(2.0, 2.0), completed(2.0, 2.0)]),
             row([completed(1.0, 1.0), completed(1.0, 1.0), completed(1.0, 1.0)]),
         ];
-        let tables = tables(&rows);
-        assert_eq!(tables[0].rows[0][1], "FAILED: signal: 11");
-        assert_eq!(tables[0].rows[2][1], "1.00× (1)");
-        assert_eq!(tables[4].rows[0][2..], ["–", "1.00×", "–"]);
+        assert_eq!(tables(&rows)[4].rows[0][2..], ["–", "1.00×", "–"]);
     }
 }
