@@ -1,4 +1,10 @@
-//! One test for each question that the heap has to answer. Random and exhaustive sequences are in `tests/`.
+//! One test for each question that the heap has to answer. Here are those about blocks, and what all of
+//! them need. Random and exhaustive sequences are in the package's `tests/`.
+
+mod faults;
+mod runs;
+#[cfg(all(feature = "std", unix))]
+mod several;
 
 use super::*;
 use std::vec;
@@ -44,7 +50,8 @@ impl Bench {
     }
 
     fn try_free(&mut self, block: *mut u8) -> Result<(), Fault> {
-        // SAFETY: tests free what they allocated, or ask for a fault that the heap tells without touching memory.
+        // SAFETY: tests free what they allocated, or ask for a fault that the heap tells without touching
+        // memory.
         let result = unsafe { self.heap.dealloc(block) };
         self.heap.audit().unwrap();
         result
@@ -287,56 +294,6 @@ fn a_first_allocation_writes_its_header_only() {
 }
 
 #[test]
-fn a_second_free_is_a_fault_wherever_the_block_went() {
-    let layouts: [&[usize]; 4] = [&[1], &[0, 1], &[2, 1], &[0, 2, 1]];
-    for freed in layouts {
-        let mut bench = Bench::new(4096);
-        let blocks = [bench.alloc(44), bench.alloc(44), bench.alloc(44), bench.alloc(44)];
-        for &which in freed {
-            bench.free(blocks[which]);
-        }
-        for &which in freed {
-            let fault = bench.try_free(blocks[which]).unwrap_err();
-            let address = blocks[which].addr();
-            assert!(
-                matches!(fault, Fault::AlreadyFree { address: found, .. } if found == address),
-                "{freed:?} {fault}"
-            );
-        }
-    }
-    let mut bench = Bench::new(4096);
-    let (first, last) = (bench.alloc(44), bench.alloc(44));
-    bench.free(last);
-    assert_eq!(
-        bench.try_free(last),
-        Err(Fault::AlreadyFree { action: Action::Free, address: last.addr(), bytes: 44 }),
-        "melted into the top"
-    );
-    bench.free(first);
-    assert!(matches!(bench.try_free(last), Err(Fault::AlreadyFree { .. })));
-    assert!(matches!(bench.try_free(first), Err(Fault::AlreadyFree { .. })));
-}
-
-#[test]
-fn wrong_pointers_are_faults() {
-    let mut bench = Bench::new(4096);
-    let block = bench.alloc(100);
-    let (start, end) = bench.heap.bounds();
-    let wrong = |bench: &mut Bench, address: usize| {
-        bench.try_free(core::ptr::without_provenance_mut(address)).unwrap_err()
-    };
-    for outside in [0, 8, start - 4, start - 8, end, end + 4, usize::MAX & !7, usize::MAX] {
-        assert!(matches!(wrong(&mut bench, outside), Fault::OutsideArena { .. }), "{outside:#x}");
-    }
-    for misaligned in [1, 2, 4, 7] {
-        assert!(matches!(wrong(&mut bench, block.addr() + misaligned), Fault::Misaligned { .. }));
-    }
-    assert!(matches!(wrong(&mut bench, block.addr() + 8), Fault::NotABlock { .. }));
-    assert!(matches!(wrong(&mut bench, block.addr() + 1000), Fault::NeverAllocated { .. }));
-    bench.free(block);
-}
-
-#[test]
 fn regions_that_cannot_be_managed_are_refused() {
     let mut heap = Heap::new();
     let at = core::ptr::without_provenance_mut::<u8>;
@@ -385,67 +342,6 @@ fn the_picture_shows_what_is_in_use() {
     let mut fine = [0u8; 2048];
     bench.heap.occupancy(&mut fine);
     assert_eq!(fine.iter().filter(|&&cell| cell == 100).count(), 2048 * 5 / 8);
-}
-
-#[test]
-fn an_audit_finds_what_was_overwritten() {
-    // The hole's header, its links, its footer with the next header, and the last block's header.
-    for word in [0, 1, 6, 12] {
-        let mut bench = Bench::new(512);
-        let (hole, _, _) = (bench.alloc(44), bench.alloc(44), bench.alloc(44));
-        bench.free(hole);
-        let before = bench.memory[word];
-        bench.memory[word] = 0x0123_4567_89ab_cdef;
-        assert!(bench.heap.audit().is_err(), "word {word}");
-        bench.memory[word] = before;
-        bench.heap.audit().unwrap();
-    }
-}
-
-#[test]
-fn a_link_over_the_header_of_a_freed_block_does_not_make_it_live() {
-    // B melts into the hole in front of it, of which a later request takes so much that the rest starts one granule before
-    // B: its back link lies where B's header was.
-    for padding in 0..40 {
-        let mut bench = Bench::new(1 << 14);
-        bench.alloc(padding * 8);
-        let (left, gone) = (bench.alloc(36), bench.alloc(28));
-        bench.alloc(8);
-        let other = bench.alloc(36);
-        bench.alloc(8);
-        bench.free(left);
-        bench.free(gone);
-        bench.alloc(28);
-        assert!(matches!(bench.try_free(gone), Err(Fault::AlreadyFree { .. })), "padding {padding}");
-        bench.free(other);
-        assert!(matches!(bench.try_free(gone), Err(Fault::AlreadyFree { .. })), "padding {padding}");
-    }
-}
-
-#[test]
-fn the_old_address_of_a_block_that_slid_down_is_free() {
-    let mut bench = Bench::new(4096);
-    let (front, block) = (bench.alloc(108), bench.alloc(44));
-    bench.alloc(8);
-    bench.fill();
-    bench.free(front);
-    assert_eq!(bench.realloc(block, 44, 140), front);
-    assert!(matches!(bench.try_free(block), Err(Fault::AlreadyFree { .. })));
-}
-
-#[test]
-fn a_pointer_into_a_block_whose_bytes_look_like_a_header_is_told_by_the_neighbours() {
-    let mut bench = Bench::new(4096);
-    let block = bench.alloc(400);
-    bench.alloc(400);
-    bench.fill();
-    // A word in the middle of the block that says: used, 200 bytes, the block to the left is free.
-    // SAFETY: the word lies in the block.
-    unsafe { block.add(100).cast::<u32>().write(200 | 2) };
-    assert!(matches!(bench.try_free(block.wrapping_add(104)), Err(Fault::NotABlock { .. })));
-    // SAFETY: as above.
-    unsafe { block.add(100).cast::<u32>().write(100_000) };
-    assert!(matches!(bench.try_free(block.wrapping_add(104)), Err(Fault::NotABlock { .. })));
 }
 
 #[test]
@@ -501,201 +397,4 @@ fn a_broad_block_at_the_far_end_can_grow_nevertheless() {
     assert!(grown < block && !grown.is_null());
     // SAFETY: the block has 90,000 bytes.
     assert!((0..60_000).all(|offset| unsafe { grown.add(offset).read() } == 7));
-}
-
-#[cfg(all(feature = "std", unix))]
-mod several {
-    use super::*;
-
-    impl Bench {
-        fn several(&mut self, bytes: usize, count: u32) -> Vec<*mut u8> {
-            let mut blocks = Vec::new();
-            self.heap.alloc_several(bytes, count, |block| blocks.push(block.as_ptr()));
-            self.heap.audit().unwrap();
-            blocks
-        }
-    }
-
-    #[test]
-    fn several_blocks_lie_end_to_end_and_can_be_freed_one_by_one() {
-        for bytes in [0, 12, 13, 100, 700] {
-            let mut bench = Bench::new(64 << 10);
-            let blocks = bench.several(bytes, 10);
-            let size = BlockSize::for_payload(bytes).unwrap().bytes();
-            assert!(blocks.len() == 10 && blocks.is_sorted(), "{bytes}");
-            assert!(blocks.windows(2).all(|pair| pair[1].addr() - pair[0].addr() == size), "{bytes}");
-            for which in [3, 0, 9, 4, 1, 2, 8, 5, 7, 6] {
-                bench.free(blocks[which]);
-            }
-            assert_eq!(bench.heap.stats().free_blocks, 1);
-        }
-    }
-
-    #[test]
-    fn a_hole_of_just_the_right_size_is_used_up() {
-        let mut bench = Bench::new(64 << 10);
-        let size = BlockSize::for_payload(100).unwrap().bytes();
-        for spare in [0, GRANULE] {
-            // A hole for two blocks, and a granule that is too small for one.
-            let hole = bench.alloc(2 * size + spare - HEADER);
-            bench.alloc(8);
-            bench.free(hole);
-            let blocks = bench.several(100, 2);
-            assert_eq!(blocks[0], hole);
-            bench.free(blocks[1]);
-            bench.free(blocks[0]);
-            assert_eq!(bench.alloc(2 * size + spare - HEADER), hole, "nothing was lost");
-        }
-    }
-
-    #[test]
-    fn where_memory_is_short_there_is_one_if_there_is_room_for_one() {
-        let mut bench = Bench::new(64 << 10);
-        assert!(bench.several(100, 0).is_empty());
-        let hole = bench.alloc(100);
-        bench.alloc(8);
-        bench.fill();
-        assert!(bench.several(100, 5).is_empty());
-        bench.free(hole);
-        assert_eq!(bench.several(100, 5), [hole]);
-    }
-}
-
-mod runs {
-    use super::*;
-
-    impl Bench {
-        fn runs(&self) -> usize {
-            self.heap.blocks().filter(|(_, header)| header.is_run()).count()
-        }
-
-        /// Blocks and slots of so many bytes, until there are so many runs.
-        fn until_runs(&mut self, bytes: usize, runs: usize) -> Vec<*mut u8> {
-            let mut found = Vec::new();
-            while self.runs() < runs {
-                found.push(self.alloc(bytes));
-                assert!(found.len() < 10_000 && !found[found.len() - 1].is_null());
-            }
-            found
-        }
-
-        /// How many slots of an empty run one can take before it is full.
-        fn fill_run(&mut self, bytes: usize) -> Vec<*mut u8> {
-            let runs = self.runs();
-            let mut found = Vec::new();
-            while self.runs() == runs {
-                found.push(self.alloc(bytes));
-            }
-            found
-        }
-    }
-
-    #[test]
-    fn slots_lie_side_by_side_and_cost_what_they_hold() {
-        for (bytes, slot) in [(1, 8), (8, 8), (24, 24), (33, 40), (256, 256)] {
-            let mut bench = Bench::with_runs(1 << 20);
-            bench.until_runs(bytes, 1);
-            let live = bench.heap.live;
-            let slots = bench.fill_run(bytes);
-            assert!(slots.windows(2).rev().skip(1).all(|pair| pair[1].addr() - pair[0].addr() == slot));
-            assert_eq!(bench.heap.live - live, (slots.len() * slot / GRANULE) as u32, "{bytes} bytes");
-        }
-    }
-
-    #[test]
-    fn slots_are_aligned_as_asked() {
-        for align in [16, 32, 64, 128] {
-            for bytes in [align, 2 * align, 384] {
-                let mut bench = Bench::with_runs(1 << 20);
-                for _ in 0..200 {
-                    assert!(bench.alloc_aligned(bytes, align).addr().is_multiple_of(align));
-                }
-                assert!(bench.runs() > 0, "{bytes} bytes at {align}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_second_free_of_a_slot_is_a_fault_whatever_became_of_its_run() {
-        let mut bench = Bench::with_runs(1 << 20);
-        let blocks = bench.until_runs(40, 3);
-        let slot = *blocks.last().unwrap();
-        let double = |result: Result<(), Fault>| matches!(result, Err(Fault::AlreadyFree { address, .. }) if address == slot.addr());
-        bench.free(slot);
-        assert!(double(bench.try_free(slot)));
-        assert_eq!(bench.alloc(40), slot, "the lowest free slot is taken");
-        bench.free(slot);
-        assert!(double(bench.try_free(slot)), "the slot was used again and freed");
-        for &block in &blocks[..blocks.len() - 1] {
-            bench.free(block);
-        }
-        assert_eq!(bench.runs(), 0);
-        assert!(double(bench.try_free(slot)), "the run is gone");
-        assert_eq!(bench.heap.stats().free_blocks, 1);
-    }
-
-    #[test]
-    fn a_pointer_into_a_slot_or_between_slots_is_a_fault() {
-        let mut bench = Bench::with_runs(1 << 20);
-        let slot = *bench.until_runs(40, 1).last().unwrap();
-        for offset in [8, 16, 32, 8000] {
-            let fault = bench.try_free(slot.wrapping_add(offset)).unwrap_err();
-            let is_free_slot = offset == 8000;
-            let expected = matches!(fault, Fault::NotABlock { .. }) && !is_free_slot;
-            assert!(expected || is_free_slot, "{offset}: {fault}");
-        }
-        let page = bench.heap.pages.run_at(slot.addr()).unwrap().0.index(bench.heap.arena);
-        let page = core::ptr::without_provenance_mut(bench.heap.arena.address(page));
-        assert!(matches!(bench.try_free(page), Err(Fault::NotABlock { .. })), "the run header");
-        assert!(matches!(bench.try_free(slot.wrapping_add(4)), Err(Fault::Misaligned { .. })));
-        bench.free(slot);
-    }
-
-    #[test]
-    fn where_memory_is_tight_there_are_no_new_runs() {
-        let mut bench = Bench::with_runs(1 << 20);
-        bench.alloc(1_000_000);
-        let blocks: Vec<_> = (0..300).map(|_| bench.alloc(28)).collect();
-        assert_eq!(bench.runs(), 0);
-        assert!(blocks.windows(2).any(|pair| pair[1].addr() - pair[0].addr() == 32), "to the byte");
-    }
-
-    #[test]
-    fn a_free_slot_serves_a_smaller_request_before_it_is_refused() {
-        let mut bench = Bench::with_runs(1 << 20);
-        let slot = *bench.until_runs(200, 1).last().unwrap();
-        while !bench.alloc(700).is_null() {}
-        while !bench.alloc(8).is_null() && bench.heap.pages.run_at(slot.addr()).is_some() {}
-        bench.free(slot);
-        let served = bench.alloc(100);
-        assert_eq!(served, slot);
-        assert!(bench.alloc(300).is_null());
-    }
-
-    #[test]
-    fn the_fullest_run_is_used_first_so_that_others_become_empty() {
-        let mut bench = Bench::with_runs(1 << 20);
-        bench.until_runs(64, 1);
-        let (first, second) = (bench.fill_run(64), bench.fill_run(64));
-        // The first slots belong to the run of the ones before: take two in the middle of each run.
-        bench.free(first[first.len() / 2]);
-        bench.free(second[second.len() / 2]);
-        assert_eq!(bench.alloc(64), second[second.len() / 2], "the one that was full last");
-    }
-
-    #[test]
-    fn a_slot_that_grows_keeps_its_contents() {
-        let mut bench = Bench::with_runs(1 << 20);
-        let mut block = *bench.until_runs(16, 1).last().unwrap();
-        // SAFETY: the slot has 16 bytes.
-        unsafe { block.write_bytes(7, 16) };
-        let mut size = 16;
-        for larger in [17, 24, 100, 256, 300, 1000, 3000] {
-            block = bench.realloc(block, size, larger);
-            size = larger;
-            // SAFETY: the block has that many bytes.
-            assert!((0..16).all(|offset| unsafe { block.add(offset).read() } == 7), "{larger}");
-        }
-        assert_eq!(bench.realloc(block, size, 16), block, "a block shrinks where it is");
-    }
 }

@@ -1,0 +1,114 @@
+//! Wrong pointers and overwritten memory.
+
+use super::*;
+
+#[test]
+fn a_second_free_is_a_fault_wherever_the_block_went() {
+    let layouts: [&[usize]; 4] = [&[1], &[0, 1], &[2, 1], &[0, 2, 1]];
+    for freed in layouts {
+        let mut bench = Bench::new(4096);
+        let blocks = [bench.alloc(44), bench.alloc(44), bench.alloc(44), bench.alloc(44)];
+        for &which in freed {
+            bench.free(blocks[which]);
+        }
+        for &which in freed {
+            let fault = bench.try_free(blocks[which]).unwrap_err();
+            let address = blocks[which].addr();
+            assert!(
+                matches!(fault, Fault::AlreadyFree { address: found, .. } if found == address),
+                "{freed:?} {fault}"
+            );
+        }
+    }
+    let mut bench = Bench::new(4096);
+    let (first, last) = (bench.alloc(44), bench.alloc(44));
+    bench.free(last);
+    assert_eq!(
+        bench.try_free(last),
+        Err(Fault::AlreadyFree { action: Action::Free, address: last.addr(), bytes: 44 }),
+        "melted into the top"
+    );
+    bench.free(first);
+    assert!(matches!(bench.try_free(last), Err(Fault::AlreadyFree { .. })));
+    assert!(matches!(bench.try_free(first), Err(Fault::AlreadyFree { .. })));
+}
+
+#[test]
+fn wrong_pointers_are_faults() {
+    let mut bench = Bench::new(4096);
+    let block = bench.alloc(100);
+    let (start, end) = bench.heap.bounds();
+    let wrong = |bench: &mut Bench, address: usize| {
+        bench.try_free(core::ptr::without_provenance_mut(address)).unwrap_err()
+    };
+    for outside in [0, 8, start - 4, start - 8, end, end + 4, usize::MAX & !7, usize::MAX] {
+        assert!(matches!(wrong(&mut bench, outside), Fault::OutsideArena { .. }), "{outside:#x}");
+    }
+    for misaligned in [1, 2, 4, 7] {
+        assert!(matches!(wrong(&mut bench, block.addr() + misaligned), Fault::Misaligned { .. }));
+    }
+    assert!(matches!(wrong(&mut bench, block.addr() + 8), Fault::NotABlock { .. }));
+    assert!(matches!(wrong(&mut bench, block.addr() + 1000), Fault::NeverAllocated { .. }));
+    bench.free(block);
+}
+
+#[test]
+fn an_audit_finds_what_was_overwritten() {
+    // The hole's header, its links, its footer with the next header, and the last block's header.
+    for word in [0, 1, 6, 12] {
+        let mut bench = Bench::new(512);
+        let (hole, _, _) = (bench.alloc(44), bench.alloc(44), bench.alloc(44));
+        bench.free(hole);
+        let before = bench.memory[word];
+        bench.memory[word] = 0x0123_4567_89ab_cdef;
+        assert!(bench.heap.audit().is_err(), "word {word}");
+        bench.memory[word] = before;
+        bench.heap.audit().unwrap();
+    }
+}
+
+#[test]
+fn a_link_over_the_header_of_a_freed_block_does_not_make_it_live() {
+    // B melts into the hole in front of it, of which a later request takes so much that the rest starts
+    // one granule before B: its back link lies where B's header was.
+    for padding in 0..40 {
+        let mut bench = Bench::new(1 << 14);
+        bench.alloc(padding * 8);
+        let (left, gone) = (bench.alloc(36), bench.alloc(28));
+        bench.alloc(8);
+        let other = bench.alloc(36);
+        bench.alloc(8);
+        bench.free(left);
+        bench.free(gone);
+        bench.alloc(28);
+        assert!(matches!(bench.try_free(gone), Err(Fault::AlreadyFree { .. })), "padding {padding}");
+        bench.free(other);
+        assert!(matches!(bench.try_free(gone), Err(Fault::AlreadyFree { .. })), "padding {padding}");
+    }
+}
+
+#[test]
+fn the_old_address_of_a_block_that_slid_down_is_free() {
+    let mut bench = Bench::new(4096);
+    let (front, block) = (bench.alloc(108), bench.alloc(44));
+    bench.alloc(8);
+    bench.fill();
+    bench.free(front);
+    assert_eq!(bench.realloc(block, 44, 140), front);
+    assert!(matches!(bench.try_free(block), Err(Fault::AlreadyFree { .. })));
+}
+
+#[test]
+fn a_pointer_into_a_block_whose_bytes_look_like_a_header_is_told_by_the_neighbours() {
+    let mut bench = Bench::new(4096);
+    let block = bench.alloc(400);
+    bench.alloc(400);
+    bench.fill();
+    // A word in the middle of the block that says: used, 200 bytes, the block to the left is free.
+    // SAFETY: the word lies in the block.
+    unsafe { block.add(100).cast::<u32>().write(200 | 2) };
+    assert!(matches!(bench.try_free(block.wrapping_add(104)), Err(Fault::NotABlock { .. })));
+    // SAFETY: as above.
+    unsafe { block.add(100).cast::<u32>().write(100_000) };
+    assert!(matches!(bench.try_free(block.wrapping_add(104)), Err(Fault::NotABlock { .. })));
+}

@@ -1,0 +1,138 @@
+//! Slots and the runs that they lie in.
+
+use super::*;
+
+impl Bench {
+    fn runs(&self) -> usize {
+        self.heap.blocks().filter(|(_, header)| header.is_run()).count()
+    }
+
+    /// Blocks and slots of so many bytes, until there are so many runs.
+    fn until_runs(&mut self, bytes: usize, runs: usize) -> Vec<*mut u8> {
+        let mut found = Vec::new();
+        while self.runs() < runs {
+            found.push(self.alloc(bytes));
+            assert!(found.len() < 10_000 && !found[found.len() - 1].is_null());
+        }
+        found
+    }
+
+    /// How many slots of an empty run one can take before it is full.
+    fn fill_run(&mut self, bytes: usize) -> Vec<*mut u8> {
+        let runs = self.runs();
+        let mut found = Vec::new();
+        while self.runs() == runs {
+            found.push(self.alloc(bytes));
+        }
+        found
+    }
+}
+
+#[test]
+fn slots_lie_side_by_side_and_cost_what_they_hold() {
+    for (bytes, slot) in [(1, 8), (8, 8), (24, 24), (33, 40), (256, 256)] {
+        let mut bench = Bench::with_runs(1 << 20);
+        bench.until_runs(bytes, 1);
+        let live = bench.heap.live;
+        let slots = bench.fill_run(bytes);
+        assert!(slots.windows(2).rev().skip(1).all(|pair| pair[1].addr() - pair[0].addr() == slot));
+        assert_eq!(bench.heap.live - live, (slots.len() * slot / GRANULE) as u32, "{bytes} bytes");
+    }
+}
+
+#[test]
+fn slots_are_aligned_as_asked() {
+    for align in [16, 32, 64, 128] {
+        for bytes in [align, 2 * align, 384] {
+            let mut bench = Bench::with_runs(1 << 20);
+            for _ in 0..200 {
+                assert!(bench.alloc_aligned(bytes, align).addr().is_multiple_of(align));
+            }
+            assert!(bench.runs() > 0, "{bytes} bytes at {align}");
+        }
+    }
+}
+
+#[test]
+fn a_second_free_of_a_slot_is_a_fault_whatever_became_of_its_run() {
+    let mut bench = Bench::with_runs(1 << 20);
+    let blocks = bench.until_runs(40, 3);
+    let slot = *blocks.last().unwrap();
+    let double = |result: Result<(), Fault>| matches!(result, Err(Fault::AlreadyFree { address, .. }) if address == slot.addr());
+    bench.free(slot);
+    assert!(double(bench.try_free(slot)));
+    assert_eq!(bench.alloc(40), slot, "the lowest free slot is taken");
+    bench.free(slot);
+    assert!(double(bench.try_free(slot)), "the slot was used again and freed");
+    for &block in &blocks[..blocks.len() - 1] {
+        bench.free(block);
+    }
+    assert_eq!(bench.runs(), 0);
+    assert!(double(bench.try_free(slot)), "the run is gone");
+    assert_eq!(bench.heap.stats().free_blocks, 1);
+}
+
+#[test]
+fn a_pointer_into_a_slot_or_between_slots_is_a_fault() {
+    let mut bench = Bench::with_runs(1 << 20);
+    let slot = *bench.until_runs(40, 1).last().unwrap();
+    for offset in [8, 16, 32, 8000] {
+        let fault = bench.try_free(slot.wrapping_add(offset)).unwrap_err();
+        let is_free_slot = offset == 8000;
+        let expected = matches!(fault, Fault::NotABlock { .. }) && !is_free_slot;
+        assert!(expected || is_free_slot, "{offset}: {fault}");
+    }
+    let page = bench.heap.pages.run_at(slot.addr()).unwrap().0.index(bench.heap.arena);
+    let page = core::ptr::without_provenance_mut(bench.heap.arena.address(page));
+    assert!(matches!(bench.try_free(page), Err(Fault::NotABlock { .. })), "the run header");
+    assert!(matches!(bench.try_free(slot.wrapping_add(4)), Err(Fault::Misaligned { .. })));
+    bench.free(slot);
+}
+
+#[test]
+fn where_memory_is_tight_there_are_no_new_runs() {
+    let mut bench = Bench::with_runs(1 << 20);
+    bench.alloc(1_000_000);
+    let blocks: Vec<_> = (0..300).map(|_| bench.alloc(28)).collect();
+    assert_eq!(bench.runs(), 0);
+    assert!(blocks.windows(2).any(|pair| pair[1].addr() - pair[0].addr() == 32), "to the byte");
+}
+
+#[test]
+fn a_free_slot_serves_a_smaller_request_before_it_is_refused() {
+    let mut bench = Bench::with_runs(1 << 20);
+    let slot = *bench.until_runs(200, 1).last().unwrap();
+    while !bench.alloc(700).is_null() {}
+    while !bench.alloc(8).is_null() && bench.heap.pages.run_at(slot.addr()).is_some() {}
+    bench.free(slot);
+    let served = bench.alloc(100);
+    assert_eq!(served, slot);
+    assert!(bench.alloc(300).is_null());
+}
+
+#[test]
+fn the_fullest_run_is_used_first_so_that_others_become_empty() {
+    let mut bench = Bench::with_runs(1 << 20);
+    bench.until_runs(64, 1);
+    let (first, second) = (bench.fill_run(64), bench.fill_run(64));
+    // The first slots belong to the run of the ones before: take two in the middle of each run.
+    bench.free(first[first.len() / 2]);
+    bench.free(second[second.len() / 2]);
+    assert_eq!(bench.alloc(64), second[second.len() / 2], "the one that was full last");
+}
+
+#[test]
+fn a_slot_that_grows_keeps_its_contents() {
+    let mut bench = Bench::with_runs(1 << 20);
+    let mut block = *bench.until_runs(16, 1).last().unwrap();
+    // SAFETY: the slot has 16 bytes.
+    unsafe { block.write_bytes(7, 16) };
+    let mut size = 16;
+    for larger in [17, 24, 100, 256, 300, 1000, 3000] {
+        block = bench.realloc(block, size, larger);
+        size = larger;
+        // SAFETY: the block has that many bytes.
+        assert!((0..16).all(|offset| unsafe { block.add(offset).read() } == 7), "{larger}");
+    }
+    assert_eq!(bench.realloc(block, size, 16), block, "a block shrinks where it is");
+}
