@@ -1,15 +1,15 @@
 //! Which bin keeps a free block, and the bitmap that finds a bin that is not empty.
 //!
 //! Blocks of fewer than 256 granules (2 KiB) have a bin for each size, so that any block of the bin fits
-//! exactly. Above, each power of two is divided into 8 equal bins (the two-level scheme of TLSF:
+//! exactly. Above, each power of two is divided into 32 equal bins (the two-level scheme of TLSF:
 //! Masmano, Ripoll, Crespo and Real, *TLSF: a new dynamic memory allocator for real-time systems*,
 //! 2004), each of which keeps its blocks by size:
 //!
 //! ```text
-//! granules   2  3  4 …  63 │ … │ 192 … 255 │ 256…287  288…319 … 480…511 │ 512…575 … │ … up to 2^29
-//! bin        2  3  4 …  63 │ … │ 192 … 255 │   256      257   …   263   │   264   … │ …
-//! bitmap    └─── word 0 ───┘   └─ word 3 ──┘└──────────────── words 4 to 6 ─────────────────
-//! summary        bit 0             bit 3                      bits 4 to 6
+//! granules   2  3  4 …  63 │ … │ 192 … 255 │ 256…263  264…271 … 504…511 │ 512…527 … │ … up to 2^29
+//! bin        2  3  4 …  63 │ … │ 192 … 255 │   256      257   …   287   │   288   … │ …
+//! bitmap    └─── word 0 ───┘   └─ word 3 ──┘└──────────────── words 4 to 14 ────────────────
+//! summary        bit 0             bit 3                      bits 4 to 14
 //! ```
 
 #![forbid(unsafe_code)]
@@ -17,7 +17,7 @@
 use crate::size::BlockSize;
 
 /// Each power of two is divided into this many bins.
-const DIVISIONS_LOG2: u32 = 3;
+const DIVISIONS_LOG2: u32 = 5;
 
 /// Bins of one size each come first; below this many granules, bin number and size are the same number.
 const EXACT_LOG2: u32 = 8;
@@ -27,7 +27,7 @@ const EXACT: u32 = 1 << EXACT_LOG2;
 const OFFSET: u32 = EXACT - ((EXACT_LOG2 - DIVISIONS_LOG2 + 1) << DIVISIONS_LOG2);
 
 /// Words of the bitmap: a power of two, so that an index is proved in range by a mask instead of a check.
-const WORDS: usize = 8;
+const WORDS: usize = 16;
 
 /// How many bins there is room for.
 pub(crate) const BINS: usize = WORDS * 64;

@@ -285,25 +285,25 @@ impl<S: Source> ThreadCached<S> {
         let mut heap = self.heap_unless_cached(block, layout, Action::Realloc);
         // SAFETY: the caller's contract.
         let mut result = unsafe { heap.resize(block, layout, new_size) };
-        if result == Ok(Resized::Refused) {
+        if result == Resized::Refused {
             heap = self.drain_into(heap);
             // SAFETY: as above; what was refused is unchanged.
             result = unsafe { heap.resize(block, layout, new_size) };
         }
         drop(heap);
         match result {
-            Ok(Resized::Done(block)) => block.as_ptr(),
+            Resized::Done(block) => block.as_ptr(),
             // SAFETY: both hold the smaller of the two sizes, and do not overlap. The old one is given back as the
             // caller had it.
-            Ok(Resized::MoveTo(target)) => unsafe {
+            Resized::MoveTo(target) => unsafe {
                 copy(block, target.as_ptr(), layout.size().min(new_size));
                 self.dealloc(block, layout);
                 target.as_ptr()
             },
             // SAFETY: the heap knows the block; only growing can be refused.
-            Ok(Resized::Refused) => unsafe { self.locked.realloc_refused(block, layout, new_size) },
+            Resized::Refused => unsafe { self.locked.realloc_refused(block, layout, new_size) },
             // SAFETY: the caller's contract.
-            Err(fault) => unsafe { self.locked.realloc_rejected(fault, block, layout, new_size) },
+            Resized::Rejected => unsafe { self.locked.realloc_rejected(block, layout, new_size) },
         }
     }
 }

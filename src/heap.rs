@@ -286,13 +286,23 @@ impl Heap {
     /// A layout of zero bytes gets a block of its own like one of one byte.
     #[inline]
     pub fn alloc(&mut self, layout: Layout) -> Option<NonNull<u8>> {
-        self.alloc_to(layout, End::FarIfBroad)
+        self.alloc_bytes(layout.size(), layout.align(), End::FarIfBroad)
     }
 
+    /// Allocates at least so many bytes at a multiple of `align`.
     #[inline(always)]
-    fn alloc_to(&mut self, layout: Layout, end: End) -> Option<NonNull<u8>> {
-        let at_once = SlotSize::serving(layout.size(), layout.align()).and_then(|slot| self.take_slot(slot));
-        at_once.or_else(|| self.alloc_slow(layout, end))
+    fn alloc_bytes(&mut self, bytes: usize, align: usize, end: End) -> Option<NonNull<u8>> {
+        let slot = SlotSize::serving(bytes, align);
+        if let Some(slot) = slot {
+            let at_once = self.take_slot(slot);
+            if at_once.is_some() {
+                return at_once;
+            }
+            if self.may_have_earned_run(slot) && self.add_run(slot) {
+                return self.take_slot(slot);
+            }
+        }
+        self.alloc_block(bytes, align, end)
     }
 
     /// The part of [`alloc`](Self::alloc) that is worth a place in the caller: a slot of a run that has room.
@@ -306,28 +316,24 @@ impl Heap {
     /// The rest of [`alloc`](Self::alloc), for when [`alloc_fast`](Self::alloc_fast) has nothing.
     #[inline(always)]
     pub(crate) fn alloc_otherwise(&mut self, layout: Layout) -> Option<NonNull<u8>> {
-        self.alloc_slow(layout, End::FarIfBroad)
-    }
-
-    #[inline(never)]
-    fn alloc_slow(&mut self, layout: Layout, end: End) -> Option<NonNull<u8>> {
-        let slot = SlotSize::serving(layout.size(), layout.align());
-        if let Some(slot) = slot
-            && self.add_run_if_earned(slot)
+        let (bytes, align) = (layout.size(), layout.align());
+        if let Some(slot) = SlotSize::serving(bytes, align)
+            && self.may_have_earned_run(slot)
+            && self.add_run(slot)
         {
             return self.take_slot(slot);
         }
-        self.alloc_block(layout, end)
+        self.alloc_block(bytes, align, End::FarIfBroad)
     }
 
     /// Allocates a block, or a slot of another class where there is no block to be had.
     #[inline(never)]
-    fn alloc_block(&mut self, layout: Layout, end: End) -> Option<NonNull<u8>> {
-        let size = BlockSize::for_payload(layout.size())?;
-        let Some(index) = self.take(size, layout.align(), end) else {
-            return self.last_resort(layout, end);
-        };
-        Some(self.hand_out(index))
+    fn alloc_block(&mut self, bytes: usize, align: usize, end: End) -> Option<NonNull<u8>> {
+        let size = BlockSize::for_payload(bytes)?;
+        match self.take(size, align, end) {
+            Some(index) => Some(self.hand_out(index)),
+            None => self.last_resort(bytes, align, end),
+        }
     }
 
     /// Counts a block that was just taken, and returns its payload.
@@ -348,7 +354,10 @@ impl Heap {
         for _ in 0..count {
             let from_run = slot.and_then(|slot| {
                 let at_once = self.take_slot(slot);
-                if at_once.is_none() && self.add_run_if_earned(slot) { self.take_slot(slot) } else { at_once }
+                if at_once.is_some() {
+                    return at_once;
+                }
+                if self.may_have_earned_run(slot) && self.add_run(slot) { self.take_slot(slot) } else { None }
             });
             let block = from_run.or_else(|| {
                 let index = self.take(size, GRANULE, End::Near)?;

@@ -314,13 +314,8 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     /// - As for [`GlobalAlloc::realloc`].
     #[cold]
     #[inline(never)]
-    pub(crate) unsafe fn realloc_rejected(
-        &self,
-        fault: Fault,
-        block: *mut u8,
-        layout: Layout,
-        size: usize,
-    ) -> *mut u8 {
+    pub(crate) unsafe fn realloc_rejected(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        let fault = self.heap_out_of_line().fault_of(block, Action::Realloc);
         #[cfg(feature = "std")]
         if matches!(fault, Fault::OutsideArena { .. }) && self.overflow.has_blocks() {
             // SAFETY: blocks outside of the arena came from `overflow` (contract).
@@ -425,19 +420,19 @@ unsafe impl<S: Source, R: RawMutex> GlobalAlloc for Locked<S, R> {
         // SAFETY: as for `dealloc`.
         let result = unsafe { self.heap().resize(block, layout, new_size) };
         match result {
-            Ok(Resized::Done(block)) => block.as_ptr(),
+            Resized::Done(block) => block.as_ptr(),
             // The lock is not held while contents are copied: nobody waits for that.
             // SAFETY: both hold the smaller of the two sizes, and do not overlap. The old one is given back as the
             // caller had it.
-            Ok(Resized::MoveTo(target)) => unsafe {
+            Resized::MoveTo(target) => unsafe {
                 copy(block, target.as_ptr(), layout.size().min(new_size));
                 self.dealloc(block, layout);
                 target.as_ptr()
             },
             // SAFETY: the heap knows the block; only growing can be refused.
-            Ok(Resized::Refused) => unsafe { self.realloc_refused(block, layout, new_size) },
+            Resized::Refused => unsafe { self.realloc_refused(block, layout, new_size) },
             // SAFETY: the caller's contract.
-            Err(fault) => unsafe { self.realloc_rejected(fault, block, layout, new_size) },
+            Resized::Rejected => unsafe { self.realloc_rejected(block, layout, new_size) },
         }
     }
 }

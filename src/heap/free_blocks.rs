@@ -62,10 +62,16 @@ impl FreeBlocks {
     #[inline(never)]
     unsafe fn insert_large(&mut self, arena: Arena, index: Index, size: BlockSize) {
         let bin = Bin::mixed(size);
+        let root = self.heads[bin.number()];
         // SAFETY: the caller's contract.
-        if let Some(root) = unsafe { trie::insert(arena, bin, self.heads[bin.number()], index, size) } {
-            self.heads[bin.number()] = root;
-            self.map.set(bin);
+        unsafe {
+            if root.is_none() {
+                trie::make_root(arena, index);
+                self.heads[bin.number()] = index;
+                self.map.set(bin);
+            } else {
+                trie::insert(arena, bin, root, index, size);
+            }
         }
     }
 

@@ -31,6 +31,19 @@ pub(crate) enum Resized {
     MoveTo(NonNull<u8>),
     /// There is no room. The block is as it was.
     Refused,
+    /// The pointer cannot be that of a block or slot in use.
+    Rejected,
+}
+
+/// What became of a block that was to change its size where it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum InPlace {
+    /// It has the new size.
+    Done,
+    /// What is free behind it is not enough.
+    TooTight,
+    /// What lies behind it denies that it is a block.
+    NoBlock,
 }
 
 impl Heap {
@@ -53,9 +66,10 @@ impl Heap {
         new_size: usize,
     ) -> Result<Option<NonNull<u8>>, Fault> {
         // SAFETY: the caller's contract.
-        match unsafe { self.resize(block, layout, new_size)? } {
+        match unsafe { self.resize(block, layout, new_size) } {
             Resized::Done(block) => Ok(Some(block)),
             Resized::Refused => Ok(None),
+            Resized::Rejected => Err(self.fault_of(block, Action::Realloc)),
             Resized::MoveTo(target) => {
                 // SAFETY: both are in use, do not overlap (CHAIN), and hold the smaller of the two sizes. The
                 // old one's contents have moved, and nobody uses it again.
@@ -70,26 +84,18 @@ impl Heap {
 
     /// The part of [`realloc`](Self::realloc) that copies nothing, but for what is in a slot, and for sliding down.
     ///
-    /// # Errors
-    ///
-    /// As for [`realloc`](Self::realloc).
-    ///
     /// # Safety
     ///
     /// - As for [`realloc`](Self::realloc). If the outcome is to move, the caller does it.
     #[inline(always)]
-    pub(crate) unsafe fn resize(
-        &mut self,
-        block: *mut u8,
-        layout: Layout,
-        new_size: usize,
-    ) -> Result<Resized, Fault> {
-        if let Some((run, in_page)) = self.run_at(block) {
-            // SAFETY: RUNS; the caller's contract.
-            return unsafe { self.resize_slot(run, in_page, block, layout, new_size) };
+    pub(crate) unsafe fn resize(&mut self, block: *mut u8, layout: Layout, new_size: usize) -> Resized {
+        // SAFETY: RUNS; the caller's contract.
+        unsafe {
+            match self.run_at(block) {
+                Some((run, in_page)) => self.resize_slot(run, in_page, layout, new_size),
+                None => self.resize_block(block, layout, new_size),
+            }
         }
-        // SAFETY: the caller's contract.
-        unsafe { self.resize_block(block, layout, new_size) }
     }
 
     /// [`resize`](Self::resize) for a slot.
@@ -98,49 +104,38 @@ impl Heap {
     ///
     /// - As for [`resize`](Self::resize); the pointer leads so many granules into that run.
     #[inline(never)]
-    unsafe fn resize_slot(
-        &mut self,
-        run: Run,
-        in_page: u32,
-        block: *mut u8,
-        layout: Layout,
-        new_size: usize,
-    ) -> Result<Resized, Fault> {
+    unsafe fn resize_slot(&mut self, run: Run, in_page: u32, layout: Layout, new_size: usize) -> Resized {
         // SAFETY: it is a run (contract). A slot is in its page.
         let (granules, here) = unsafe {
-            let number = run.slot_at(in_page).filter(|&number| run.is_used(number));
-            if number.is_none() {
-                return Err(self.fault_of(block, Action::Realloc));
+            if run.slot_at(in_page).is_none_or(|number| !run.is_used(number)) {
+                return Resized::Rejected;
             }
             (run.granules(), run.payload(in_page))
         };
-        let wanted = SlotSize::serving(new_size, layout.align()).map(SlotSize::granules);
-        let shrinks = wanted.is_some_and(|wanted| wanted <= granules);
-        if shrinks && wanted.is_some_and(|wanted| wanted * 2 > granules) {
-            return Ok(Resized::Done(here));
+        let wanted = SlotSize::serving(new_size, layout.align()).map_or(u32::MAX, SlotSize::granules);
+        let shrinks = wanted <= granules;
+        if shrinks && wanted * 2 > granules {
+            return Resized::Done(here);
         }
-        let Ok(new_layout) = Layout::from_size_align(new_size, layout.align()) else {
-            return Ok(Resized::Refused);
+        // What has grown beyond a small slot is likely to grow again, which a block can do where it is.
+        let target = if shrinks || new_size <= LARGEST_GROWING_SLOT {
+            self.alloc_bytes(new_size, layout.align(), End::Near)
+        } else {
+            self.alloc_block(new_size, layout.align(), End::Near)
         };
-        Ok(match self.alloc_to_grow(new_layout, shrinks) {
-            // What is in a slot is moved at once.
-            Some(target) => {
-                let bytes = layout.size().min(new_size);
-                // SAFETY: both hold so many bytes and do not overlap. The slot was found in use, and nobody uses
-                // its bytes any more.
-                unsafe {
-                    target.copy_from_nonoverlapping(here, bytes);
-                    if let Some(returned) = self.put_slot(run, in_page)
-                        && returned != Returned::Simply
-                    {
-                        self.settle(run, returned);
-                    }
-                }
-                Resized::Done(target)
+        let Some(target) = target else { return if shrinks { Resized::Done(here) } else { Resized::Refused } };
+        // What is in a slot is moved at once.
+        // SAFETY: both hold so many bytes and do not overlap. The slot was found in use, and nobody uses
+        // its bytes any more.
+        unsafe {
+            target.copy_from_nonoverlapping(here, layout.size().min(new_size));
+            if let Some(returned) = self.put_slot(run, in_page)
+                && returned != Returned::Simply
+            {
+                self.settle(run, returned);
             }
-            None if shrinks => Resized::Done(here),
-            None => Resized::Refused,
-        })
+        }
+        Resized::Done(target)
     }
 
     /// [`resize`](Self::resize) for a block.
@@ -149,79 +144,69 @@ impl Heap {
     ///
     /// - As for [`resize`](Self::resize); the pointer leads into no run.
     #[inline(never)]
-    unsafe fn resize_block(
-        &mut self,
-        block: *mut u8,
-        layout: Layout,
-        new_size: usize,
-    ) -> Result<Resized, Fault> {
-        let Some((index, tag)) = self.live_block(block) else {
-            return Err(self.fault_of(block, Action::Realloc));
-        };
-        let Ok(new_layout) = Layout::from_size_align(new_size, layout.align()) else {
-            return Ok(Resized::Refused);
-        };
-        let Some(wanted) = BlockSize::for_payload(new_size) else { return Ok(Resized::Refused) };
+    unsafe fn resize_block(&mut self, block: *mut u8, layout: Layout, new_size: usize) -> Resized {
+        let Some((index, tag)) = self.live_block(block) else { return Resized::Rejected };
+        let Some(wanted) = BlockSize::for_payload(new_size) else { return Resized::Refused };
         // SAFETY: the block is in use (contract, checked as far as possible).
         unsafe {
-            let here = self.arena.payload(index);
             match self.resize_in_place(index, tag, wanted) {
-                Some(true) => return Ok(Resized::Done(here)),
-                Some(false) => {}
-                None => return Err(Fault::NotABlock { action: Action::Realloc, address: block.addr() }),
+                InPlace::Done => return Resized::Done(self.arena.payload(index)),
+                InPlace::TooTight => {}
+                InPlace::NoBlock => return Resized::Rejected,
             }
             // Growing is all that fails in place.
-            if let Some(target) = self.alloc_to(new_layout, End::Near) {
-                return Ok(Resized::MoveTo(target));
+            match self.alloc_bytes(new_size, layout.align(), End::Near) {
+                Some(target) => Resized::MoveTo(target),
+                None => self.resize_where_tight(index, layout, wanted),
             }
+        }
+    }
+
+    /// What is left to try for a block that grows when there is no other place for it.
+    ///
+    /// # Safety
+    ///
+    /// - `index` is a block in use that was allocated for `layout`.
+    #[cold]
+    #[inline(never)]
+    unsafe fn resize_where_tight(&mut self, index: Index, layout: Layout, wanted: BlockSize) -> Resized {
+        // SAFETY: the caller's contract.
+        unsafe {
             // Idle runs that were given up in vain may have made room behind the block.
-            let tag = self.arena.tag(index);
-            if self.resize_in_place(index, tag, wanted) == Some(true) {
-                return Ok(Resized::Done(here));
+            if self.resize_in_place(index, self.arena.tag(index), wanted) == InPlace::Done {
+                return Resized::Done(self.arena.payload(index));
             }
-            Ok(match self.slide_down(index, layout, wanted) {
+            match self.slide_down(index, layout, wanted) {
                 Some(index) => Resized::Done(self.arena.payload(index)),
                 None => Resized::Refused,
-            })
+            }
         }
     }
 
-    /// A new place for what does not fit its old one. What has grown beyond a small slot is likely to grow
-    /// again, which a block can do where it is.
-    #[inline(never)]
-    fn alloc_to_grow(&mut self, layout: Layout, shrinks: bool) -> Option<NonNull<u8>> {
-        if shrinks || layout.size() <= LARGEST_GROWING_SLOT {
-            self.alloc_to(layout, End::Near)
-        } else {
-            self.alloc_block(layout, End::Near)
-        }
-    }
-
-    /// Shrinks or grows a block without moving it, if that is possible; `None`, and nothing is done, if what
-    /// lies behind denies that it is a block.
+    /// Shrinks or grows a block without moving it, if that is possible. If not, nothing is done.
     ///
     /// # Safety
     ///
     /// - `index` is a block in use and `tag` its header; when it shrinks, nobody uses what is cut off.
-    #[inline(never)]
-    unsafe fn resize_in_place(&mut self, index: Index, tag: Tag, wanted: BlockSize) -> Option<bool> {
+    #[inline(always)]
+    unsafe fn resize_in_place(&mut self, index: Index, tag: Tag, wanted: BlockSize) -> InPlace {
         let size = tag.size();
         let behind = index + size;
         if behind == self.top {
-            return Some(self.resize_before(index, tag, wanted, self.end));
+            return self.resize_before(index, tag, wanted, self.end);
         }
         if behind == self.victim {
-            return Some(self.resize_before(index, tag, wanted, self.victim_end));
+            return self.resize_before(index, tag, wanted, self.victim_end);
         }
         // SAFETY: CHAIN, a block lies behind, since neither the top nor the victim does.
         let right = unsafe { self.arena.tag(behind) };
         if right.is_left_free() {
-            return None;
+            return InPlace::NoBlock;
         }
-        let right_size = right.is_free().then(|| right.size());
-        let span = right_size.map_or(size, |right_size| size + right_size);
+        let free_behind = if right.is_free() { right.granules() } else { 0 };
+        let span = BlockSize::from_granules(size.granules() + free_behind);
         if span < wanted {
-            return Some(false);
+            return InPlace::TooTight;
         }
         // Plan: the span of this block and a free one behind is cut in two, the front in use, the rest free.
         let (kept, rest) = match span.remainder(wanted) {
@@ -229,33 +214,32 @@ impl Heap {
             Remainder::Slack => (span, None),
         };
         if kept == size {
-            return Some(true);
+            return InPlace::Done;
         }
         // Cut. SAFETY: the span is this block and, if free, the one behind, which LISTED has in its bin; `rest` is cut
         // from it and used by nobody. COALESCED: the block behind the span is in use and not the top, unless the span
         // is this block alone.
         unsafe {
-            if let Some(right_size) = right_size {
-                self.take_out(behind, right_size);
+            if free_behind > 0 {
+                self.free.remove(self.arena, behind, right.size());
             }
             self.arena.set_tag(index, tag.resized(kept));
             if let Some(rest) = rest {
-                self.make_free_out_of_line(index + kept, rest);
+                self.make_free(index + kept, rest);
             }
             self.arena.set_left_free(index + span, rest.is_some());
         }
         self.count_block_gone(size);
         self.count_block(kept);
-        Some(true)
+        InPlace::Done
     }
 
     /// Moves the border between a block and the span without a header behind it, the victim or the top,
-    /// which ends at `end`; false if that has no room.
-    #[inline(always)]
-    fn resize_before(&mut self, index: Index, tag: Tag, wanted: BlockSize, end: Index) -> bool {
+    /// which ends at `end`, if that has room.
+    fn resize_before(&mut self, index: Index, tag: Tag, wanted: BlockSize, end: Index) -> InPlace {
         let span = end.granules_since(index);
         if span < wanted.granules() {
-            return false;
+            return InPlace::TooTight;
         }
         let is_top = end == self.end;
         let kept = match BlockSize::from_granules(span).remainder(wanted) {
@@ -275,7 +259,7 @@ impl Heap {
         }
         self.count_block_gone(tag.size());
         self.count_block(kept);
-        true
+        InPlace::Done
     }
 
     /// Moves a block down into the free block in front of it, taking what is free behind it as well, if that is enough.

@@ -16,7 +16,6 @@ use super::{Heap, Index};
 use crate::block::Arena;
 use crate::run::{Returned, Run, Taken};
 use crate::size::{BlockSize, SlotSize};
-use core::alloc::Layout;
 use core::ptr::NonNull;
 
 /// The least that a class has to have in blocks to get its first run, as a share of a page: 1/32.
@@ -202,13 +201,12 @@ impl Heap {
         }
     }
 
-    /// Gives a class a run, if it has earned one.
+    /// Whether a class has enough blocks for a run, or had a run: worth a closer look.
     #[inline(always)]
-    pub(super) fn add_run_if_earned(&mut self, slot: SlotSize) -> bool {
-        self.classes.candidates & 1 << slot.number() != 0 && self.has_earned(slot) && self.add_run(slot)
+    pub(super) fn may_have_earned_run(&self, slot: SlotSize) -> bool {
+        self.classes.candidates & 1 << slot.number() != 0
     }
 
-    #[inline(never)]
     fn has_earned(&mut self, slot: SlotSize) -> bool {
         let page = u64::from(self.pages.granules());
         let in_blocks = u64::from(self.classes.blocks(slot)) * u64::from(slot.granules());
@@ -227,8 +225,12 @@ impl Heap {
         (in_blocks + in_runs) * free * 2 >= page * live * u64::from(slot.granules())
     }
 
+    /// Gives a class a run, if it has earned one.
     #[inline(never)]
-    fn add_run(&mut self, slot: SlotSize) -> bool {
+    pub(super) fn add_run(&mut self, slot: SlotSize) -> bool {
+        if !self.has_earned(slot) {
+            return false;
+        }
         let Some(index) = self.take_page() else { return false };
         // SAFETY: the page was just taken from the heap, as a block.
         unsafe {
@@ -349,13 +351,12 @@ impl Heap {
     /// takes a slot that is larger than need be.
     #[cold]
     #[inline(never)]
-    pub(super) fn last_resort(&mut self, layout: Layout, end: End) -> Option<NonNull<u8>> {
+    pub(super) fn last_resort(&mut self, bytes: usize, align: usize, end: End) -> Option<NonNull<u8>> {
         if self.classes.maybe_idle != 0 && self.give_up_idle_runs() {
             // There are no idle runs now, so that this does not come here again.
-            return self.alloc_block(layout, end);
+            return self.alloc_block(bytes, align, end);
         }
-        let align = layout.align();
-        let slot = SlotSize::serving(layout.size(), align)?;
+        let slot = SlotSize::serving(bytes, align)?;
         let mut candidates = self.classes.with_room & !0 << slot.number();
         while candidates != 0 {
             let larger = SlotSize::numbered(candidates.trailing_zeros());

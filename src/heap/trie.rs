@@ -30,25 +30,25 @@ impl Path {
     }
 }
 
-/// Puts a free block into the trie with that root; `Some` if the trie has a new root.
+/// Makes a free block a trie of its own.
+///
+/// # Safety
+///
+/// - `index` is a free block of a mixed bin, and in no trie.
+#[inline(always)]
+pub(super) unsafe fn make_root(arena: Arena, index: Index) {
+    // SAFETY: the caller's contract.
+    unsafe { make_node(arena, index, Index::NONE) }
+}
+
+/// Puts a free block into the trie with that root.
 ///
 /// # Safety
 ///
 /// - `index` is a free block of `size`, which is of `bin`, and in no trie. The trie is that bin's.
-pub(super) unsafe fn insert(
-    arena: Arena,
-    bin: Bin,
-    root: Index,
-    index: Index,
-    size: BlockSize,
-) -> Option<Index> {
+pub(super) unsafe fn insert(arena: Arena, bin: Bin, root: Index, index: Index, size: BlockSize) {
     // SAFETY: the block is large enough for a node, and the nodes of the trie are free blocks (contract).
     unsafe {
-        arena.set_prev(index, Index::NONE);
-        if root.is_none() {
-            make_node(arena, index, Index::NONE);
-            return Some(index);
-        }
         let mut node = root;
         let mut path = Path::of(bin, size);
         while arena.tag(node).size() != size {
@@ -57,7 +57,7 @@ pub(super) unsafe fn insert(
             if child.is_none() {
                 arena.set_child(node, side, index);
                 make_node(arena, index, node);
-                return None;
+                return;
             }
             (node, path) = (child, rest);
         }
@@ -68,7 +68,6 @@ pub(super) unsafe fn insert(
         if !next.is_none() {
             arena.set_prev(next, index);
         }
-        None
     }
 }
 
@@ -77,9 +76,11 @@ pub(super) unsafe fn insert(
 /// # Safety
 ///
 /// - `index` is a free block of a mixed bin.
+#[inline(always)]
 unsafe fn make_node(arena: Arena, index: Index, parent: Index) {
     // SAFETY: the caller's contract.
     unsafe {
+        arena.set_prev(index, Index::NONE);
         arena.set_next(index, Index::NONE);
         arena.set_child(index, Child::Zero, Index::NONE);
         arena.set_child(index, Child::One, Index::NONE);
