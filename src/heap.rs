@@ -70,7 +70,7 @@ pub(crate) use resize::{Resized, copy};
 
 use crate::block::Arena;
 use crate::fault::{Action, Fault};
-use crate::run::{Pages, Run, Taken};
+use crate::run::Pages;
 use crate::size::{BlockSize, GRANULE, HEADER, Index, MAX_REGION, SlotSize};
 use core::alloc::Layout;
 use core::fmt;
@@ -306,11 +306,10 @@ impl Heap {
     }
 
     /// The part of [`alloc`](Self::alloc) that is worth a place in the caller: a slot of a run that has room.
-    /// `None` says nothing about what [`alloc_otherwise`](Self::alloc_otherwise) finds. If the slot is the last one
-    /// of its word, that is to be [noted](Self::note_full_word) of the run.
+    /// `None` says nothing about what [`alloc_otherwise`](Self::alloc_otherwise) finds.
     #[inline(always)]
-    pub(crate) fn alloc_fast(&mut self, layout: Layout) -> Option<(Taken, Run)> {
-        self.take_slot_from_head(SlotSize::serving(layout.size(), layout.align())?)
+    pub(crate) fn alloc_fast(&mut self, layout: Layout) -> Option<NonNull<u8>> {
+        self.take_slot(SlotSize::serving(layout.size(), layout.align())?)
     }
 
     /// The rest of [`alloc`](Self::alloc), for when [`alloc_fast`](Self::alloc_fast) has nothing.
@@ -407,8 +406,8 @@ impl Heap {
             match self.release_slot(block) {
                 Released::NoSlot => self.release_block(block),
                 Released::Slot => true,
-                Released::SlotOf(run, returned) => {
-                    self.settle(run, returned);
+                Released::SlotOf(run) => {
+                    self.settle(run);
                     true
                 }
                 Released::Rejected => false,

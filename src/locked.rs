@@ -3,12 +3,11 @@
 use crate::fault::{self, Action, Fault};
 use crate::heap::{AuditError, Heap, RegionError, Released, Resized, copy};
 use crate::raw_lock::SpinThenSleep;
-use crate::run::{Returned, Run};
+use crate::run::Run;
 use crate::source::{RunTimeSource, Source};
 use crate::stats::Stats;
 use core::alloc::{GlobalAlloc, Layout};
 use core::fmt;
-use core::ptr::NonNull;
 use lock_api::{Mutex, MutexGuard, RawMutex};
 
 #[cfg(feature = "std")]
@@ -162,18 +161,9 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     #[inline(always)]
     fn alloc_in(&self, mut heap: MutexGuard<'_, R, Heap>, layout: Layout) -> *mut u8 {
         match heap.alloc_fast(layout) {
-            Some((taken, run)) if taken.word_is_full => Self::note_full_word(heap, run, taken.slot),
-            Some((taken, _)) => taken.slot.as_ptr(),
+            Some(slot) => slot.as_ptr(),
             None => self.alloc_otherwise(heap, layout),
         }
-    }
-
-    /// The rest of an allocation of a slot that is the last one of its word.
-    #[inline(never)]
-    fn note_full_word(mut heap: MutexGuard<'_, R, Heap>, run: Run, slot: NonNull<u8>) -> *mut u8 {
-        // SAFETY: the run's slot was just taken.
-        unsafe { heap.note_full_word(run) };
-        slot.as_ptr()
     }
 
     /// An allocation that is not of a slot of a run that has room.
@@ -217,7 +207,7 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
         unsafe {
             match heap.release_slot(block) {
                 Released::Slot => {}
-                Released::SlotOf(run, returned) => Self::settle(heap, run, returned),
+                Released::SlotOf(run) => Self::settle(heap, run),
                 Released::NoSlot => self.dealloc_block(heap, block, layout),
                 Released::Rejected => self.dealloc_rejected(heap, block, layout),
             }
@@ -230,9 +220,9 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     ///
     /// - As for [`Heap::settle`].
     #[inline(never)]
-    unsafe fn settle(mut heap: MutexGuard<'_, R, Heap>, run: Run, returned: Returned) {
+    unsafe fn settle(mut heap: MutexGuard<'_, R, Heap>, run: Run) {
         // SAFETY: the caller's contract.
-        unsafe { heap.settle(run, returned) }
+        unsafe { heap.settle(run) }
     }
 
     /// A release of a block.

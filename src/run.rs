@@ -287,18 +287,17 @@ pub(crate) struct Taken {
     pub(crate) slot: NonNull<u8>,
     /// Its size in granules.
     pub(crate) granules: u32,
-    /// Whether the slots of its word of the bitmap are all in use now, which is to be
-    /// [noted](Run::note_full_word).
-    pub(crate) word_is_full: bool,
+    /// Whether it was the last one, so that the run has no room any more.
+    pub(crate) run_is_full: bool,
 }
 
 /// What became of a slot that was given back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Returned {
-    /// There is nothing to note.
+    /// The run had room before, and has slots in use.
     Simply,
-    /// The slots of this word of the bitmap were all in use, which is to be [noted](Run::note_room).
-    ToFullWord(u32),
+    /// The run was full.
+    ToFullRun,
     /// The run is empty.
     LastOne,
 }
@@ -388,32 +387,20 @@ impl Run {
         // SAFETY: the header and the bitmap of a run are the heap's own. It has room, so that a bit is set
         // in a word that `with_room` names. The slot lies in the page.
         unsafe {
-            let word = NonZero::new_unchecked(u32::from((*header).with_room)).trailing_zeros();
+            let with_room = (*header).with_room;
+            let word = NonZero::new_unchecked(u32::from(with_room)).trailing_zeros();
             let bitmap = self.word(word);
             let free = NonZero::new_unchecked(bitmap.read());
             let rest = free.get() & (free.get() - 1);
             bitmap.write(rest);
+            // Without a branch, which no processor could foresee.
+            let with_room = with_room ^ u8::from(rest == 0) << word;
+            (*header).with_room = with_room;
             (*header).used += 1;
             let number = word * 64 + free.trailing_zeros();
             let granules = u32::from((*header).granules);
             let slot = self.payload(u32::from((*header).first) + number * granules);
-            Taken { slot, granules, word_is_full: rest == 0 }
-        }
-    }
-
-    /// Notes that the first word that had a free slot has none any more, as [`take`](Self::take) said. Returns
-    /// whether the run is full.
-    ///
-    /// # Safety
-    ///
-    /// - It is a run, and that is so.
-    pub(crate) unsafe fn note_full_word(self) -> bool {
-        let header = self.header;
-        // SAFETY: a run's header is the heap's own.
-        unsafe {
-            let with_room = (*header).with_room;
-            (*header).with_room = with_room & with_room.wrapping_sub(1);
-            (*header).with_room == 0
+            Taken { slot, granules, run_is_full: with_room == 0 }
         }
     }
 
@@ -452,27 +439,14 @@ impl Run {
                 return None;
             }
             bitmap.write(free | bit);
+            let with_room = (*header).with_room;
+            (*header).with_room = with_room | 1 << (number / 64);
             (*header).used -= 1;
             Some(match () {
-                () if free == 0 => Returned::ToFullWord(number / 64),
+                () if with_room == 0 => Returned::ToFullRun,
                 () if (*header).used == 0 => Returned::LastOne,
                 () => Returned::Simply,
             })
-        }
-    }
-
-    /// Notes that a word of the bitmap has a free slot again, as [`put`](Self::put) said. Returns whether the run
-    /// was full.
-    ///
-    /// # Safety
-    ///
-    /// - It is a run, and that is so.
-    pub(crate) unsafe fn note_room(self, word: u32) -> bool {
-        // SAFETY: a run's header is the heap's own.
-        unsafe {
-            let with_room = (*self.header).with_room;
-            (*self.header).with_room = with_room | 1 << word;
-            with_room == 0
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::Heap;
 use crate::block::Tag;
-use crate::run::{Returned, Run};
+use crate::run::Run;
 use crate::size::{BlockSize, Index};
 
 /// What came of a release, as far as slots go.
@@ -10,8 +10,8 @@ use crate::size::{BlockSize, Index};
 pub(crate) enum Released {
     /// It was a slot, and is free now.
     Slot,
-    /// It was a slot, and is free now. What became of its run is to be [settled](Heap::settle).
-    SlotOf(Run, Returned),
+    /// It was a slot, and is free now. What is to become of its run is to be [settled](Heap::settle).
+    SlotOf(Run),
     /// The pointer leads into no run: it may be that of a block.
     NoSlot,
     /// The pointer leads into a run, but not to a slot in use.
@@ -28,11 +28,7 @@ impl Heap {
     pub(crate) unsafe fn release_slot(&mut self, block: *mut u8) -> Released {
         let Some((run, in_page)) = self.run_at(block) else { return Released::NoSlot };
         // SAFETY: RUNS; the caller's contract.
-        match unsafe { self.put_slot(run, in_page) } {
-            Some(Returned::Simply) => Released::Slot,
-            Some(returned) => Released::SlotOf(run, returned),
-            None => Released::Rejected,
-        }
+        unsafe { self.put_slot(run, in_page) }
     }
 
     /// The rest of [`dealloc`](Self::dealloc), for a pointer that leads into no run. False, and nothing is

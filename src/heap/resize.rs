@@ -9,11 +9,11 @@
 //!    old one back, so that nobody has to wait for the copying of a large block.
 //! 5. Where no new block can be had, it slides down into the free block in front, which may still hold it.
 
-use super::Heap;
+use super::{Heap, Released};
 use super::take::End;
 use crate::block::Tag;
 use crate::fault::{Action, Fault};
-use crate::run::{Returned, Run};
+use crate::run::Run;
 use crate::size::{BlockSize, GRANULE, Index, Remainder, SlotSize, alignment_gap};
 use core::alloc::Layout;
 use core::ptr::NonNull;
@@ -129,10 +129,8 @@ impl Heap {
         // its bytes any more.
         unsafe {
             target.copy_from_nonoverlapping(here, layout.size().min(new_size));
-            if let Some(returned) = self.put_slot(run, in_page)
-                && returned != Returned::Simply
-            {
-                self.settle(run, returned);
+            if let Released::SlotOf(run) = self.put_slot(run, in_page) {
+                self.settle(run);
             }
         }
         Resized::Done(target)

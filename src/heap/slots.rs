@@ -12,10 +12,10 @@
 //! there are two of those at most.
 
 use super::take::End;
-use super::{Heap, Index};
+use super::{Heap, Released};
 use crate::block::Arena;
-use crate::run::{Returned, Run, Taken};
-use crate::size::{BlockSize, SlotSize};
+use crate::run::{Returned, Run};
+use crate::size::{BlockSize, Index, SlotSize};
 use core::ptr::NonNull;
 
 /// The least that a class has to have in blocks to get its first run, as a share of a page: 1/32.
@@ -122,6 +122,7 @@ impl SlotClasses {
     /// # Safety
     ///
     /// - It is a run of that class in the arena, and not listed; those listed are runs.
+    #[inline(always)]
     unsafe fn list(&mut self, arena: Arena, slot: SlotSize, run: Run) {
         let (head, index) = (self.heads[slot.number()], run.index(arena));
         // SAFETY: both are runs (contract).
@@ -152,10 +153,33 @@ impl SlotClasses {
                 Run::at(arena, prev).set_next(next);
                 return;
             }
-            self.heads[slot.number()] = next;
-            if next.is_none() {
-                self.with_room &= !(1 << slot.number());
+            self.set_first(slot, next);
+        }
+    }
+
+    /// Takes the first run off the list of those that have room.
+    ///
+    /// # Safety
+    ///
+    /// - It is the first listed run of that class in the arena.
+    #[inline(always)]
+    unsafe fn unlist_first(&mut self, arena: Arena, slot: SlotSize, run: Run) {
+        // SAFETY: a listed run's links lead to runs, or nowhere (contract).
+        unsafe {
+            let (next, _) = run.links();
+            if !next.is_none() {
+                Run::at(arena, next).set_prev(Index::NONE);
             }
+            self.set_first(slot, next);
+        }
+    }
+
+    /// Notes which run of a class is the first on its list now; [`Index::NONE`] if the list is empty.
+    #[inline(always)]
+    fn set_first(&mut self, slot: SlotSize, first: Index) {
+        self.heads[slot.number()] = first;
+        if first.is_none() {
+            self.with_room &= !(1 << slot.number());
         }
     }
 }
@@ -163,18 +187,7 @@ impl SlotClasses {
 impl Heap {
     /// Takes the lowest free slot of the first run of a class that has room, if there is one.
     #[inline(always)]
-    pub(super) fn take_slot(&mut self, slot: SlotSize) -> Option<NonNull<u8>> {
-        let (taken, run) = self.take_slot_from_head(slot)?;
-        if taken.word_is_full {
-            // SAFETY: RUNS, and that is so.
-            unsafe { self.note_full_word(run) };
-        }
-        Some(taken.slot)
-    }
-
-    /// As [`take_slot`](Self::take_slot), without the note that a word is full.
-    #[inline(always)]
-    pub(super) fn take_slot_from_head(&mut self, slot: SlotSize) -> Option<(Taken, Run)> {
+    pub(crate) fn take_slot(&mut self, slot: SlotSize) -> Option<NonNull<u8>> {
         let head = self.classes.head(slot);
         if head.is_none() {
             return None;
@@ -182,23 +195,12 @@ impl Heap {
         let run = Run::at(self.arena, head);
         // SAFETY: RUNS, a listed run has room.
         let taken = unsafe { run.take() };
-        self.count_live(taken.granules);
-        Some((taken, run))
-    }
-
-    /// Notes that a word of a run's bitmap is full, and strikes the run off its list if that was the last one.
-    ///
-    /// # Safety
-    ///
-    /// - It is a listed run, and that is so.
-    #[inline(never)]
-    pub(crate) unsafe fn note_full_word(&mut self, run: Run) {
-        // SAFETY: the caller's contract; RUNS.
-        unsafe {
-            if run.note_full_word() {
-                self.classes.unlist(self.arena, run.slot_size(), run);
-            }
+        if taken.run_is_full {
+            // SAFETY: RUNS, it is the first one of its class.
+            unsafe { self.classes.unlist_first(self.arena, slot, run) };
         }
+        self.count_live(taken.granules);
+        Some(taken.slot)
     }
 
     /// Whether a class has enough blocks for a run, or had a run: worth a closer look.
@@ -244,52 +246,67 @@ impl Heap {
         true
     }
 
-    /// Gives back the slot that begins so many granules from the start of a run; `None` if none in use does.
-    /// If that is worth a note, it is to be [settled](Self::settle).
+    /// Gives back the slot that begins so many granules from the start of a run.
     ///
     /// # Safety
     ///
     /// - It is a run, and nobody uses the slot's bytes any more.
     #[inline(always)]
-    pub(super) unsafe fn put_slot(&mut self, run: Run, in_page: u32) -> Option<Returned> {
-        // SAFETY: it is a run (contract).
+    pub(super) unsafe fn put_slot(&mut self, run: Run, in_page: u32) -> Released {
+        // SAFETY: RUNS; the caller's contract.
         unsafe {
-            let number = run.slot_at(in_page)?;
-            let returned = run.put(number)?;
+            let Some(returned) = run.slot_at(in_page).and_then(|number| run.put(number)) else {
+                return Released::Rejected;
+            };
             self.count_gone(run.granules());
-            Some(returned)
+            match returned {
+                Returned::Simply => Released::Slot,
+                Returned::ToFullRun if !self.list_again(run) => Released::Slot,
+                _ => Released::SlotOf(run),
+            }
         }
     }
 
-    /// Lists a run that was full, or gives up one that is empty.
+    /// Lists a run that was full. Returns whether the class may have an idle run, so that the run is to be
+    /// [settled](Self::settle).
     ///
     /// # Safety
     ///
     /// - It is a run, and that happened to it.
-    #[inline(never)]
-    pub(crate) unsafe fn settle(&mut self, run: Run, returned: Returned) {
+    #[inline(always)]
+    pub(super) unsafe fn list_again(&mut self, run: Run) -> bool {
         // SAFETY: RUNS; a run is listed exactly if it has room.
         unsafe {
             let slot = run.slot_size();
-            if let Returned::ToFullWord(word) = returned
-                && run.note_room(word)
-            {
-                let idle = self.idle_run(slot);
-                self.classes.list(self.arena, slot, run);
-                if let Some(idle) = idle {
+            self.classes.list(self.arena, slot, run);
+            self.classes.maybe_idle & 1 << slot.number() != 0
+        }
+    }
+
+    /// Gives up a run that is empty, or the idle one of its class if it is in use.
+    ///
+    /// # Safety
+    ///
+    /// - It is the first listed run of its class if it is in use.
+    #[inline(never)]
+    pub(crate) unsafe fn settle(&mut self, run: Run) {
+        // SAFETY: RUNS; a run is listed exactly if it has room.
+        unsafe {
+            let slot = run.slot_size();
+            if run.used() > 0 {
+                if let Some(idle) = self.idle_run_behind(run, slot) {
                     self.give_up(idle, slot);
                 }
+                return;
             }
-            if run.used() == 0 {
-                let is_alone = self.classes.head(slot) == run.index(self.arena) && run.links().0.is_none();
-                if is_alone && self.classes.runs(slot) > 1 {
-                    if self.classes.maybe_idle.count_ones() >= MOST_IDLE {
-                        self.give_up_first_idle_run();
-                    }
-                    self.classes.maybe_idle |= 1 << slot.number();
-                } else {
-                    self.give_up(run, slot);
+            let is_alone = self.classes.head(slot) == run.index(self.arena) && run.links().0.is_none();
+            if is_alone && self.classes.runs(slot) > 1 {
+                if self.classes.maybe_idle.count_ones() >= MOST_IDLE {
+                    self.give_up_first_idle_run();
                 }
+                self.classes.maybe_idle |= 1 << slot.number();
+            } else {
+                self.give_up(run, slot);
             }
         }
     }
@@ -315,17 +332,29 @@ impl Heap {
         }
     }
 
-    /// The run of a class that has no slot in use, if there is one. It is the only one that has room.
+    /// The run of a class that has no slot in use, if there is one, where no other run has room. It is not
+    /// thought to be idle any more.
     fn idle_run(&mut self, slot: SlotSize) -> Option<Run> {
-        let bit = 1 << slot.number();
-        if self.classes.maybe_idle & bit == 0 {
-            return None;
-        }
-        self.classes.maybe_idle &= !bit;
-        let head = self.classes.head(slot);
-        let run = Run::at(self.arena, head);
+        self.idle_run_at(self.classes.head(slot), slot)
+    }
+
+    /// The run of a class that has no slot in use, if there is one, where no other run has room but the one
+    /// that was just listed.
+    ///
+    /// # Safety
+    ///
+    /// - It is a listed run.
+    unsafe fn idle_run_behind(&mut self, listed: Run, slot: SlotSize) -> Option<Run> {
+        // SAFETY: the caller's contract.
+        let (next, _) = unsafe { listed.links() };
+        self.idle_run_at(next, slot)
+    }
+
+    fn idle_run_at(&mut self, index: Index, slot: SlotSize) -> Option<Run> {
+        self.classes.maybe_idle &= !(1 << slot.number());
+        let run = Run::at(self.arena, index);
         // SAFETY: RUNS.
-        (!head.is_none() && unsafe { run.used() } == 0).then_some(run)
+        (!index.is_none() && unsafe { run.used() } == 0).then_some(run)
     }
 
     /// Gives up a run without slots in use, of the smallest class that has one; false if that was a mistake.
