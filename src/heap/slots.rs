@@ -7,8 +7,8 @@
 //! tight, are served by blocks, to the byte. Slots of more than 256 bytes, which save nothing, are for arenas
 //! that are free by half.
 //!
-//! Of a class's runs that have room, the one that was full last is used first, so that the others become
-//! empty. An empty run is given up at once, unless it is the only one with room and the class has others; and
+//! Of a class's runs that have room, one is used until it is full, and then the one that was full last, so
+//! that the others become empty. An empty run is given up at once, unless it is the only one with room and the class has others; and
 //! there are two of those at most.
 
 use super::take::End;
@@ -117,7 +117,10 @@ impl SlotClasses {
         self.with_room & 1 << slot.number() != 0
     }
 
-    /// Puts a run that has room in front of the others of its class.
+    /// Puts a run that has room on the list of its class, behind the first one.
+    ///
+    /// The first one stays the first until it is full. If what has room again came first, each release would
+    /// bring one that the next allocation makes full again, which no processor foresees.
     ///
     /// # Safety
     ///
@@ -125,16 +128,23 @@ impl SlotClasses {
     #[inline(always)]
     unsafe fn list(&mut self, arena: Arena, slot: SlotSize, run: Run) {
         let (head, index) = (self.heads[slot.number()], run.index(arena));
-        // SAFETY: both are runs (contract).
+        // SAFETY: all of them are runs (contract).
         unsafe {
-            run.set_next(head);
-            run.set_prev(Index::NONE);
-            if !head.is_none() {
-                Run::at(arena, head).set_prev(index);
+            run.set_prev(head);
+            if head.is_none() {
+                run.set_next(Index::NONE);
+                self.heads[slot.number()] = index;
+                self.with_room |= 1 << slot.number();
+                return;
+            }
+            let first = Run::at(arena, head);
+            let (second, _) = first.links();
+            first.set_next(index);
+            run.set_next(second);
+            if !second.is_none() {
+                Run::at(arena, second).set_prev(index);
             }
         }
-        self.heads[slot.number()] = index;
-        self.with_room |= 1 << slot.number();
     }
 
     /// Takes a run off the list of those that have room.
@@ -283,18 +293,18 @@ impl Heap {
         }
     }
 
-    /// Gives up a run that is empty, or the idle one of its class if it is in use.
+    /// Gives up a run that is empty, or, if it is in use, the idle one of its class.
     ///
     /// # Safety
     ///
-    /// - It is the first listed run of its class if it is in use.
+    /// - It is a listed run.
     #[inline(never)]
     pub(crate) unsafe fn settle(&mut self, run: Run) {
         // SAFETY: RUNS; a run is listed exactly if it has room.
         unsafe {
             let slot = run.slot_size();
             if run.used() > 0 {
-                if let Some(idle) = self.idle_run_behind(run, slot) {
+                if let Some(idle) = self.idle_run(slot) {
                     self.give_up(idle, slot);
                 }
                 return;
@@ -332,29 +342,14 @@ impl Heap {
         }
     }
 
-    /// The run of a class that has no slot in use, if there is one, where no other run has room. It is not
-    /// thought to be idle any more.
+    /// The first listed run of a class that may have an idle one, if that has no slot in use. The class is
+    /// not thought to have one any more.
     fn idle_run(&mut self, slot: SlotSize) -> Option<Run> {
-        self.idle_run_at(self.classes.head(slot), slot)
-    }
-
-    /// The run of a class that has no slot in use, if there is one, where no other run has room but the one
-    /// that was just listed.
-    ///
-    /// # Safety
-    ///
-    /// - It is a listed run.
-    unsafe fn idle_run_behind(&mut self, listed: Run, slot: SlotSize) -> Option<Run> {
-        // SAFETY: the caller's contract.
-        let (next, _) = unsafe { listed.links() };
-        self.idle_run_at(next, slot)
-    }
-
-    fn idle_run_at(&mut self, index: Index, slot: SlotSize) -> Option<Run> {
         self.classes.maybe_idle &= !(1 << slot.number());
-        let run = Run::at(self.arena, index);
+        let head = self.classes.head(slot);
+        let run = Run::at(self.arena, head);
         // SAFETY: RUNS.
-        (!index.is_none() && unsafe { run.used() } == 0).then_some(run)
+        (!head.is_none() && unsafe { run.used() } == 0).then_some(run)
     }
 
     /// Gives up a run without slots in use, of the smallest class that has one; false if that was a mistake.

@@ -17,7 +17,7 @@ impl Bench {
         found
     }
 
-    /// How many slots of an empty run one can take before it is full.
+    /// Slots, until one lies in a new run.
     fn fill_run(&mut self, bytes: usize) -> Vec<*mut u8> {
         let runs = self.runs();
         let mut found = Vec::new();
@@ -111,14 +111,22 @@ fn a_free_slot_serves_a_smaller_request_before_it_is_refused() {
 }
 
 #[test]
-fn the_fullest_run_is_used_first_so_that_others_become_empty() {
+fn a_run_is_used_until_it_is_full_and_then_the_one_that_was_full_last() {
     let mut bench = Bench::with_runs(1 << 20);
     bench.until_runs(64, 1);
-    let (first, second) = (bench.fill_run(64), bench.fill_run(64));
-    // The first slots belong to the run of the ones before: take two in the middle of each run.
-    bench.free(first[first.len() / 2]);
-    bench.free(second[second.len() / 2]);
-    assert_eq!(bench.alloc(64), second[second.len() / 2], "the one that was full last");
+    let runs: Vec<_> = (0..3).map(|_| bench.fill_run(64)).collect();
+    // The last slot taken is the first one of a further run: no run has room after this.
+    (1..runs[2].len()).for_each(|_| _ = bench.alloc(64));
+    // The first slots belong to the run of the ones before: take those in the middle of each run.
+    let middle = |run: usize, after: usize| runs[run][runs[run].len() / 2 + after];
+    bench.free(middle(0, 0));
+    bench.free(middle(0, 1));
+    bench.free(middle(1, 0));
+    bench.free(middle(2, 0));
+    assert_eq!(bench.alloc(64), middle(0, 0), "the one that had room first");
+    assert_eq!(bench.alloc(64), middle(0, 1), "until it is full");
+    assert_eq!(bench.alloc(64), middle(2, 0), "the one that was full last");
+    assert_eq!(bench.alloc(64), middle(1, 0));
 }
 
 #[test]
