@@ -15,19 +15,18 @@
 //!  │free│ header │ next │ prev │ zero's │ one's  │ parent │    │ footer │      │ from 2 KiB on
 //!  └────┴────────┴──────┴──────┴─ child ┴─ child ┴────────┴ … ─┴────────┴──────┘
 //!
-//!  arena   │4│ block │ block │ victim: no header │ block │ … │ block │ top: no header │
-//!          ↑ ↑                                                       ↑                ↑
-//!     origin first header                                         top - 4          end - 4
+//!  arena   │4│ block │ block │ … │ block │ top: no header │
+//!          ↑ ↑                           ↑                ↑
+//!     origin first header             top - 4          end - 4
 //! ```
 //!
 //! - The header is one [`Tag`]: the size in bytes, a multiple of 8, with flags in its three low bits.
-//! - `next` and `prev` link the free blocks of one size; the footer repeats the size in granules, so
+//! - `next` and `prev` link the free blocks of one size (but the one that small blocks are cut from, the
+//!   *victim*, is on no list); the footer repeats the size in granules, so
 //!   that the block to the right finds where this one starts. A large free block is also a node of the
 //!   trie of its bin (`heap/trie.rs`). All of these are granule counts, never pointers.
 //! - The *top* is the span behind the last block. It has no header, no links and no footer: a fresh
 //!   arena is not written to, and taking from its near end writes one header and moves one number.
-//! - The *victim* is one free span between two blocks that is used up in the same way, from its front.
-//!   The block behind it does not know that its left neighbour is free.
 //!
 //! Headers are read and written as relaxed atomics, which costs nothing: the owner of a block may read
 //! its header while another thread, which has the heap's lock, notes there that the left neighbour was
@@ -190,8 +189,8 @@ impl BlockHeader {
         self.tag.is_run() && !self.tag.is_free()
     }
 
-    /// The header of a free span that has none in memory.
-    pub(crate) const fn of_span(size: BlockSize) -> Self {
+    /// The header of a free block that is on no list.
+    pub(crate) const fn unlisted(size: BlockSize) -> Self {
         Self { tag: Tag::free(size), next: Index::NONE }
     }
 

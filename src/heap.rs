@@ -5,7 +5,7 @@
 //! 1. A request of up to 768 bytes whose size class has a *run* with room takes the run's lowest free
 //!    slot (`run.rs` draws one). Which class earns a run is told in `heap/slots.rs`.
 //! 2. Any other request becomes a [`BlockSize`]. A small one takes a free block of exactly its size, or is
-//!    cut from the front of the *victim*, the free span that small blocks are cut from. If that is too
+//!    cut from the front of the *victim*, the free block that small blocks are cut from. If that is too
 //!    small, the smallest free block that fits is cut, and what is left of it is the new victim. A large
 //!    request takes the smallest free block that fits.
 //! 3. If there is none, the block comes from the *top*, the span behind the last block. A block that is
@@ -17,7 +17,7 @@
 //! # How a release is served
 //!
 //! A slot's bit is set. A run whose last slot was given back becomes a free block again. A block is
-//! merged with its free neighbours at once, be they free blocks, the victim or the top.
+//! merged with its free neighbours at once, be they free blocks or the top.
 //!
 //! Nothing else is held back: a run without a slot in use is kept while it is the only one of its class
 //! that has room, and the class has other runs. Those are two at most.
@@ -34,11 +34,10 @@
 //! [`Heap::audit`] checks all but OWNED and FRESH; SAFETY comments name the one they rest on.
 //!
 //! - CHAIN: from [`Index::FIRST`] to `top`, blocks lie end to end, each with an initialised header that
-//!   tells its size, but for the victim, which has none.
-//! - COALESCED: a free block's neighbours are in use, and so are the victim's and the block before the
-//!   top.
-//! - FLAGS: a header says "left neighbour free" exactly if a free block that is not the victim lies there,
-//!   and a free block's footer repeats its size.
+//!   tells its size.
+//! - COALESCED: a free block's neighbours are in use, and so is the block before the top.
+//! - FLAGS: a header says "left neighbour free" exactly if a free block lies there, and a free block's
+//!   footer repeats its size.
 //! - LISTED: the bins hold exactly the free blocks but the victim, each in the bin of its size, and the
 //!   bitmap has exactly the bins that are not empty.
 //! - RUNS: the map of pages has exactly the blocks that are marked as runs. Their headers and bitmaps are
@@ -135,9 +134,8 @@ pub struct Heap {
     top: Index,
     /// Behind the last granule. `NONE` as long as there is no region.
     end: Index,
-    /// The span that small blocks are cut from, and the position behind it; both `NONE` if there is none.
+    /// The free block that small blocks are cut from, which is in no bin, or `NONE`.
     victim: Index,
-    victim_end: Index,
     /// Granules of the blocks and slots in use, and the most there ever were.
     live: u32,
     peak: u32,
@@ -162,7 +160,6 @@ impl Heap {
             top: Index::NONE,
             end: Index::NONE,
             victim: Index::NONE,
-            victim_end: Index::NONE,
             live: 0,
             peak: 0,
             used_up_to: Index::NONE,

@@ -54,11 +54,10 @@ impl Heap {
     #[inline(never)]
     fn take_at(&mut self, size: BlockSize, place: Place, probes: usize, end: End) -> Option<Index> {
         let needed = size.granules() as usize;
-        let victim = self.victim_len();
-        if victim >= size.granules() {
+        if let Some(victim) = self.victim_holding(size) {
             let gap = self.gap_at(self.victim, place);
-            if gap + needed <= victim as usize {
-                return Some(self.carve_victim_behind(gap as u32, size));
+            if gap + needed <= victim.granules() as usize {
+                return Some(self.carve_behind(self.victim, victim, gap as u32, size));
             }
         }
         if let Some((index, whole, gap)) =
@@ -122,8 +121,9 @@ impl Heap {
         let aligned = index + gap;
         let behind = index + whole;
         let rest = BlockSize::from_granules(whole.granules() - gap.granules());
-        // SAFETY: LISTED, the caller found `index` in a bin. All parts lie in the free block, which nobody
-        // uses. COALESCED, a block lies behind it.
+        let is_victim = index == self.victim;
+        // SAFETY: LISTED, the caller found `index` in a bin, or it is the victim. All parts lie in the free block,
+        // which nobody uses. COALESCED, a block lies behind it.
         unsafe {
             self.take_out(index, whole);
             self.make_free_out_of_line(index, gap);
@@ -134,25 +134,16 @@ impl Heap {
                 }
                 Remainder::Block(left_over) => {
                     self.arena.set_tag(aligned, Tag::used(size).with_left_free(true));
-                    self.make_free_out_of_line(aligned + size, left_over);
+                    if is_victim {
+                        self.victim = aligned + size;
+                        self.arena.set_free(self.victim, left_over);
+                    } else {
+                        self.make_free_out_of_line(aligned + size, left_over);
+                    }
                 }
             }
         }
         aligned
-    }
-
-    /// Splits the gap off the front of the victim, and takes the block behind it.
-    fn carve_victim_behind(&mut self, gap: u32, size: BlockSize) -> Index {
-        if gap > 0 {
-            let (index, gap) = (self.victim, BlockSize::from_granules(gap));
-            self.victim = index + gap;
-            // SAFETY: the gap is the heap's own: it was the front of the victim.
-            unsafe { self.make_free_out_of_line(index, gap) };
-        }
-        let taken = self.take_from_victim(size);
-        // SAFETY: CHAIN, the block was just taken.
-        unsafe { self.arena.set_left_free(taken, gap > 0) };
-        taken
     }
 
     /// Leaves a free block of `gap` at the top, then takes the block behind it.

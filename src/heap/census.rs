@@ -111,16 +111,14 @@ impl Iterator for Blocks<'_> {
         if self.index >= self.heap.top {
             return None;
         }
-        if self.index == self.heap.victim {
-            let offset = self.index.byte_offset();
-            self.index = self.heap.victim_end;
-            let size = BlockSize::from_granules(self.heap.victim_len());
-            return Some((offset, BlockHeader::of_span(size)));
-        }
-        // SAFETY: CHAIN, a block starts where the one before it ends, up to the top.
-        let (tag, header) = unsafe { (self.heap.arena.tag(self.index), self.heap.arena.header(self.index)) };
-        let offset = self.index.byte_offset();
-        self.index = self.index + tag.size();
-        Some((offset, header))
+        let (arena, index) = (self.heap.arena, self.index);
+        // SAFETY: CHAIN, a block starts where the one before it ends, up to the top. LISTED, only the victim is
+        // free and on no list.
+        let (size, header) = unsafe {
+            let size = arena.tag(index).size();
+            (size, if index == self.heap.victim { BlockHeader::unlisted(size) } else { arena.header(index) })
+        };
+        self.index = index + size;
+        Some((index.byte_offset(), header))
     }
 }

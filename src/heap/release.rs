@@ -52,25 +52,18 @@ impl Heap {
     /// That tells nearly every pointer into the middle of a block.
     #[inline(always)]
     pub(super) fn neighbours(&self, index: Index, tag: Tag) -> Option<Neighbours> {
-        let arena = self.arena;
         let behind = index + tag.size();
         let right = if behind == self.top {
-            Right::Top
-        } else if behind == self.victim {
-            Right::Victim
+            None
         } else {
-            // SAFETY: CHAIN, a block lies behind, since neither the top nor the victim does.
-            let right = unsafe { arena.tag(behind) };
+            // SAFETY: CHAIN, a block lies behind, since the top does not.
+            let right = unsafe { self.arena.tag(behind) };
             if right.is_left_free() {
                 return None;
             }
-            Right::Block(right)
+            Some(right)
         };
-        let left = match tag.is_left_free() {
-            true => Left::Free(self.free_block_before(index)?),
-            false if index == self.victim_end => Left::Victim,
-            false => Left::Used,
-        };
+        let left = if tag.is_left_free() { Some(self.free_block_before(index)?) } else { None };
         Some(Neighbours { left, right })
     }
 
@@ -117,15 +110,19 @@ impl Heap {
         unsafe { self.make_free(index, size) }
     }
 
-    /// Takes a free block out of its bin, where that need not be fast.
+    /// Takes a free block out of its bin, or makes it no longer the victim, where that need not be fast.
     ///
     /// # Safety
     ///
     /// - `index` is a free block of `size`.
     #[inline(never)]
     pub(super) unsafe fn take_out(&mut self, index: Index, size: BlockSize) {
-        // SAFETY: LISTED.
-        unsafe { self.free.remove(self.arena, index, size) }
+        if index == self.victim {
+            self.victim = Index::NONE;
+        } else {
+            // SAFETY: LISTED.
+            unsafe { self.free.remove(self.arena, index, size) }
+        }
     }
 
     /// As [`merge`](Self::merge), where it need not be fast.
@@ -139,8 +136,8 @@ impl Heap {
         unsafe { self.merge(index, tag, neighbours) }
     }
 
-    /// Merges a block with its free neighbours. The result goes into its bin, or is part of the victim or
-    /// of the top.
+    /// Merges a block with its free neighbours. The result goes into its bin, or is the victim if one of them
+    /// was, or is part of the top.
     ///
     /// # Safety
     ///
@@ -150,74 +147,55 @@ impl Heap {
     #[inline(always)]
     pub(super) unsafe fn merge(&mut self, index: Index, tag: Tag, neighbours: Neighbours) {
         let arena = self.arena;
-        let behind = index + tag.size();
+        let (mut start, mut end) = (index, index + tag.size());
+        let mut with_victim = false;
         // SAFETY: the header stays behind as that of a freed block, wherever it comes to lie. FLAGS and LISTED
         // for the neighbours, which are taken out of their bins; the merged block is the heap's own.
         unsafe {
-            arena.set_tag(index, tag.freed());
-            let start = match neighbours.left {
-                Left::Used => index,
-                Left::Victim => self.victim,
-                Left::Free(left) => {
-                    let start = index - left;
+            if let Some(left) = neighbours.left {
+                arena.set_tag(index, tag.freed());
+                start = index - left;
+                if start == self.victim {
+                    with_victim = true;
+                } else {
                     self.free.remove(arena, start, left);
-                    start
                 }
-            };
-            let end = match neighbours.right {
-                Right::Top => {
-                    if neighbours.left == Left::Victim {
-                        (self.victim, self.victim_end) = (Index::NONE, Index::NONE);
+            }
+            match neighbours.right {
+                None => {
+                    arena.set_tag(index, tag.freed());
+                    if with_victim {
+                        self.victim = Index::NONE;
                     }
                     self.top = start;
                     return;
                 }
-                Right::Victim => {
-                    self.victim = start;
-                    return;
-                }
-                Right::Block(right) if right.is_free() => {
-                    self.free.remove(arena, behind, right.size());
-                    behind + right.size()
-                }
-                Right::Block(right) => {
-                    if neighbours.left != Left::Victim {
-                        arena.set_tag(behind, right.with_left_free(true));
+                Some(right) if right.is_free() => {
+                    if end == self.victim {
+                        with_victim = true;
+                    } else {
+                        self.free.remove(arena, end, right.size());
                     }
-                    behind
+                    end = end + right.size();
                 }
-            };
-            if neighbours.left == Left::Victim {
-                if end != behind {
-                    arena.set_left_free(end, false);
-                }
-                self.victim_end = end;
+                Some(right) => arena.set_tag(end, right.with_left_free(true)),
+            }
+            let whole = BlockSize::from_granules(end.granules_since(start));
+            arena.set_free(start, whole);
+            if with_victim {
+                self.victim = start;
             } else {
-                self.make_free(start, BlockSize::from_granules(end.granules_since(start)));
+                self.free.insert(arena, start, whole);
             }
         }
     }
 }
 
-/// What lies to the left of a block in use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Left {
-    Used,
-    Victim,
-    Free(BlockSize),
-}
-
-/// What lies to the right of a block in use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Right {
-    Top,
-    Victim,
-    Block(Tag),
-}
-
 /// What lies on either side of a block in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Neighbours {
-    pub(super) left: Left,
-    pub(super) right: Right,
+    /// The size of a free block in front.
+    left: Option<BlockSize>,
+    /// The header behind, unless the top lies there.
+    right: Option<Tag>,
 }

@@ -4,7 +4,7 @@
 //!
 //! 1. A slot stays where it is while its size class is right, or if it shrinks by less than half.
 //! 2. A block shrinks in place, giving what is cut off to what lies behind, or to the bins.
-//! 3. A block grows into the free block, the victim or the top behind.
+//! 3. A block grows into the free block or the top behind.
 //! 4. It moves. What is in a slot is copied at once. What is in a block is copied by the caller, who gives the
 //!    old one back, so that nobody has to wait for the copying of a large block.
 //! 5. Where no new block can be had, it slides down into the free block in front, which may still hold it.
@@ -191,12 +191,9 @@ impl Heap {
         let size = tag.size();
         let behind = index + size;
         if behind == self.top {
-            return self.resize_before(index, tag, wanted, self.end);
+            return self.resize_before_top(index, tag, wanted);
         }
-        if behind == self.victim {
-            return self.resize_before(index, tag, wanted, self.victim_end);
-        }
-        // SAFETY: CHAIN, a block lies behind, since neither the top nor the victim does.
+        // SAFETY: CHAIN, a block lies behind, since the top does not.
         let right = unsafe { self.arena.tag(behind) };
         if right.is_left_free() {
             return InPlace::NoBlock;
@@ -214,16 +211,25 @@ impl Heap {
         if kept == size {
             return InPlace::Done;
         }
-        // Cut. SAFETY: the span is this block and, if free, the one behind, which LISTED has in its bin; `rest` is cut
-        // from it and used by nobody. COALESCED: the block behind the span is in use and not the top, unless the span
-        // is this block alone.
+        // Cut. SAFETY: the span is this block and, if free, the one behind, which LISTED has in its bin unless it is the
+        // victim; `rest` is cut from it and used by nobody. COALESCED: the block behind the span is in use and not the
+        // top, unless the span is this block alone.
         unsafe {
-            if free_behind > 0 {
+            let with_victim = free_behind > 0 && behind == self.victim;
+            if with_victim {
+                self.victim = Index::NONE;
+            } else if free_behind > 0 {
                 self.free.remove(self.arena, behind, right.size());
             }
             self.arena.set_tag(index, tag.resized(kept));
             if let Some(rest) = rest {
-                self.make_free(index + kept, rest);
+                let cut = index + kept;
+                self.arena.set_free(cut, rest);
+                if with_victim {
+                    self.victim = cut;
+                } else {
+                    self.free.insert(self.arena, cut, rest);
+                }
             }
             self.arena.set_left_free(index + span, rest.is_some());
         }
@@ -232,31 +238,17 @@ impl Heap {
         InPlace::Done
     }
 
-    /// Moves the border between a block and the span without a header behind it, the victim or the top,
-    /// which ends at `end`, if that has room.
-    fn resize_before(&mut self, index: Index, tag: Tag, wanted: BlockSize, end: Index) -> InPlace {
-        let span = end.granules_since(index);
-        if span < wanted.granules() {
+    /// Moves the border between a block and the top, if that has room.
+    fn resize_before_top(&mut self, index: Index, tag: Tag, wanted: BlockSize) -> InPlace {
+        if self.end.granules_since(index) < wanted.granules() {
             return InPlace::TooTight;
         }
-        let is_top = end == self.end;
-        let kept = match BlockSize::from_granules(span).remainder(wanted) {
-            Remainder::Slack if !is_top => BlockSize::from_granules(span),
-            _ => wanted,
-        };
-        let border = index + kept;
-        // SAFETY: the header is that of a block in use, which now ends where the span begins.
-        unsafe { self.arena.set_tag(index, tag.resized(kept)) };
-        if is_top {
-            self.top = border;
-            self.used_up_to = self.used_up_to.max(border);
-        } else if border == end {
-            (self.victim, self.victim_end) = (Index::NONE, Index::NONE);
-        } else {
-            self.victim = border;
-        }
+        // SAFETY: the header is that of a block in use, which now ends where the top begins.
+        unsafe { self.arena.set_tag(index, tag.resized(wanted)) };
+        self.top = index + wanted;
+        self.used_up_to = self.used_up_to.max(self.top);
         self.count_block_gone(tag.size());
-        self.count_block(kept);
+        self.count_block(wanted);
         InPlace::Done
     }
 
@@ -268,7 +260,6 @@ impl Heap {
     #[cold]
     #[inline(never)]
     unsafe fn slide_down(&mut self, index: Index, layout: Layout, wanted: BlockSize) -> Option<Index> {
-        self.retire_victim();
         // SAFETY: the block is in use (contract).
         let tag = unsafe { self.arena.tag(index) };
         if !tag.is_left_free() {
@@ -301,7 +292,7 @@ impl Heap {
         }
         // Cut. The neighbours' links and footers are read and unlinked before the contents move over them, and what is
         // left over is written behind the block's new end.
-        // SAFETY: LISTED for the neighbours. All bytes from `left` to `span_end` are this block's or free. The new block
+        // SAFETY: LISTED for the neighbours, or the victim. All bytes from `left` to `span_end` are this block's or free. The new block
         // holds `layout.size()` bytes, because it is larger than the old one.
         unsafe {
             self.take_out(left, left_size);

@@ -33,49 +33,37 @@ impl Heap {
         found.or_else(|| self.take_top(size, end))
     }
 
-    /// Takes a small block: a free one of exactly that size, from the victim, or from the smallest free
+    /// Takes a small block: a free one of exactly that size, or from the victim, or from the smallest free
     /// block, whose rest becomes the victim.
     #[inline(always)]
     fn take_small(&mut self, size: BlockSize) -> Option<Index> {
-        let arena = self.arena;
-        if let Some(index) = self.free.pop_exact(arena, size) {
+        if let Some(index) = self.free.pop_exact(self.arena, size) {
             self.use_whole(index, size);
             return Some(index);
         }
-        if self.victim_len() >= size.granules() {
-            return Some(self.take_from_victim(size));
+        if let Some(victim) = self.victim_holding(size) {
+            return Some(self.carve(self.victim, victim, size));
         }
-        let (index, whole) = self.free.best_fit(arena, size)?;
-        // SAFETY: LISTED.
-        unsafe { self.free.remove(arena, index, whole) };
-        match whole.remainder(size) {
-            Remainder::Slack => self.use_whole(index, whole),
-            Remainder::Block(rest) => {
-                let cut = index + size;
-                // SAFETY: both parts lie in the free block, which nobody uses (CHAIN). COALESCED, a block
-                // lies behind it.
-                unsafe {
-                    arena.set_tag(index, Tag::used(size));
-                    if rest.granules() > self.victim_len() {
-                        self.retire_victim();
-                        arena.set_left_free(cut + rest, false);
-                        (self.victim, self.victim_end) = (cut, cut + rest);
-                    } else {
-                        self.make_free(cut, rest);
-                    }
-                }
-            }
+        let (index, whole) = self.free.best_fit(self.arena, size)?;
+        if let Remainder::Block(rest) = whole.remainder(size)
+            && self.victim_holding(rest).is_none()
+        {
+            self.retire_victim();
+            // SAFETY: LISTED.
+            unsafe { self.free.remove(self.arena, index, whole) };
+            self.victim = index;
         }
-        Some(index)
+        Some(self.carve(index, whole, size))
     }
 
-    /// Takes a large block: from the smallest free span that holds it.
-    #[inline(never)]
+    /// Takes a large block: from the smallest free block that holds it.
+    #[inline(always)]
     fn take_large(&mut self, size: BlockSize) -> Option<Index> {
         let best = self.free.best_fit(self.arena, size);
-        let victim = self.victim_len();
-        if victim >= size.granules() && best.is_none_or(|(_, whole)| whole.granules() > victim) {
-            return Some(self.take_from_victim(size));
+        if let Some(victim) = self.victim_holding(size)
+            && best.is_none_or(|(_, whole)| whole > victim)
+        {
+            return Some(self.carve(self.victim, victim, size));
         }
         let (index, whole) = best?;
         Some(self.carve(index, whole, size))
@@ -93,46 +81,26 @@ impl Heap {
         })
     }
 
-    /// The granules of the victim; zero if there is none.
+    /// The size of the victim, if there is one and it is at least `size`.
     #[inline(always)]
-    pub(super) fn victim_len(&self) -> u32 {
-        self.victim_end.granules_since(self.victim)
+    pub(super) fn victim_holding(&self, size: BlockSize) -> Option<BlockSize> {
+        if self.victim.is_none() {
+            return None;
+        }
+        // SAFETY: the victim is a free block of the arena.
+        let victim = unsafe { self.arena.tag(self.victim).size() };
+        (victim >= size).then_some(victim)
     }
 
-    /// Makes the victim a free block in a bin.
+    /// Puts the victim into a bin.
     #[inline(never)]
     pub(super) fn retire_victim(&mut self) {
-        let (index, end) = (self.victim, self.victim_end);
-        let len = end.granules_since(index);
-        if len == 0 {
-            return;
-        }
-        (self.victim, self.victim_end) = (Index::NONE, Index::NONE);
-        // SAFETY: the victim is the heap's own, and a block lies behind it (COALESCED).
-        unsafe {
-            self.make_free(index, BlockSize::from_granules(len));
-            self.arena.set_left_free(end, true);
-        }
-    }
-
-    /// Takes `size` from the front of the victim, which has it.
-    #[inline(always)]
-    pub(super) fn take_from_victim(&mut self, size: BlockSize) -> Index {
         let index = self.victim;
-        let whole = BlockSize::from_granules(self.victim_len());
-        let taken = match whole.remainder(size) {
-            Remainder::Slack => {
-                (self.victim, self.victim_end) = (Index::NONE, Index::NONE);
-                whole
-            }
-            Remainder::Block(_) => {
-                self.victim = index + size;
-                size
-            }
-        };
-        // SAFETY: the span is the heap's own. COALESCED: the block to its left is in use.
-        unsafe { self.arena.set_tag(index, Tag::used(taken)) };
-        index
+        if !index.is_none() {
+            self.victim = Index::NONE;
+            // SAFETY: the victim is a free block of the arena that is in no bin.
+            unsafe { self.free.insert(self.arena, index, self.arena.tag(index).size()) };
+        }
     }
 
     /// Whether the top has room for a block of `size`.
@@ -151,20 +119,35 @@ impl Heap {
         }
     }
 
-    /// Takes the free block of `whole` at `index` out of its bin and cuts a used block of `size` from its
-    /// front. What is left over is a free block.
+    /// Takes the free block of `whole` at `index` out of its bin, unless it is the victim, and cuts a used block of
+    /// `size` from its front. What is left over is a free block, and the victim if the whole was.
     #[inline(always)]
     pub(super) fn carve(&mut self, index: Index, whole: BlockSize, size: BlockSize) -> Index {
-        // SAFETY: LISTED, the caller found `index` in a bin.
-        unsafe { self.free.remove(self.arena, index, whole) };
+        let arena = self.arena;
+        let is_victim = index == self.victim;
+        if !is_victim {
+            // SAFETY: LISTED, the caller found `index` in a bin.
+            unsafe { self.free.remove(arena, index, whole) };
+        }
         match whole.remainder(size) {
-            Remainder::Slack => self.use_whole(index, whole),
+            Remainder::Slack => {
+                self.use_whole(index, whole);
+                if is_victim {
+                    self.victim = Index::NONE;
+                }
+            }
             Remainder::Block(rest) => {
+                let cut = index + size;
                 // SAFETY: both parts lie in the free block, which nobody uses (CHAIN). The flag behind stays
                 // true.
                 unsafe {
-                    self.arena.set_tag(index, Tag::used(size));
-                    self.make_free(index + size, rest);
+                    arena.set_tag(index, Tag::used(size));
+                    arena.set_free(cut, rest);
+                    if is_victim {
+                        self.victim = cut;
+                    } else {
+                        self.free.insert(arena, cut, rest);
+                    }
                 }
             }
         }
