@@ -89,7 +89,7 @@ impl Heap {
         };
         let most = MAX_REGION / GRANULE;
         let certain = u32::try_from(needed + worst_gap).ok().filter(|&granules| granules as usize <= most)?;
-        let (index, whole) = self.free.best_fit(self.arena, BlockSize::from_granules(certain))?;
+        let (index, whole) = self.free.good_fit(self.arena, BlockSize::from_granules(certain))?;
         Some((index, whole, self.gap_at(index, place) as u32))
     }
 

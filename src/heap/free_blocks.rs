@@ -133,25 +133,53 @@ impl FreeBlocks {
         Some(index)
     }
 
-    /// The smallest free block of at least `size`. It stays in its bin.
-    ///
-    /// Of several large ones of that size it is the second, because that is no node of the trie and is
-    /// taken out in a few steps.
+    /// A free block of at least `size`: of exactly that size or one of the smallest that are larger, if it is
+    /// small, and else one that is larger than need be by a thirty-second at most, if there is one. It stays in
+    /// its bin.
     #[inline(always)]
-    pub(super) fn best_fit(&self, arena: Arena, size: BlockSize) -> Option<(Index, BlockSize)> {
-        let (index, found) = self.first_fit(arena, size)?;
-        if found >= Bin::MIXED {
-            // SAFETY: LISTED, a node is a free block of the arena, and its link leads to another one, or nowhere.
-            let second = unsafe { arena.next(index) };
-            if !second.is_none() {
-                return Some((second, found));
+    pub(super) fn good_fit(&self, arena: Arena, size: BlockSize) -> Option<(Index, BlockSize)> {
+        let mut bin = Bin::of(size);
+        if !bin.is_exact() {
+            let root = self.head(bin);
+            if !root.is_none() {
+                // SAFETY: LISTED, the bin's trie is made of free blocks of the arena.
+                let found = unsafe { arena.tag(root).size() };
+                if found >= size {
+                    return Some((self.one_of_node(arena, root), found));
+                }
+                if let Some((node, found)) = self.best_fit_below(arena, bin, root, size) {
+                    return Some((self.one_of_node(arena, node), found));
+                }
             }
+            bin = bin.next();
         }
-        Some((index, found))
+        let bin = self.map.first_from(bin)?;
+        let head = self.head(bin);
+        if bin.is_exact() {
+            // The bin's number is the size of its blocks.
+            return Some((head, BlockSize::from_granules(bin.number() as u32)));
+        }
+        // SAFETY: LISTED, as above.
+        let found = unsafe { arena.tag(head).size() };
+        Some((self.one_of_node(arena, head), found))
+    }
+
+    /// Of several blocks of one size, the second, because that is no node of the trie and is taken out in a few
+    /// steps.
+    #[inline(always)]
+    fn one_of_node(&self, arena: Arena, node: Index) -> Index {
+        // SAFETY: LISTED, a node is a free block of the arena, and its link leads to another one, or nowhere.
+        let second = unsafe { arena.next(node) };
+        if second.is_none() { node } else { second }
+    }
+
+    #[inline(never)]
+    fn best_fit_below(&self, arena: Arena, bin: Bin, root: Index, size: BlockSize) -> Option<(Index, BlockSize)> {
+        // SAFETY: LISTED, the bin's trie is made of free blocks of the arena.
+        unsafe { trie::best_fit(arena, bin, root, size) }
     }
 
     /// The first of the smallest free blocks of at least `size`.
-    #[inline(always)]
     pub(super) fn first_fit(&self, arena: Arena, size: BlockSize) -> Option<(Index, BlockSize)> {
         let mut bin = Bin::of(size);
         if !bin.is_exact() {

@@ -44,7 +44,7 @@ impl Heap {
         if let Some(victim) = self.victim_holding(size) {
             return Some(self.carve(self.victim, victim, size));
         }
-        let (index, whole) = self.free.best_fit(self.arena, size)?;
+        let (index, whole) = self.free.good_fit(self.arena, size)?;
         if let Remainder::Block(rest) = whole.remainder(size)
             && self.victim_holding(rest).is_none()
         {
@@ -59,7 +59,7 @@ impl Heap {
     /// Takes a large block: from the smallest free block that holds it.
     #[inline(always)]
     fn take_large(&mut self, size: BlockSize) -> Option<Index> {
-        let best = self.free.best_fit(self.arena, size);
+        let best = self.free.good_fit(self.arena, size);
         if let Some(victim) = self.victim_holding(size)
             && best.is_none_or(|(_, whole)| whole > victim)
         {
