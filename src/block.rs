@@ -22,7 +22,7 @@
 //!
 //! - The header is one [`Tag`]: the size in bytes, a multiple of 8, with flags in its three low bits.
 //! - `next` and `prev` link the free blocks of one size (but the one that small blocks are cut from, the
-//!   *victim*, is on no list); the footer repeats the size in granules, so
+//!   *victim*, is on no list). `prev` of the first one is the last one, `next` of the last one is zero. The footer repeats the size in granules, so
 //!   that the block to the right finds where this one starts. A large free block is also a node of the
 //!   trie of its bin (`heap/trie.rs`). All of these are granule counts, never pointers.
 //! - The *top* is the span behind the last block. It has no header, no links and no footer: a fresh
@@ -458,7 +458,8 @@ impl Arena {
         }
     }
 
-    /// The links of a free block: next, then previous.
+    /// The links of a free block: next, which is [`Index::NONE`] for the last one of a list, then previous, which
+    /// is the last one for the first.
     ///
     /// # Safety
     ///
@@ -502,25 +503,89 @@ impl Arena {
         unsafe { self.prev_word(index).write(OddLink::to(prev)) }
     }
 
-    /// Takes a free block off its list. Returns the next one, or [`Index::NONE`], if it was the first.
+    /// Puts a free block in front of a list, whose first one is `first`, or that is empty.
     ///
     /// # Safety
     ///
-    /// - `index` is a free block on a list of free blocks.
+    /// - `index` is a free block on no list, and `first` is the first one of a list, or [`Index::NONE`].
     #[inline(always)]
-    pub(crate) unsafe fn unlink(self, index: Index) -> Option<Index> {
+    pub(crate) unsafe fn link_first(self, first: Index, index: Index) {
+        // SAFETY: the links of free blocks are the heap's own (contract).
+        unsafe {
+            self.set_next(index, first);
+            if first.is_none() {
+                self.set_prev(index, index);
+            } else {
+                self.set_prev(index, self.links(first).1);
+                self.set_prev(first, index);
+            }
+        }
+    }
+
+    /// Puts a free block on a list, behind its first one.
+    ///
+    /// # Safety
+    ///
+    /// - `index` is a free block on no list, and `first` is the first one of a list.
+    #[inline(always)]
+    pub(crate) unsafe fn link_second(self, first: Index, index: Index) {
+        // SAFETY: the links of free blocks are the heap's own (contract).
+        unsafe {
+            let second = self.next(first);
+            self.set_next(index, second);
+            self.set_prev(index, first);
+            self.set_next(first, index);
+            self.set_prev(if second.is_none() { first } else { second }, index);
+        }
+    }
+
+    /// Takes a free block off the list whose first one is `first`. Returns which one is the first now.
+    ///
+    /// # Safety
+    ///
+    /// - `index` is a free block on that list.
+    #[inline(always)]
+    pub(crate) unsafe fn unlink(self, first: Index, index: Index) -> Index {
         // SAFETY: a listed block's links lead to blocks of the same list, or nowhere (contract).
         unsafe {
             let (next, prev) = self.links(index);
-            if !next.is_none() {
-                self.set_prev(next, prev);
+            if index == first {
+                if !next.is_none() {
+                    self.set_prev(next, prev);
+                }
+                return next;
             }
-            if !prev.is_none() {
-                self.set_next(prev, next);
-                return None;
-            }
-            Some(next)
+            self.set_next(prev, next);
+            self.set_prev(if next.is_none() { first } else { next }, prev);
+            first
         }
+    }
+
+    /// Makes another block the first one of the list whose first one is `first`: what was in front of it is
+    /// behind the last one then, in the same order.
+    ///
+    /// # Safety
+    ///
+    /// - `index` is a free block on that list, and not `first`.
+    pub(crate) unsafe fn rotate(self, first: Index, index: Index) {
+        // SAFETY: a listed block's links lead to blocks of the same list, or nowhere (contract).
+        unsafe {
+            let last = self.links(first).1;
+            let new_last = self.links(index).1;
+            self.set_next(last, first);
+            self.set_next(new_last, Index::NONE);
+        }
+    }
+
+    /// Whether a free block is the first one of its list.
+    ///
+    /// # Safety
+    ///
+    /// - `index` is a free block on a list.
+    #[inline(always)]
+    pub(crate) unsafe fn is_first(self, index: Index) -> bool {
+        // SAFETY: a listed block's links lead to blocks of the same list (contract).
+        unsafe { self.next(self.links(index).1) != index }
     }
 
     /// One of a trie node's children.

@@ -12,7 +12,7 @@ use crate::size::{BlockSize, GRANULE, Index, MAX_REGION, Remainder, alignment_ga
 /// So a request is refused though it would fit only if no free span has room for the block wherever it
 /// begins, and as many free blocks as these are at least as large as the block and do not hold it aligned.
 const PROBES: usize = 1;
-const LAST_PROBES: usize = 3;
+const LAST_PROBES: usize = 32;
 
 /// Where a block may begin.
 #[derive(Clone, Copy)]
@@ -95,18 +95,20 @@ impl Heap {
 
     /// The first of the so many smallest free blocks that may hold a block of `size` which does at such a
     /// place; with its size and the granules to skip in it.
+    ///
+    /// The next search begins with the one where this one ends, if there are several of that size.
     #[inline(never)]
-    fn probe(&self, size: BlockSize, place: Place, probes: usize) -> Option<(Index, BlockSize, u32)> {
-        let mut found = self.free.first_fit(self.arena, size)?;
+    fn probe(&mut self, size: BlockSize, place: Place, probes: usize) -> Option<(Index, BlockSize, u32)> {
+        let (mut index, mut whole) = self.free.first_fit(self.arena, size)?;
         for remaining in (0..probes).rev() {
-            let (index, whole) = found;
             let gap = self.gap_at(index, place);
-            if gap + size.granules() as usize <= whole.granules() as usize {
-                return Some((index, whole, gap as u32));
+            let found = gap + size.granules() as usize <= whole.granules() as usize;
+            if found || remaining == 0 {
+                // SAFETY: LISTED.
+                unsafe { self.free.begin_with(self.arena, index, whole) };
+                return found.then_some((index, whole, gap as u32));
             }
-            if remaining > 0 {
-                found = self.free.next_fit(self.arena, index, whole)?;
-            }
+            (index, whole) = self.free.next_fit(self.arena, index, whole)?;
         }
         None
     }

@@ -162,9 +162,8 @@ impl Heap {
 
     /// A list of free blocks of one bin, and of one size if that is an exact bin or a trie's node.
     fn audit_list(&self, bin: Bin, head: Index, totals: &Totals, listed: &mut u32) -> Result<(), AuditError> {
-        let mut prev = Index::NONE;
-        let mut index = head;
-        let mut size = None;
+        let (mut prev, mut index, mut size) = (Index::NONE, head, None);
+        let mut last = None;
         while !index.is_none() {
             if !self.can_be_listed(index) {
                 return violation(prev, "its link leads out of the arena");
@@ -177,7 +176,9 @@ impl Heap {
             if *size.get_or_insert(tag.size()) != tag.size() {
                 return violation(index, "it is on a list of blocks of another size");
             }
-            if links.1 != prev {
+            // That of the first one leads to the last one.
+            let is_right = if index == head { last.replace(links.1).is_none() } else { links.1 == prev };
+            if !is_right {
                 return violation(index, "its back link does not lead back");
             }
             *listed += 1;
@@ -186,6 +187,9 @@ impl Heap {
             }
             prev = index;
             index = links.0;
+        }
+        if last != Some(prev) {
+            return violation(head, "its back link does not lead to the end of its list");
         }
         Ok(())
     }

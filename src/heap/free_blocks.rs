@@ -42,16 +42,11 @@ impl FreeBlocks {
             return unsafe { self.insert_large(arena, index, size) };
         }
         let bin = Bin::exact(size);
-        let head = self.heads[bin.number()];
-        // SAFETY: the block and the head of its list are free blocks in the arena (contract).
-        unsafe {
-            arena.set_next(index, head);
-            arena.set_prev(index, Index::NONE);
-            if head.is_none() {
-                self.map.set(bin);
-            } else {
-                arena.set_prev(head, index);
-            }
+        let first = self.heads[bin.number()];
+        // SAFETY: the block and those of the list are free blocks in the arena (contract).
+        unsafe { arena.link_first(first, index) };
+        if first.is_none() {
+            self.map.set(bin);
         }
         self.heads[bin.number()] = index;
     }
@@ -86,14 +81,18 @@ impl FreeBlocks {
             // SAFETY: the caller's contract.
             return unsafe { self.remove_large(arena, index, size) };
         }
-        // SAFETY: a listed block's links lead to blocks of the same list, or nowhere (contract).
-        unsafe {
-            let Some(next) = arena.unlink(index) else { return };
-            let bin = Bin::exact(size);
-            self.heads[bin.number()] = next;
-            if next.is_none() {
-                self.map.clear(bin);
-            }
+        let bin = Bin::exact(size);
+        // SAFETY: LISTED, the block is on that list (contract).
+        let first = unsafe { arena.unlink(self.heads[bin.number()], index) };
+        self.set_head(bin, first);
+    }
+
+    /// Notes the first block of a bin's list, or the root of its trie; [`Index::NONE`] if it is empty.
+    #[inline(always)]
+    fn set_head(&mut self, bin: Bin, head: Index) {
+        self.heads[bin.number()] = head;
+        if head.is_none() {
+            self.map.clear(bin);
         }
     }
 
@@ -102,14 +101,10 @@ impl FreeBlocks {
     /// - As for [`remove`](Self::remove); the block's bin mixes sizes.
     #[inline(never)]
     unsafe fn remove_large(&mut self, arena: Arena, index: Index, size: BlockSize) {
+        let bin = Bin::mixed(size);
         // SAFETY: the caller's contract.
-        if let Some(root) = unsafe { trie::remove(arena, index) } {
-            let bin = Bin::mixed(size);
-            self.heads[bin.number()] = root;
-            if root.is_none() {
-                self.map.clear(bin);
-            }
-        }
+        let root = unsafe { trie::remove(arena, bin, self.heads[bin.number()], index, size) };
+        self.set_head(bin, root);
     }
 
     /// Takes a block of exactly that size, less than [`Bin::MIXED`], out of its bin, if there is one.
@@ -120,16 +115,9 @@ impl FreeBlocks {
         if index.is_none() {
             return None;
         }
-        // SAFETY: LISTED; a listed block's link leads to a block of the same list, or nowhere.
-        unsafe {
-            let next = arena.next(index);
-            self.heads[bin.number()] = next;
-            if next.is_none() {
-                self.map.clear(bin);
-            } else {
-                arena.set_prev(next, Index::NONE);
-            }
-        }
+        // SAFETY: LISTED, it is the first one of its list.
+        let next = unsafe { arena.unlink(index, index) };
+        self.set_head(bin, next);
         Some(index)
     }
 
@@ -174,7 +162,13 @@ impl FreeBlocks {
     }
 
     #[inline(never)]
-    fn best_fit_below(&self, arena: Arena, bin: Bin, root: Index, size: BlockSize) -> Option<(Index, BlockSize)> {
+    fn best_fit_below(
+        &self,
+        arena: Arena,
+        bin: Bin,
+        root: Index,
+        size: BlockSize,
+    ) -> Option<(Index, BlockSize)> {
         // SAFETY: LISTED, the bin's trie is made of free blocks of the arena.
         unsafe { trie::best_fit(arena, bin, root, size) }
     }
@@ -208,6 +202,29 @@ impl FreeBlocks {
             self.first_fit(arena, BlockSize::from_granules(size.granules() + 1))
         } else {
             Some((next, size))
+        }
+    }
+
+    /// Makes a free block the first one of its size, so that the next search begins with it. Those that were in
+    /// front of it come last.
+    ///
+    /// # Safety
+    ///
+    /// - `index` is a free block of `size` in a bin.
+    pub(super) unsafe fn begin_with(&mut self, arena: Arena, index: Index, size: BlockSize) {
+        let bin = Bin::of(size);
+        let head = self.head(bin);
+        // SAFETY: LISTED.
+        unsafe {
+            if arena.is_first(index) {
+                return;
+            }
+            if bin.is_exact() {
+                arena.rotate(head, index);
+                self.heads[bin.number()] = index;
+            } else {
+                self.heads[bin.number()] = trie::rotate(arena, bin, head, index, size);
+            }
         }
     }
 }

@@ -9,8 +9,8 @@
 //!    old one back, so that nobody has to wait for the copying of a large block.
 //! 5. Where no new block can be had, it slides down into the free block in front, which may still hold it.
 
-use super::{Heap, Released};
 use super::take::End;
+use super::{Heap, Released};
 use crate::block::Tag;
 use crate::fault::{Action, Fault};
 use crate::run::Run;
@@ -123,7 +123,9 @@ impl Heap {
         } else {
             self.alloc_block(new_size, layout.align(), End::Near)
         };
-        let Some(target) = target else { return if shrinks { Resized::Done(here) } else { Resized::Refused } };
+        let Some(target) = target else {
+            return if shrinks { Resized::Done(here) } else { Resized::Refused };
+        };
         // What is in a slot is moved at once.
         // SAFETY: both hold so many bytes and do not overlap. The slot was found in use, and nobody uses
         // its bytes any more.

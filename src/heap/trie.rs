@@ -49,26 +49,43 @@ pub(super) unsafe fn make_root(arena: Arena, index: Index) {
 pub(super) unsafe fn insert(arena: Arena, bin: Bin, root: Index, index: Index, size: BlockSize) {
     // SAFETY: the block is large enough for a node, and the nodes of the trie are free blocks (contract).
     unsafe {
-        let mut node = root;
-        let mut path = Path::of(bin, size);
+        match descend(arena, bin, root, size) {
+            Way::To(node) => arena.link_second(node, index),
+            Way::Ends(parent, side) => {
+                arena.set_child(parent, side, index);
+                make_node(arena, index, parent);
+            }
+        }
+    }
+}
+
+/// Where a size is, or belongs, in a trie.
+enum Way {
+    /// The node of that size.
+    To(Index),
+    /// Below this node, on that side.
+    Ends(Index, Child),
+}
+
+/// # Safety
+///
+/// - The trie is that bin's, the size is of that bin.
+#[inline(always)]
+unsafe fn descend(arena: Arena, bin: Bin, root: Index, size: BlockSize) -> Way {
+    let mut node = root;
+    let mut path = Path::of(bin, size);
+    // SAFETY: a node's children are nodes.
+    unsafe {
         while arena.tag(node).size() != size {
             let (side, rest) = path.step();
             let child = arena.child(node, side);
             if child.is_none() {
-                arena.set_child(node, side, index);
-                make_node(arena, index, node);
-                return;
+                return Way::Ends(node, side);
             }
             (node, path) = (child, rest);
         }
-        let next = arena.next(node);
-        arena.set_next(index, next);
-        arena.set_prev(index, node);
-        arena.set_next(node, index);
-        if !next.is_none() {
-            arena.set_prev(next, index);
-        }
     }
+    Way::To(node)
 }
 
 /// Makes a free block a node without children and without others of its size.
@@ -80,24 +97,64 @@ pub(super) unsafe fn insert(arena: Arena, bin: Bin, root: Index, index: Index, s
 unsafe fn make_node(arena: Arena, index: Index, parent: Index) {
     // SAFETY: the caller's contract.
     unsafe {
-        arena.set_prev(index, Index::NONE);
-        arena.set_next(index, Index::NONE);
+        arena.link_first(Index::NONE, index);
         arena.set_child(index, Child::Zero, Index::NONE);
         arena.set_child(index, Child::One, Index::NONE);
         arena.set_parent(index, parent);
     }
 }
 
-/// Takes a free block out of the trie with that root; `Some` if the trie has another root, or none, now.
+/// Takes a free block out of the trie with that root. Returns the root that the trie has now, or
+/// [`Index::NONE`].
 ///
 /// # Safety
 ///
-/// - The block is in that trie.
-pub(super) unsafe fn remove(arena: Arena, index: Index) -> Option<Index> {
+/// - The block is one of `size` in that trie, which is that bin's.
+pub(super) unsafe fn remove(arena: Arena, bin: Bin, root: Index, index: Index, size: BlockSize) -> Index {
     // SAFETY: the links of a block in a trie lead to blocks of the same trie (contract).
     unsafe {
-        let next = arena.unlink(index)?;
-        let heir = if next.is_none() { unhook_leaf_below(arena, index) } else { next };
+        if arena.is_first(index) {
+            let next = arena.unlink(index, index);
+            let heir = if next.is_none() { unhook_leaf_below(arena, index) } else { next };
+            return put_in_place(arena, root, index, heir);
+        }
+        if arena.next(index).is_none()
+            && let Way::To(node) = descend(arena, bin, root, size)
+        {
+            arena.unlink(node, index);
+        } else {
+            // Which one is the first matters for the last one only.
+            arena.unlink(Index::NONE, index);
+        }
+        root
+    }
+}
+
+/// Makes another block of the same size the node, so that it is found first. Returns the root that the trie has
+/// now.
+///
+/// # Safety
+///
+/// - The block is one of `size` in that trie, which is that bin's, and no node.
+pub(super) unsafe fn rotate(arena: Arena, bin: Bin, root: Index, index: Index, size: BlockSize) -> Index {
+    // SAFETY: the links of a block in a trie lead to blocks of the same trie (contract).
+    unsafe {
+        let Way::To(node) = descend(arena, bin, root, size) else { return root };
+        arena.rotate(node, index);
+        put_in_place(arena, root, node, index)
+    }
+}
+
+/// Puts a node in the place of another one, or nothing in that of a leaf. Returns the root that the trie has
+/// now.
+///
+/// # Safety
+///
+/// - `index` is a node of the trie, and `heir` is not, or not any more, or it is [`Index::NONE`] and the node is
+///   a leaf.
+unsafe fn put_in_place(arena: Arena, root: Index, index: Index, heir: Index) -> Index {
+    // SAFETY: a node's children and its parent are nodes (contract).
+    unsafe {
         let parent = arena.parent(index);
         if !heir.is_none() {
             for side in [Child::Zero, Child::One] {
@@ -110,11 +167,11 @@ pub(super) unsafe fn remove(arena: Arena, index: Index) -> Option<Index> {
             arena.set_parent(heir, parent);
         }
         if parent.is_none() {
-            return Some(heir);
+            return heir;
         }
         let is_zero = arena.child(parent, Child::Zero) == index;
         arena.set_child(parent, if is_zero { Child::Zero } else { Child::One }, heir);
-        None
+        root
     }
 }
 
