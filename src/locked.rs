@@ -408,15 +408,37 @@ unsafe impl<S: Source, R: RawMutex> GlobalAlloc for Locked<S, R> {
             return unsafe { self.realloc_refused(block, layout, new_size) };
         }
         // SAFETY: as for `dealloc`.
-        let result = unsafe { self.heap().resize(block, layout, new_size) };
-        match result {
+        let resized = unsafe { self.heap().resize(block, layout, new_size) };
+        if let Resized::Done(block) = resized {
+            return block.as_ptr();
+        }
+        // SAFETY: the caller's contract; that is what came of it.
+        unsafe { self.realloc_elsewhere(resized, block, layout, new_size) }
+    }
+}
+
+impl<S: Source, R: RawMutex> Locked<S, R> {
+    /// The rest of a `realloc` that is not done with the change of size.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`GlobalAlloc::realloc`]; `resized` is what came of [`Heap::resize`].
+    #[inline(never)]
+    unsafe fn realloc_elsewhere(
+        &self,
+        resized: Resized,
+        block: *mut u8,
+        layout: Layout,
+        new_size: usize,
+    ) -> *mut u8 {
+        match resized {
             Resized::Done(block) => block.as_ptr(),
             // The lock is not held while contents are copied: nobody waits for that.
             // SAFETY: both hold the smaller of the two sizes, and do not overlap. The old one is given back as the
             // caller had it.
             Resized::MoveTo(target) => unsafe {
                 copy(block, target.as_ptr(), layout.size().min(new_size));
-                self.dealloc(block, layout);
+                self.dealloc_block(self.heap(), block, layout);
                 target.as_ptr()
             },
             // SAFETY: the heap knows the block; only growing can be refused.

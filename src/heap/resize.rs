@@ -5,8 +5,8 @@
 //! 1. A slot stays where it is while its size class is right, or if it shrinks by less than half.
 //! 2. A block shrinks in place, giving what is cut off to what lies behind, or to the bins.
 //! 3. A block grows into the free block or the top behind.
-//! 4. It moves. What is in a slot is copied at once. What is in a block is copied by the caller, who gives the
-//!    old one back, so that nobody has to wait for the copying of a large block.
+//! 4. It moves. What is in a slot or in a small block is copied at once. What is in another block is copied by the
+//!    caller, who gives the old one back, so that nobody has to wait for the copying of a large block.
 //! 5. Where no new block can be had, it slides down into the free block in front, which may still hold it.
 
 use super::take::End;
@@ -20,6 +20,10 @@ use core::ptr::NonNull;
 
 /// What grows to more bytes than these becomes a block.
 const LARGEST_GROWING_SLOT: usize = 256;
+
+/// Up to so many bytes are copied at once when a block moves, as what is in a slot is: about as many steps as taking the
+/// lock once more and looking the block up again.
+const MOST_MOVED_AT_ONCE: usize = SlotSize::MOST_GRANULES * GRANULE;
 
 /// What became of a block that was to change its size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,9 +159,31 @@ impl Heap {
                 InPlace::NoBlock => return Resized::Rejected,
             }
             // Growing is all that fails in place.
-            match self.alloc_bytes(new_size, layout.align(), End::Near) {
-                Some(target) => Resized::MoveTo(target),
-                None => self.resize_where_tight(index, layout, wanted),
+            let Some(target) = self.alloc_bytes(new_size, layout.align(), End::Near) else {
+                return self.resize_where_tight(index, layout, wanted);
+            };
+            if layout.size() > MOST_MOVED_AT_ONCE {
+                return Resized::MoveTo(target);
+            }
+            target.copy_from_nonoverlapping(self.arena.payload(index), layout.size());
+            self.release_moved(index);
+            Resized::Done(target)
+        }
+    }
+
+    /// Gives back a block whose contents are elsewhere now.
+    ///
+    /// # Safety
+    ///
+    /// - `index` is a block in use, and nobody uses its bytes any more.
+    unsafe fn release_moved(&mut self, index: Index) {
+        // SAFETY: CHAIN, a block starts there; its neighbours may not be the same as before.
+        unsafe {
+            let tag = self.arena.tag(index);
+            // What the neighbours say was right when the block was to grow where it is.
+            if let Some(neighbours) = self.neighbours(index, tag) {
+                self.count_block_gone(tag.size());
+                self.merge_out_of_line(index, tag, neighbours);
             }
         }
     }
