@@ -67,6 +67,10 @@ pub(crate) struct Pages {
 }
 
 impl Pages {
+    /// What the address of each page is modulo the largest alignment of slots: behind a header and one word of
+    /// bitmap, a slot has any alignment that slots can have.
+    const MISALIGNMENT: usize = SlotSize::LARGEST_ALIGN - size_of::<Header>() - size_of::<u64>();
+
     /// No pages; all zero bytes.
     pub(crate) const fn none() -> Self {
         Self {
@@ -107,7 +111,8 @@ impl Pages {
             return Self::none();
         }
         let length = (Self::length(len) / GRANULE) as u32;
-        let to_first = arena.address(Index::FIRST).wrapping_neg() % SlotSize::LARGEST_ALIGN;
+        let to_first =
+            (Self::MISALIGNMENT.wrapping_sub(arena.address(Index::FIRST))) % SlotSize::LARGEST_ALIGN;
         let first = Index::new(Index::FIRST.get() + (to_first / GRANULE) as u32);
         let total = end.get().saturating_sub(first.get()) / length * length;
         let reciprocal = (1u64 << SHIFT).div_ceil(length.into());
@@ -271,7 +276,8 @@ impl Division {
         let mut slots = (room / bytes).min(MOST_WORDS as usize * 64);
         loop {
             let bitmap = slots.div_ceil(64) * size_of::<u64>();
-            let first = (size_of::<Header>() + bitmap).next_multiple_of(slot.align());
+            let behind_bitmap = Pages::MISALIGNMENT + size_of::<Header>() + bitmap;
+            let first = behind_bitmap.next_multiple_of(slot.align()) - Pages::MISALIGNMENT;
             let fitting = room.saturating_sub(first) / bytes;
             if slots <= fitting {
                 return Self { first: (first / GRANULE) as u32, slots: slots as u32 };

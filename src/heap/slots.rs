@@ -7,9 +7,13 @@
 //! tight, are served by blocks, to the byte. Slots of more than 256 bytes, which save nothing, are for arenas
 //! that are free by half.
 //!
+//! What is in use one after the other counts, too: a class that was served a page's length in blocks since it
+//! asked for a run gets a first one, if a page is little beside what is free.
+//!
 //! Of a class's runs that have room, one is used until it is full, and then the one that was full last, so
-//! that the others become empty. An empty run is given up at once, unless it is the only one with room and the class has others; and
-//! there are two of those at most.
+//! that the others become empty. An empty run is given up at once, unless it is the only one of its class with
+//! room: then the class is likely to want it again. All of those together are given up when they are four
+//! times as much as what is in use, and before a request is refused.
 
 use super::take::End;
 use super::{Heap, Released};
@@ -24,8 +28,12 @@ const LEAST_SHARE_LOG2: u32 = 5;
 /// Up to so many granules a full run takes less memory than blocks do, or hardly more.
 const SMALL: u32 = 32;
 
-/// How many runs without a slot in use are kept.
-const MOST_IDLE: u32 = 2;
+/// How little of the free memory a page has to be for a class that has a lot served, but little in use at a
+/// time: 1/128.
+const LITTLE_SHARE_LOG2: u32 = 7;
+
+/// How much memory in runs without a slot in use is kept, beside what is in use: four times as much.
+const IDLE_SHARE_LOG2: u32 = 2;
 
 /// What is known of each size class; all zero bytes in the beginning.
 #[derive(Debug)]
@@ -37,12 +45,14 @@ pub(super) struct SlotClasses {
     /// How many blocks are in use that hold what a slot of the class does, and not what one of the next
     /// class does.
     blocks: [u32; SlotSize::TABLE],
+    /// How many granules were served with such blocks since the class asked for a run the last time.
+    served: [u32; SlotSize::TABLE],
     /// A bit for each class that has a run with room.
     with_room: u64,
     /// A bit for each class that may have a run without slots in use.
     maybe_idle: u64,
-    /// A bit for each class that has enough blocks for a run, or had a run, as far as is known without a look at
-    /// what is free.
+    /// A bit for each class that is to ask for a run: that may have enough blocks, as far as is known without a
+    /// look at what is free, and was served some since it asked the last time.
     candidates: u64,
 }
 
@@ -52,6 +62,7 @@ impl SlotClasses {
             heads: [Index::NONE; SlotSize::TABLE],
             runs: [0; SlotSize::TABLE],
             blocks: [0; SlotSize::TABLE],
+            served: [0; SlotSize::TABLE],
             with_room: 0,
             maybe_idle: 0,
             candidates: 0,
@@ -74,7 +85,10 @@ impl SlotClasses {
         if let Some(slot) = Self::of_block(size) {
             let blocks = &mut self.blocks[slot.number()];
             *blocks = blocks.wrapping_add(1);
-            if *blocks * size.granules() >= page >> LEAST_SHARE_LOG2 {
+            let served = &mut self.served[slot.number()];
+            *served = served.saturating_add(size.granules());
+            let least = page >> LEAST_SHARE_LOG2;
+            if *served >= least && (*blocks * size.granules() >= least || *served >= page) {
                 // Blocks of this size serve requests of this class and of the next.
                 self.candidates |= 3 << slot.number();
             }
@@ -94,6 +108,14 @@ impl SlotClasses {
     fn blocks(&self, slot: SlotSize) -> u32 {
         let own = self.blocks[slot.number()];
         slot.number().checked_sub(1).map_or(own, |below| own.wrapping_add(self.blocks[below]))
+    }
+
+    /// How many granules a class had served with blocks since it asked the last time, about. It asks now.
+    fn ask(&mut self, slot: SlotSize) -> u32 {
+        self.candidates &= !(1 << slot.number());
+        let own = core::mem::take(&mut self.served[slot.number()]);
+        let below = slot.number().checked_sub(1).map_or(0, |below| core::mem::take(&mut self.served[below]));
+        own.saturating_add(below)
     }
 
     /// The counts of blocks by class.
@@ -223,9 +245,8 @@ impl Heap {
         let page = u64::from(self.pages.granules());
         let in_blocks = u64::from(self.classes.blocks(slot)) * u64::from(slot.granules());
         let in_runs = u64::from(self.classes.runs(slot)) * page;
-        let is_enough = in_runs > 0 || in_blocks << LEAST_SHARE_LOG2 >= page;
-        if !self.pages.exist() || !is_enough || slot.granules() * 4 > page as u32 {
-            self.classes.candidates &= !(1 << slot.number());
+        let served = u64::from(self.classes.ask(slot));
+        if !self.pages.exist() || slot.granules() * 4 > page as u32 {
             return false;
         }
         let live = u64::from(self.live);
@@ -233,8 +254,12 @@ impl Heap {
         if slot.granules() > SMALL && live > free {
             return false;
         }
+        if in_runs == 0 && served >= page && page << LITTLE_SHARE_LOG2 <= free {
+            return true;
+        }
+        let is_enough = in_runs > 0 || in_blocks << LEAST_SHARE_LOG2 >= page;
         // Objects over half a page's granules, and live over free memory, each side times all denominators.
-        (in_blocks + in_runs) * free * 2 >= page * live * u64::from(slot.granules())
+        is_enough && (in_blocks + in_runs) * free * 2 >= page * live * u64::from(slot.granules())
     }
 
     /// Gives a class a run, if it has earned one.
@@ -310,13 +335,12 @@ impl Heap {
                 return;
             }
             let is_alone = self.classes.head(slot) == run.index(self.arena) && run.links().0.is_none();
-            if is_alone && self.classes.runs(slot) > 1 {
-                if self.classes.maybe_idle.count_ones() >= MOST_IDLE {
-                    self.give_up_first_idle_run();
-                }
-                self.classes.maybe_idle |= 1 << slot.number();
-            } else {
-                self.give_up(run, slot);
+            if !is_alone {
+                return self.give_up(run, slot);
+            }
+            self.classes.maybe_idle |= 1 << slot.number();
+            if self.classes.maybe_idle.count_ones() * self.pages.granules() > self.live << IDLE_SHARE_LOG2 {
+                self.give_up_idle_runs();
             }
         }
     }
@@ -352,21 +376,17 @@ impl Heap {
         (!head.is_none() && unsafe { run.used() } == 0).then_some(run)
     }
 
-    /// Gives up a run without slots in use, of the smallest class that has one; false if that was a mistake.
-    fn give_up_first_idle_run(&mut self) -> bool {
-        let slot = SlotSize::numbered(self.classes.maybe_idle.trailing_zeros());
-        let Some(idle) = self.idle_run(slot) else { return false };
-        // SAFETY: RUNS, it is listed, and has no slot in use.
-        unsafe { self.give_up(idle, slot) };
-        true
-    }
-
     /// Gives up all runs without slots in use; false if there was none.
     #[cold]
     fn give_up_idle_runs(&mut self) -> bool {
         let mut any = false;
         while self.classes.maybe_idle != 0 {
-            any |= self.give_up_first_idle_run();
+            let slot = SlotSize::numbered(self.classes.maybe_idle.trailing_zeros());
+            if let Some(idle) = self.idle_run(slot) {
+                // SAFETY: RUNS, it is listed, and has no slot in use.
+                unsafe { self.give_up(idle, slot) };
+                any = true;
+            }
         }
         any
     }
