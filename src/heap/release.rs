@@ -44,6 +44,9 @@ impl Heap {
         self.count_block_gone(tag.size());
         // SAFETY: the caller's contract.
         unsafe { self.merge(index, tag, neighbours) };
+        if self.classes.are_too_idle(self.live) {
+            self.give_up_idle_runs();
+        }
         true
     }
 

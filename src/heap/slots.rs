@@ -51,6 +51,8 @@ pub(super) struct SlotClasses {
     with_room: u64,
     /// A bit for each class that may have a run without slots in use.
     maybe_idle: u64,
+    /// With less than so many granules in use, those are too many.
+    least_live: u32,
     /// A bit for each class that is to ask for a run: that may have enough blocks, as far as is known without a
     /// look at what is free, and was served some since it asked the last time.
     candidates: u64,
@@ -65,6 +67,7 @@ impl SlotClasses {
             served: [0; SlotSize::TABLE],
             with_room: 0,
             maybe_idle: 0,
+            least_live: 0,
             candidates: 0,
         }
     }
@@ -132,6 +135,18 @@ impl SlotClasses {
     #[inline(always)]
     pub(super) fn head(&self, slot: SlotSize) -> Index {
         self.heads[slot.number()]
+    }
+
+    /// Notes which classes may have a run without slots in use, in a heap whose pages have so many granules.
+    fn set_maybe_idle(&mut self, classes: u64, page: u32) {
+        self.maybe_idle = classes;
+        self.least_live = (classes.count_ones() * page).div_ceil(1 << IDLE_SHARE_LOG2);
+    }
+
+    /// Whether runs without slots in use are too much beside so many granules that are in use.
+    #[inline(always)]
+    pub(super) fn are_too_idle(&self, live: u32) -> bool {
+        live < self.least_live
     }
 
     /// Whether the map says that a class has a run with room.
@@ -338,8 +353,9 @@ impl Heap {
             if !is_alone {
                 return self.give_up(run, slot);
             }
-            self.classes.maybe_idle |= 1 << slot.number();
-            if self.classes.maybe_idle.count_ones() * self.pages.granules() > self.live << IDLE_SHARE_LOG2 {
+            let idle = self.classes.maybe_idle | 1 << slot.number();
+            self.classes.set_maybe_idle(idle, self.pages.granules());
+            if self.classes.are_too_idle(self.live) {
                 self.give_up_idle_runs();
             }
         }
@@ -369,7 +385,8 @@ impl Heap {
     /// The first listed run of a class that may have an idle one, if that has no slot in use. The class is
     /// not thought to have one any more.
     fn idle_run(&mut self, slot: SlotSize) -> Option<Run> {
-        self.classes.maybe_idle &= !(1 << slot.number());
+        let others = self.classes.maybe_idle & !(1 << slot.number());
+        self.classes.set_maybe_idle(others, self.pages.granules());
         let head = self.classes.head(slot);
         let run = Run::at(self.arena, head);
         // SAFETY: RUNS.
@@ -378,7 +395,8 @@ impl Heap {
 
     /// Gives up all runs without slots in use; false if there was none.
     #[cold]
-    fn give_up_idle_runs(&mut self) -> bool {
+    #[inline(never)]
+    pub(super) fn give_up_idle_runs(&mut self) -> bool {
         let mut any = false;
         while self.classes.maybe_idle != 0 {
             let slot = SlotSize::numbered(self.classes.maybe_idle.trailing_zeros());
