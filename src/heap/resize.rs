@@ -123,7 +123,7 @@ impl Heap {
         }
         // What has grown beyond a small slot is likely to grow again, which a block can do where it is.
         let target = if shrinks || new_size <= LARGEST_GROWING_SLOT {
-            self.alloc_bytes(new_size, layout.align(), End::Near)
+            self.alloc_to_grow(new_size, layout.align())
         } else {
             self.alloc_block(new_size, layout.align(), End::Near)
         };
@@ -159,8 +159,16 @@ impl Heap {
                 InPlace::NoBlock => return Resized::Rejected,
             }
             // Growing is all that fails in place.
-            let Some(target) = self.alloc_bytes(new_size, layout.align(), End::Near) else {
-                return self.resize_where_tight(index, layout, wanted);
+            let may_make_room = self.has_idle_runs();
+            let Some(target) = self.alloc_to_grow(new_size, layout.align()) else {
+                if may_make_room && !self.has_idle_runs() {
+                    // Those that were given up in vain may have made room behind the block. It comes here once.
+                    return self.resize_block(block, layout, new_size);
+                }
+                return match self.slide_down(index, layout, wanted) {
+                    Some(index) => Resized::Done(self.arena.payload(index)),
+                    None => Resized::Refused,
+                };
             };
             if layout.size() > MOST_MOVED_AT_ONCE {
                 return Resized::MoveTo(target);
@@ -188,25 +196,10 @@ impl Heap {
         }
     }
 
-    /// What is left to try for a block that grows when there is no other place for it.
-    ///
-    /// # Safety
-    ///
-    /// - `index` is a block in use that was allocated for `layout`.
-    #[cold]
+    /// Allocates where a block can grow.
     #[inline(never)]
-    unsafe fn resize_where_tight(&mut self, index: Index, layout: Layout, wanted: BlockSize) -> Resized {
-        // SAFETY: the caller's contract.
-        unsafe {
-            // Idle runs that were given up in vain may have made room behind the block.
-            if self.resize_in_place(index, self.arena.tag(index), wanted) == InPlace::Done {
-                return Resized::Done(self.arena.payload(index));
-            }
-            match self.slide_down(index, layout, wanted) {
-                Some(index) => Resized::Done(self.arena.payload(index)),
-                None => Resized::Refused,
-            }
-        }
+    fn alloc_to_grow(&mut self, bytes: usize, align: usize) -> Option<NonNull<u8>> {
+        self.alloc_bytes(bytes, align, End::Near)
     }
 
     /// Shrinks or grows a block without moving it, if that is possible. If not, nothing is done.

@@ -12,8 +12,9 @@
 //!
 //! Of a class's runs that have room, one is used until it is full, and then the one that was full last, so
 //! that the others become empty. An empty run is given up at once, unless it is the only one of its class with
-//! room: then the class is likely to want it again. All of those together are given up when they are four
-//! times as much as what is in use, and before a request is refused.
+//! room: then the class is likely to want it again. Five are kept at most, of which another class that asks gets
+//! one; and all are given up when they are more than four times as much as what is in use, and before a request is
+//! refused.
 
 use super::take::End;
 use super::{Heap, Released};
@@ -32,7 +33,9 @@ const SMALL: u32 = 32;
 /// time: 1/128.
 const LITTLE_SHARE_LOG2: u32 = 7;
 
-/// How much memory in runs without a slot in use is kept, beside what is in use: four times as much.
+/// How many runs without a slot in use are kept, and how much memory in them beside what is in use: four times as
+/// much.
+const MOST_IDLE: u32 = 5;
 const IDLE_SHARE_LOG2: u32 = 2;
 
 /// What is known of each size class; all zero bytes in the beginning.
@@ -49,6 +52,9 @@ pub(super) struct SlotClasses {
     served: [u32; SlotSize::TABLE],
     /// A bit for each class that has a run with room.
     with_room: u64,
+    /// A bit for each class that had a page's length served since it asked, and has a run for that, or had to give
+    /// it up for that of another class.
+    busy: u64,
     /// A bit for each class that may have a run without slots in use.
     maybe_idle: u64,
     /// With less than so many granules in use, those are too many.
@@ -66,6 +72,7 @@ impl SlotClasses {
             blocks: [0; SlotSize::TABLE],
             served: [0; SlotSize::TABLE],
             with_room: 0,
+            busy: 0,
             maybe_idle: 0,
             least_live: 0,
             candidates: 0,
@@ -269,9 +276,15 @@ impl Heap {
         if slot.granules() > SMALL && live > free {
             return false;
         }
-        if in_runs == 0 && served >= page && page << LITTLE_SHARE_LOG2 <= free {
+        let bit = 1 << slot.number();
+        if in_runs == 0
+            && (served >= page || self.classes.busy & bit != 0)
+            && page << LITTLE_SHARE_LOG2 <= free
+        {
+            self.classes.busy |= bit;
             return true;
         }
+        self.classes.busy &= !bit;
         let is_enough = in_runs > 0 || in_blocks << LEAST_SHARE_LOG2 >= page;
         // Objects over half a page's granules, and live over free memory, each side times all denominators.
         is_enough && (in_blocks + in_runs) * free * 2 >= page * live * u64::from(slot.granules())
@@ -283,10 +296,17 @@ impl Heap {
         if !self.has_earned(slot) {
             return false;
         }
-        let Some(index) = self.take_page() else { return false };
-        // SAFETY: the page was just taken from the heap, as a block.
+        let index = match self.take_idle_page(slot) {
+            Some(index) => index,
+            None => {
+                let Some(index) = self.take_page() else { return false };
+                // SAFETY: the page was just taken from the heap, as a block.
+                unsafe { self.arena.set_tag(index, self.arena.tag(index).cut_into_slots()) };
+                index
+            }
+        };
+        // SAFETY: the page is a block of the heap's own, or a run without slots in use that is on no list.
         unsafe {
-            self.arena.set_tag(index, self.arena.tag(index).cut_into_slots());
             let run = Run::cut(self.arena, index, self.pages.block(), slot);
             self.pages.note(run, true);
             self.classes.list(self.arena, slot, run);
@@ -350,11 +370,12 @@ impl Heap {
                 return;
             }
             let is_alone = self.classes.head(slot) == run.index(self.arena) && run.links().0.is_none();
-            if !is_alone {
-                return self.give_up(run, slot);
-            }
             let idle = self.classes.maybe_idle | 1 << slot.number();
-            self.classes.set_maybe_idle(idle, self.pages.granules());
+            if !is_alone || idle.count_ones() > MOST_IDLE {
+                self.give_up(run, slot);
+            } else {
+                self.classes.set_maybe_idle(idle, self.pages.granules());
+            }
             if self.classes.are_too_idle(self.live) {
                 self.give_up_idle_runs();
             }
@@ -393,6 +414,11 @@ impl Heap {
         (!head.is_none() && unsafe { run.used() } == 0).then_some(run)
     }
 
+    /// Whether there may be runs without slots in use.
+    pub(super) fn has_idle_runs(&self) -> bool {
+        self.classes.maybe_idle != 0
+    }
+
     /// Gives up all runs without slots in use; false if there was none.
     #[cold]
     #[inline(never)]
@@ -407,6 +433,28 @@ impl Heap {
             }
         }
         any
+    }
+
+    /// The page of a run without slots in use, if as many as there may be are kept: that of the next larger class
+    /// that has one, or of the smallest, so that it is each one's turn. That class gets another one as soon as it
+    /// asks.
+    fn take_idle_page(&mut self, slot: SlotSize) -> Option<Index> {
+        let idle = self.classes.maybe_idle;
+        if idle.count_ones() < MOST_IDLE {
+            return None;
+        }
+        let larger = idle & (!1 << slot.number());
+        let next = SlotSize::numbered(if larger == 0 { idle } else { larger }.trailing_zeros());
+        let run = self.idle_run(next)?;
+        self.classes.busy |= 1 << next.number();
+        self.classes.candidates |= 1 << next.number();
+        // SAFETY: RUNS, it is listed, and has no slot in use.
+        unsafe {
+            self.classes.unlist(self.arena, next, run);
+            self.classes.runs[next.number()] -= 1;
+            run.mark_freed();
+        }
+        Some(run.index(self.arena))
     }
 
     /// What is left to try before a request is refused: idle runs become free blocks, and a small request

@@ -29,44 +29,44 @@ impl Heap {
         if align > GRANULE {
             return self.take_aligned(size, align, end);
         }
-        let found = if size < Bin::MIXED { self.take_small(size) } else { self.take_large(size) };
-        found.or_else(|| self.take_top(size, end))
-    }
-
-    /// Takes a small block: a free one of exactly that size, or from the victim, or from the smallest free
-    /// block, whose rest becomes the victim.
-    #[inline(always)]
-    fn take_small(&mut self, size: BlockSize) -> Option<Index> {
-        if let Some(index) = self.free.pop_exact(self.arena, size) {
+        if size < Bin::MIXED
+            && let Some(index) = self.free.pop_exact(self.arena, size)
+        {
             self.use_whole(index, size);
             return Some(index);
         }
+        let found = if size < Bin::MIXED { self.find_small(size) } else { self.find_large(size) };
+        match found {
+            Some((index, whole)) => Some(self.carve(index, whole, size)),
+            None => self.take_top(size, end),
+        }
+    }
+
+    /// The free block that a small block is cut from, if there is none of exactly its size: the victim, or the
+    /// smallest one that holds it, which is the victim from now on, if what is left of it is larger than that.
+    #[inline(always)]
+    fn find_small(&mut self, size: BlockSize) -> Option<(Index, BlockSize)> {
         if let Some(victim) = self.victim_holding(size) {
-            return Some(self.carve(self.victim, victim, size));
+            return Some((self.victim, victim));
         }
         let (index, whole) = self.free.good_fit(self.arena, size)?;
         if let Remainder::Block(rest) = whole.remainder(size)
             && self.victim_holding(rest).is_none()
         {
-            self.retire_victim();
             // SAFETY: LISTED.
-            unsafe { self.free.remove(self.arena, index, whole) };
-            self.victim = index;
+            unsafe { self.make_victim(index, whole) };
         }
-        Some(self.carve(index, whole, size))
+        Some((index, whole))
     }
 
-    /// Takes a large block: from the smallest free block that holds it.
+    /// The free block that a large block is cut from: the smallest one that holds it, or nearly.
     #[inline(always)]
-    fn take_large(&mut self, size: BlockSize) -> Option<Index> {
+    fn find_large(&self, size: BlockSize) -> Option<(Index, BlockSize)> {
         let best = self.free.good_fit(self.arena, size);
-        if let Some(victim) = self.victim_holding(size)
-            && best.is_none_or(|(_, whole)| whole > victim)
-        {
-            return Some(self.carve(self.victim, victim, size));
+        match self.victim_holding(size) {
+            Some(victim) if best.is_none_or(|(_, whole)| whole > victim) => Some((self.victim, victim)),
+            _ => best,
         }
-        let (index, whole) = best?;
-        Some(self.carve(index, whole, size))
     }
 
     /// Takes a block from the top, if that has room.
@@ -92,14 +92,21 @@ impl Heap {
         (victim >= size).then_some(victim)
     }
 
-    /// Puts the victim into a bin.
+    /// Takes a free block out of its bin and makes it the victim. What was that before goes into a bin.
+    ///
+    /// # Safety
+    ///
+    /// - `index` is a free block of `size` in a bin.
     #[inline(never)]
-    pub(super) fn retire_victim(&mut self) {
-        let index = self.victim;
-        if !index.is_none() {
-            self.victim = Index::NONE;
-            // SAFETY: the victim is a free block of the arena that is in no bin.
-            unsafe { self.free.insert(self.arena, index, self.arena.tag(index).size()) };
+    unsafe fn make_victim(&mut self, index: Index, size: BlockSize) {
+        let before = self.victim;
+        self.victim = index;
+        // SAFETY: the caller's contract; the victim is a free block of the arena that is in no bin.
+        unsafe {
+            self.free.remove(self.arena, index, size);
+            if !before.is_none() {
+                self.free.insert(self.arena, before, self.arena.tag(before).size());
+            }
         }
     }
 
