@@ -19,7 +19,7 @@ fn resident_pages(place: *const u8, bytes: usize) -> usize {
 }
 
 #[test]
-fn the_first_allocation_touches_two_pages_whatever_its_size() {
+fn the_first_allocation_touches_three_pages_at_most_whatever_its_size() {
     static SMALL: Locked<FreeList<ARENA>> = Locked::new();
     static LARGE: Locked<FreeList<ARENA>> = Locked::new();
     static ALIGNED: Locked<FreeList<ARENA>> = Locked::new();
@@ -42,6 +42,6 @@ fn the_first_allocation_touches_two_pages_whatever_its_size() {
         let block = unsafe { if zeroed { allocator.alloc_zeroed(layout) } else { allocator.alloc(layout) } };
         assert!(!block.is_null());
         let touched = resident_pages(place, size_of_val(allocator)) - before;
-        assert!(touched <= 2, "{layout:?} touched {touched} pages");
+        assert!(touched <= 3, "{layout:?} touched {touched} pages");
     }
 }

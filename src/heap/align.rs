@@ -3,16 +3,27 @@
 
 use super::Heap;
 use super::take::End;
+use crate::bins::Bin;
 use crate::block::Tag;
 use crate::size::{BlockSize, GRANULE, Index, MAX_REGION, Remainder, alignment_gap, worst_alignment_gap};
 
-/// How many free blocks that may or may not hold an aligned block are looked at, the smallest first,
-/// before one is taken that certainly does; and how many more before a request is refused.
+/// How many free blocks that may or may not hold an aligned block are looked at before one is taken that
+/// certainly does.
+const PROBES: Probes = Probes { blocks: 1, sizes: 1 };
+
+/// How many are looked at before a request is refused.
 ///
 /// So a request is refused though it would fit only if no free span has room for the block wherever it
-/// begins, and as many free blocks as these are at least as large as the block and do not hold it aligned.
-const PROBES: usize = 1;
-const LAST_PROBES: usize = 32;
+/// begins, and as many free blocks as these, or of as many sizes, are larger than the lower end of the bin of the
+/// block's size, and do not hold it aligned.
+const LAST_PROBES: Probes = Probes { blocks: 12, sizes: 4 };
+
+/// How many free blocks to look at, and of how many sizes: the next one of the same size is found in fewer steps.
+#[derive(Clone, Copy)]
+struct Probes {
+    blocks: usize,
+    sizes: usize,
+}
 
 /// Where a block may begin.
 #[derive(Clone, Copy)]
@@ -29,16 +40,18 @@ impl Heap {
     pub(super) fn take_aligned(&mut self, size: BlockSize, align: usize, end: End) -> Option<Index> {
         let place = Place::Multiple(align);
         let found = self.take_at(size, place, PROBES, end);
-        found.or_else(|| {
-            let (index, whole, gap) = self.probe(size, place, LAST_PROBES)?;
-            Some(self.carve_behind(index, whole, gap, size))
-        })
+        if found.is_some() || self.has_idle_runs() {
+            // Those are given up before a request is refused, and then it comes here again.
+            return found;
+        }
+        let (index, whole, gap) = self.probe(size, place, LAST_PROBES)?;
+        Some(self.carve_behind(index, whole, gap, size))
     }
 
     /// Takes a block that is a page.
     #[inline(never)]
     pub(super) fn take_page(&mut self) -> Option<Index> {
-        self.take_at(self.pages.block(), Place::Page, 1, End::Near)
+        self.take_at(self.pages.block(), Place::Page, PROBES, End::Near)
     }
 
     /// The granules to skip from a position to the next place.
@@ -49,10 +62,10 @@ impl Heap {
         }
     }
 
-    /// Takes a block of `size` at such a place: from the victim, from one of the `probes` smallest free blocks
-    /// that may hold it, from one that certainly does, or from the top.
+    /// Takes a block of `size` at such a place: from the victim, from one of so many free blocks that may hold
+    /// it, from one that certainly does, or from the top.
     #[inline(never)]
-    fn take_at(&mut self, size: BlockSize, place: Place, probes: usize, end: End) -> Option<Index> {
+    fn take_at(&mut self, size: BlockSize, place: Place, probes: Probes, end: End) -> Option<Index> {
         let needed = size.granules() as usize;
         if let Some(victim) = self.victim_holding(size) {
             let gap = self.gap_at(self.victim, place);
@@ -93,24 +106,31 @@ impl Heap {
         Some((index, whole, self.gap_at(index, place) as u32))
     }
 
-    /// The first of the so many smallest free blocks that may hold a block of `size` which does at such a
-    /// place; with its size and the granules to skip in it.
+    /// One of so many free blocks that holds a block of `size` at such a place, from the bin of that size on; with
+    /// its size and the granules to skip in it.
     ///
     /// The next search begins with the one where this one ends, if there are several of that size.
     #[inline(never)]
-    fn probe(&mut self, size: BlockSize, place: Place, probes: usize) -> Option<(Index, BlockSize, u32)> {
-        let (mut index, mut whole) = self.free.first_fit(self.arena, size)?;
-        for remaining in (0..probes).rev() {
+    fn probe(&mut self, size: BlockSize, place: Place, probes: Probes) -> Option<(Index, BlockSize, u32)> {
+        let Probes { mut blocks, mut sizes } = probes;
+        let mut before = None;
+        let mut index = self.free.first_block_from(Bin::of(size))?;
+        loop {
+            // SAFETY: LISTED.
+            let whole = unsafe { self.arena.tag(index).size() };
             let gap = self.gap_at(index, place);
-            let found = gap + size.granules() as usize <= whole.granules() as usize;
-            if found || remaining == 0 {
-                // SAFETY: LISTED.
-                unsafe { self.free.begin_with(self.arena, index, whole) };
-                return found.then_some((index, whole, gap as u32));
+            let holds = gap + size.granules() as usize <= whole.granules() as usize;
+            blocks -= 1;
+            sizes -= usize::from(before.replace(whole) != Some(whole));
+            // SAFETY: LISTED.
+            unsafe {
+                if holds || blocks == 0 || sizes == 0 {
+                    self.free.begin_with(self.arena, index, whole);
+                    return holds.then_some((index, whole, gap as u32));
+                }
+                index = self.free.next_block(self.arena, index, whole)?;
             }
-            (index, whole) = self.free.next_fit(self.arena, index, whole)?;
         }
-        None
     }
 
     /// Splits the gap off the front of a free block, then cuts a used block of `size` behind it.

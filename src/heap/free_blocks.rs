@@ -173,36 +173,32 @@ impl FreeBlocks {
         unsafe { trie::best_fit(arena, bin, root, size) }
     }
 
-    /// The first of the smallest free blocks of at least `size`.
-    pub(super) fn first_fit(&self, arena: Arena, size: BlockSize) -> Option<(Index, BlockSize)> {
-        let mut bin = Bin::of(size);
-        if !bin.is_exact() {
-            // SAFETY: LISTED, the bin's trie is made of free blocks of the arena.
-            let found = unsafe { trie::best_fit(arena, bin, self.head(bin), size) };
-            if found.is_some() {
-                return found;
-            }
-            bin = bin.next();
-        }
-        let bin = self.map.first_from(bin)?;
-        let head = self.head(bin);
-        if bin.is_exact() {
-            // The bin's number is the size of its blocks.
-            return Some((head, BlockSize::from_granules(bin.number() as u32)));
-        }
-        // SAFETY: LISTED, as above.
-        unsafe { trie::smallest(arena, head) }
+    /// The first block of the first bin from this one on that has one.
+    pub(super) fn first_block_from(&self, bin: Bin) -> Option<Index> {
+        self.map.first_from(bin).map(|bin| self.head(bin))
     }
 
-    /// The free block that follows one in the order of sizes.
-    pub(super) fn next_fit(&self, arena: Arena, index: Index, size: BlockSize) -> Option<(Index, BlockSize)> {
-        // SAFETY: LISTED, `index` is a free block in a bin.
-        let next = unsafe { arena.next(index) };
-        if next.is_none() {
-            self.first_fit(arena, BlockSize::from_granules(size.granules() + 1))
-        } else {
-            Some((next, size))
+    /// The block that follows one when the bins are gone through, each in no particular order.
+    ///
+    /// # Safety
+    ///
+    /// - `index` is a free block of `size` in a bin, and it was come to by this function, or is the first one of
+    ///   its bin.
+    pub(super) unsafe fn next_block(&self, arena: Arena, index: Index, size: BlockSize) -> Option<Index> {
+        let bin = Bin::of(size);
+        // SAFETY: LISTED.
+        unsafe {
+            let next = arena.next(index);
+            if !next.is_none() {
+                return Some(next);
+            }
+            if !bin.is_exact()
+                && let Some(node) = trie::next_node(arena, bin, self.head(bin), index, size)
+            {
+                return Some(node);
+            }
         }
+        self.first_block_from(bin.next())
     }
 
     /// Makes a free block the first one of its size, so that the next search begins with it. Those that were in
@@ -211,6 +207,7 @@ impl FreeBlocks {
     /// # Safety
     ///
     /// - `index` is a free block of `size` in a bin.
+    #[inline(never)]
     pub(super) unsafe fn begin_with(&mut self, arena: Arena, index: Index, size: BlockSize) {
         let bin = Bin::of(size);
         let head = self.head(bin);

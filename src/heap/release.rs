@@ -45,7 +45,7 @@ impl Heap {
         // SAFETY: the caller's contract.
         unsafe { self.merge(index, tag, neighbours) };
         if self.classes.are_too_idle(self.live) {
-            self.give_up_idle_runs();
+            self.relax();
         }
         true
     }

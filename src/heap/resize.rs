@@ -161,9 +161,11 @@ impl Heap {
             // Growing is all that fails in place.
             let may_make_room = self.has_idle_runs();
             let Some(target) = self.alloc_to_grow(new_size, layout.align()) else {
-                if may_make_room && !self.has_idle_runs() {
-                    // Those that were given up in vain may have made room behind the block. It comes here once.
-                    return self.resize_block(block, layout, new_size);
+                // Those that were given up in vain may have made room behind the block.
+                if may_make_room
+                    && self.resize_in_place(index, self.arena.tag(index), wanted) == InPlace::Done
+                {
+                    return Resized::Done(self.arena.payload(index));
                 }
                 return match self.slide_down(index, layout, wanted) {
                     Some(index) => Resized::Done(self.arena.payload(index)),
@@ -207,7 +209,7 @@ impl Heap {
     /// # Safety
     ///
     /// - `index` is a block in use and `tag` its header; when it shrinks, nobody uses what is cut off.
-    #[inline(always)]
+    #[inline(never)]
     unsafe fn resize_in_place(&mut self, index: Index, tag: Tag, wanted: BlockSize) -> InPlace {
         let size = tag.size();
         let behind = index + size;

@@ -12,10 +12,11 @@
 //!
 //! Of a class's runs that have room, one is used until it is full, and then the one that was full last, so
 //! that the others become empty. An empty run is given up at once, unless it is the only one of its class with
-//! room: then the class is likely to want it again. Five are kept at most, of which another class that asks gets
+//! room: then the class is likely to want it again. Two are kept at most, of which another class that asks gets
 //! one; and all are given up when they are more than four times as much as what is in use, and before a request is
 //! refused.
 
+use super::free_blocks::FreeBlocks;
 use super::take::End;
 use super::{Heap, Released};
 use crate::block::Arena;
@@ -35,7 +36,7 @@ const LITTLE_SHARE_LOG2: u32 = 7;
 
 /// How many runs without a slot in use are kept, and how much memory in them beside what is in use: four times as
 /// much.
-const MOST_IDLE: u32 = 5;
+const MOST_IDLE: u32 = 2;
 const IDLE_SHARE_LOG2: u32 = 2;
 
 /// What is known of each size class; all zero bytes in the beginning.
@@ -131,6 +132,12 @@ impl SlotClasses {
     /// The counts of blocks by class.
     pub(super) fn block_counts(&self) -> &[u32; SlotSize::TABLE] {
         &self.blocks
+    }
+
+    /// Notes that the only run of a class is gone.
+    fn forget_run(&mut self, slot: SlotSize) {
+        self.set_first(slot, Index::NONE);
+        self.runs[slot.number()] = 0;
     }
 
     /// How many runs a class has.
@@ -377,9 +384,46 @@ impl Heap {
                 self.classes.set_maybe_idle(idle, self.pages.granules());
             }
             if self.classes.are_too_idle(self.live) {
-                self.give_up_idle_runs();
+                self.relax();
             }
         }
+    }
+
+    /// Gives up a run without slots in use, where there are too many; one at a time, so that no call takes long.
+    /// If nothing is in use any more, the heap starts over.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn relax(&mut self) {
+        if self.live == 0 {
+            return self.start_over();
+        }
+        self.give_up_idle_run();
+    }
+
+    /// Gives up the run of the smallest class that may have one without slots in use.
+    fn give_up_idle_run(&mut self) {
+        let slot = SlotSize::numbered(self.classes.maybe_idle.trailing_zeros());
+        if let Some(idle) = self.idle_run(slot) {
+            // SAFETY: RUNS, it is listed, and has no slot in use.
+            unsafe { self.give_up(idle, slot) };
+        }
+    }
+
+    /// Forgets all blocks, none of which is in use, so that all of the arena is the top. What is left of them
+    /// there is not taken for a block, because it lies behind the last one.
+    fn start_over(&mut self) {
+        while self.classes.maybe_idle != 0 {
+            let slot = SlotSize::numbered(self.classes.maybe_idle.trailing_zeros());
+            if let Some(idle) = self.idle_run(slot) {
+                // SAFETY: RUNS, it has no slot in use.
+                unsafe { idle.mark_freed() };
+                self.pages.note(idle, false);
+                self.classes.forget_run(slot);
+            }
+        }
+        self.free = FreeBlocks::new();
+        self.victim = Index::NONE;
+        self.top = Index::FIRST;
     }
 
     /// Makes a run without slots in use a free block.
@@ -387,6 +431,7 @@ impl Heap {
     /// # Safety
     ///
     /// - It is a listed run of that class, and none of its slots is in use.
+    #[inline(never)]
     unsafe fn give_up(&mut self, run: Run, slot: SlotSize) {
         // SAFETY: the caller's contract; RUNS.
         unsafe {
@@ -405,6 +450,7 @@ impl Heap {
 
     /// The first listed run of a class that may have an idle one, if that has no slot in use. The class is
     /// not thought to have one any more.
+    #[inline(never)]
     fn idle_run(&mut self, slot: SlotSize) -> Option<Run> {
         let others = self.classes.maybe_idle & !(1 << slot.number());
         self.classes.set_maybe_idle(others, self.pages.granules());
@@ -419,20 +465,12 @@ impl Heap {
         self.classes.maybe_idle != 0
     }
 
-    /// Gives up all runs without slots in use; false if there was none.
+    /// Gives up all runs without slots in use.
     #[cold]
-    #[inline(never)]
-    pub(super) fn give_up_idle_runs(&mut self) -> bool {
-        let mut any = false;
-        while self.classes.maybe_idle != 0 {
-            let slot = SlotSize::numbered(self.classes.maybe_idle.trailing_zeros());
-            if let Some(idle) = self.idle_run(slot) {
-                // SAFETY: RUNS, it is listed, and has no slot in use.
-                unsafe { self.give_up(idle, slot) };
-                any = true;
-            }
+    fn give_up_idle_runs(&mut self) {
+        while self.has_idle_runs() {
+            self.give_up_idle_run();
         }
-        any
     }
 
     /// The page of a run without slots in use, if as many as there may be are kept: that of the next larger class
@@ -462,8 +500,9 @@ impl Heap {
     #[cold]
     #[inline(never)]
     pub(super) fn last_resort(&mut self, bytes: usize, align: usize, end: End) -> Option<NonNull<u8>> {
-        if self.classes.maybe_idle != 0 && self.give_up_idle_runs() {
-            // There are no idle runs now, so that this does not come here again.
+        if self.has_idle_runs() {
+            // There are none after this, so that it does not come here again.
+            self.give_up_idle_runs();
             return self.alloc_block(bytes, align, end);
         }
         let slot = SlotSize::serving(bytes, align)?;

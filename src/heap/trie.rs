@@ -70,7 +70,7 @@ enum Way {
 /// # Safety
 ///
 /// - The trie is that bin's, the size is of that bin.
-#[inline(always)]
+#[inline(never)]
 unsafe fn descend(arena: Arena, bin: Bin, root: Index, size: BlockSize) -> Way {
     let mut node = root;
     let mut path = Path::of(bin, size);
@@ -128,6 +128,43 @@ pub(super) unsafe fn remove(arena: Arena, bin: Bin, root: Index, index: Index, s
         }
         root
     }
+}
+
+/// The node that follows that of a block of `size` when a trie is gone through, parents first.
+///
+/// # Safety
+///
+/// - The block is in that trie, which is that bin's.
+#[inline(never)]
+pub(super) unsafe fn next_node(
+    arena: Arena,
+    bin: Bin,
+    root: Index,
+    index: Index,
+    size: BlockSize,
+) -> Option<Index> {
+    let mut node = index;
+    // SAFETY: a node's children and its parent are nodes.
+    unsafe {
+        if !arena.is_first(index)
+            && let Way::To(first) = descend(arena, bin, root, size)
+        {
+            node = first;
+        }
+        let below = [Child::Zero, Child::One].map(|side| arena.child(node, side));
+        if let Some(&child) = below.iter().find(|child| !child.is_none()) {
+            return Some(child);
+        }
+        while node != root {
+            let parent = arena.parent(node);
+            let one = arena.child(parent, Child::One);
+            if node != one && !one.is_none() {
+                return Some(one);
+            }
+            node = parent;
+        }
+    }
+    None
 }
 
 /// Makes another block of the same size the node, so that it is found first. Returns the root that the trie has
@@ -255,7 +292,7 @@ pub(super) unsafe fn best_fit(
 /// # Safety
 ///
 /// - It is a node of a trie, or [`Index::NONE`].
-pub(super) unsafe fn smallest(arena: Arena, node: Index) -> Option<(Index, BlockSize)> {
+unsafe fn smallest(arena: Arena, node: Index) -> Option<(Index, BlockSize)> {
     let mut best: Option<(Index, BlockSize)> = None;
     let mut node = node;
     while !node.is_none() {
