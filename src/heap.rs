@@ -7,7 +7,7 @@
 //! 2. Any other request becomes a [`BlockSize`]. A small one takes a free block of exactly its size, or is
 //!    cut from the front of the *victim*, the free block that small blocks are cut from. If that is too
 //!    small, the smallest free block that fits is cut, and what is left of it is the new victim. A large
-//!    request takes the smallest free block that fits.
+//!    request takes the smallest free block that fits, or one that is a thirty-second larger at most.
 //! 3. If there is none, the block comes from the *top*, the span behind the last block. A block that is
 //!    broad beside the arena is taken from the far end of the top, where it does not cut what is free in
 //!    two.
@@ -122,7 +122,7 @@ impl core::error::Error for RegionError {}
 /// A free-list heap over one region of memory.
 ///
 /// [`Heap::new`] is empty and refuses every request until [`Heap::init`] hands it a region. It is all zero bytes,
-/// about 3 KiB, and can be a `static`'s initial value without growing the program's file.
+/// about 5 KiB, and can be a `static`'s initial value without growing the program's file.
 ///
 /// Allocations are raw pointers; dropping the heap or moving it leaves them valid, because all of the heap's bookkeeping is
 /// kept as distances from the region's start.

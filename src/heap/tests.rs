@@ -398,3 +398,26 @@ fn a_broad_block_at_the_far_end_can_grow_nevertheless() {
     // SAFETY: the block has 90,000 bytes.
     assert!((0..60_000).all(|offset| unsafe { grown.add(offset).read() } == 7));
 }
+
+/// Whether a hole has room for an aligned block depends on where it lies: those that have none come last afterwards.
+#[test]
+fn holes_of_one_size_are_looked_at_in_turn() {
+    let mut bench = Bench::new(1 << 20);
+    let holes: Vec<_> = (0..100)
+        .map(|_| {
+            let hole = bench.alloc(5004);
+            bench.alloc(12);
+            hole
+        })
+        .collect();
+    let rest = bench.heap.stats().largest_free_bytes - 4;
+    bench.alloc(rest);
+    holes.iter().for_each(|&hole| bench.free(hole));
+    // What is skipped has to be a block, so one granule cannot be.
+    let skipped = |hole: &*mut u8| hole.addr().next_multiple_of(4096) - hole.addr();
+    let expected =
+        holes.iter().map(skipped).filter(|&skipped| skipped != 8 && skipped + 4104 <= 5008).count();
+    let served = (0..expected).filter(|_| !bench.alloc_aligned(4096, 4096).is_null()).count();
+    assert!(expected > 10 && served == expected, "{served} of {expected}");
+    bench.heap.audit().unwrap();
+}

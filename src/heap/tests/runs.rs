@@ -130,6 +130,38 @@ fn a_run_is_used_until_it_is_full_and_then_the_one_that_was_full_last() {
 }
 
 #[test]
+fn a_class_that_is_busy_gets_a_run_though_little_is_in_use_at_a_time() {
+    let mut bench = Bench::with_runs(1 << 20);
+    bench.alloc(100_000);
+    let (mut calls, most) = (0, 2 * 4224 / 24);
+    while bench.runs() == 0 && calls < most {
+        let block = bench.alloc(24);
+        bench.free(block);
+        calls += 1;
+    }
+    assert!((4224 / 32..most).contains(&calls), "{calls} calls");
+    // It keeps it while it is empty, and gives it back before a request is refused.
+    assert_eq!(bench.runs(), 1);
+    let rest = bench.heap.stats().free_bytes - 4;
+    assert!(!bench.alloc(rest).is_null(), "all that is free is one block");
+    assert_eq!(bench.runs(), 0);
+}
+
+#[test]
+fn classes_that_take_turns_pass_pages_on() {
+    let mut bench = Bench::with_runs(1 << 20);
+    bench.alloc(100_000);
+    for _ in 0..1000 {
+        for size in [8, 24, 56, 120] {
+            let block = bench.alloc(size);
+            bench.free(block);
+        }
+    }
+    assert!((1..=2).contains(&bench.runs()), "{} runs", bench.runs());
+    bench.heap.audit().unwrap();
+}
+
+#[test]
 fn a_slot_that_grows_keeps_its_contents() {
     let mut bench = Bench::with_runs(1 << 20);
     let mut block = *bench.until_runs(16, 1).last().unwrap();
