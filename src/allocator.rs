@@ -72,7 +72,7 @@ pub const fn create_allocator() -> FreeListAllocator {
 
 /// A free-list allocator over the crate's own static arena of 1 MiB, called by hand and by one owner at a time.
 ///
-/// The value itself is the bookkeeping only, about 3 KiB, and may be moved. Dropping it gives the arena back to the
+/// The value itself is the bookkeeping only, about 5 KiB, and may be moved. Dropping it gives the arena back to the
 /// next allocator that calls `init`.
 pub struct FreeListAllocator {
     heap: Heap,

@@ -1,6 +1,8 @@
 //! `Locked`: a heap behind a mutex, as a `GlobalAlloc`, and what happens when the arena is exhausted.
 
-use crate::fault::{self, Action, Fault};
+#[cfg(feature = "std")]
+use crate::fault::Fault;
+use crate::fault::{self, Action};
 use crate::heap::{AuditError, Heap, RegionError, Released, Resized, copy};
 use crate::raw_lock::SpinThenSleep;
 use crate::run::Run;
