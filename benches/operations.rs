@@ -136,7 +136,8 @@ fn random_actions(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A vector that grows by doubling from 16 bytes to 1 MiB, in an empty arena and with another block behind it.
+/// A vector that grows by doubling from 16 bytes to 1 MiB, in an empty arena and with another block behind
+/// it.
 fn growth(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("vector growth");
     for in_the_way in [false, true] {

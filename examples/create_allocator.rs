@@ -5,7 +5,8 @@ use mem_alloc_rust::create_allocator;
 
 fn main() {
     let mut allocator = create_allocator();
-    // SAFETY: no other allocator owned the arena before, and the block is used only between `alloc` and `dealloc`.
+    // SAFETY: no other allocator owned the arena before, and the block is used only between `alloc` and
+    // `dealloc`.
     unsafe {
         allocator.init();
         let layout = Layout::new::<i32>();

@@ -1,4 +1,5 @@
-//! `FreeListAllocator`: the smallest way in, an allocator that is called by hand over the crate's own 1 MiB arena.
+//! `FreeListAllocator`: the smallest way in, an allocator that is called by hand over the crate's own 1 MiB
+//! arena.
 
 use crate::fault;
 use crate::heap::{AuditError, Blocks, Heap};
@@ -25,8 +26,8 @@ pub enum InitOutcome {
     Ready,
     /// The allocator owned the arena before; nothing changed.
     AlreadyReady,
-    /// Another allocator owns the arena. This one stays empty, and its `alloc` gives null; `init` can be called again
-    /// after the other one was dropped.
+    /// Another allocator owns the arena. This one stays empty, and its `alloc` gives null; `init` can be
+    /// called again after the other one was dropped.
     ArenaInUse,
 }
 
@@ -70,16 +71,18 @@ pub const fn create_allocator() -> FreeListAllocator {
     FreeListAllocator { heap: Heap::new() }
 }
 
-/// A free-list allocator over the crate's own static arena of 1 MiB, called by hand and by one owner at a time.
+/// A free-list allocator over the crate's own static arena of 1 MiB, called by hand and by one owner at a
+/// time.
 ///
-/// The value itself is the bookkeeping only, about 5 KiB, and may be moved. Dropping it gives the arena back to the
-/// next allocator that calls `init`.
+/// The value itself is the bookkeeping only, about 5 KiB, and may be moved. Dropping it gives the arena back
+/// to the next allocator that calls `init`.
 pub struct FreeListAllocator {
     heap: Heap,
 }
 
 impl FreeListAllocator {
-    /// Takes possession of the static arena. Two allocators never own it at once: the outcome says whether this one does.
+    /// Takes possession of the static arena. Two allocators never own it at once: the outcome says whether
+    /// this one does.
     ///
     /// # Safety
     ///
@@ -92,8 +95,8 @@ impl FreeListAllocator {
             return InitOutcome::ArenaInUse;
         }
         let zeroed = !USED.swap(true, Ordering::Relaxed);
-        // SAFETY: `OWNED` makes this heap the only one over the arena, and blocks of earlier owners are dead (contract).
-        // Before the first owner the arena is as zero as every static.
+        // SAFETY: `OWNED` makes this heap the only one over the arena, and blocks of earlier owners are dead
+        // (contract). Before the first owner the arena is as zero as every static.
         let result = unsafe { self.heap.init_without_runs(ARENA.start(), DEFAULT_ARENA, zeroed) };
         debug_assert_eq!(result, Ok(()), "the static arena is a valid region");
         InitOutcome::Ready
@@ -109,7 +112,8 @@ impl FreeListAllocator {
         or_null(self.heap.alloc_zeroed(layout))
     }
 
-    /// Gives a block back. A pointer that cannot be that of a block in use ends the program; see [`Fault`](crate::Fault).
+    /// Gives a block back. A pointer that cannot be that of a block in use ends the program; see
+    /// [`Fault`](crate::Fault).
     ///
     /// # Safety
     ///
@@ -122,9 +126,9 @@ impl FreeListAllocator {
         }
     }
 
-    /// Changes a block's size to at least `new_size` bytes, keeping its contents up to the smaller of both sizes and its
-    /// alignment. Returns its new address, or null if there is no room; the block is unchanged then. A pointer that
-    /// cannot be that of a block in use ends the program.
+    /// Changes a block's size to at least `new_size` bytes, keeping its contents up to the smaller of both
+    /// sizes and its alignment. Returns its new address, or null if there is no room; the block is
+    /// unchanged then. A pointer that cannot be that of a block in use ends the program.
     ///
     /// # Safety
     ///

@@ -22,11 +22,12 @@
 //!
 //! - The header is one [`Tag`]: the size in bytes, a multiple of 8, with flags in its three low bits.
 //! - `next` and `prev` link the free blocks of one size (but the one that small blocks are cut from, the
-//!   *victim*, is on no list). `prev` of the first one is the last one, `next` of the last one is zero. The footer repeats the size in granules, so
-//!   that the block to the right finds where this one starts. A large free block is also a node of the
-//!   trie of its bin (`heap/trie.rs`). All of these are granule counts, never pointers.
-//! - The *top* is the span behind the last block. It has no header, no links and no footer: a fresh
-//!   arena is not written to, and taking from its near end writes one header and moves one number.
+//!   *victim*, is on no list). `prev` of the first one is the last one, `next` of the last one is zero. The
+//!   footer repeats the size in granules, so that the block to the right finds where this one starts. A large
+//!   free block is also a node of the trie of its bin (`heap/trie.rs`). All of these are granule counts,
+//!   never pointers.
+//! - The *top* is the span behind the last block. It has no header, no links and no footer: a fresh arena is
+//!   not written to, and taking from its near end writes one header and moves one number.
 //!
 //! Headers are read and written as relaxed atomics, which costs nothing: the owner of a block may read
 //! its header while another thread, which has the heap's lock, notes there that the left neighbour was
@@ -139,8 +140,8 @@ impl Tag {
         Self(self.0 & !Self::LEFT_FREE | (left_free as u32) << 1)
     }
 
-    /// The same block marked free. It is what stays behind in memory when a block melts into a neighbour, so that a
-    /// second free of it is still recognised.
+    /// The same block marked free. It is what stays behind in memory when a block melts into a neighbour, so
+    /// that a second free of it is still recognised.
     #[inline(always)]
     pub(crate) const fn freed(self) -> Self {
         Self(self.0 | Self::FREE)
@@ -233,11 +234,12 @@ impl OddLink {
 
 /// Has the processor fetch the bytes at this address, which may be any, while the program goes on.
 ///
-/// What a release or a `realloc` looks at last is the header behind the block. Where it lies is known from the layout before the
-/// block's own header was read, so that two waits for memory become one.
+/// What a release or a `realloc` looks at last is the header behind the block. Where it lies is known from
+/// the layout before the block's own header was read, so that two waits for memory become one.
 #[inline(always)]
 pub(crate) fn prefetch(address: *const u8) {
-    // SAFETY: a prefetch has no effect that a program can see, whatever the address. All x86-64 processors have SSE.
+    // SAFETY: a prefetch has no effect that a program can see, whatever the address. All x86-64 processors
+    // have SSE.
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     unsafe {
         core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(address.cast());
@@ -265,13 +267,14 @@ pub(crate) unsafe fn mark_freed(first: *mut u8, granules: u32, count: u32) {
     let granule_in_front = first.wrapping_sub(GRANULE).cast::<[u32; 2]>();
     for number in 0..count as usize {
         let granule = granule_in_front.wrapping_add(number * granules as usize);
-        // SAFETY: the caller's contract. Whole granules are written, so that several in a row are written at a
-        // time.
+        // SAFETY: the caller's contract. Whole granules are written, so that several in a row are written at
+        // a time.
         unsafe { granule.write([tag; 2]) }
     }
 }
 
-/// A distance in granules. It is beyond any arena if the distance is no multiple of a granule, or less than zero.
+/// A distance in granules. It is beyond any arena if the distance is no multiple of a granule, or less than
+/// zero.
 #[inline(always)]
 pub(crate) fn granules_or_more(distance: usize) -> usize {
     const { assert!(GRANULE == 1 << 3) };
@@ -280,8 +283,8 @@ pub(crate) fn granules_or_more(distance: usize) -> usize {
 
 /// A view of the arena's bytes as blocks. It owns nothing and knows no bounds: the heap does.
 ///
-/// The contract of every method that takes a position, called *in the arena* below: the whole header, and for a free
-/// block also the links and the footer, lie inside the region that the arena was made from.
+/// The contract of every method that takes a position, called *in the arena* below: the whole header, and for
+/// a free block also the links and the footer, lie inside the region that the arena was made from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Arena {
     /// Where [`Index`] zero would be: a multiple of 8, up to 4 bytes before the region's first byte.
@@ -303,8 +306,9 @@ impl Arena {
         Self { origin: start.wrapping_add(to_first_header).wrapping_sub(HEADER) }
     }
 
-    /// The position behind the last block that a region of `len` bytes at `start` has room for. It may lie before
-    /// [`Index::FIRST`] if the region is tiny; `len` is at most [`MAX_REGION`](crate::size::MAX_REGION).
+    /// The position behind the last block that a region of `len` bytes at `start` has room for. It may lie
+    /// before [`Index::FIRST`] if the region is tiny; `len` is at most
+    /// [`MAX_REGION`](crate::size::MAX_REGION).
     pub(crate) fn end_of(self, start: *mut u8, len: usize) -> Index {
         let past_origin = start.addr().wrapping_sub(self.origin.addr()).wrapping_add(len);
         Index::new((past_origin.wrapping_add(HEADER) / GRANULE) as u32)
@@ -316,15 +320,15 @@ impl Arena {
         self.origin.addr().wrapping_add(index.byte_offset())
     }
 
-    /// The distance of `address` from the origin in bytes. An address in front of the origin wraps around to a distance
-    /// beyond any arena.
+    /// The distance of `address` from the origin in bytes. An address in front of the origin wraps around to
+    /// a distance beyond any arena.
     #[inline(always)]
     pub(crate) fn offset_of(self, address: usize) -> usize {
         address.wrapping_sub(self.origin.addr())
     }
 
-    /// The position of a payload at this address. It is beyond any arena if the address is no multiple of a granule, or lies in
-    /// front of the origin.
+    /// The position of a payload at this address. It is beyond any arena if the address is no multiple of a
+    /// granule, or lies in front of the origin.
     #[inline(always)]
     pub(crate) fn index_of(self, address: usize) -> usize {
         granules_or_more(self.offset_of(address))
@@ -458,8 +462,8 @@ impl Arena {
         }
     }
 
-    /// The links of a free block: next, which is [`Index::NONE`] for the last one of a list, then previous, which
-    /// is the last one for the first.
+    /// The links of a free block: next, which is [`Index::NONE`] for the last one of a list, then previous,
+    /// which is the last one for the first.
     ///
     /// # Safety
     ///

@@ -1,11 +1,13 @@
 //! `ThreadCached`: a [`Locked`] heap with a cache of small blocks for each thread in front of it.
 //!
-//! An allocation or a release of up to 7,932 bytes is served from the thread's own cache without the lock and without an atomic
-//! read-modify-write; up to 988 bytes, in some 30 instructions. Caches are filled and emptied in batches, under the lock. Before a request is refused, the allocator takes
-//! back what all caches have, those of other threads included: *an allocation fails only if it would fail with every cache empty.*
+//! An allocation or a release of up to 7,932 bytes is served from the thread's own cache without the lock and
+//! without an atomic read-modify-write; up to 988 bytes, in some 30 instructions. Caches are filled and
+//! emptied in batches, under the lock. Before a request is refused, the allocator takes back what all caches
+//! have, those of other threads included: *an allocation fails only if it would fail with every cache empty.*
 //!
-//! (Per-thread caches over a shared heap are an old idea: Bonwick and Adams, *Magazines and vmem*, 2001; tcmalloc. Taking them back
-//! while their owners run is done with the asymmetric barrier of `cache/barrier.rs`.)
+//! (Per-thread caches over a shared heap are an old idea: Bonwick and Adams, *Magazines and vmem*, 2001;
+//! tcmalloc. Taking them back while their owners run is done with the asymmetric barrier of
+//! `cache/barrier.rs`.)
 
 mod barrier;
 mod class;
@@ -58,24 +60,30 @@ const SLOTS: usize = 64;
 ///
 /// Same arena, sizes, policies and diagnostics as `Locked`; in addition:
 ///
-/// - A cache keeps at most 1/32 of the arena, at most 1 MiB. Blocks that are on their way from threads that free them to threads that
-///   allocate them are at most as much once more.
-/// - When a thread ends, its cache goes back to the heap. If there is little in it, it goes to the next thread that begins, as it is: up to
-///   eight of them, with at most a quarter of what one thread may keep in each.
+/// - A cache keeps at most 1/32 of the arena, at most 1 MiB. Blocks that are on their way from threads that
+///   free them to threads that allocate them are at most as much once more.
+/// - When a thread ends, its cache goes back to the heap. If there is little in it, it goes to the next
+///   thread that begins, as it is: up to eight of them, with at most a quarter of what one thread may keep in
+///   each.
 /// - An allocation fails only if it would fail with every cache empty. See also [`drain`](Self::drain) and
 ///   [`flush_thread`](Self::flush_thread).
-/// - A child process that was forked, by whichever thread and whatever the others were doing, can allocate and release at once.
-/// - Up to 64 threads have a cache at one time. Others, and threads that are about to end, use the lock. Now and then the others ask for
-///   one again.
-/// - One allocator of a process has caches: the first one used that lies in static memory. Any other is a `Locked` in effect. It must be
-///   neither moved nor dropped after its first use, and a library that has it must not be unloaded.
-/// - A `pthread_atfork` handler of somebody else's must neither allocate, nor wait for a lock under which another thread may.
-/// - A signal handler that interrupted the allocator must neither allocate nor release nor fork. That is seen, and ends the program with
-///   one sentence ([`Fault::Reentry`]), except in what `System` serves: `OrSystem`, and panics.
-/// - A filter that forbids `membarrier` must be installed before the first allocation, or the program ends at the first drain.
+/// - A child process that was forked, by whichever thread and whatever the others were doing, can allocate
+///   and release at once.
+/// - Up to 64 threads have a cache at one time. Others, and threads that are about to end, use the lock. Now
+///   and then the others ask for one again.
+/// - One allocator of a process has caches: the first one used that lies in static memory. Any other is a
+///   `Locked` in effect. It must be neither moved nor dropped after its first use, and a library that has it
+///   must not be unloaded.
+/// - A `pthread_atfork` handler of somebody else's must neither allocate, nor wait for a lock under which
+///   another thread may.
+/// - A signal handler that interrupted the allocator must neither allocate nor release nor fork. That is
+///   seen, and ends the program with one sentence ([`Fault::Reentry`]), except in what `System` serves:
+///   `OrSystem`, and panics.
+/// - A filter that forbids `membarrier` must be installed before the first allocation, or the program ends at
+///   the first drain.
 /// - [`Stats::peak_bytes`] counts blocks in caches as live.
-/// - A cached block that is freed again is told from one in use by a number in its payload, and looked for in all caches before the
-///   program is ended.
+/// - A cached block that is freed again is told from one in use by a number in its payload, and looked for in
+///   all caches before the program is ended.
 pub struct ThreadCached<S: Source> {
     slots: [Slot; SLOTS],
     depot: Depot,
@@ -98,20 +106,20 @@ impl<S: Source> ThreadCached<S> {
         }
     }
 
-    /// Gives what all threads' caches have back to the heap. Takes a system call and waits for threads that are just in their caches,
-    /// but for no lock that they hold.
+    /// Gives what all threads' caches have back to the heap. Takes a system call and waits for threads that
+    /// are just in their caches, but for no lock that they hold.
     pub fn drain(&self) {
         drop(self.drained());
     }
 
-    /// Counts blocks and bytes after [draining](Self::drain); holds the lock for a time in proportion to the number of blocks. Does
-    /// not allocate.
+    /// Counts blocks and bytes after [draining](Self::drain); holds the lock for a time in proportion to the
+    /// number of blocks. Does not allocate.
     pub fn stats(&self) -> Stats {
         self.drained().stats()
     }
 
-    /// Checks every invariant of the heap after [draining](Self::drain); holds the lock for a time in proportion to the number of
-    /// blocks. Does not allocate.
+    /// Checks every invariant of the heap after [draining](Self::drain); holds the lock for a time in
+    /// proportion to the number of blocks. Does not allocate.
     ///
     /// # Errors
     ///
@@ -126,8 +134,8 @@ impl<S: Source> ThreadCached<S> {
         core::ptr::from_ref(self).cast()
     }
 
-    /// The calling thread's cache, if it is one of this allocator's. Ends the program if the thread is inside of it: then this is a
-    /// signal handler that interrupted it there.
+    /// The calling thread's cache, if it is one of this allocator's. Ends the program if the thread is inside
+    /// of it: then this is a signal handler that interrupted it there.
     fn own_slot(&self) -> Option<&'static Slot> {
         let slot = home::slot();
         if !slot.belongs_to(self.identity()) {
@@ -139,7 +147,8 @@ impl<S: Source> ThreadCached<S> {
         Some(slot)
     }
 
-    /// The heap, locked. The calling thread is outside of its cache then, so that waiting for all caches' owners is not waiting for itself.
+    /// The heap, locked. The calling thread is outside of its cache then, so that waiting for all caches'
+    /// owners is not waiting for itself.
     fn heap(&self) -> Guard<'_> {
         self.own_slot();
         self.locked.heap()
@@ -194,8 +203,8 @@ impl<S: Source> ThreadCached<S> {
         block.as_ptr()
     }
 
-    /// Takes a block of a class from the calling thread's cache; where that has none, fills it from the depot or from the heap. Drains
-    /// nothing.
+    /// Takes a block of a class from the calling thread's cache; where that has none, fills it from the depot
+    /// or from the heap. Drains nothing.
     fn take_or_refill(&self, slot: &Slot, class: Class) -> Option<NonNull<u8>> {
         // SAFETY: the slot is this thread's.
         let cached = unsafe { slot.take_slowly(class) };
@@ -259,7 +268,8 @@ impl<S: Source> ThreadCached<S> {
         }
     }
 
-    /// The heap, for a release or a change of size of a block that must not be in a cache: that would be a second release.
+    /// The heap, for a release or a change of size of a block that must not be in a cache: that would be a
+    /// second release.
     fn heap_unless_cached(&self, block: *mut u8, layout: Layout, action: Action) -> Guard<'_> {
         let heap = self.heap();
         let class = heap.keyed(block).and_then(|in_use| match in_use {
@@ -293,8 +303,8 @@ impl<S: Source> ThreadCached<S> {
         drop(heap);
         match result {
             Resized::Done(block) => block.as_ptr(),
-            // SAFETY: both hold the smaller of the two sizes, and do not overlap. The old one is given back as the
-            // caller had it.
+            // SAFETY: both hold the smaller of the two sizes, and do not overlap. The old one is given back
+            // as the caller had it.
             Resized::MoveTo(target) => unsafe {
                 copy(block, target.as_ptr(), layout.size().min(new_size));
                 self.dealloc(block, layout);
@@ -317,7 +327,8 @@ fn class_serving(layout: Layout) -> Option<Class> {
 type Guard<'a> = MutexGuard<'a, SpinThenSleep, Heap>;
 
 impl<S: RunTimeSource> ThreadCached<S> {
-    /// Hands the allocator the region of `len` bytes at `start`, of any alignment. Until then every request gets null.
+    /// Hands the allocator the region of `len` bytes at `start`, of any alignment. Until then every request
+    /// gets null.
     ///
     /// # Errors
     ///
@@ -332,8 +343,8 @@ impl<S: RunTimeSource> ThreadCached<S> {
     }
 }
 
-// SAFETY: blocks come from the heap and from caches of its blocks, each of which is in one place at a time: in use, in one cache, or
-// the heap's. Classes hold what they serve. Nothing here unwinds.
+// SAFETY: blocks come from the heap and from caches of its blocks, each of which is in one place at a time:
+// in use, in one cache, or the heap's. Classes hold what they serve. Nothing here unwinds.
 unsafe impl<S: Source> GlobalAlloc for ThreadCached<S> {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -380,7 +391,8 @@ unsafe impl<S: Source> GlobalAlloc for ThreadCached<S> {
             // SAFETY: the caller's contract.
             return unsafe { self.realloc_locked(block, layout, new_size) };
         };
-        // SAFETY: both blocks hold the smaller of the two sizes and do not overlap; the old one is given back as the caller had it.
+        // SAFETY: both blocks hold the smaller of the two sizes and do not overlap; the old one is given back
+        // as the caller had it.
         unsafe {
             target.copy_from_nonoverlapping(block, layout.size().min(new_size));
             self.dealloc(block, layout);

@@ -1,8 +1,8 @@
 //! What can be wrong with a pointer that comes back, each as one exact sentence, and what happens then.
 //!
-//! A misuse that is seen is never repaired and never ignored. [`raise`] tells the user's hook, writes the sentence to
-//! stderr without allocating (feature `std`), and aborts. Without `std` it panics inside a function that no panic
-//! can leave, because unwinding out of a `GlobalAlloc` is undefined behaviour.
+//! A misuse that is seen is never repaired and never ignored. [`raise`] tells the user's hook, writes the
+//! sentence to stderr without allocating (feature `std`), and aborts. Without `std` it panics inside a
+//! function that no panic can leave, because unwinding out of a `GlobalAlloc` is undefined behaviour.
 
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
@@ -56,21 +56,22 @@ pub enum Fault {
         /// The pointer.
         address: usize,
     },
-    /// What lies in front of the pointer cannot be the header of a live block: the pointer leads into the middle of a
-    /// block, or the header was overwritten.
+    /// What lies in front of the pointer cannot be the header of a live block: the pointer leads into the
+    /// middle of a block, or the header was overwritten.
     NotABlock {
         /// What the caller wanted to do.
         action: Action,
         /// The pointer.
         address: usize,
     },
-    /// The allocator was called by a thread that is inside of it already: by a signal handler that interrupted it. Waiting for the
-    /// lock would be waiting forever.
+    /// The allocator was called by a thread that is inside of it already: by a signal handler that
+    /// interrupted it. Waiting for the lock would be waiting forever.
     Reentry,
 }
 
 impl Fault {
-    /// The same fault with the size that the caller's layout names, which is more to the point than the block's.
+    /// The same fault with the size that the caller's layout names, which is more to the point than the
+    /// block's.
     pub(crate) fn with_requested_bytes(self, requested: usize) -> Self {
         match self {
             Self::AlreadyFree { action, address, .. } => {
@@ -124,10 +125,11 @@ static HOOK: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 
 /// Sets a function that is told of every fault before the program ends.
 ///
-/// A `no_std` program uses it to write the sentence to its own console and to stop the machine its own way. The
-/// hook may diverge. If it returns, the program ends as it would have without a hook: with `std` by the sentence on
-/// stderr and an abort, without by a panic that cannot unwind. The hook runs outside the allocator's lock, but for
-/// [`Fault::Reentry`]; it should not allocate, because the program's memory can no longer be trusted.
+/// A `no_std` program uses it to write the sentence to its own console and to stop the machine its own way.
+/// The hook may diverge. If it returns, the program ends as it would have without a hook: with `std` by the
+/// sentence on stderr and an abort, without by a panic that cannot unwind. The hook runs outside the
+/// allocator's lock, but for [`Fault::Reentry`]; it should not allocate, because the program's memory can no
+/// longer be trusted.
 pub fn set_fault_hook(hook: fn(&Fault)) {
     HOOK.store(hook as *mut (), Ordering::Release);
 }
@@ -188,7 +190,8 @@ mod stderr {
             Ok(())
         }
 
-        // The default can write any character; that is more code than all else here, and the sentences are ASCII.
+        // The default can write any character; that is more code than all else here, and the sentences are
+        // ASCII.
         fn write_char(&mut self, character: char) -> fmt::Result {
             let mut byte = [b'?'];
             if character.is_ascii() {

@@ -2,17 +2,16 @@
 //!
 //! # How an allocation is served
 //!
-//! 1. A request of up to 768 bytes whose size class has a *run* with room takes the run's lowest free
-//!    slot (`run.rs` draws one). Which class earns a run is told in `heap/slots.rs`.
+//! 1. A request of up to 768 bytes whose size class has a *run* with room takes the run's lowest free slot
+//!    (`run.rs` draws one). Which class earns a run is told in `heap/slots.rs`.
 //! 2. Any other request becomes a [`BlockSize`]. A small one takes a free block of exactly its size, or is
 //!    cut from the front of the *victim*, the free block that small blocks are cut from. If that is too
 //!    small, the smallest free block that fits is cut, and what is left of it is the new victim. A large
 //!    request takes the smallest free block that fits, or one that is a thirty-second larger at most.
-//! 3. If there is none, the block comes from the *top*, the span behind the last block. A block that is
-//!    broad beside the arena is taken from the far end of the top, where it does not cut what is free in
-//!    two.
-//! 4. Before a request is refused, runs without a slot in use are given up, and a small request takes a
-//!    free slot of any larger class.
+//! 3. If there is none, the block comes from the *top*, the span behind the last block. A block that is broad
+//!    beside the arena is taken from the far end of the top, where it does not cut what is free in two.
+//! 4. Before a request is refused, runs without a slot in use are given up, and a small request takes a free
+//!    slot of any larger class.
 //!
 //! # How a release is served
 //!
@@ -34,18 +33,18 @@
 //!
 //! [`Heap::audit`] checks all but OWNED and FRESH; SAFETY comments name the one they rest on.
 //!
-//! - CHAIN: from [`Index::FIRST`] to `top`, blocks lie end to end, each with an initialised header that
-//!   tells its size.
+//! - CHAIN: from [`Index::FIRST`] to `top`, blocks lie end to end, each with an initialised header that tells
+//!   its size.
 //! - COALESCED: a free block's neighbours are in use, and so is the block before the top.
-//! - FLAGS: a header says "left neighbour free" exactly if a free block lies there, and a free block's
-//!   footer repeats its size.
+//! - FLAGS: a header says "left neighbour free" exactly if a free block lies there, and a free block's footer
+//!   repeats its size.
 //! - LISTED: the bins hold exactly the free blocks but the victim, each in the bin of its size, and the
 //!   bitmap has exactly the bins that are not empty.
 //! - RUNS: the map of pages has exactly the blocks that are marked as runs. Their headers and bitmaps are
 //!   sound, and the list of a class has exactly those of its runs that have room.
 //! - SUM: live granules are those of the blocks in use but runs, and of the slots in use.
-//! - OWNED: payload bytes of a block or slot in use are the caller's and are neither read nor written,
-//!   except to move or clear them on request.
+//! - OWNED: payload bytes of a block or slot in use are the caller's and are neither read nor written, except
+//!   to move or clear them on request.
 //! - FRESH: no byte from the payload position `used_up_to` on was ever written.
 
 mod align;
@@ -121,11 +120,11 @@ impl core::error::Error for RegionError {}
 
 /// A free-list heap over one region of memory.
 ///
-/// [`Heap::new`] is empty and refuses every request until [`Heap::init`] hands it a region. It is all zero bytes,
-/// about 5 KiB, and can be a `static`'s initial value without growing the program's file.
+/// [`Heap::new`] is empty and refuses every request until [`Heap::init`] hands it a region. It is all zero
+/// bytes, about 5 KiB, and can be a `static`'s initial value without growing the program's file.
 ///
-/// Allocations are raw pointers; dropping the heap or moving it leaves them valid, because all of the heap's bookkeeping is
-/// kept as distances from the region's start.
+/// Allocations are raw pointers; dropping the heap or moving it leaves them valid, because all of the heap's
+/// bookkeeping is kept as distances from the region's start.
 pub struct Heap {
     arena: Arena,
     /// The region's start as it was handed over, or as it is after a move.
@@ -148,7 +147,8 @@ pub struct Heap {
     free: FreeBlocks,
 }
 
-// SAFETY: the heap owns its region (contract of `init`), so it may use it from whichever thread the heap is on.
+// SAFETY: the heap owns its region (contract of `init`), so it may use it from whichever thread the heap is
+// on.
 unsafe impl Send for Heap {}
 
 impl Heap {
@@ -174,18 +174,19 @@ impl Heap {
     /// unused, and in a region of 1 KiB or more, one bit for each of its pages of 4 KiB; in one of less than
     /// 513 KiB, for pages of 1/256 of it.
     ///
-    /// Nothing but those bits is written to the region now. `zeroed` says that all of it is zero, which spares
-    /// them the clearing, and [`alloc_zeroed`](Self::alloc_zeroed) that of memory that is used for the first
-    /// time.
+    /// Nothing but those bits is written to the region now. `zeroed` says that all of it is zero, which
+    /// spares them the clearing, and [`alloc_zeroed`](Self::alloc_zeroed) that of memory that is used for
+    /// the first time.
     ///
     /// # Errors
     ///
-    /// Refuses a region that is too small for a block, too large, at null or wrapping around, and a second region. The
-    /// heap is unchanged then.
+    /// Refuses a region that is too small for a block, too large, at null or wrapping around, and a second
+    /// region. The heap is unchanged then.
     ///
     /// # Safety
     ///
-    /// - The region is valid for reads and writes as long as the heap or anything allocated from it is in use.
+    /// - The region is valid for reads and writes as long as the heap or anything allocated from it is in
+    ///   use.
     /// - Nothing else reads or writes it, except through pointers that the heap hands out.
     /// - If `zeroed` is true, every byte of the region is zero.
     pub unsafe fn init(&mut self, start: *mut u8, len: usize, zeroed: bool) -> Result<(), RegionError> {
@@ -271,7 +272,8 @@ impl Heap {
     /// # Safety
     ///
     /// - `start` is congruent to the old start modulo 128.
-    /// - The region's bytes are the same as they were at the old start, and the contract of [`init`](Self::init) holds for it.
+    /// - The region's bytes are the same as they were at the old start, and the contract of
+    ///   [`init`](Self::init) holds for it.
     #[cold]
     pub(crate) unsafe fn rebase(&mut self, start: *mut u8) {
         self.region = start;
@@ -342,8 +344,8 @@ impl Heap {
         block
     }
 
-    /// Allocates up to `count` slots or blocks of at least `payload` bytes, which lie in a row if they can, and gives
-    /// each to `take`. Where memory is short, there may be fewer, or none.
+    /// Allocates up to `count` slots or blocks of at least `payload` bytes, which lie in a row if they can,
+    /// and gives each to `take`. Where memory is short, there may be fewer, or none.
     #[cfg(all(feature = "std", unix))]
     pub(crate) fn alloc_several(&mut self, payload: usize, count: u32, mut take: impl FnMut(NonNull<u8>)) {
         let Some(size) = BlockSize::for_payload(payload) else { return };
@@ -365,8 +367,8 @@ impl Heap {
         }
     }
 
-    /// Like [`alloc`](Self::alloc), with all `layout.size()` bytes zero. What was never used since the region was zero is
-    /// not cleared again, unless it lies in front of a broad block at the far end.
+    /// Like [`alloc`](Self::alloc), with all `layout.size()` bytes zero. What was never used since the region
+    /// was zero is not cleared again, unless it lies in front of a broad block at the far end.
     pub fn alloc_zeroed(&mut self, layout: Layout) -> Option<NonNull<u8>> {
         let (block, dirty) = self.alloc_to_clear(layout)?;
         // SAFETY: the block holds that many bytes, and nobody has its pointer yet.
@@ -388,14 +390,14 @@ impl Heap {
     ///
     /// # Errors
     ///
-    /// A [`Fault`] if the pointer cannot be that of a block in use. The heap is unchanged then. Not every wrong
-    /// pointer can be told; see the safety contract.
+    /// A [`Fault`] if the pointer cannot be that of a block in use. The heap is unchanged then. Not every
+    /// wrong pointer can be told; see the safety contract.
     ///
     /// # Safety
     ///
-    /// - `block` came from this heap, and was not given back since. Pointers for which this does not hold are found out
-    ///   if they are misaligned, outside the region, lead into a run but not to a slot in use, or lead to a header
-    ///   that cannot be a live block's.
+    /// - `block` came from this heap, and was not given back since. Pointers for which this does not hold are
+    ///   found out if they are misaligned, outside the region, lead into a run but not to a slot in use, or
+    ///   lead to a header that cannot be a live block's.
     /// - Nobody uses the block's bytes any more.
     #[inline]
     pub unsafe fn dealloc(&mut self, block: *mut u8) -> Result<(), Fault> {

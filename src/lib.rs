@@ -8,8 +8,9 @@
 //! # fn main() { assert_eq!(vec![1, 2, 3].len(), 3); }
 //! ```
 //!
-//! The memory that the program can use is decided at build time, every operation is bounded, and a block costs 4 bytes of
-//! bookkeeping. The crate is `no_std`; its default feature `std` adds what only a hosted program can do.
+//! The memory that the program can use is decided at build time, every operation is bounded, and a block
+//! costs 4 bytes of bookkeeping. The crate is `no_std`; its default feature `std` adds what only a hosted
+//! program can do.
 //!
 //! # Ways in
 //!
@@ -54,8 +55,8 @@
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
-/// Asserts what the code relies on, in this crate's own tests only: a panic in a `GlobalAlloc` would wait forever for
-/// the lock that its own thread holds, or unwind where that is undefined behaviour.
+/// Asserts what the code relies on, in this crate's own tests only: a panic in a `GlobalAlloc` would wait
+/// forever for the lock that its own thread holds, or unwind where that is undefined behaviour.
 macro_rules! invariant {
     ($($condition:tt)*) => {
         if cfg!(test) {

@@ -31,31 +31,35 @@ use overflow::Overflow;
 /// }
 /// ```
 ///
-/// - `S` is where the memory comes from: [`FreeList`](crate::FreeList), an arena of a fixed size in the static itself;
-///   [`Region`](crate::Region), memory handed over at run time; or, with `std`, `OrSystem` around either.
-/// - `R` is the lock: any [`lock_api::RawMutex`]. The default spins and, with `std`, then sleeps; a kernel gives one that
-///   masks interrupts.
+/// - `S` is where the memory comes from: [`FreeList`](crate::FreeList), an arena of a fixed size in the
+///   static itself; [`Region`](crate::Region), memory handed over at run time; or, with `std`, `OrSystem`
+///   around either.
+/// - `R` is the lock: any [`lock_api::RawMutex`]. The default spins and, with `std`, then sleeps; a kernel
+///   gives one that masks interrupts.
 ///
-/// It may be moved before it is used. Moving it later takes the arena along, so that blocks which were allocated before must not
-/// be used or given back any more; a `static` never moves.
+/// It may be moved before it is used. Moving it later takes the arena along, so that blocks which were
+/// allocated before must not be used or given back any more; a `static` never moves.
 ///
-/// A signal handler that interrupted it must not use it: with `std`, the default lock ends the program over that with one sentence.
-/// A child process that was forked while another thread used it cannot allocate; that of a `ThreadCached` can.
+/// A signal handler that interrupted it must not use it: with `std`, the default lock ends the program over
+/// that with one sentence. A child process that was forked while another thread used it cannot allocate; that
+/// of a `ThreadCached` can.
 ///
 /// # Exhaustion
 ///
-/// A request that no free span can hold gets null, as [`GlobalAlloc`] wants: `try_reserve` returns an error, and
-/// `Vec::push` ends the program with std's message.
+/// A request that no free span can hold gets null, as [`GlobalAlloc`] wants: `try_reserve` returns an error,
+/// and `Vec::push` ends the program with std's message.
 ///
-/// With the feature `std` there is one exception: **while a thread panics, it is served by `System`**, but for small requests that
-/// a free slot of a run serves at once. Std needs some 35 MB to print one backtrace with symbols and keeps much of it; a program whose arena cannot hold that would hang in its own panic,
-/// and one whose arena just can would have no memory left after a panic that was caught.
+/// With the feature `std` there is one exception: **while a thread panics, it is served by `System`**, but
+/// for small requests that a free slot of a run serves at once. Std needs some 35 MB to print one backtrace
+/// with symbols and keeps much of it; a program whose arena cannot hold that would hang in its own panic, and
+/// one whose arena just can would have no memory left after a panic that was caught.
 ///
 /// # Misuse
 ///
-/// A `dealloc` or `realloc` of a pointer that is outside of the arena, misaligned, or free already ends the program with one
-/// exact sentence; see [`Fault`](crate::Fault) and [`set_fault_hook`](crate::set_fault_hook). As long as blocks of `System` are
-/// in use, a pointer outside of the arena is taken for one of those.
+/// A `dealloc` or `realloc` of a pointer that is outside of the arena, misaligned, or free already ends the
+/// program with one exact sentence; see [`Fault`](crate::Fault) and
+/// [`set_fault_hook`](crate::set_fault_hook). As long as blocks of `System` are in use, a pointer outside of
+/// the arena is taken for one of those.
 pub struct Locked<S: Source, R: RawMutex = SpinThenSleep> {
     heap: Mutex<R, Heap>,
     #[cfg(feature = "std")]
@@ -64,7 +68,8 @@ pub struct Locked<S: Source, R: RawMutex = SpinThenSleep> {
     source: S,
 }
 
-/// Whether this thread panics, and is served by the system therefore. A load and a comparison, as long as no thread panics.
+/// Whether this thread panics, and is served by the system therefore. A load and a comparison, as long as no
+/// thread panics.
 #[inline(always)]
 pub(crate) fn is_panicking() -> bool {
     #[cfg(feature = "std")]
@@ -97,8 +102,8 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
         self.heap().stats()
     }
 
-    /// Checks every invariant of the heap; holds the lock for a time in proportion to the number of blocks. Does not
-    /// allocate.
+    /// Checks every invariant of the heap; holds the lock for a time in proportion to the number of blocks.
+    /// Does not allocate.
     ///
     /// # Errors
     ///
@@ -107,8 +112,8 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
         self.heap().audit()
     }
 
-    /// Draws the arena: divides it into as many stretches as there are `cells`, and writes into each the share of its bytes
-    /// that is in use, in percent. Does not allocate.
+    /// Draws the arena: divides it into as many stretches as there are `cells`, and writes into each the
+    /// share of its bytes that is in use, in percent. Does not allocate.
     pub fn occupancy(&self, cells: &mut [u8]) {
         self.heap().occupancy(cells);
     }
@@ -205,7 +210,8 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
         block: *mut u8,
         layout: Layout,
     ) {
-        // SAFETY: the caller's contract is that of the heap; a block of the system's is recognised by its address.
+        // SAFETY: the caller's contract is that of the heap; a block of the system's is recognised by its
+        // address.
         unsafe {
             match heap.release_slot(block) {
                 Released::Slot => {}
@@ -234,7 +240,8 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     /// - As for [`GlobalAlloc::dealloc`]; the pointer leads into no run.
     #[inline(never)]
     unsafe fn dealloc_block(&self, mut heap: MutexGuard<'_, R, Heap>, block: *mut u8, layout: Layout) {
-        // SAFETY: the caller's contract is that of the heap; a block of the system's is recognised by its address.
+        // SAFETY: the caller's contract is that of the heap; a block of the system's is recognised by its
+        // address.
         unsafe {
             if !heap.release_block(block) {
                 self.dealloc_rejected(heap, block, layout)
@@ -347,16 +354,18 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
 }
 
 impl<S: RunTimeSource, R: RawMutex> Locked<S, R> {
-    /// Hands the allocator the region of `len` bytes at `start`, of any alignment. Until then every request gets null.
+    /// Hands the allocator the region of `len` bytes at `start`, of any alignment. Until then every request
+    /// gets null.
     ///
     /// # Errors
     ///
-    /// Refuses a region that is too small for a block, too large, at null or wrapping around, and a second region; see
-    /// [`RegionError`].
+    /// Refuses a region that is too small for a block, too large, at null or wrapping around, and a second
+    /// region; see [`RegionError`].
     ///
     /// # Safety
     ///
-    /// - The region is valid for reads and writes as long as the allocator or anything allocated from it is in use.
+    /// - The region is valid for reads and writes as long as the allocator or anything allocated from it is
+    ///   in use.
     /// - Nothing else reads or writes it, except through pointers that the allocator hands out.
     pub unsafe fn init(&self, start: *mut u8, len: usize) -> Result<(), RegionError> {
         // SAFETY: the caller's contract is the same; what the region contains is not known.
@@ -364,11 +373,13 @@ impl<S: RunTimeSource, R: RawMutex> Locked<S, R> {
     }
 }
 
-// SAFETY: blocks come from the heap, which hands out spans that do not overlap and keeps them until they come back, or from
-// the system's allocator. The layouts are fitted by `BlockSize::for_payload` and `alignment_gap`. Nothing here unwinds:
-// there is no panic on any path of the heap, and faults end in `fault::raise`, which no panic leaves.
+// SAFETY: blocks come from the heap, which hands out spans that do not overlap and keeps them until they come
+// back, or from the system's allocator. The layouts are fitted by `BlockSize::for_payload` and
+// `alignment_gap`. Nothing here unwinds: there is no panic on any path of the heap, and faults end in
+// `fault::raise`, which no panic leaves.
 unsafe impl<S: Source, R: RawMutex> GlobalAlloc for Locked<S, R> {
-    // The fast paths are leaf functions: whatever may call goes there as the last thing it does, and takes the lock along.
+    // The fast paths are leaf functions: whatever may call goes there as the last thing it does, and takes
+    // the lock along.
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         match self.try_heap() {
@@ -436,8 +447,8 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
         match resized {
             Resized::Done(block) => block.as_ptr(),
             // The lock is not held while contents are copied: nobody waits for that.
-            // SAFETY: both hold the smaller of the two sizes, and do not overlap. The old one is given back as the
-            // caller had it.
+            // SAFETY: both hold the smaller of the two sizes, and do not overlap. The old one is given back
+            // as the caller had it.
             Resized::MoveTo(target) => unsafe {
                 copy(block, target.as_ptr(), layout.size().min(new_size));
                 self.dealloc_block(self.heap(), block, layout);
@@ -459,7 +470,8 @@ impl<S: Source, R: RawMutex> Default for Locked<S, R> {
 
 impl<S: Source, R: RawMutex> fmt::Debug for Locked<S, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The figures are taken before anything is formatted: formatting may allocate, and would wait for the lock forever.
+        // The figures are taken before anything is formatted: formatting may allocate, and would wait for the
+        // lock forever.
         let stats = self.stats();
         f.debug_struct("Locked").field("stats", &stats).finish_non_exhaustive()
     }

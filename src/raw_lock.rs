@@ -21,18 +21,20 @@ pub(crate) use errno::preserving_errno;
 #[cfg(feature = "std")]
 use hosted::Lock;
 
-/// Without an operating system there is nobody to wake a sleeper. (The name `spin::Mutex` would change with a feature of spin's.)
+/// Without an operating system there is nobody to wake a sleeper. (The name `spin::Mutex` would change with a
+/// feature of spin's.)
 #[cfg(not(feature = "std"))]
 type Lock = spin::mutex::SpinMutex<()>;
 
 /// A lock whose waiters spin briefly and then sleep until they are woken.
 ///
-/// A thread that loses the processor while it holds the lock must not cost every waiter a time slice. Without the
-/// feature `std` it is spin's mutex, whose waiters spin.
+/// A thread that loses the processor while it holds the lock must not cost every waiter a time slice. Without
+/// the feature `std` it is spin's mutex, whose waiters spin.
 ///
-/// It is not safe to take from an interrupt or signal handler that may have interrupted its holder. With `std`, a thread that waits for
-/// itself ends the program with one sentence ([`Fault::Reentry`](crate::Fault::Reentry)); without, it spins forever. Where that can
-/// happen, give [`Locked`](crate::Locked) a lock that masks interrupts.
+/// It is not safe to take from an interrupt or signal handler that may have interrupted its holder. With
+/// `std`, a thread that waits for itself ends the program with one sentence
+/// ([`Fault::Reentry`](crate::Fault::Reentry)); without, it spins forever. Where that can happen, give
+/// [`Locked`](crate::Locked) a lock that masks interrupts.
 pub struct SpinThenSleep(Lock);
 
 impl SpinThenSleep {

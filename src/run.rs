@@ -10,11 +10,11 @@
 //!
 //! - A *page* is a stretch of the arena that begins at a multiple of its length from the first page. (Pages
 //!   of the operating system are something else.) It is 4,224 bytes long, and shorter in an arena of less
-//!   than 513 KiB. It is not 4,096, because then all run headers would compete for the same few places of
-//!   the processor's caches. A block of exactly one page, where a page is, packs without a gap.
+//!   than 513 KiB. It is not 4,096, because then all run headers would compete for the same few places of the
+//!   processor's caches. A block of exactly one page, where a page is, packs without a gap.
 //! - The bitmap has a bit for each slot, set while the slot is free. It is the run's free list, too: the
-//!   lowest free slot is the one that is taken. Neither taking nor freeing touches the slot's own bytes,
-//!   what is asked for in a row lies in a row, and a second free of a slot is certain to be seen.
+//!   lowest free slot is the one that is taken. Neither taking nor freeing touches the slot's own bytes, what
+//!   is asked for in a row lies in a row, and a second free of a slot is certain to be seen.
 //! - `with_room` has a bit for each word of the bitmap, set while a slot of that word is free.
 //! - The first slot lies at a multiple of the slots' alignment.
 //! - A bit per page in front of the arena ([`Pages`]) tells which pages are runs.
@@ -67,8 +67,8 @@ pub(crate) struct Pages {
 }
 
 impl Pages {
-    /// What the address of each page is modulo the largest alignment of slots: behind a header and one word of
-    /// bitmap, a slot has any alignment that slots can have.
+    /// What the address of each page is modulo the largest alignment of slots: behind a header and one word
+    /// of bitmap, a slot has any alignment that slots can have.
     const MISALIGNMENT: usize = SlotSize::LARGEST_ALIGN - size_of::<Header>() - size_of::<u64>();
 
     /// No pages; all zero bytes.
@@ -191,8 +191,8 @@ impl Pages {
         (unsafe { AtomicUsize::from_ptr(word) }, 1 << (page % usize::BITS))
     }
 
-    /// The run that an address leads into, and how many granules from the run's start; `None` if it, which may
-    /// be any, leads into no run.
+    /// The run that an address leads into, and how many granules from the run's start; `None` if it, which
+    /// may be any, leads into no run.
     #[inline(always)]
     pub(crate) fn run_at(&self, address: usize) -> Option<(Run, u32)> {
         let (page, in_page) = self.locate(address)?;

@@ -208,7 +208,8 @@ pub(crate) enum Remainder {
     Block(BlockSize),
 }
 
-/// A payload's position: granules from the arena's origin. Zero is no position, so zeroed memory holds no links.
+/// A payload's position: granules from the arena's origin. Zero is no position, so zeroed memory holds no
+/// links.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Index(u32);
 
@@ -274,8 +275,8 @@ impl Sub<BlockSize> for Index {
 
 /// The granules to skip so that a payload at byte address `address` becomes a multiple of `align`.
 ///
-/// What is skipped becomes a free block of its own, so the gap is zero or at least [`BlockSize::MIN`]. `address` is a
-/// multiple of [`GRANULE`], `align` a power of two.
+/// What is skipped becomes a free block of its own, so the gap is zero or at least [`BlockSize::MIN`].
+/// `address` is a multiple of [`GRANULE`], `align` a power of two.
 #[inline]
 pub(crate) fn alignment_gap(address: usize, align: usize) -> usize {
     invariant!(address.is_multiple_of(GRANULE) && align.is_power_of_two());

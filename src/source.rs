@@ -40,7 +40,8 @@ pub(crate) mod sealed {
     }
 }
 
-/// A free list over a static arena of `SIZE` bytes, 1 MiB by default: the memory a program can use is decided at build time.
+/// A free list over a static arena of `SIZE` bytes, 1 MiB by default: the memory a program can use is decided
+/// at build time.
 ///
 /// `SIZE` is a multiple of 8 from 256 bytes to 1 GiB; anything else does not compile. Use it as
 /// [`Locked<FreeList>`](crate::Locked) or `Locked<FreeList<{ 64 << 20 }>>`.
@@ -51,8 +52,8 @@ pub(crate) mod sealed {
 /// static A: Locked<FreeList<100>> = Locked::new();
 /// ```
 ///
-/// Its initial value is all zero bytes, so that the arena lies in `.bss`: it does not make the program's file larger, and
-/// a page that is never used takes no memory.
+/// Its initial value is all zero bytes, so that the arena lies in `.bss`: it does not make the program's file
+/// larger, and a page that is never used takes no memory.
 #[repr(align(128))]
 pub struct FreeList<const SIZE: usize = DEFAULT_ARENA> {
     /// Beside the heap and not inside of it: a `&mut Heap` must not cover bytes that were handed out.
@@ -87,8 +88,8 @@ impl<const SIZE: usize> sealed::Source for FreeList<SIZE> {
     const INIT: Self = Self::new();
 
     fn supply(&self, heap: &mut Heap) -> Result<(), RegionError> {
-        // SAFETY: the arena is this source's own and reached through its heap only; a heap without memory has handed
-        // out nothing, so every byte is still zero.
+        // SAFETY: the arena is this source's own and reached through its heap only; a heap without memory has
+        // handed out nothing, so every byte is still zero.
         unsafe { heap.init(self.start(), SIZE, true) }
     }
 

@@ -26,8 +26,8 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// The share of the free bytes that the largest free block does not have, from 0.0 (all free memory is one block)
-    /// towards 1.0 (crumbs only).
+    /// The share of the free bytes that the largest free block does not have, from 0.0 (all free memory is
+    /// one block) towards 1.0 (crumbs only).
     pub fn fragmentation(&self) -> f64 {
         if self.free_bytes == 0 {
             return 0.0;

@@ -1,7 +1,8 @@
 //! How much of an arena is live data when the first request is refused.
 //!
-//! Fill to refusal: allocate; after each success free one random block with probability 1/10; at each refusal note the live
-//! bytes that were asked for over the arena's bytes, then free a random half. The mean of 200 refusals.
+//! Fill to refusal: allocate; after each success free one random block with probability 1/10; at each refusal
+//! note the live bytes that were asked for over the arena's bytes, then free a random half. The mean of 200
+//! refusals.
 
 use mem_alloc_rust::Heap;
 use std::alloc::Layout;

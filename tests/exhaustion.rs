@@ -1,7 +1,8 @@
-//! What a std program sees when a 1 MiB arena is full: errors it can handle, and a panic that can still report itself.
+//! What a std program sees when a 1 MiB arena is full: errors it can handle, and a panic that can still
+//! report itself.
 //!
-//! A program of its own, without the test harness, because how a whole process ends is what is asked: each case runs as a
-//! child of this one.
+//! A program of its own, without the test harness, because how a whole process ends is what is asked: each
+//! case runs as a child of this one.
 
 mod process;
 

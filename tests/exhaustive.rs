@@ -1,15 +1,17 @@
 //! Every sequence of operations, up to a length, over arenas that hold a handful of blocks.
 //!
-//! A bug in an allocator is seldom a matter of size: it is a block between two free ones, a remainder that is one granule too
-//! small, a gap in front that lies behind another gap. In a large arena random operations hardly ever put those side
-//! by side. In an arena of a hundred bytes nothing else is possible: the blocks of 16 to 48 bytes that are asked for
-//! here meet the arena's end, each other, and a refusal in every combination within a few steps, and none is left to chance.
+//! A bug in an allocator is seldom a matter of size: it is a block between two free ones, a remainder that is
+//! one granule too small, a gap in front that lies behind another gap. In a large arena random operations
+//! hardly ever put those side by side. In an arena of a hundred bytes nothing else is possible: the blocks of
+//! 16 to 48 bytes that are asked for here meet the arena's end, each other, and a refusal in every
+//! combination within a few steps, and none is left to chance.
 //!
-//! The sequences form a tree that is walked depth first. A node is the state after its operations: the heap's own bytes,
-//! the region's bytes, and what the shadow knows. All of it is copied before a step and copied back after everything
-//! that begins with the step was tried, so that a step is carried out once for all the sequences that share it. The shadow
-//! checks each one in full. The numbers of sequences are asserted, so that the test cannot shrink to nothing unnoticed:
-//! they change when a different block is chosen or when another request is refused, and have to be looked at then.
+//! The sequences form a tree that is walked depth first. A node is the state after its operations: the heap's
+//! own bytes, the region's bytes, and what the shadow knows. All of it is copied before a step and copied
+//! back after everything that begins with the step was tried, so that a step is carried out once for all the
+//! sequences that share it. The shadow checks each one in full. The numbers of sequences are asserted, so
+//! that the test cannot shrink to nothing unnoticed: they change when a different block is chosen or when
+//! another request is refused, and have to be looked at then.
 
 mod support;
 
@@ -57,8 +59,8 @@ impl Checkpoint {
     }
 
     fn save(&mut self, shadow: &Shadow) {
-        // SAFETY: source and destination are distinct and have room for a heap and a region. The copy of the heap is never
-        // used as one: it waits to be copied back.
+        // SAFETY: source and destination are distinct and have room for a heap and a region. The copy of the
+        // heap is never used as one: it waits to be copied back.
         unsafe {
             (&raw const shadow.heap).copy_to_nonoverlapping(self.heap.as_mut_ptr(), 1);
             let region = shadow.memory.start().cast::<MaybeUninit<u8>>();
@@ -70,8 +72,8 @@ impl Checkpoint {
     }
 
     fn restore(&self, shadow: &mut Shadow) {
-        // SAFETY: both were saved from the same places, a heap has nothing to drop, and it comes back together with the
-        // region that it describes.
+        // SAFETY: both were saved from the same places, a heap has nothing to drop, and it comes back
+        // together with the region that it describes.
         unsafe {
             (&raw mut shadow.heap).copy_from_nonoverlapping(self.heap.as_ptr(), 1);
             let region = shadow.memory.start().cast::<MaybeUninit<u8>>();
@@ -91,7 +93,8 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Tries every operation, then every sequence behind it; `checkpoints` has a place for each step that is left.
+    /// Tries every operation, then every sequence behind it; `checkpoints` has a place for each step that is
+    /// left.
     fn descend(&mut self, checkpoints: &mut [Checkpoint]) -> Result<(), Failure> {
         let Some((here, below)) = checkpoints.split_first_mut() else {
             return self.shadow.check_figures();
@@ -115,7 +118,8 @@ impl Walk<'_> {
     }
 }
 
-/// Runs every sequence of one to `length` operations in a region of that shape, and returns how many there were.
+/// Runs every sequence of one to `length` operations in a region of that shape, and returns how many there
+/// were.
 fn run_all(shape: RegionShape, menu: &Menu, length: usize) -> Result<u64, Failure> {
     let mut walk = Walk { shadow: Shadow::new(shape)?, menu, sequences: 0 };
     let mut checkpoints: Vec<_> = (0..length).map(|_| Checkpoint::new(shape)).collect();
@@ -126,11 +130,12 @@ fn run_all(shape: RegionShape, menu: &Menu, length: usize) -> Result<u64, Failur
     Ok(sequences)
 }
 
-/// How many sequences there are depends on which requests are refused, and so a little on what the heap holds back. Fewer than these
-/// would mean that it refuses nearly everything.
+/// How many sequences there are depends on which requests are refused, and so a little on what the heap holds
+/// back. Fewer than these would mean that it refuses nearly everything.
 const ENOUGH: u64 = 130_000_000;
 
-/// Blocks of 16, 24 and 48 bytes, and one of 16 at a multiple of 32, in a misaligned region: full after two to seven.
+/// Blocks of 16, 24 and 48 bytes, and one of 16 at a multiple of 32, in a misaligned region: full after two
+/// to seven.
 #[test]
 fn every_sequence_in_an_arena_of_112_bytes() {
     const MENU: Menu = Menu {
@@ -141,8 +146,8 @@ fn every_sequence_in_an_arena_of_112_bytes() {
     assert!(run_all(shape, &MENU, 8).unwrap() > ENOUGH);
 }
 
-/// Blocks of 16, 40 and 80 bytes, and one of 24 at a multiple of 64, with room for a gap on either side of it; the
-/// memory is zero in the beginning.
+/// Blocks of 16, 40 and 80 bytes, and one of 24 at a multiple of 64, with room for a gap on either side of
+/// it; the memory is zero in the beginning.
 #[test]
 fn every_sequence_in_an_arena_of_160_bytes() {
     const MENU: Menu = Menu {

@@ -34,8 +34,8 @@ fn regions_of_zero_to_eight_words_at_any_address_are_refused_or_work() {
     for misalignment in 0..16 {
         for len in 0..=WORDS * size_of::<usize>() {
             for zeroed in [false, true] {
-                // That exactly those regions are refused which hold no block, and that nothing around them is written, is
-                // what the shadow checks.
+                // That exactly those regions are refused which hold no block, and that nothing around them is
+                // written, is what the shadow checks.
                 let mut shadow = Shadow::new(RegionShape { len, misalignment, zeroed }).unwrap();
                 for size in [0, 1, 12, 13, 28, 44, 60] {
                     shadow.apply(Alloc { size, align: 1 }).unwrap();
@@ -78,7 +78,8 @@ fn every_alignment_up_to_the_arena_is_served() {
         let mut shadow = Shadow::new(region(MIB)).unwrap();
         // So that the first free address is not aligned by chance.
         shadow.apply(Alloc { size: 20, align: 4 }).unwrap();
-        // Too large to grow up to the next address of that alignment, as long as the arena has room for it somewhere else.
+        // Too large to grow up to the next address of that alignment, as long as the arena has room for it
+        // somewhere else.
         let new_size = if align < MIB / 8 { 4000.max(2 * align) } else { 4000 };
         for make in [Alloc { size: 100, align }, AllocZeroed { size: 100, align }] {
             shadow.apply(make).unwrap();
@@ -95,15 +96,16 @@ fn every_alignment_up_to_the_arena_is_served() {
     }
 }
 
-/// RUSTSEC-2020-0006 (bumpalo), esp-alloc 5502, rlsf 0.1.1: `realloc` copied the new size, or the block's instead of the
-/// layout's, and read or wrote past the end.
+/// RUSTSEC-2020-0006 (bumpalo), esp-alloc 5502, rlsf 0.1.1: `realloc` copied the new size, or the block's
+/// instead of the layout's, and read or wrote past the end.
 #[test]
 fn realloc_copies_what_was_there_and_no_more() {
     for (old, new) in
         [(1, 500), (12, 13), (13, 2000), (100, 101), (500, 4000), (2000, 1), (513, 512), (64, 0)]
     {
         let mut shadow = Shadow::new(region(16 << 10)).unwrap();
-        // Blocks on both sides, whose bytes the shadow watches; the first one is smaller than what has to be found for it.
+        // Blocks on both sides, whose bytes the shadow watches; the first one is smaller than what has to be
+        // found for it.
         for size in [40, old, 40] {
             shadow.apply(Alloc { size, align: 8 }).unwrap();
         }
@@ -201,7 +203,8 @@ fn no_safe_public_function_takes_a_raw_pointer() {
     assert!(looked_at > 20, "{looked_at} functions cannot be all");
 }
 
-/// RUSTSEC-2026-0001 (rkyv): exhaustion went unnoticed. It is null, every time, and leaves what is there alone.
+/// RUSTSEC-2026-0001 (rkyv): exhaustion went unnoticed. It is null, every time, and leaves what is there
+/// alone.
 #[test]
 fn exhaustion_is_null_and_changes_nothing() {
     static FULL: Locked<FreeList<4096>> = Locked::new();
@@ -230,8 +233,9 @@ fn exhaustion_is_null_and_changes_nothing() {
     FULL.audit().unwrap();
 }
 
-/// talc PR 49: sizes of 16 MiB and more were read from the wrong byte. Every power of two that a heap can hold, as a block and
-/// as a gap between blocks, and one granule less and more; the memory is never touched but for the headers.
+/// talc PR 49: sizes of 16 MiB and more were read from the wrong byte. Every power of two that a heap can
+/// hold, as a block and as a gap between blocks, and one granule less and more; the memory is never touched
+/// but for the headers.
 #[cfg(target_pointer_width = "64")]
 #[test]
 fn blocks_and_gaps_of_gibibytes_keep_their_size() {
@@ -254,7 +258,8 @@ fn blocks_and_gaps_of_gibibytes_keep_their_size() {
     unsafe { heap.dealloc(all.as_ptr()) }.unwrap();
 
     for bytes in (12..32).flat_map(|log2| [(1 << log2) - 8, 1 << log2, (1 << log2) + 8]) {
-        // The gap that the first block leaves behind is all that is left, so the second block has to take it, whole.
+        // The gap that the first block leaves behind is all that is left, so the second block has to take it,
+        // whole.
         let wanted = layout(bytes - 4, 8);
         let Some(first) = heap.alloc(wanted) else {
             assert!(bytes > whole, "{bytes} bytes were refused");
@@ -299,7 +304,8 @@ fn a_block_of_an_adjacent_heap_is_a_fault() {
         left.init(start, HALF, true).unwrap();
         right.init(start.add(HALF), HALF, true).unwrap();
     }
-    // The blocks next to the border, on either side: the left heap is full, the right one has its first block there.
+    // The blocks next to the border, on either side: the left heap is full, the right one has its first block
+    // there.
     let last = {
         let first = left.alloc(layout(500, 8)).unwrap();
         assert!(first.as_ptr().addr() < start.addr() + HALF);
@@ -341,7 +347,8 @@ fn free_all_and_find_one_block(mut shadow: Shadow, descending: bool) {
     shadow.finish().unwrap();
 }
 
-/// linked_list_allocator 66 and 85: gaps made for alignment were never seen again, and a free wrote into them.
+/// linked_list_allocator 66 and 85: gaps made for alignment were never seen again, and a free wrote into
+/// them.
 #[test]
 fn gaps_made_for_alignment_come_back() {
     for descending in [false, true] {
@@ -400,8 +407,8 @@ fn idle_runs_are_given_up_before_a_refusal() {
     shadow.finish().unwrap();
 }
 
-/// hermit PR 1045: a wrapper that forgets `realloc` gets the default one, which always moves. That a fresh `alloc_zeroed` touches
-/// no page is asked in `fresh_arena.rs`.
+/// hermit PR 1045: a wrapper that forgets `realloc` gets the default one, which always moves. That a fresh
+/// `alloc_zeroed` touches no page is asked in `fresh_arena.rs`.
 #[test]
 fn locked_resizes_in_place() {
     static A: Locked<FreeList<4096>> = Locked::new();

@@ -1,5 +1,5 @@
-//! A process that forks before any thread has a cache: all of its blocks are too large for one. A process of its own, because any
-//! smaller block would change that.
+//! A process that forks before any thread has a cache: all of its blocks are too large for one. A process of
+//! its own, because any smaller block would change that.
 
 #![cfg(all(feature = "std", unix))]
 

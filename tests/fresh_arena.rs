@@ -34,7 +34,8 @@ fn the_first_allocation_touches_three_pages_at_most_whatever_its_size() {
     ];
     for (allocator, layout, zeroed) in cases {
         let place: *const u8 = (&raw const *allocator).cast();
-        // The pages of the allocator's own bookkeeping are brought in first; those of other statics beside it may be in.
+        // The pages of the allocator's own bookkeeping are brought in first; those of other statics beside it
+        // may be in.
         allocator.audit().unwrap();
         let before = resident_pages(place, size_of_val(allocator));
         assert!(before <= 4, "{before} pages of a fresh arena are in memory");

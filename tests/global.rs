@@ -1,4 +1,5 @@
-//! `Locked<FreeList>` as the global allocator of a std program, and under more threads than there are processors.
+//! `Locked<FreeList>` as the global allocator of a std program, and under more threads than there are
+//! processors.
 
 use mem_alloc_rust::{FreeList, Locked};
 use serial_test::serial;
@@ -11,7 +12,8 @@ use std::sync::mpsc;
 #[global_allocator]
 static A: Locked<FreeList<{ 16 << 20 }>> = Locked::new();
 
-/// More than twice as many as there are processors on a small machine, so that a holder of the lock loses its processor.
+/// More than twice as many as there are processors on a small machine, so that a holder of the lock loses its
+/// processor.
 const THREADS: usize = 8;
 
 #[test]
@@ -106,7 +108,8 @@ fn the_lock_can_be_another_one() {
     assert_eq!(C.stats().live_blocks, 0);
 }
 
-/// Allocates, resizes and frees blocks of all sizes, each filled with the thread's own mark, which must never change.
+/// Allocates, resizes and frees blocks of all sizes, each filled with the thread's own mark, which must never
+/// change.
 fn hammer(allocator: &impl GlobalAlloc, mark: u8) {
     let mut random = u32::from(mark).wrapping_mul(0x9E37_79B9);
     let mut next = move |below: usize| {
@@ -119,7 +122,8 @@ fn hammer(allocator: &impl GlobalAlloc, mark: u8) {
     let layout = |size| Layout::from_size_align(size, 8).unwrap();
     for round in 0..40_000 {
         let (block, size) = &mut slots[next(32)];
-        // SAFETY: a slot's block is this thread's own, of `size` bytes, and is given back or resized once with that size.
+        // SAFETY: a slot's block is this thread's own, of `size` bytes, and is given back or resized once
+        // with that size.
         unsafe {
             if block.is_null() {
                 *size = 1 + next(if round % 8 == 0 { 4000 } else { 200 });

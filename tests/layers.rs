@@ -1,4 +1,5 @@
-//! The layering of the source: a file uses only the layers above its own. The order stands in the crate's documentation.
+//! The layering of the source: a file uses only the layers above its own. The order stands in the crate's
+//! documentation.
 
 use std::collections::BTreeMap;
 use std::fs;

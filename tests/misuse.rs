@@ -1,6 +1,7 @@
 //! Each misuse that is told by default ends the program with one exact sentence and an abort.
 //!
-//! Every test starts itself again as a child process, with the allocator as the global one, and reads how it died.
+//! Every test starts itself again as a child process, with the allocator as the global one, and reads how it
+//! died.
 
 mod process;
 
@@ -12,8 +13,9 @@ static A: Locked<FreeList> = Locked::new();
 
 const BLOCK: Layout = Layout::new::<[u64; 6]>();
 
-/// As the child, does `misuse`, which first gets a place to say which address it is about. As the test, runs the child and
-/// holds that it aborted with exactly the expected sentence, in which `{}` stands for that address.
+/// As the child, does `misuse`, which first gets a place to say which address it is about. As the test, runs
+/// the child and holds that it aborted with exactly the expected sentence, in which `{}` stands for that
+/// address.
 #[cfg(unix)]
 fn dies_with(test: &str, sentence: &str, misuse: fn()) {
     use std::os::unix::process::ExitStatusExt;
@@ -147,8 +149,9 @@ fn free_of_a_pointer_from_another_arena() {
     });
 }
 
-/// As `dies_with`, for pointers outside of the arena, whose bounds the sentence names: they lie in the allocator's static, and
-/// are 40 bytes closer than the arena's size: its ends cost 8, and the map of its 256 pages 32.
+/// As `dies_with`, for pointers outside of the arena, whose bounds the sentence names: they lie in the
+/// allocator's static, and are 40 bytes closer than the arena's size: its ends cost 8, and the map of its 256
+/// pages 32.
 #[cfg(unix)]
 fn foreign(test: &str, what: &str, misuse: fn()) {
     if process::role().as_deref() == Some(test) {

@@ -1,7 +1,7 @@
 //! Random sequences of operations over random arenas, run against a shadow that knows every live byte.
 //!
-//! What is checked after each step is written in `support/shadow.rs`. proptest shortens a sequence that fails, by leaving
-//! operations out and by making sizes smaller, and prints what is left.
+//! What is checked after each step is written in `support/shadow.rs`. proptest shortens a sequence that
+//! fails, by leaving operations out and by making sizes smaller, and prints what is left.
 
 mod support;
 
@@ -73,8 +73,8 @@ fn operations(
     vec(operation, 0..LENGTH)
 }
 
-/// An arena full of blocks that share a bin with larger and smaller ones, then holes between them, so many that a quick look
-/// at the bin does not see them all, then anything.
+/// An arena full of blocks that share a bin with larger and smaller ones, then holes between them, so many
+/// that a quick look at the bin does not see them all, then anything.
 fn holes_of_one_bin() -> impl Strategy<Value = Vec<Operation>> {
     const ONE_BIN: std::ops::RangeInclusive<usize> = 1213..=1276;
     let fill = vec(ONE_BIN.prop_map(|size| Operation::Alloc { size, align: 8 }), 12..40);
@@ -104,7 +104,8 @@ fn few_sizes() -> impl Strategy<Value = Vec<Operation>> {
     })
 }
 
-/// Sizes at which something changes: the smallest block is full, the exact bins end, a division of a bin begins.
+/// Sizes at which something changes: the smallest block is full, the exact bins end, a division of a bin
+/// begins.
 fn boundary_sizes() -> impl Strategy<Value = usize> {
     let around_powers =
         (0..15u32, -13..=13isize).prop_map(|(log2, off)| (1usize << log2).saturating_add_signed(off));

@@ -1,4 +1,5 @@
-//! `OrSystem`: what the arena cannot serve comes from the operating system, and each block goes back to where it came from.
+//! `OrSystem`: what the arena cannot serve comes from the operating system, and each block goes back to where
+//! it came from.
 
 use mem_alloc_rust::{FreeList, Locked, OrSystem, Region};
 use serial_test::serial;
@@ -62,7 +63,8 @@ fn a_region_may_come_after_the_first_blocks_of_the_system() {
     let memory = Box::leak(vec![0u64; 512].into_boxed_slice());
     let bounds = memory.as_ptr_range();
     let bounds = bounds.start.addr()..bounds.end.addr();
-    // SAFETY: the layout is not of zero bytes; the memory is leaked and used by nothing else; blocks are given back once.
+    // SAFETY: the layout is not of zero bytes; the memory is leaked and used by nothing else; blocks are
+    // given back once.
     unsafe {
         let early = B.alloc(layout);
         B.init(memory.as_mut_ptr().cast(), size_of_val(memory)).unwrap();

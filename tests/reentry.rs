@@ -1,4 +1,5 @@
-//! A signal handler that allocates: it is served, or told that it interrupted the allocator. It never waits forever, and nothing breaks.
+//! A signal handler that allocates: it is served, or told that it interrupted the allocator. It never waits
+//! forever, and nothing breaks.
 
 #![cfg(all(feature = "std", unix))]
 

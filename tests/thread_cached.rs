@@ -210,7 +210,8 @@ fn a_child_that_is_forked_while_others_allocate_can_allocate_and_free() {
             });
         }
         for _ in 0..100 {
-            // SAFETY: the child uses the allocator under test, whose promise is that it may, and leaves by `_exit`.
+            // SAFETY: the child uses the allocator under test, whose promise is that it may, and leaves by
+            // `_exit`.
             let child = unsafe { libc::fork() };
             assert!(child >= 0);
             if child == 0 {
@@ -229,7 +230,8 @@ fn a_child_that_is_forked_while_others_allocate_can_allocate_and_free() {
     assert_all_is_back();
 }
 
-/// What a forked child does; zero if all is well. No panic: its output could wait for a lock that a thread of the parent had.
+/// What a forked child does; zero if all is well. No panic: its output could wait for a lock that a thread of
+/// the parent had.
 fn in_the_child(inherited: &[Marked]) -> i32 {
     // A hang is a failure.
     // SAFETY: no handler is set, so the alarm ends the child.
@@ -326,7 +328,8 @@ fn a_block_shrinks_and_grows_in_a_full_arena() {
 #[serial]
 fn data_that_looks_like_the_mark_of_a_cached_block_accuses_nobody() {
     let layout = Layout::from_size_align(100, 8).unwrap();
-    // SAFETY: the layout is not of zero bytes, the words lie in the block, and it is given back once at a time.
+    // SAFETY: the layout is not of zero bytes, the words lie in the block, and it is given back once at a
+    // time.
     unsafe {
         let block = A.alloc(layout);
         A.dealloc(block, layout);
@@ -379,7 +382,8 @@ fn a_forked_child_can_have_threads_of_its_own() {
             scope.spawn(move || {
                 let mut random = Random(99 + number);
                 while !done.load(Ordering::Relaxed) {
-                    // Larger ones take the lock, so that some of these threads wait for it when the process forks.
+                    // Larger ones take the lock, so that some of these threads wait for it when the process
+                    // forks.
                     let blocks: Vec<_> =
                         (0..20).map(|_| Marked::new(8000 + random.size(), number as u8)).collect();
                     drop(blocks);
@@ -394,7 +398,8 @@ fn a_forked_child_can_have_threads_of_its_own() {
                             drop(Marked::new(if step % 2 == 0 { 100 } else { 9000 }, number));
                         }
                     };
-                    // Threads by the C library: std's own allocate from `System`, whose state in a forked child is its own affair.
+                    // Threads by the C library: std's own allocate from `System`, whose state in a forked
+                    // child is its own affair.
                     extern "C" fn run(work: *mut libc::c_void) -> *mut libc::c_void {
                         // SAFETY: the argument is that of `pthread_create` below, which outlives the thread.
                         unsafe { (*work.cast::<&dyn Fn(u8)>())(1) };

@@ -19,7 +19,8 @@ static BEGUN: AtomicU32 = AtomicU32::new(0);
 
 const THREADS: usize = 4;
 
-/// Starts threads of the C library's, which can be ended in ways that std's cannot, and waits until all have begun.
+/// Starts threads of the C library's, which can be ended in ways that std's cannot, and waits until all have
+/// begun.
 fn start(run: extern "C-unwind" fn(*mut c_void) -> *mut c_void) -> [libc::pthread_t; THREADS] {
     BEGUN.store(0, Ordering::Relaxed);
     // SAFETY: the two kinds of function differ in what they let pass, not in how they are called.
@@ -59,7 +60,8 @@ extern "C-unwind" fn fill_a_cache_and_wait(_: *mut c_void) -> *mut c_void {
     fill_a_cache();
     BEGUN.fetch_add(1, Ordering::Release);
     loop {
-        // SAFETY: waiting for a signal is always allowed. The thread is cancelled here, where nothing has to be dropped.
+        // SAFETY: waiting for a signal is always allowed. The thread is cancelled here, where nothing has to
+        // be dropped.
         unsafe { libc::pause() };
     }
 }

@@ -1,7 +1,8 @@
-//! Everything that threads can do to `ThreadCached`, each beside each: two threads at a time, one for each of a pair of actions.
+//! Everything that threads can do to `ThreadCached`, each beside each: two threads at a time, one for each of
+//! a pair of actions.
 //!
-//! Every block carries its owner's mark, which is checked before each release and each change of size. After each pair nothing is
-//! live, nothing is cached, and all of the arena is one block.
+//! Every block carries its owner's mark, which is checked before each release and each change of size. After
+//! each pair nothing is live, nothing is cached, and all of the arena is one block.
 
 #![cfg(all(feature = "std", unix))]
 

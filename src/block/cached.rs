@@ -1,4 +1,5 @@
-//! What a block or a slot has in its payload while it lies in a thread's cache: a link to the next one of the list, and a key.
+//! What a block or a slot has in its payload while it lies in a thread's cache: a link to the next one of the
+//! list, and a key.
 //!
 //! ```text
 //!       p-4      p           p+8    p+12
@@ -8,10 +9,10 @@
 //! ```
 //!
 //! - Its header, or its run's bitmap, says that it is in use: only whoever has the heap's lock writes those.
-//! - `next` is the next block's payload, null for the last one. It is a pointer, which was derived from the arena's origin, and
-//!   not a position: that spares the owner of the cache the arithmetic.
-//! - `key` is a number that is unlikely to stand there by chance, another one for each block. A block that is freed and has it is looked for in all
-//!   caches before anybody is accused of freeing it twice.
+//! - `next` is the next block's payload, null for the last one. It is a pointer, which was derived from the
+//!   arena's origin, and not a position: that spares the owner of the cache the arithmetic.
+//! - `key` is a number that is unlikely to stand there by chance, another one for each block. A block that is
+//!   freed and has it is looked for in all caches before anybody is accused of freeing it twice.
 
 use crate::size::{BlockSize, HEADER};
 use core::ptr::NonNull;
@@ -19,7 +20,8 @@ use core::ptr::NonNull;
 /// What keys are made of: any number that programs seldom write.
 const KEY: u32 = 0x9D2C_5681;
 
-/// The key of a block. It depends on the address, so that neither a copy of what lay in another block nor data from elsewhere has it.
+/// The key of a block. It depends on the address, so that neither a copy of what lay in another block nor
+/// data from elsewhere has it.
 #[inline(always)]
 fn key_of(block: NonNull<u8>) -> u32 {
     block.addr().get() as u32 ^ KEY
@@ -81,6 +83,7 @@ pub(crate) unsafe fn next(block: NonNull<u8>) -> *mut u8 {
 /// - The first twelve bytes of the payload are in the arena.
 #[inline(always)]
 pub(crate) unsafe fn has_key(block: NonNull<u8>) -> bool {
-    // SAFETY: the word is in the arena. Volatile, because the caller may have left it uninitialised: whatever is there will do.
+    // SAFETY: the word is in the arena. Volatile, because the caller may have left it uninitialised: whatever
+    // is there will do.
     unsafe { key_word(block).read_volatile() == key_of(block) }
 }

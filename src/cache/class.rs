@@ -109,8 +109,8 @@ impl Class {
         if class < SMALLEST { Self::NONE } else { Self(class) }
     }
 
-    /// The class of a block with this header, if that may be one of a small block. It is [`Class::NONE`] if the block is not in
-    /// use.
+    /// The class of a block with this header, if that may be one of a small block. It is [`Class::NONE`] if
+    /// the block is not in use.
     #[inline(always)]
     pub(super) fn of_small(tag: Tag) -> Option<Self> {
         const TAGS: usize = Tag::used(MEDIUM).bits() as usize;
@@ -129,7 +129,8 @@ impl Class {
         CLASS_OF.get(tag.bits() as usize).map(|&class| Self(class))
     }
 
-    /// The class of a block with this header, if that may be one of a block in use that is smaller than [`TOO_LARGE`].
+    /// The class of a block with this header, if that may be one of a block in use that is smaller than
+    /// [`TOO_LARGE`].
     pub(super) fn of(tag: Tag) -> Option<Self> {
         let is_cacheable =
             tag.is_live() && (BlockSize::MIN.granules()..TOO_LARGE.granules()).contains(&tag.granules());
@@ -156,13 +157,14 @@ impl Class {
         BlockSize::from_granules(smallest).payload()
     }
 
-    /// Whether any block of this class has room for so many bytes, and not for so many more that a smaller class would do.
+    /// Whether any block of this class has room for so many bytes, and not for so many more that a smaller
+    /// class would do.
     pub(super) fn suits(self, bytes: usize) -> bool {
         Self::serving(bytes) == Some(self)
     }
 
-    /// The classes of the lists that a block of this class can be on: the heap may hand out one that is a granule larger than
-    /// what a class asks for, which may be the next class.
+    /// The classes of the lists that a block of this class can be on: the heap may hand out one that is a
+    /// granule larger than what a class asks for, which may be the next class.
     pub(super) fn listed_as(self) -> impl Iterator<Item = Self> {
         (self.0.saturating_sub(1).max(SMALLEST)..=self.0).map(Self)
     }

@@ -1,7 +1,8 @@
-//! The depot: full lists of cached blocks on their way from the threads that free them to those that allocate.
+//! The depot: full lists of cached blocks on their way from the threads that free them to those that
+//! allocate.
 //!
-//! It spares both the heap: a list goes in and comes out as a whole. What is in it counts as cached; it is taken back before a request
-//! is refused.
+//! It spares both the heap: a list goes in and comes out as a whole. What is in it counts as cached; it is
+//! taken back before a request is refused.
 
 use super::class::{ByClass, Class};
 use super::lists::{FullList, list_contains};
@@ -11,7 +12,8 @@ use core::ptr::{NonNull, null_mut};
 /// How many lists of a class there can be.
 const DEPTH: usize = 16;
 
-/// How many lists of all classes there can be: so many that they are hardly more than one thread's cache may keep.
+/// How many lists of all classes there can be: so many that they are hardly more than one thread's cache may
+/// keep.
 const MOST_LISTS: u8 = 128;
 
 struct Stock {

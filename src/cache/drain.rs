@@ -54,7 +54,8 @@ impl<S: Source> ThreadCached<S> {
         self.occupied().for_each(Slot::open);
     }
 
-    /// Whether a block whose header has that class is in any cache or in the depot. To be called with the lock.
+    /// Whether a block whose header has that class is in any cache or in the depot. To be called with the
+    /// lock.
     #[cold]
     pub(super) fn is_cached(&self, class: Class, block: *mut u8) -> bool {
         self.close_all();

@@ -1,10 +1,11 @@
 //! What belongs to the process: which allocator has caches, what happens at a thread's end and at a fork.
 //!
-//! One allocator of a process has caches: the first one in static memory that is used. Any other one works without.
+//! One allocator of a process has caches: the first one in static memory that is used. Any other one works
+//! without.
 //!
-//! The handlers run around every `fork`. Handlers of others that were registered earlier run while the heap's lock is held: they must not
-//! allocate, nor wait for a lock under which another thread may. The home is registered by its first allocation, so that for a global
-//! allocator there hardly are any.
+//! The handlers run around every `fork`. Handlers of others that were registered earlier run while the heap's
+//! lock is held: they must not allocate, nor wait for a lock under which another thread may. The home is
+//! registered by its first allocation, so that for a global allocator there hardly are any.
 
 use super::slot::Slot;
 use crate::fault::{self, Fault};
@@ -17,7 +18,8 @@ use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 pub(super) trait Home: Sync {
     /// Gives up the cache of a thread that ends. Called by that thread.
     fn leave(&self, slot: &Slot);
-    /// Brings the heap and all caches into a state that a copy of the process can go on from, and keeps them there.
+    /// Brings the heap and all caches into a state that a copy of the process can go on from, and keeps them
+    /// there.
     fn before_fork(&self);
     /// Lets all threads go on.
     fn after_fork_in_parent(&self);
@@ -25,7 +27,8 @@ pub(super) trait Home: Sync {
     fn after_fork_in_child(&self);
 }
 
-/// How far the process is with its home. Nobody waits for anybody: who comes while it is being set up goes without a cache.
+/// How far the process is with its home. Nobody waits for anybody: who comes while it is being set up goes
+/// without a cache.
 mod progress {
     pub(super) const NONE: u8 = 0;
     /// One thread, the only one that writes, sets it up.
@@ -107,8 +110,8 @@ enum Membership {
     Over,
 }
 
-/// How many times a thread that found no cache to be had goes without asking again: asking takes a turn of the heap's lock, and a look at
-/// all slots.
+/// How many times a thread that found no cache to be had goes without asking again: asking takes a turn of
+/// the heap's lock, and a look at all slots.
 pub(super) const PAUSE: u8 = 255;
 
 struct Local {
@@ -146,15 +149,17 @@ pub(super) fn is_unknown() -> bool {
     REGISTRY.progress.load(Ordering::Relaxed) == progress::NONE
 }
 
-/// Makes `home` the one allocator of the process that has caches, if there is none and it lies in static memory.
+/// Makes `home` the one allocator of the process that has caches, if there is none and it lies in static
+/// memory.
 pub(super) fn register(home: &'static dyn Home, is_static: impl FnOnce() -> bool) {
     REGISTRY.register(home, is_static);
 }
 
 /// Gives the calling thread a cache, if that home is [the one](register); false if it cannot have one.
 ///
-/// `occupy` finds a slot and passes it on under the heap's lock, or returns false if all are occupied. So there is no moment at which a
-/// signal handler, or a child that it forks, sees a slot that is this thread's without this thread knowing.
+/// `occupy` finds a slot and passes it on under the heap's lock, or returns false if all are occupied. So
+/// there is no moment at which a signal handler, or a child that it forks, sees a slot that is this thread's
+/// without this thread knowing.
 pub(super) fn join(home: &'static dyn Home, occupy: impl FnOnce(&dyn Fn(&'static Slot)) -> bool) -> bool {
     LOCAL.with(|local| {
         if local.membership.get() != Membership::None {
@@ -209,8 +214,8 @@ unsafe extern "C" fn thread_ends(slot: *mut c_void) {
     // SAFETY: what was set for the key is the thread's slot, which is a static.
     let slot = unsafe { &*slot.cast::<Slot>() };
     if slot.is_entered() && !slot.is_vacant() {
-        // A signal handler that interrupted the owner inside ends the thread. Who drains would wait for it forever. (Vacant it is in a
-        // child that a signal handler forked just now.)
+        // A signal handler that interrupted the owner inside ends the thread. Who drains would wait for it
+        // forever. (Vacant it is in a child that a signal handler forked just now.)
         fault::raise(Fault::Reentry);
     }
     if let Some(home) = REGISTRY.home() {

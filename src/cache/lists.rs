@@ -1,10 +1,12 @@
 //! The blocks of one thread's cache: two lists for each class.
 //!
-//! Blocks are taken from and put on the *current* list. When that is full it becomes the *spare* one, and when it is empty, the spare one
-//! takes its place. Only when both are full or both are empty, a full list goes to the depot or comes from there, as a whole: what a
-//! class does many times in a row costs a turn of the lock for each `batch` blocks only.
+//! Blocks are taken from and put on the *current* list. When that is full it becomes the *spare* one, and
+//! when it is empty, the spare one takes its place. Only when both are full or both are empty, a full list
+//! goes to the depot or comes from there, as a whole: what a class does many times in a row costs a turn of
+//! the lock for each `batch` blocks only.
 //!
-//! (Bonwick and Adams, *Magazines and vmem: extending the slab allocator to many CPUs and arbitrary resources*, 2001.)
+//! (Bonwick and Adams, *Magazines and vmem: extending the slab allocator to many CPUs and arbitrary
+//! resources*, 2001.)
 
 use super::class::{ByClass, Class, SMALL_CLASSES};
 use crate::block::cached;
@@ -24,8 +26,9 @@ pub(super) struct Lists {
     spare: ByClass<*mut u8>,
 }
 
-/// How many blocks of a class the heap is asked for at first. It is asked for twice as many each time: a program that needs a few does
-/// not have to touch many. (A thread that takes over the cache of another one goes on where that was.)
+/// How many blocks of a class the heap is asked for at first. It is asked for twice as many each time: a
+/// program that needs a few does not have to touch many. (A thread that takes over the cache of another one
+/// goes on where that was.)
 const FIRST_REFILL: u8 = 2;
 
 /// A list of as many cached blocks as a full one of its class has, by its first block.
@@ -166,8 +169,8 @@ pub(super) unsafe fn list_contains(list: *mut u8, address: usize) -> bool {
 /// There are two full lists of a class at most.
 const LISTS: usize = 2;
 
-/// How many blocks a full list of small ones has where all of them have that many bytes. The classes share them equally; where there
-/// are few, the larger classes keep nothing.
+/// How many blocks a full list of small ones has where all of them have that many bytes. The classes share
+/// them equally; where there are few, the larger classes keep nothing.
 fn small_batch(class: Class, budget: usize) -> u8 {
     /// More would only make the turns of the lock longer.
     const MOST: usize = 64;

@@ -13,8 +13,8 @@ use crate::source::Source;
 const BUDGET_SHARE_LOG2: u32 = 5;
 const LARGEST_BUDGET: usize = 1 << 20;
 
-/// How many caches of threads that ended are kept for the next ones, as they are, and how much each may have in it: this share of what one
-/// thread may keep, 1/4.
+/// How many caches of threads that ended are kept for the next ones, as they are, and how much each may have
+/// in it: this share of what one thread may keep, 1/4.
 pub(super) const LEFT: usize = 8;
 const LEFT_SHARE_LOG2: u32 = 2;
 
@@ -23,15 +23,16 @@ impl<S: Source> ThreadCached<S> {
     ///
     /// # Safety
     ///
-    /// - The reference is kept, or used after the caller returned, only if the allocator lies in static memory. There it stays where it is
-    ///   as long as the program runs (documented: it must be neither moved nor dropped), or the library that it is part of is loaded.
+    /// - The reference is kept, or used after the caller returned, only if the allocator lies in static
+    ///   memory. There it stays where it is as long as the program runs (documented: it must be neither moved
+    ///   nor dropped), or the library that it is part of is loaded.
     unsafe fn everlasting(&self) -> &'static Self {
         // SAFETY: the caller's contract.
         unsafe { &*core::ptr::from_ref(self) }
     }
 
-    /// Makes this allocator the one that has caches, if there is none. Whatever is requested first: a child that is forked has to find the
-    /// heap in order even if no thread has a cache.
+    /// Makes this allocator the one that has caches, if there is none. Whatever is requested first: a child
+    /// that is forked has to find the heap in order even if no thread has a cache.
     #[cold]
     #[inline(never)]
     pub(super) fn register(&self) {
@@ -44,7 +45,8 @@ impl<S: Source> ThreadCached<S> {
     #[cold]
     #[inline(never)]
     pub(super) fn join(&self) -> Option<&'static Slot> {
-        // SAFETY: `home::join` keeps the reference, or uses it after it returned, only if the allocator lies in static memory.
+        // SAFETY: `home::join` keeps the reference, or uses it after it returned, only if the allocator lies
+        // in static memory.
         let everlasting = unsafe { self.everlasting() };
         let occupy = |adopt: &dyn Fn(&'static Slot)| {
             let heap = everlasting.locked.heap();
@@ -116,7 +118,8 @@ impl<S: Source> Home for ThreadCached<S> {
 
     fn after_fork_in_child(&self) {
         self.locked.raw_lock().forget_waiters();
-        // SAFETY: `before_fork` took the lock in this thread, which is the only one now, and forgot the guard.
+        // SAFETY: `before_fork` took the lock in this thread, which is the only one now, and forgot the
+        // guard.
         let mut heap = unsafe { self.locked.remembered_guard() };
         let own = home::slot();
         let mut outcome = Ok(());

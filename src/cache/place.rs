@@ -54,7 +54,8 @@ impl Place {
                 None => class_of(self.arena.tag(index))?,
             }
         };
-        // SAFETY: a position in the arena is not null, and from one in the place on, twelve bytes are in the arena.
+        // SAFETY: a position in the arena is not null, and from one in the place on, twelve bytes are in the
+        // arena.
         unsafe {
             let block = self.arena.payload(index);
             (class == Class::NONE || !cached::has_key(block)).then_some((class, block))

@@ -2,12 +2,13 @@
 //!
 //! # The gate
 //!
-//! The owner enters by taking the *token* with a plain store, and leaves by putting it back with another; in between it looks at
-//! `closed`. Who takes blocks out of another thread's cache has the heap's lock, closes the gate, waits for a barrier that reaches all
-//! threads, and then until the token is back. Either the owner sees that the gate is closed, or the other one sees that the owner is
-//! inside.
+//! The owner enters by taking the *token* with a plain store, and leaves by putting it back with another; in
+//! between it looks at `closed`. Who takes blocks out of another thread's cache has the heap's lock, closes
+//! the gate, waits for a barrier that reaches all threads, and then until the token is back. Either the owner
+//! sees that the gate is closed, or the other one sees that the owner is inside.
 //!
-//! The owner itself may also enter while it has the heap's lock, whether or not the gate is open: nobody else is at it then.
+//! The owner itself may also enter while it has the heap's lock, whether or not the gate is open: nobody else
+//! is at it then.
 //!
 //! An owner that finds no token is inside already, further down on its stack: it is a signal handler.
 
@@ -32,13 +33,15 @@ mod closed {
 #[repr(C, align(128))]
 #[derive(Debug)]
 pub(super) struct Slot {
-    /// The allocator, by its address, while the owner is outside of the gate; null while it is inside, and while the slot is vacant.
+    /// The allocator, by its address, while the owner is outside of the gate; null while it is inside, and
+    /// while the slot is vacant.
     token: AtomicPtr<()>,
     /// Bits of [`closed`].
     closed: AtomicU8,
     /// Where cached blocks can lie. Written under the heap's lock before the owner knows of the slot.
     place: UnsafeCell<Place>,
-    /// Touched from inside of the gate only: by the owner, or under the heap's lock by whoever has closed the gate.
+    /// Touched from inside of the gate only: by the owner, or under the heap's lock by whoever has closed
+    /// the gate.
     lists: UnsafeCell<Lists>,
     /// The allocator whose cache this is; null while the slot is vacant.
     owner: AtomicPtr<()>,
@@ -97,12 +100,14 @@ impl Slot {
         self.token.store(allocator.cast_mut(), Ordering::Release);
     }
 
-    /// Whether this is the cache of a thread that has ended, to be [taken over](Self::take_over). Asked under the heap's lock.
+    /// Whether this is the cache of a thread that has ended, to be [taken over](Self::take_over). Asked under
+    /// the heap's lock.
     pub(super) fn is_left(&self) -> bool {
         self.left.load(Ordering::Relaxed)
     }
 
-    /// Leaves the slot, with all that is in it, to the next thread. Until then the gate has no owner that could come in.
+    /// Leaves the slot, with all that is in it, to the next thread. Until then the gate has no owner that
+    /// could come in.
     ///
     /// # Safety
     ///
@@ -143,13 +148,14 @@ impl Slot {
         unsafe { self.inside(allocator, |_, lists| lists.pop(class))? }
     }
 
-    /// Puts a block into the cache, if it is one of that allocator's; false if the block cannot be cached now, or at all.
+    /// Puts a block into the cache, if it is one of that allocator's; false if the block cannot be cached
+    /// now, or at all.
     ///
     /// # Safety
     ///
     /// - As for [`take`](Self::take).
-    /// - If it is a block of the allocator's in use, nobody uses its bytes any more. Anything else is told, or taken for one as `dealloc`
-    ///   would.
+    /// - If it is a block of the allocator's in use, nobody uses its bytes any more. Anything else is told,
+    ///   or taken for one as `dealloc` would.
     #[inline(always)]
     pub(super) unsafe fn give(&self, allocator: *const (), block: *mut u8) -> bool {
         let push = |place: &Place, lists: &mut Lists| {
@@ -172,26 +178,28 @@ impl Slot {
         unsafe { self.inside_slowly(|lists| lists.pop_either(class))? }
     }
 
-    /// Puts a block into the cache whose class is known, also on a new list, and where the gate is never plainly open; false if it cannot be
-    /// cached now.
+    /// Puts a block into the cache whose class is known, also on a new list, and where the gate is never
+    /// plainly open; false if it cannot be cached now.
     ///
     /// # Safety
     ///
-    /// - The caller is the owner. It is a block that [has this class](Self::class_of), and nobody uses its bytes any more.
+    /// - The caller is the owner. It is a block that [has this class](Self::class_of), and nobody uses its
+    ///   bytes any more.
     pub(super) unsafe fn put_slowly(&self, class: Class, block: NonNull<u8>) -> bool {
         // SAFETY: the caller's contract.
         unsafe { self.inside_slowly(|lists| lists.push_either(class, block)) }.unwrap_or(false)
     }
 
-    /// The class of what looks like a block in use that is in no cache and small enough for this one. The caller is the owner.
+    /// The class of what looks like a block in use that is in no cache and small enough for this one. The
+    /// caller is the owner.
     pub(super) fn class_of(&self, block: *mut u8) -> Option<(Class, NonNull<u8>)> {
         // SAFETY: the place does not change while the slot has an owner.
         let place = unsafe { &*self.place.get() };
         place.find(block, Class::of)
     }
 
-    /// Enters the gate while it is plainly open, runs an operation, and leaves; `None` if that cannot be, or this is not a cache of that
-    /// allocator's.
+    /// Enters the gate while it is plainly open, runs an operation, and leaves; `None` if that cannot be, or
+    /// this is not a cache of that allocator's.
     ///
     /// # Safety
     ///
@@ -206,8 +214,8 @@ impl Slot {
         unsafe { self.pass(allocator, || compiler_fence(Ordering::SeqCst), !0, operation) }
     }
 
-    /// As [`inside`](Self::inside), with a barrier of the owner's own where there is none that reaches all threads: there, this is the one
-    /// way.
+    /// As [`inside`](Self::inside), with a barrier of the owner's own where there is none that reaches all
+    /// threads: there, this is the one way.
     ///
     /// # Safety
     ///
@@ -220,8 +228,8 @@ impl Slot {
         unsafe { self.pass(allocator, barrier, closed::DRAINING, |_, lists| operation(lists)) }
     }
 
-    /// Takes the token, runs an operation if none of the `shut` bits of `closed` is set, and puts the token back. `barrier` keeps the
-    /// taking in front of the look.
+    /// Takes the token, runs an operation if none of the `shut` bits of `closed` is set, and puts the token
+    /// back. `barrier` keeps the taking in front of the look.
     ///
     /// # Safety
     ///
@@ -266,8 +274,8 @@ impl Slot {
     ///
     /// # Safety
     ///
-    /// - The caller has the heap's lock, and has [closed](Self::close) the gate and [waited](Self::wait), or the owner is the caller or
-    ///   has ended.
+    /// - The caller has the heap's lock, and has [closed](Self::close) the gate and [waited](Self::wait), or
+    ///   the owner is the caller or has ended.
     pub(super) unsafe fn with_closed_gate<T>(&self, operation: impl FnOnce(&mut Lists) -> T) -> T {
         // SAFETY: the owner is not inside and does not come in; anybody else would have the lock.
         unsafe { operation(&mut *self.lists.get()) }

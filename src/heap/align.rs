@@ -14,11 +14,12 @@ const PROBES: Probes = Probes { blocks: 1, sizes: 1 };
 /// How many are looked at before a request is refused.
 ///
 /// So a request is refused though it would fit only if no free span has room for the block wherever it
-/// begins, and as many free blocks as these, or of as many sizes, are larger than the lower end of the bin of the
-/// block's size, and do not hold it aligned.
+/// begins, and as many free blocks as these, or of as many sizes, are larger than the lower end of the bin of
+/// the block's size, and do not hold it aligned.
 const LAST_PROBES: Probes = Probes { blocks: 12, sizes: 4 };
 
-/// How many free blocks to look at, and of how many sizes: the next one of the same size is found in fewer steps.
+/// How many free blocks to look at, and of how many sizes: the next one of the same size is found in fewer
+/// steps.
 #[derive(Clone, Copy)]
 struct Probes {
     blocks: usize,
@@ -62,8 +63,8 @@ impl Heap {
         }
     }
 
-    /// Takes a block of `size` at such a place: from the victim, from one of so many free blocks that may hold
-    /// it, from one that certainly does, or from the top.
+    /// Takes a block of `size` at such a place: from the victim, from one of so many free blocks that may
+    /// hold it, from one that certainly does, or from the top.
     #[inline(never)]
     fn take_at(&mut self, size: BlockSize, place: Place, probes: Probes, end: End) -> Option<Index> {
         let needed = size.granules() as usize;
@@ -106,8 +107,8 @@ impl Heap {
         Some((index, whole, self.gap_at(index, place) as u32))
     }
 
-    /// One of so many free blocks that holds a block of `size` at such a place, from the bin of that size on; with
-    /// its size and the granules to skip in it.
+    /// One of so many free blocks that holds a block of `size` at such a place, from the bin of that size on;
+    /// with its size and the granules to skip in it.
     ///
     /// The next search begins with the one where this one ends, if there are several of that size.
     #[inline(never)]
@@ -144,8 +145,8 @@ impl Heap {
         let behind = index + whole;
         let rest = BlockSize::from_granules(whole.granules() - gap.granules());
         let is_victim = index == self.victim;
-        // SAFETY: LISTED, the caller found `index` in a bin, or it is the victim. All parts lie in the free block,
-        // which nobody uses. COALESCED, a block lies behind it.
+        // SAFETY: LISTED, the caller found `index` in a bin, or it is the victim. All parts lie in the free
+        // block, which nobody uses. COALESCED, a block lies behind it.
         unsafe {
             self.take_out(index, whole);
             self.make_free_out_of_line(index, gap);

@@ -38,12 +38,13 @@ struct Totals {
 }
 
 impl Heap {
-    /// Checks the invariants of the heap's bookkeeping; takes time in proportion to the number of blocks and slots.
+    /// Checks the invariants of the heap's bookkeeping; takes time in proportion to the number of blocks and
+    /// slots.
     ///
     /// # Errors
     ///
-    /// The first violation that is found. It means that bytes outside of a live block were written: the heap can no longer
-    /// be trusted.
+    /// The first violation that is found. It means that bytes outside of a live block were written: the heap
+    /// can no longer be trusted.
     pub fn audit(&self) -> Result<(), AuditError> {
         if !self.is_initialized() {
             return Ok(());

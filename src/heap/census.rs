@@ -6,8 +6,8 @@ use crate::size::{BlockSize, GRANULE, Index};
 use crate::stats::Stats;
 
 impl Heap {
-    /// Counts the heap's blocks and bytes; takes time in proportion to the number of blocks. Free slots of runs
-    /// count as free bytes, but not as free blocks.
+    /// Counts the heap's blocks and bytes; takes time in proportion to the number of blocks. Free slots of
+    /// runs count as free bytes, but not as free blocks.
     pub fn stats(&self) -> Stats {
         if !self.is_initialized() {
             return Stats::default();
@@ -38,14 +38,14 @@ impl Heap {
         stats
     }
 
-    /// All blocks from the lowest address up, each with the distance of its payload from the arena's origin in bytes. The
-    /// top, the free span behind the last block, has no header and is not among them.
+    /// All blocks from the lowest address up, each with the distance of its payload from the arena's origin
+    /// in bytes. The top, the free span behind the last block, has no header and is not among them.
     pub fn blocks(&self) -> Blocks<'_> {
         Blocks { heap: self, index: Index::FIRST }
     }
 
-    /// The slots in use of the run at a block's distance from the arena's origin, as [`blocks`](Self::blocks) gives
-    /// it: the distance of each from the origin, and its size, in bytes. None if there is no run.
+    /// The slots in use of the run at a block's distance from the arena's origin, as [`blocks`](Self::blocks)
+    /// gives it: the distance of each from the origin, and its size, in bytes. None if there is no run.
     pub fn slots(&self, offset: usize) -> impl Iterator<Item = (usize, usize)> + '_ {
         let address = self.arena.address(Index::NONE).wrapping_add(offset);
         let run = self.pages.run_at(address).filter(|&(_, in_page)| in_page == 0);
@@ -56,8 +56,8 @@ impl Heap {
         })
     }
 
-    /// Draws the arena: divides it into as many equal stretches as there are `cells`, and writes into each the share
-    /// of its bytes that is in use, in percent.
+    /// Draws the arena: divides it into as many equal stretches as there are `cells`, and writes into each
+    /// the share of its bytes that is in use, in percent.
     pub fn occupancy(&self, cells: &mut [u8]) {
         cells.fill(0);
         let arena = self.end.get().saturating_sub(Index::FIRST.get()) as u64;
@@ -65,8 +65,9 @@ impl Heap {
         if arena == 0 || count == 0 {
             return;
         }
-        // In units in which a granule is as wide as there are cells, a cell is as wide as the arena has granules. What is in use
-        // comes in order, so the used part of one cell at a time is all there is to remember.
+        // In units in which a granule is as wide as there are cells, a cell is as wide as the arena has
+        // granules. What is in use comes in order, so the used part of one cell at a time is all
+        // there is to remember.
         let (mut cell, mut used_in_cell) = (0, 0);
         let used = self.blocks().filter(|(_, header)| !header.is_free()).flat_map(|(offset, header)| {
             let whole = (!header.is_run()).then_some((offset, header.size()));
@@ -112,8 +113,8 @@ impl Iterator for Blocks<'_> {
             return None;
         }
         let (arena, index) = (self.heap.arena, self.index);
-        // SAFETY: CHAIN, a block starts where the one before it ends, up to the top. LISTED, only the victim is
-        // free and on no list.
+        // SAFETY: CHAIN, a block starts where the one before it ends, up to the top. LISTED, only the victim
+        // is free and on no list.
         let (size, header) = unsafe {
             let size = arena.tag(index).size();
             (size, if index == self.heap.victim { BlockHeader::unlisted(size) } else { arena.header(index) })

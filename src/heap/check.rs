@@ -30,8 +30,8 @@ impl Heap {
             return None;
         }
         let index = Index::new(index as u32);
-        // SAFETY: the word lies in front of the top. It is a header (contract of the callers), or something in the middle of a
-        // block that is looked at to find out.
+        // SAFETY: the word lies in front of the top. It is a header (contract of the callers), or something
+        // in the middle of a block that is looked at to find out.
         let tag = unsafe { self.arena.tag(index) };
         let is_sound = tag.granules() >= BlockSize::MIN.granules()
             && index.get() as u64 + u64::from(tag.granules()) <= self.top.get() as u64;

@@ -122,8 +122,8 @@ impl FreeBlocks {
     }
 
     /// A free block of at least `size`: of exactly that size or one of the smallest that are larger, if it is
-    /// small, and else one that is larger than need be by a thirty-second at most, if there is one. It stays in
-    /// its bin.
+    /// small, and else one that is larger than need be by a thirty-second at most, if there is one. It stays
+    /// in its bin.
     #[inline(always)]
     pub(super) fn good_fit(&self, arena: Arena, size: BlockSize) -> Option<(Index, BlockSize)> {
         let mut bin = Bin::of(size);
@@ -152,8 +152,8 @@ impl FreeBlocks {
         Some((self.one_of_node(arena, head), found))
     }
 
-    /// Of several blocks of one size, the second, because that is no node of the trie and is taken out in a few
-    /// steps.
+    /// Of several blocks of one size, the second, because that is no node of the trie and is taken out in a
+    /// few steps.
     #[inline(always)]
     fn one_of_node(&self, arena: Arena, node: Index) -> Index {
         // SAFETY: LISTED, a node is a free block of the arena, and its link leads to another one, or nowhere.
@@ -182,8 +182,8 @@ impl FreeBlocks {
     ///
     /// # Safety
     ///
-    /// - `index` is a free block of `size` in a bin, and it was come to by this function, or is the first one of
-    ///   its bin.
+    /// - `index` is a free block of `size` in a bin, and it was come to by this function, or is the first one
+    ///   of its bin.
     pub(super) unsafe fn next_block(&self, arena: Arena, index: Index, size: BlockSize) -> Option<Index> {
         let bin = Bin::of(size);
         // SAFETY: LISTED.
@@ -201,8 +201,8 @@ impl FreeBlocks {
         self.first_block_from(bin.next())
     }
 
-    /// Makes a free block the first one of its size, so that the next search begins with it. Those that were in
-    /// front of it come last.
+    /// Makes a free block the first one of its size, so that the next search begins with it. Those that were
+    /// in front of it come last.
     ///
     /// # Safety
     ///

@@ -87,8 +87,8 @@ impl Heap {
         (unsafe { self.arena.tag(index - left) } == Tag::free(left)).then_some(left)
     }
 
-    /// Makes a free block whose neighbours are in use, and puts it into its bin. The flag behind it is left to the
-    /// caller.
+    /// Makes a free block whose neighbours are in use, and puts it into its bin. The flag behind it is left
+    /// to the caller.
     ///
     /// # Safety
     ///
@@ -152,8 +152,9 @@ impl Heap {
         let arena = self.arena;
         let (mut start, mut end) = (index, index + tag.size());
         let mut with_victim = false;
-        // SAFETY: the header stays behind as that of a freed block, wherever it comes to lie. FLAGS and LISTED
-        // for the neighbours, which are taken out of their bins; the merged block is the heap's own.
+        // SAFETY: the header stays behind as that of a freed block, wherever it comes to lie. FLAGS and
+        // LISTED for the neighbours, which are taken out of their bins; the merged block is the
+        // heap's own.
         unsafe {
             if let Some(left) = neighbours.left {
                 arena.set_tag(index, tag.freed());

@@ -5,8 +5,8 @@
 //! 1. A slot stays where it is while its size class is right, or if it shrinks by less than half.
 //! 2. A block shrinks in place, giving what is cut off to what lies behind, or to the bins.
 //! 3. A block grows into the free block or the top behind.
-//! 4. It moves. What is in a slot or in a small block is copied at once. What is in another block is copied by the
-//!    caller, who gives the old one back, so that nobody has to wait for the copying of a large block.
+//! 4. It moves. What is in a slot or in a small block is copied at once. What is in another block is copied
+//!    by the caller, who gives the old one back, so that nobody has to wait for the copying of a large block.
 //! 5. Where no new block can be had, it slides down into the free block in front, which may still hold it.
 
 use super::take::End;
@@ -21,8 +21,8 @@ use core::ptr::NonNull;
 /// What grows to more bytes than these becomes a block.
 const LARGEST_GROWING_SLOT: usize = 256;
 
-/// Up to so many bytes are copied at once when a block moves, as what is in a slot is: about as many steps as taking the
-/// lock once more and looking the block up again.
+/// Up to so many bytes are copied at once when a block moves, as what is in a slot is: about as many steps as
+/// taking the lock once more and looking the block up again.
 const MOST_MOVED_AT_ONCE: usize = SlotSize::MOST_GRANULES * GRANULE;
 
 /// What became of a block that was to change its size.
@@ -51,8 +51,9 @@ enum InPlace {
 }
 
 impl Heap {
-    /// Changes a block's size to at least `new_size` bytes, keeping its contents up to the smaller of both sizes, and its
-    /// alignment. Returns the block's new address, or `None` if there is no room; the block is unchanged then.
+    /// Changes a block's size to at least `new_size` bytes, keeping its contents up to the smaller of both
+    /// sizes, and its alignment. Returns the block's new address, or `None` if there is no room; the
+    /// block is unchanged then.
     ///
     /// # Errors
     ///
@@ -86,7 +87,8 @@ impl Heap {
         }
     }
 
-    /// The part of [`realloc`](Self::realloc) that copies nothing, but for what is in a slot, and for sliding down.
+    /// The part of [`realloc`](Self::realloc) that copies nothing, but for what is in a slot, and for sliding
+    /// down.
     ///
     /// # Safety
     ///
@@ -234,9 +236,9 @@ impl Heap {
         if kept == size {
             return InPlace::Done;
         }
-        // Cut. SAFETY: the span is this block and, if free, the one behind, which LISTED has in its bin unless it is the
-        // victim; `rest` is cut from it and used by nobody. COALESCED: the block behind the span is in use and not the
-        // top, unless the span is this block alone.
+        // Cut. SAFETY: the span is this block and, if free, the one behind, which LISTED has in its bin
+        // unless it is the victim; `rest` is cut from it and used by nobody. COALESCED: the block
+        // behind the span is in use and not the top, unless the span is this block alone.
         unsafe {
             let with_victim = free_behind > 0 && behind == self.victim;
             if with_victim {
@@ -275,7 +277,8 @@ impl Heap {
         InPlace::Done
     }
 
-    /// Moves a block down into the free block in front of it, taking what is free behind it as well, if that is enough.
+    /// Moves a block down into the free block in front of it, taking what is free behind it as well, if that
+    /// is enough.
     ///
     /// # Safety
     ///
@@ -313,16 +316,18 @@ impl Heap {
         if span_end.granules_since(start) < wanted.granules() {
             return None;
         }
-        // Cut. The neighbours' links and footers are read and unlinked before the contents move over them, and what is
-        // left over is written behind the block's new end.
-        // SAFETY: LISTED for the neighbours, or the victim. All bytes from `left` to `span_end` are this block's or free. The new block
-        // holds `layout.size()` bytes, because it is larger than the old one.
+        // Cut. The neighbours' links and footers are read and unlinked before the contents move over them,
+        // and what is left over is written behind the block's new end.
+        // SAFETY: LISTED for the neighbours, or the victim. All bytes from `left` to `span_end` are this
+        // block's or free. The new block holds `layout.size()` bytes, because it is larger than the
+        // old one.
         unsafe {
             self.take_out(left, left_size);
             if let Some(right_size) = right_size {
                 self.take_out(behind, right_size);
             }
-            // Where the contents do not come to lie over it, the old header stays behind as that of a freed block.
+            // Where the contents do not come to lie over it, the old header stays behind as that of a freed
+            // block.
             self.arena.set_tag(index, tag.freed());
             self.arena.payload(index).copy_to(self.arena.payload(start), layout.size());
             if gap > 0 {
@@ -355,9 +360,9 @@ impl Heap {
 
 /// Copies `bytes` bytes between blocks that do not overlap.
 ///
-/// Some processors copy a long stretch 16 times slower when the target lies less than 32 bytes behind the source modulo a
-/// page, because each load then seems to depend on the store before it. Blocks whose sizes are powers of two plus a header
-/// often lie like that. In short pieces the effect does not occur.
+/// Some processors copy a long stretch 16 times slower when the target lies less than 32 bytes behind the
+/// source modulo a page, because each load then seems to depend on the store before it. Blocks whose sizes
+/// are powers of two plus a header often lie like that. In short pieces the effect does not occur.
 ///
 /// # Safety
 ///

@@ -11,10 +11,10 @@
 //! asked for a run gets a first one, if a page is little beside what is free.
 //!
 //! Of a class's runs that have room, one is used until it is full, and then the one that was full last, so
-//! that the others become empty. An empty run is given up at once, unless it is the only one of its class with
-//! room: then the class is likely to want it again. Two are kept at most, of which another class that asks gets
-//! one; and all are given up when they are more than four times as much as what is in use, and before a request is
-//! refused.
+//! that the others become empty. An empty run is given up at once, unless it is the only one of its class
+//! with room: then the class is likely to want it again. Two are kept at most, of which another class that
+//! asks gets one; and all are given up when they are more than four times as much as what is in use, and
+//! before a request is refused.
 
 use super::free_blocks::FreeBlocks;
 use super::take::End;
@@ -34,8 +34,8 @@ const SMALL: u32 = 32;
 /// time: 1/128.
 const LITTLE_SHARE_LOG2: u32 = 7;
 
-/// How many runs without a slot in use are kept, and how much memory in them beside what is in use: four times as
-/// much.
+/// How many runs without a slot in use are kept, and how much memory in them beside what is in use: four
+/// times as much.
 const MOST_IDLE: u32 = 2;
 const IDLE_SHARE_LOG2: u32 = 2;
 
@@ -53,15 +53,15 @@ pub(super) struct SlotClasses {
     served: [u32; SlotSize::TABLE],
     /// A bit for each class that has a run with room.
     with_room: u64,
-    /// A bit for each class that had a page's length served since it asked, and has a run for that, or had to give
-    /// it up for that of another class.
+    /// A bit for each class that had a page's length served since it asked, and has a run for that, or had
+    /// to give it up for that of another class.
     busy: u64,
     /// A bit for each class that may have a run without slots in use.
     maybe_idle: u64,
     /// With less than so many granules in use, those are too many.
     least_live: u32,
-    /// A bit for each class that is to ask for a run: that may have enough blocks, as far as is known without a
-    /// look at what is free, and was served some since it asked the last time.
+    /// A bit for each class that is to ask for a run: that may have enough blocks, as far as is known
+    /// without a look at what is free, and was served some since it asked the last time.
     candidates: u64,
 }
 
@@ -389,8 +389,8 @@ impl Heap {
         }
     }
 
-    /// Gives up a run without slots in use, where there are too many; one at a time, so that no call takes long.
-    /// If nothing is in use any more, the heap starts over.
+    /// Gives up a run without slots in use, where there are too many; one at a time, so that no call takes
+    /// long. If nothing is in use any more, the heap starts over.
     #[cold]
     #[inline(never)]
     pub(super) fn relax(&mut self) {
@@ -473,9 +473,9 @@ impl Heap {
         }
     }
 
-    /// The page of a run without slots in use, if as many as there may be are kept: that of the next larger class
-    /// that has one, or of the smallest, so that it is each one's turn. That class gets another one as soon as it
-    /// asks.
+    /// The page of a run without slots in use, if as many as there may be are kept: that of the next larger
+    /// class that has one, or of the smallest, so that it is each one's turn. That class gets another one
+    /// as soon as it asks.
     fn take_idle_page(&mut self, slot: SlotSize) -> Option<Index> {
         let idle = self.classes.maybe_idle;
         if idle.count_ones() < MOST_IDLE {

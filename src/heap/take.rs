@@ -8,8 +8,9 @@ use crate::size::{BlockSize, GRANULE, Index, Remainder};
 /// Blocks of at least this share of the arena are broad beside it: 1/16.
 const BROAD_SHARE_LOG2: u32 = 4;
 
-/// How many bytes behind the top the processor is asked to fetch when a block is taken from it. A program that grows writes there
-/// next, and would wait for each cache line: by this, a JSON document is built in 0.6 to 0.9 of the time where caches are cold.
+/// How many bytes behind the top the processor is asked to fetch when a block is taken from it. A program
+/// that grows writes there next, and would wait for each cache line: by this, a JSON document is built in 0.6
+/// to 0.9 of the time where caches are cold.
 const FETCHED_AHEAD: usize = 256;
 
 /// From which end of the top a block is taken.
@@ -42,8 +43,9 @@ impl Heap {
         }
     }
 
-    /// The free block that a small block is cut from, if there is none of exactly its size: the victim, or the
-    /// smallest one that holds it, which is the victim from now on, if what is left of it is larger than that.
+    /// The free block that a small block is cut from, if there is none of exactly its size: the victim, or
+    /// the smallest one that holds it, which is the victim from now on, if what is left of it is larger
+    /// than that.
     #[inline(always)]
     fn find_small(&mut self, size: BlockSize) -> Option<(Index, BlockSize)> {
         if let Some(victim) = self.victim_holding(size) {
@@ -126,8 +128,9 @@ impl Heap {
         }
     }
 
-    /// Takes the free block of `whole` at `index` out of its bin, unless it is the victim, and cuts a used block of
-    /// `size` from its front. What is left over is a free block, and the victim if the whole was.
+    /// Takes the free block of `whole` at `index` out of its bin, unless it is the victim, and cuts a used
+    /// block of `size` from its front. What is left over is a free block, and the victim if the whole
+    /// was.
     #[inline(always)]
     pub(super) fn carve(&mut self, index: Index, whole: BlockSize, size: BlockSize) -> Index {
         let arena = self.arena;
@@ -161,13 +164,14 @@ impl Heap {
         index
     }
 
-    /// How many granules of the top to leave in front of a block so that it lies at the far end, if it is to lie there: if it is
-    /// broad, and at most half of the arena is left in front of it.
+    /// How many granules of the top to leave in front of a block so that it lies at the far end, if it is to
+    /// lie there: if it is broad, and at most half of the arena is left in front of it.
     ///
     /// The top has room for the block.
     ///
-    /// A table or a buffer that outlives its neighbours would otherwise cut what is free in two, just where the arena is not much
-    /// larger than what the program needs. What is left in front becomes a free block.
+    /// A table or a buffer that outlives its neighbours would otherwise cut what is free in two, just where
+    /// the arena is not much larger than what the program needs. What is left in front becomes a free
+    /// block.
     #[inline(always)]
     pub(super) fn gap_to_far_end(&self, size: BlockSize, align: usize, end: End) -> Option<BlockSize> {
         let arena = self.end.get();
@@ -185,8 +189,8 @@ impl Heap {
     #[inline(always)]
     pub(super) fn take_from_top(&mut self, size: BlockSize) -> Index {
         let index = self.top;
-        // SAFETY: the span from `top` to `end` is the heap's own, and its first header belongs to the block that starts
-        // there. COALESCED: the block to its left is in use.
+        // SAFETY: the span from `top` to `end` is the heap's own, and its first header belongs to the block
+        // that starts there. COALESCED: the block to its left is in use.
         unsafe { self.arena.set_tag(index, Tag::used(size)) };
         self.top = index + size;
         prefetch(core::ptr::without_provenance(self.arena.address(self.top) + FETCHED_AHEAD));

@@ -399,7 +399,8 @@ fn a_broad_block_at_the_far_end_can_grow_nevertheless() {
     assert!((0..60_000).all(|offset| unsafe { grown.add(offset).read() } == 7));
 }
 
-/// Whether a hole has room for an aligned block depends on where it lies: those that have none come last afterwards.
+/// Whether a hole has room for an aligned block depends on where it lies: those that have none come last
+/// afterwards.
 #[test]
 fn holes_of_one_size_are_looked_at_in_turn() {
     let mut bench = Bench::new(1 << 20);

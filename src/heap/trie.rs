@@ -167,8 +167,8 @@ pub(super) unsafe fn next_node(
     None
 }
 
-/// Makes another block of the same size the node, so that it is found first. Returns the root that the trie has
-/// now.
+/// Makes another block of the same size the node, so that it is found first. Returns the root that the trie
+/// has now.
 ///
 /// # Safety
 ///
@@ -187,8 +187,8 @@ pub(super) unsafe fn rotate(arena: Arena, bin: Bin, root: Index, index: Index, s
 ///
 /// # Safety
 ///
-/// - `index` is a node of the trie, and `heir` is not, or not any more, or it is [`Index::NONE`] and the node is
-///   a leaf.
+/// - `index` is a node of the trie, and `heir` is not, or not any more, or it is [`Index::NONE`] and the node
+///   is a leaf.
 unsafe fn put_in_place(arena: Arena, root: Index, index: Index, heir: Index) -> Index {
     // SAFETY: a node's children and its parent are nodes (contract).
     unsafe {

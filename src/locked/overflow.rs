@@ -5,7 +5,8 @@ use core::alloc::{GlobalAlloc, Layout};
 use core::sync::atomic::{AtomicUsize, Ordering};
 use std::alloc::System;
 
-/// How many blocks of the system's are in use. As long as there are none, a pointer outside of the arena is a misuse.
+/// How many blocks of the system's are in use. As long as there are none, a pointer outside of the arena is a
+/// misuse.
 pub(super) struct Overflow {
     blocks: AtomicUsize,
 }

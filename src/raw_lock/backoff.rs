@@ -7,7 +7,8 @@ const SPINS: u32 = 100;
 
 /// How often it lets another thread run before it sleeps.
 ///
-/// Yielding lets no thread of a lower priority run: a waiter that only yields can keep the other one from ever going on.
+/// Yielding lets no thread of a lower priority run: a waiter that only yields can keep the other one from
+/// ever going on.
 const YIELDS: u32 = 100;
 
 /// How long it sleeps then.
@@ -36,7 +37,8 @@ impl Backoff {
     }
 }
 
-/// Sleeps. Not by the C library's function, where a thread can be cancelled: this one may have the heap's lock.
+/// Sleeps. Not by the C library's function, where a thread can be cancelled: this one may have the heap's
+/// lock.
 #[cfg(target_os = "linux")]
 fn nap() {
     let time = libc::timespec { tv_sec: 0, tv_nsec: NAP.subsec_nanos().into() };

@@ -1,7 +1,7 @@
 //! Keeping the C library's error number.
 
-/// Runs something with system calls that the program did not ask for: a release between the program's own call and its look at the
-/// error must not change that.
+/// Runs something with system calls that the program did not ask for: a release between the program's own
+/// call and its look at the error must not change that.
 #[cfg(target_os = "linux")]
 pub(crate) fn preserving_errno(call: impl FnOnce()) {
     // SAFETY: the C library gives each thread a place for its error number.

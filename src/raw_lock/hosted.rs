@@ -1,5 +1,6 @@
-//! The lock of a program with an operating system: no atomic read-modify-write as long as the process has one thread, waiters that
-//! sleep, and a holder that is known, so that a thread which waits for itself is told instead of waiting forever.
+//! The lock of a program with an operating system: no atomic read-modify-write as long as the process has one
+//! thread, waiters that sleep, and a holder that is known, so that a thread which waits for itself is told
+//! instead of waiting forever.
 
 use super::single_thread::SingleThread;
 use super::waiters::Waiters;
@@ -29,19 +30,20 @@ fn this_thread() -> usize {
 
 /// A lock that knows its holder, and a pointer to a byte of the C library's.
 ///
-/// While the process has one thread, the holder is tested and set by two plain instructions instead of one atomic one. That is
-/// sound because another holder could only appear between the two: the process gets its second thread by a call of this very
-/// thread, which is in neither an allocation nor a release then. The holder is written all the same, so that a thread that is
-/// created later, whenever that may be, finds the lock in its true state. (A signal handler that interrupts the thread
-/// between the two instructions may take and release the lock; it may not create a thread, and POSIX does not let it.)
+/// While the process has one thread, the holder is tested and set by two plain instructions instead of one
+/// atomic one. That is sound because another holder could only appear between the two: the process gets its
+/// second thread by a call of this very thread, which is in neither an allocation nor a release then. The
+/// holder is written all the same, so that a thread that is created later, whenever that may be, finds the
+/// lock in its true state. (A signal handler that interrupts the thread between the two instructions may take
+/// and release the lock; it may not create a thread, and POSIX does not let it.)
 pub(super) struct Lock {
     holder: AtomicUsize,
     waiters: Waiters,
     single_thread: SingleThread,
 }
 
-// SAFETY: `holder` leaves `NOBODY` in `lock` and `try_lock` only, in one atomic step or while there is one thread, and
-// whoever did that is the holder until `unlock`.
+// SAFETY: `holder` leaves `NOBODY` in `lock` and `try_lock` only, in one atomic step or while there is one
+// thread, and whoever did that is the holder until `unlock`.
 unsafe impl RawMutex for Lock {
     #[allow(clippy::declare_interior_mutable_const, reason = "the trait asks for it")]
     const INIT: Self = Self {

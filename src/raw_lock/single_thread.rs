@@ -1,7 +1,8 @@
 //! Whether the process certainly has one thread only.
 //!
-//! glibc exports that since 2.32 as the byte `__libc_single_threaded`, which it clears before the second thread starts.
-//! The symbol is looked up at run time, so that a program also starts with an older one, where the answer is always no.
+//! glibc exports that since 2.32 as the byte `__libc_single_threaded`, which it clears before the second
+//! thread starts. The symbol is looked up at run time, so that a program also starts with an older one, where
+//! the answer is always no.
 
 use core::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
 

@@ -1,10 +1,11 @@
 //! Threads that wait for a lock: they spin, then sleep until they are woken.
 //!
-//! Who gives the lock back looks at the number of sleepers with a plain load, so that a lock without waiters costs no atomic
-//! read-modify-write. The price is that this load may come too early for a waiter that is just about to sleep. It is not woken then,
-//! but sleeps for half a millisecond at the most.
+//! Who gives the lock back looks at the number of sleepers with a plain load, so that a lock without waiters
+//! costs no atomic read-modify-write. The price is that this load may come too early for a waiter that is
+//! just about to sleep. It is not woken then, but sleeps for half a millisecond at the most.
 //!
-//! On Linux, waiters sleep on a futex. Elsewhere nobody is woken: they yield to other threads, then sleep for a while.
+//! On Linux, waiters sleep on a futex. Elsewhere nobody is woken: they yield to other threads, then sleep for
+//! a while.
 
 #[cfg(target_os = "linux")]
 mod futex;

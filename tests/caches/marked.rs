@@ -1,4 +1,5 @@
-//! The allocator with caches of a test program, and blocks of it that know whether somebody else wrote into them.
+//! The allocator with caches of a test program, and blocks of it that know whether somebody else wrote into
+//! them.
 
 use mem_alloc_rust::{FreeList, ThreadCached};
 use std::alloc::{GlobalAlloc, Layout};

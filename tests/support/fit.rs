@@ -9,7 +9,8 @@ use std::alloc::Layout;
 /// How many free blocks an aligned request looks at before it is refused.
 const PROBES: usize = 3;
 
-/// A stretch of free memory: the address that a payload at its beginning would have, and its bytes, headers included.
+/// A stretch of free memory: the address that a payload at its beginning would have, and its bytes, headers
+/// included.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Span {
     payload: usize,
@@ -17,8 +18,8 @@ pub(crate) struct Span {
 }
 
 impl Span {
-    /// Whether a block for `layout` can be cut from the span. What is skipped for the sake of alignment has to be a block
-    /// of its own, so one granule cannot be skipped.
+    /// Whether a block for `layout` can be cut from the span. What is skipped for the sake of alignment has
+    /// to be a block of its own, so one granule cannot be skipped.
     fn holds(self, layout: Layout) -> bool {
         let align = layout.align().max(GRANULE);
         let skip = match self.payload.wrapping_neg() & (align - 1) {
@@ -47,8 +48,8 @@ pub(super) fn span_for(heap: &Heap, layout: Layout) -> Option<Span> {
     })
 }
 
-/// A span that holds the live block `block` at its new layout, where it may be moved to: any that is free, or the
-/// one that consists of the block and its free neighbours.
+/// A span that holds the live block `block` at its new layout, where it may be moved to: any that is free, or
+/// the one that consists of the block and its free neighbours.
 pub(super) fn span_for_resized(heap: &Heap, block: LiveBlock, new_layout: Layout) -> Option<Span> {
     let elsewhere = span_for(heap, new_layout);
     let here =
@@ -56,8 +57,8 @@ pub(super) fn span_for_resized(heap: &Heap, block: LiveBlock, new_layout: Layout
     elsewhere.or_else(|| free_spans(heap, Some(block)).into_iter().find(here))
 }
 
-/// The stretches of free memory in the order of their addresses, whatever blocks they are divided into; `also_free` counts as
-/// free.
+/// The stretches of free memory in the order of their addresses, whatever blocks they are divided into;
+/// `also_free` counts as free.
 fn free_spans(heap: &Heap, also_free: Option<LiveBlock>) -> Vec<Span> {
     let (start, end) = heap.bounds();
     let mut spans: Vec<Span> = Vec::new();

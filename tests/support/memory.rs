@@ -13,7 +13,8 @@ const GARBAGE: u8 = 0xDB;
 /// The buffer starts at a multiple of this at least.
 const PAGE: usize = 4096;
 
-/// What a region looks like to a heap. Two regions of one shape are told apart by no request that they could serve.
+/// What a region looks like to a heap. Two regions of one shape are told apart by no request that they could
+/// serve.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RegionShape {
     /// Bytes of the region.
@@ -25,8 +26,8 @@ pub(crate) struct RegionShape {
 }
 
 impl RegionShape {
-    /// The bytes that a heap over the region can make blocks of: whole granules from the first header on, which lies 4 bytes
-    /// behind a multiple of 8. `None` if that is not even the smallest block.
+    /// The bytes that a heap over the region can make blocks of: whole granules from the first header on,
+    /// which lies 4 bytes behind a multiple of 8. `None` if that is not even the smallest block.
     ///
     /// In a region of 1 KiB or more there is a bit for each page in front, in whole words of 8 bytes at a
     /// multiple of 8.
@@ -54,7 +55,8 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// Memory of that shape. The buffer is aligned to its own size, so that alignment gaps do not depend on luck.
+    /// Memory of that shape. The buffer is aligned to its own size, so that alignment gaps do not depend on
+    /// luck.
     pub(crate) fn new(shape: RegionShape) -> Self {
         let bytes = shape.misalignment + shape.len + 2 * RED_ZONE;
         let layout = Layout::from_size_align(bytes, bytes.next_power_of_two().max(PAGE)).unwrap();

@@ -1,5 +1,5 @@
-//! What the model, the exhaustive test, the field's bugs and the fuzzer share: one operation language, and a [`Shadow`] that
-//! runs it against a heap and knows every byte that is live.
+//! What the model, the exhaustive test, the field's bugs and the fuzzer share: one operation language, and a
+//! [`Shadow`] that runs it against a heap and knows every byte that is live.
 //!
 //! | file | job |
 //! |---|---|
@@ -17,8 +17,8 @@ pub(crate) mod memory;
 pub(crate) mod operation;
 pub(crate) mod shadow;
 
-/// Bytes of the unit in which blocks are measured, of the header in front of each, and of the smallest block: what the
-/// documentation promises, and deliberately not what the source code says.
+/// Bytes of the unit in which blocks are measured, of the header in front of each, and of the smallest block:
+/// what the documentation promises, and deliberately not what the source code says.
 const GRANULE: usize = 8;
 const HEADER: usize = 4;
 const MIN_BLOCK: usize = 16;

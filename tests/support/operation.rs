@@ -4,8 +4,8 @@ use std::fmt;
 
 /// One request to a heap.
 ///
-/// A live block is named by `which`, its rank among the live blocks by address, modulo their number; so every sequence of
-/// operations means something, and stays meaningful when some of them are left out.
+/// A live block is named by `which`, its rank among the live blocks by address, modulo their number; so every
+/// sequence of operations means something, and stays meaningful when some of them are left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
     Alloc { size: usize, align: usize },

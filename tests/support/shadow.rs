@@ -34,13 +34,14 @@ pub(crate) struct Shadow {
     pub(crate) live: Vec<LiveBlock>,
     /// All operations that were carried out.
     pub(crate) history: Vec<Step>,
-    /// The most bytes that were live after a step; the heap's own peak may be higher, because a block that moves is
-    /// there twice.
+    /// The most bytes that were live after a step; the heap's own peak may be higher, because a block that
+    /// moves is there twice.
     pub(crate) peak: usize,
 }
 
 impl Shadow {
-    /// A heap over a region of that shape. If the region is too small, the heap has none and has to refuse everything.
+    /// A heap over a region of that shape. If the region is too small, the heap has none and has to refuse
+    /// everything.
     pub(crate) fn new(shape: RegionShape) -> Result<Self, Failure> {
         let mut shadow = Self {
             heap: Heap::new(),
@@ -50,7 +51,8 @@ impl Shadow {
             peak: 0,
         };
         let start = shadow.memory.start();
-        // SAFETY: the memory lives as long as the heap, is as zero as the shape says, and is used by the heap only.
+        // SAFETY: the memory lives as long as the heap, is as zero as the shape says, and is used by the heap
+        // only.
         let outcome = unsafe { shadow.heap.init(start, shape.len, shape.zeroed) };
         let expected = match shape.usable_bytes() {
             Some(_) => Ok(()),
@@ -67,8 +69,9 @@ impl Shadow {
         Ok(shadow)
     }
 
-    /// Carries the operation out and checks everything that may not have changed, and what had to. An operation without
-    /// meaning, on a block where there is none or for a layout that Rust forbids, does nothing.
+    /// Carries the operation out and checks everything that may not have changed, and what had to. An
+    /// operation without meaning, on a block where there is none or for a layout that Rust forbids, does
+    /// nothing.
     pub(crate) fn apply(&mut self, operation: Operation) -> Result<(), Failure> {
         let outcome = match operation {
             Operation::Alloc { size, align } | Operation::AllocZeroed { size, align } => {
@@ -105,8 +108,9 @@ impl Shadow {
     /// Checks every live byte, frees every block, and asks for the whole arena in one piece.
     pub(crate) fn finish(mut self) -> Result<(), Failure> {
         self.check_figures()?;
-        // From below, from above, or from the middle, where a block is freed between all kinds of neighbours. What is chosen
-        // does not depend on the operations, so that leaving some out does not change it.
+        // From below, from above, or from the middle, where a block is freed between all kinds of neighbours.
+        // What is chosen does not depend on the operations, so that leaving some out does not change
+        // it.
         let RegionShape { len, misalignment, .. } = self.memory.shape();
         let order = (len + misalignment) % 3;
         while let Some(last) = self.live.len().checked_sub(1) {

@@ -5,8 +5,8 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// How often a waiter looks at the lock before it lets other threads run.
 ///
-/// The critical sections are some tens of nanoseconds long: a holder that runs is done by then, and one that does not run
-/// needs the processor more than the waiter.
+/// The critical sections are some tens of nanoseconds long: a holder that runs is done by then, and one that
+/// does not run needs the processor more than the waiter.
 const SPINS: u32 = 100;
 
 /// The longest sleep: half a millisecond.
@@ -18,7 +18,8 @@ pub(in super::super) struct Waiters {
     sleepers: AtomicU32,
     /// What they sleep on: counts how often somebody was woken.
     wakes: AtomicU32,
-    /// Somebody was woken and has not run yet. To wake another one at each release would cost a system call each.
+    /// Somebody was woken and has not run yet. To wake another one at each release would cost a system call
+    /// each.
     waking: AtomicBool,
 }
 
