@@ -16,7 +16,6 @@
 //! asks gets one; and all are given up when they are more than four times as much as what is in use, and
 //! before a request is refused.
 
-use super::free_blocks::FreeBlocks;
 use super::take::End;
 use super::{Heap, Released};
 use crate::block::Arena;
@@ -132,12 +131,6 @@ impl SlotClasses {
     /// The counts of blocks by class.
     pub(super) fn block_counts(&self) -> &[u32; SlotSize::TABLE] {
         &self.blocks
-    }
-
-    /// Notes that the only run of a class is gone.
-    fn forget_run(&mut self, slot: SlotSize) {
-        self.set_first(slot, Index::NONE);
-        self.runs[slot.number()] = 0;
     }
 
     /// How many runs a class has.
@@ -287,6 +280,7 @@ impl Heap {
         if in_runs == 0
             && (served >= page || self.classes.busy & bit != 0)
             && page << LITTLE_SHARE_LOG2 <= free
+            && page <= live << IDLE_SHARE_LOG2
         {
             self.classes.busy |= bit;
             return true;
@@ -389,15 +383,15 @@ impl Heap {
         }
     }
 
-    /// Gives up a run without slots in use, where there are too many; one at a time, so that no call takes
-    /// long. If nothing is in use any more, the heap starts over.
+    /// Gives up a run without slots in use, where there are too many: one at a time, so that no call takes
+    /// long, but all of them if nothing is in use any more.
     #[cold]
     #[inline(never)]
     pub(super) fn relax(&mut self) {
-        if self.live == 0 {
-            return self.start_over();
-        }
         self.give_up_idle_run();
+        if self.live == 0 {
+            self.give_up_idle_runs();
+        }
     }
 
     /// Gives up the run of the smallest class that may have one without slots in use.
@@ -407,23 +401,6 @@ impl Heap {
             // SAFETY: RUNS, it is listed, and has no slot in use.
             unsafe { self.give_up(idle, slot) };
         }
-    }
-
-    /// Forgets all blocks, none of which is in use, so that all of the arena is the top. What is left of them
-    /// there is not taken for a block, because it lies behind the last one.
-    fn start_over(&mut self) {
-        while self.classes.maybe_idle != 0 {
-            let slot = SlotSize::numbered(self.classes.maybe_idle.trailing_zeros());
-            if let Some(idle) = self.idle_run(slot) {
-                // SAFETY: RUNS, it has no slot in use.
-                unsafe { idle.mark_freed() };
-                self.pages.note(idle, false);
-                self.classes.forget_run(slot);
-            }
-        }
-        self.free = FreeBlocks::new();
-        self.victim = Index::NONE;
-        self.top = Index::FIRST;
     }
 
     /// Makes a run without slots in use a free block.
