@@ -19,8 +19,7 @@
 //! merged with its free neighbours at once, be they free blocks or the top.
 //!
 //! Nothing else is held back: a run without a slot in use is kept while it is the only one of its class
-//! that has room, there are two of those at most, and together they are no more than four times what is in
-//! use.
+//! that has room, there is one of those at most, and it is no more than four times what is in use.
 //!
 //! # Bounds
 //!

@@ -12,9 +12,10 @@
 //!
 //! Of a class's runs that have room, one is used until it is full, and then the one that was full last, so
 //! that the others become empty. An empty run is given up at once, unless it is the only one of its class
-//! with room: then the class is likely to want it again. Two are kept at most, of which another class that
-//! asks gets one; and all are given up when they are more than four times as much as what is in use, and
-//! before a request is refused.
+//! with room: then the class is likely to want it again. One is kept at most, which another class that asks
+//! gets; it is given up when it is more than four times as much as what is in use, and before a request is
+//! refused. (With five, programs that allocate few objects of many sizes in turn take a tenth less time, and a
+//! request that comes to nothing more than 3,000 instructions.)
 
 use super::take::End;
 use super::{Heap, Released};
@@ -35,7 +36,7 @@ const LITTLE_SHARE_LOG2: u32 = 7;
 
 /// How many runs without a slot in use are kept, and how much memory in them beside what is in use: four
 /// times as much.
-const MOST_IDLE: u32 = 2;
+const MOST_IDLE: u32 = 1;
 const IDLE_SHARE_LOG2: u32 = 2;
 
 /// What is known of each size class; all zero bytes in the beginning.
