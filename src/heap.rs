@@ -293,12 +293,9 @@ impl Heap {
     fn alloc_bytes(&mut self, bytes: usize, align: usize, end: End) -> Option<NonNull<u8>> {
         let slot = SlotSize::serving(bytes, align);
         if let Some(slot) = slot {
-            let at_once = self.take_slot(slot);
-            if at_once.is_some() {
-                return at_once;
-            }
-            if self.may_have_earned_run(slot) && self.add_run(slot) {
-                return self.take_slot(slot);
+            let found = self.take_slot(slot).or_else(|| self.take_slot_of_new_run(slot));
+            if found.is_some() {
+                return found;
             }
         }
         self.alloc_block(bytes, align, end)
@@ -315,13 +312,8 @@ impl Heap {
     #[inline(always)]
     pub(crate) fn alloc_otherwise(&mut self, layout: Layout) -> Option<NonNull<u8>> {
         let (bytes, align) = (layout.size(), layout.align());
-        if let Some(slot) = SlotSize::serving(bytes, align)
-            && self.may_have_earned_run(slot)
-            && self.add_run(slot)
-        {
-            return self.take_slot(slot);
-        }
-        self.alloc_block(bytes, align, End::FarIfBroad)
+        let found = SlotSize::serving(bytes, align).and_then(|slot| self.take_slot_of_new_run(slot));
+        found.or_else(|| self.alloc_block(bytes, align, End::FarIfBroad))
     }
 
     /// Allocates a block, or a slot of another class where there is no block to be had.
@@ -350,13 +342,8 @@ impl Heap {
         let Some(size) = BlockSize::for_payload(payload) else { return };
         let slot = SlotSize::serving(payload, 1);
         for _ in 0..count {
-            let from_run = slot.and_then(|slot| {
-                let at_once = self.take_slot(slot);
-                if at_once.is_some() {
-                    return at_once;
-                }
-                if self.may_have_earned_run(slot) && self.add_run(slot) { self.take_slot(slot) } else { None }
-            });
+            let from_run =
+                slot.and_then(|slot| self.take_slot(slot).or_else(|| self.take_slot_of_new_run(slot)));
             let block = from_run.or_else(|| {
                 let index = self.take(size, GRANULE, End::Near)?;
                 Some(self.hand_out(index))

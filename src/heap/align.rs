@@ -41,8 +41,8 @@ impl Heap {
     pub(super) fn take_aligned(&mut self, size: BlockSize, align: usize, end: End) -> Option<Index> {
         let place = Place::Multiple(align);
         let found = self.take_at(size, place, PROBES, end);
-        if found.is_some() || self.has_idle_runs() {
-            // Those are given up before a request is refused, and then it comes here again.
+        if found.is_some() || self.has_idle_run() {
+            // That is given up before a request is refused, and then it comes here again.
             return found;
         }
         let (index, whole, gap) = self.probe(size, place, LAST_PROBES)?;

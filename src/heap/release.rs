@@ -44,8 +44,8 @@ impl Heap {
         self.count_block_gone(tag.size());
         // SAFETY: the caller's contract.
         unsafe { self.merge(index, tag, neighbours) };
-        if self.classes.are_too_idle(self.live) {
-            self.relax();
+        if self.is_too_idle() {
+            self.give_up_idle_run();
         }
         true
     }

@@ -161,9 +161,9 @@ impl Heap {
                 InPlace::NoBlock => return Resized::Rejected,
             }
             // Growing is all that fails in place.
-            let may_make_room = self.has_idle_runs();
+            let may_make_room = self.has_idle_run();
             let Some(target) = self.alloc_to_grow(new_size, layout.align()) else {
-                // Those that were given up in vain may have made room behind the block.
+                // One that was given up in vain may have made room behind the block.
                 if may_make_room
                     && self.resize_in_place(index, self.arena.tag(index), wanted) == InPlace::Done
                 {

@@ -34,9 +34,8 @@ const SMALL: u32 = 32;
 /// time: 1/128.
 const LITTLE_SHARE_LOG2: u32 = 7;
 
-/// How many runs without a slot in use are kept, and how much memory in them beside what is in use: four
-/// times as much.
-const MOST_IDLE: u32 = 1;
+/// A run without a slot in use is kept while it is no more than so many times as much as what is in use: four
+/// times.
 const IDLE_SHARE_LOG2: u32 = 2;
 
 /// What is known of each size class; all zero bytes in the beginning.
@@ -56,10 +55,8 @@ pub(super) struct SlotClasses {
     /// A bit for each class that had a page's length served since it asked, and has a run for that, or had
     /// to give it up for that of another class.
     busy: u64,
-    /// A bit for each class that may have a run without slots in use.
+    /// The bit of the class that may have the one run without slots in use that is kept.
     maybe_idle: u64,
-    /// With less than so many granules in use, those are too many.
-    least_live: u32,
     /// A bit for each class that is to ask for a run: that may have enough blocks, as far as is known
     /// without a look at what is free, and was served some since it asked the last time.
     candidates: u64,
@@ -75,7 +72,6 @@ impl SlotClasses {
             with_room: 0,
             busy: 0,
             maybe_idle: 0,
-            least_live: 0,
             candidates: 0,
         }
     }
@@ -143,18 +139,6 @@ impl SlotClasses {
     #[inline(always)]
     pub(super) fn head(&self, slot: SlotSize) -> Index {
         self.heads[slot.number()]
-    }
-
-    /// Notes which classes may have a run without slots in use, in a heap whose pages have so many granules.
-    fn set_maybe_idle(&mut self, classes: u64, page: u32) {
-        self.maybe_idle = classes;
-        self.least_live = (classes.count_ones() * page).div_ceil(1 << IDLE_SHARE_LOG2);
-    }
-
-    /// Whether runs without slots in use are too much beside so many granules that are in use.
-    #[inline(always)]
-    pub(super) fn are_too_idle(&self, live: u32) -> bool {
-        live < self.least_live
     }
 
     /// Whether the map says that a class has a run with room.
@@ -258,10 +242,11 @@ impl Heap {
         Some(taken.slot)
     }
 
-    /// Whether a class has enough blocks for a run, or had a run: worth a closer look.
+    /// Takes a slot of a new run, if the class is to ask for one and has earned it.
     #[inline(always)]
-    pub(super) fn may_have_earned_run(&self, slot: SlotSize) -> bool {
-        self.classes.candidates & 1 << slot.number() != 0
+    pub(super) fn take_slot_of_new_run(&mut self, slot: SlotSize) -> Option<NonNull<u8>> {
+        let is_candidate = self.classes.candidates & 1 << slot.number() != 0;
+        if is_candidate && self.add_run(slot) { self.take_slot(slot) } else { None }
     }
 
     fn has_earned(&mut self, slot: SlotSize) -> bool {
@@ -294,11 +279,11 @@ impl Heap {
 
     /// Gives a class a run, if it has earned one.
     #[inline(never)]
-    pub(super) fn add_run(&mut self, slot: SlotSize) -> bool {
+    fn add_run(&mut self, slot: SlotSize) -> bool {
         if !self.has_earned(slot) {
             return false;
         }
-        let index = match self.take_idle_page(slot) {
+        let index = match self.take_idle_page() {
             Some(index) => index,
             None => {
                 let Some(index) = self.take_page() else { return false };
@@ -366,41 +351,18 @@ impl Heap {
         unsafe {
             let slot = run.slot_size();
             if run.used() > 0 {
-                if let Some(idle) = self.idle_run(slot) {
-                    self.give_up(idle, slot);
-                }
-                return;
+                return self.give_up_idle_run();
             }
             let is_alone = self.classes.head(slot) == run.index(self.arena) && run.links().0.is_none();
-            let idle = self.classes.maybe_idle | 1 << slot.number();
-            if !is_alone || idle.count_ones() > MOST_IDLE {
-                self.give_up(run, slot);
+            let bit = 1 << slot.number();
+            if is_alone && self.classes.maybe_idle & !bit == 0 {
+                self.classes.maybe_idle = bit;
             } else {
-                self.classes.set_maybe_idle(idle, self.pages.granules());
+                self.give_up(run, slot);
             }
-            if self.classes.are_too_idle(self.live) {
-                self.relax();
+            if self.is_too_idle() {
+                self.give_up_idle_run();
             }
-        }
-    }
-
-    /// Gives up a run without slots in use, where there are too many: one at a time, so that no call takes
-    /// long, but all of them if nothing is in use any more.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn relax(&mut self) {
-        self.give_up_idle_run();
-        if self.live == 0 {
-            self.give_up_idle_runs();
-        }
-    }
-
-    /// Gives up the run of the smallest class that may have one without slots in use.
-    fn give_up_idle_run(&mut self) {
-        let slot = SlotSize::numbered(self.classes.maybe_idle.trailing_zeros());
-        if let Some(idle) = self.idle_run(slot) {
-            // SAFETY: RUNS, it is listed, and has no slot in use.
-            unsafe { self.give_up(idle, slot) };
         }
     }
 
@@ -426,48 +388,52 @@ impl Heap {
         }
     }
 
-    /// The first listed run of a class that may have an idle one, if that has no slot in use. The class is
-    /// not thought to have one any more.
-    #[inline(never)]
-    fn idle_run(&mut self, slot: SlotSize) -> Option<Run> {
-        let others = self.classes.maybe_idle & !(1 << slot.number());
-        self.classes.set_maybe_idle(others, self.pages.granules());
-        let head = self.classes.head(slot);
-        let run = Run::at(self.arena, head);
-        // SAFETY: RUNS.
-        (!head.is_none() && unsafe { run.used() } == 0).then_some(run)
-    }
-
-    /// Whether there may be runs without slots in use.
-    pub(super) fn has_idle_runs(&self) -> bool {
+    /// Whether there may be a run without slots in use.
+    #[inline(always)]
+    pub(super) fn has_idle_run(&self) -> bool {
         self.classes.maybe_idle != 0
     }
 
-    /// Gives up all runs without slots in use.
+    /// Whether that is too much beside what is in use.
+    #[inline(always)]
+    pub(super) fn is_too_idle(&self) -> bool {
+        self.has_idle_run() && self.live < self.pages.granules().div_ceil(1 << IDLE_SHARE_LOG2)
+    }
+
+    /// The first listed run of the class that may have an idle one, if that has no slot in use, and the class.
+    /// None is thought to be idle any more.
+    #[inline(never)]
+    fn idle_run(&mut self) -> Option<(Run, SlotSize)> {
+        let idle = core::mem::take(&mut self.classes.maybe_idle);
+        if idle == 0 {
+            return None;
+        }
+        let slot = SlotSize::numbered(idle.trailing_zeros());
+        let head = self.classes.head(slot);
+        let run = Run::at(self.arena, head);
+        // SAFETY: RUNS.
+        (!head.is_none() && unsafe { run.used() } == 0).then_some((run, slot))
+    }
+
+    /// Makes the run without slots in use a free block, if there is one.
     #[cold]
-    fn give_up_idle_runs(&mut self) {
-        while self.has_idle_runs() {
-            self.give_up_idle_run();
+    #[inline(never)]
+    pub(super) fn give_up_idle_run(&mut self) {
+        if let Some((idle, slot)) = self.idle_run() {
+            // SAFETY: RUNS, it is listed, and has no slot in use.
+            unsafe { self.give_up(idle, slot) };
         }
     }
 
-    /// The page of a run without slots in use, if as many as there may be are kept: that of the next larger
-    /// class that has one, or of the smallest, so that it is each one's turn. That class gets another one
-    /// as soon as it asks.
-    fn take_idle_page(&mut self, slot: SlotSize) -> Option<Index> {
-        let idle = self.classes.maybe_idle;
-        if idle.count_ones() < MOST_IDLE {
-            return None;
-        }
-        let larger = idle & (!1 << slot.number());
-        let next = SlotSize::numbered(if larger == 0 { idle } else { larger }.trailing_zeros());
-        let run = self.idle_run(next)?;
-        self.classes.busy |= 1 << next.number();
-        self.classes.candidates |= 1 << next.number();
+    /// The page of the run without slots in use, if there is one. Its class gets another one as soon as it asks.
+    fn take_idle_page(&mut self) -> Option<Index> {
+        let (run, slot) = self.idle_run()?;
+        self.classes.busy |= 1 << slot.number();
+        self.classes.candidates |= 1 << slot.number();
         // SAFETY: RUNS, it is listed, and has no slot in use.
         unsafe {
-            self.classes.unlist(self.arena, next, run);
-            self.classes.runs[next.number()] -= 1;
+            self.classes.unlist(self.arena, slot, run);
+            self.classes.runs[slot.number()] -= 1;
             run.mark_freed();
         }
         Some(run.index(self.arena))
@@ -478,9 +444,9 @@ impl Heap {
     #[cold]
     #[inline(never)]
     pub(super) fn last_resort(&mut self, bytes: usize, align: usize, end: End) -> Option<NonNull<u8>> {
-        if self.has_idle_runs() {
-            // There are none after this, so that it does not come here again.
-            self.give_up_idle_runs();
+        if self.has_idle_run() {
+            // There is none after this, so that it does not come here again.
+            self.give_up_idle_run();
             return self.alloc_block(bytes, align, end);
         }
         let slot = SlotSize::serving(bytes, align)?;
