@@ -144,11 +144,10 @@ impl Heap {
         let aligned = index + gap;
         let behind = index + whole;
         let rest = BlockSize::from_granules(whole.granules() - gap.granules());
-        let is_victim = index == self.victim;
         // SAFETY: LISTED, the caller found `index` in a bin, or it is the victim. All parts lie in the free
         // block, which nobody uses. COALESCED, a block lies behind it.
         unsafe {
-            self.take_out(index, whole);
+            let is_victim = self.take_out_out_of_line(index, whole);
             self.make_free_out_of_line(index, gap);
             match rest.remainder(size) {
                 Remainder::Slack => {
@@ -157,12 +156,7 @@ impl Heap {
                 }
                 Remainder::Block(left_over) => {
                     self.arena.set_tag(aligned, Tag::used(size).with_left_free(true));
-                    if is_victim {
-                        self.victim = aligned + size;
-                        self.arena.set_free(self.victim, left_over);
-                    } else {
-                        self.make_free_out_of_line(aligned + size, left_over);
-                    }
+                    self.make_free(aligned + size, left_over, is_victim);
                 }
             }
         }

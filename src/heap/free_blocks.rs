@@ -61,7 +61,7 @@ impl FreeBlocks {
         // SAFETY: the caller's contract.
         unsafe {
             if root.is_none() {
-                trie::make_root(arena, index);
+                trie::make_node(arena, index, Index::NONE);
                 self.heads[bin.number()] = index;
                 self.map.set(bin);
             } else {
@@ -135,7 +135,8 @@ impl FreeBlocks {
                 if found >= size {
                     return Some((self.one_of_node(arena, root), found));
                 }
-                if let Some((node, found)) = self.best_fit_below(arena, bin, root, size) {
+                // SAFETY: as above.
+                if let Some((node, found)) = unsafe { trie::best_fit(arena, bin, root, size) } {
                     return Some((self.one_of_node(arena, node), found));
                 }
             }
@@ -159,18 +160,6 @@ impl FreeBlocks {
         // SAFETY: LISTED, a node is a free block of the arena, and its link leads to another one, or nowhere.
         let second = unsafe { arena.next(node) };
         if second.is_none() { node } else { second }
-    }
-
-    #[inline(never)]
-    fn best_fit_below(
-        &self,
-        arena: Arena,
-        bin: Bin,
-        root: Index,
-        size: BlockSize,
-    ) -> Option<(Index, BlockSize)> {
-        // SAFETY: LISTED, the bin's trie is made of free blocks of the arena.
-        unsafe { trie::best_fit(arena, bin, root, size) }
     }
 
     /// The first block of the first bin from this one on that has one.

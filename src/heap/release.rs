@@ -87,22 +87,27 @@ impl Heap {
         (unsafe { self.arena.tag(index - left) } == Tag::free(left)).then_some(left)
     }
 
-    /// Makes a free block whose neighbours are in use, and puts it into its bin. The flag behind it is left
-    /// to the caller.
+    /// Makes a free block whose neighbours are in use, and puts it into its bin, or makes it the victim. The
+    /// flag behind it is left to the caller.
     ///
     /// # Safety
     ///
     /// - The block of `size` at `index` is in the arena, and no byte of it is handed out.
+    /// - If it is to be the victim, there is none.
     #[inline(always)]
-    pub(super) unsafe fn make_free(&mut self, index: Index, size: BlockSize) {
+    pub(super) unsafe fn make_free(&mut self, index: Index, size: BlockSize, is_victim: bool) {
         // SAFETY: the caller's contract; LISTED.
         unsafe {
             self.arena.set_free(index, size);
-            self.free.insert(self.arena, index, size);
+            if is_victim {
+                self.victim = index;
+            } else {
+                self.free.insert(self.arena, index, size);
+            }
         }
     }
 
-    /// As [`make_free`](Self::make_free), where it need not be fast.
+    /// As [`make_free`](Self::make_free) for a bin, where it need not be fast.
     ///
     /// # Safety
     ///
@@ -110,22 +115,35 @@ impl Heap {
     #[inline(never)]
     pub(super) unsafe fn make_free_out_of_line(&mut self, index: Index, size: BlockSize) {
         // SAFETY: the caller's contract.
-        unsafe { self.make_free(index, size) }
+        unsafe { self.make_free(index, size, false) }
     }
 
-    /// Takes a free block out of its bin, or makes it no longer the victim, where that need not be fast.
+    /// Takes a free block out of its bin, or makes it no longer the victim; returns whether it was that.
     ///
     /// # Safety
     ///
     /// - `index` is a free block of `size`.
-    #[inline(never)]
-    pub(super) unsafe fn take_out(&mut self, index: Index, size: BlockSize) {
-        if index == self.victim {
+    #[inline(always)]
+    pub(super) unsafe fn take_out(&mut self, index: Index, size: BlockSize) -> bool {
+        let was_victim = index == self.victim;
+        if was_victim {
             self.victim = Index::NONE;
         } else {
             // SAFETY: LISTED.
             unsafe { self.free.remove(self.arena, index, size) }
         }
+        was_victim
+    }
+
+    /// As [`take_out`](Self::take_out), where it need not be fast.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`take_out`](Self::take_out).
+    #[inline(never)]
+    pub(super) unsafe fn take_out_out_of_line(&mut self, index: Index, size: BlockSize) -> bool {
+        // SAFETY: the caller's contract.
+        unsafe { self.take_out(index, size) }
     }
 
     /// As [`merge`](Self::merge), where it need not be fast.
@@ -159,38 +177,22 @@ impl Heap {
             if let Some(left) = neighbours.left {
                 arena.set_tag(index, tag.freed());
                 start = index - left;
-                if start == self.victim {
-                    with_victim = true;
-                } else {
-                    self.free.remove(arena, start, left);
-                }
+                with_victim = self.take_out(start, left);
             }
             match neighbours.right {
                 None => {
                     arena.set_tag(index, tag.freed());
-                    if with_victim {
-                        self.victim = Index::NONE;
-                    }
                     self.top = start;
                     return;
                 }
                 Some(right) if right.is_free() => {
-                    if end == self.victim {
-                        with_victim = true;
-                    } else {
-                        self.free.remove(arena, end, right.size());
-                    }
+                    with_victim |= self.take_out(end, right.size());
                     end = end + right.size();
                 }
                 Some(right) => arena.set_tag(end, right.with_left_free(true)),
             }
             let whole = BlockSize::from_granules(end.granules_since(start));
-            arena.set_free(start, whole);
-            if with_victim {
-                self.victim = start;
-            } else {
-                self.free.insert(arena, start, whole);
-            }
+            self.make_free(start, whole, with_victim);
         }
     }
 }

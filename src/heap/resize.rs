@@ -240,21 +240,10 @@ impl Heap {
         // unless it is the victim; `rest` is cut from it and used by nobody. COALESCED: the block
         // behind the span is in use and not the top, unless the span is this block alone.
         unsafe {
-            let with_victim = free_behind > 0 && behind == self.victim;
-            if with_victim {
-                self.victim = Index::NONE;
-            } else if free_behind > 0 {
-                self.free.remove(self.arena, behind, right.size());
-            }
+            let with_victim = free_behind > 0 && self.take_out(behind, right.size());
             self.arena.set_tag(index, tag.resized(kept));
             if let Some(rest) = rest {
-                let cut = index + kept;
-                self.arena.set_free(cut, rest);
-                if with_victim {
-                    self.victim = cut;
-                } else {
-                    self.free.insert(self.arena, cut, rest);
-                }
+                self.make_free(index + kept, rest, with_victim);
             }
             self.arena.set_left_free(index + span, rest.is_some());
         }
@@ -322,9 +311,9 @@ impl Heap {
         // block's or free. The new block holds `layout.size()` bytes, because it is larger than the
         // old one.
         unsafe {
-            self.take_out(left, left_size);
+            self.take_out_out_of_line(left, left_size);
             if let Some(right_size) = right_size {
-                self.take_out(behind, right_size);
+                self.take_out_out_of_line(behind, right_size);
             }
             // Where the contents do not come to lie over it, the old header stays behind as that of a freed
             // block.

@@ -133,33 +133,15 @@ impl Heap {
     /// was.
     #[inline(always)]
     pub(super) fn carve(&mut self, index: Index, whole: BlockSize, size: BlockSize) -> Index {
-        let arena = self.arena;
-        let is_victim = index == self.victim;
-        if !is_victim {
-            // SAFETY: LISTED, the caller found `index` in a bin.
-            unsafe { self.free.remove(arena, index, whole) };
-        }
+        // SAFETY: LISTED, the caller found `index` in a bin, or it is the victim.
+        let is_victim = unsafe { self.take_out(index, whole) };
         match whole.remainder(size) {
-            Remainder::Slack => {
-                self.use_whole(index, whole);
-                if is_victim {
-                    self.victim = Index::NONE;
-                }
-            }
-            Remainder::Block(rest) => {
-                let cut = index + size;
-                // SAFETY: both parts lie in the free block, which nobody uses (CHAIN). The flag behind stays
-                // true.
-                unsafe {
-                    arena.set_tag(index, Tag::used(size));
-                    arena.set_free(cut, rest);
-                    if is_victim {
-                        self.victim = cut;
-                    } else {
-                        self.free.insert(arena, cut, rest);
-                    }
-                }
-            }
+            Remainder::Slack => self.use_whole(index, whole),
+            // SAFETY: both parts lie in the free block, which nobody uses (CHAIN). The flag behind stays true.
+            Remainder::Block(rest) => unsafe {
+                self.arena.set_tag(index, Tag::used(size));
+                self.make_free(index + size, rest, is_victim);
+            },
         }
         index
     }

@@ -30,17 +30,6 @@ impl Path {
     }
 }
 
-/// Makes a free block a trie of its own.
-///
-/// # Safety
-///
-/// - `index` is a free block of a mixed bin, and in no trie.
-#[inline(always)]
-pub(super) unsafe fn make_root(arena: Arena, index: Index) {
-    // SAFETY: the caller's contract.
-    unsafe { make_node(arena, index, Index::NONE) }
-}
-
 /// Puts a free block into the trie with that root.
 ///
 /// # Safety
@@ -94,7 +83,7 @@ unsafe fn descend(arena: Arena, bin: Bin, root: Index, size: BlockSize) -> Way {
 ///
 /// - `index` is a free block of a mixed bin.
 #[inline(always)]
-unsafe fn make_node(arena: Arena, index: Index, parent: Index) {
+pub(super) unsafe fn make_node(arena: Arena, index: Index, parent: Index) {
     // SAFETY: the caller's contract.
     unsafe {
         arena.link_first(Index::NONE, index);
@@ -245,6 +234,7 @@ unsafe fn unhook_leaf_below(arena: Arena, index: Index) -> Index {
 /// # Safety
 ///
 /// - The trie is that bin's.
+#[inline(never)]
 pub(super) unsafe fn best_fit(
     arena: Arena,
     bin: Bin,
