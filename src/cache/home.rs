@@ -115,12 +115,21 @@ enum Membership {
 pub(super) const PAUSE: u8 = 255;
 
 struct Local {
-    slot: Cell<&'static Slot>,
+    /// A `&'static Slot`; a pointer, because only since Rust 1.87 a constant may hold a reference to what changes.
+    slot: Cell<*const Slot>,
     membership: Cell<Membership>,
     /// How many more times this thread does not ask for a cache.
     pause: Cell<u8>,
     /// This thread forks, and its home has prepared for it.
     forks: Cell<bool>,
+}
+
+impl Local {
+    #[inline(always)]
+    fn slot(&self) -> &'static Slot {
+        // SAFETY: set from references that live as long as the program.
+        unsafe { &*self.slot.get() }
+    }
 }
 
 /// Belongs to no allocator, ever: what a thread without a cache has.
@@ -130,7 +139,7 @@ std::thread_local! {
     // Initialised by constants and without a destructor: an access is a plain load, from before `main` to after the last destructor.
     static LOCAL: Local = const {
         Local {
-            slot: Cell::new(&NOBODY),
+            slot: Cell::new(&raw const NOBODY),
             membership: Cell::new(Membership::None),
             pause: Cell::new(0),
             forks: Cell::new(false),
@@ -141,7 +150,7 @@ std::thread_local! {
 /// The calling thread's cache; if it has none, one that belongs to no allocator.
 #[inline(always)]
 pub(super) fn slot() -> &'static Slot {
-    LOCAL.with(|local| local.slot.get())
+    LOCAL.with(Local::slot)
 }
 
 /// Whether no allocator of the process has caches yet.
@@ -182,7 +191,7 @@ pub(super) fn join(home: &'static dyn Home, occupy: impl FnOnce(&dyn Fn(&'static
             }
             return false;
         }
-        let slot = local.slot.get();
+        let slot = local.slot();
         let key: libc::pthread_key_t = REGISTRY.key.load(Ordering::Relaxed);
         // SAFETY: the key was made and is never deleted.
         if unsafe { libc::pthread_setspecific(key, core::ptr::from_ref(slot).cast()) } != 0 {
@@ -196,7 +205,7 @@ pub(super) fn join(home: &'static dyn Home, occupy: impl FnOnce(&dyn Fn(&'static
 }
 
 fn has_none(local: &Local) -> bool {
-    core::ptr::eq(local.slot.get(), &NOBODY)
+    core::ptr::eq(local.slot.get(), &raw const NOBODY)
 }
 
 /// Whether a value lies in static memory: in that of the program or of a library.
