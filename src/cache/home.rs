@@ -124,14 +124,6 @@ struct Local {
     forks: Cell<bool>,
 }
 
-impl Local {
-    #[inline(always)]
-    fn slot(&self) -> &'static Slot {
-        // SAFETY: set from references that live as long as the program.
-        unsafe { &*self.slot.get() }
-    }
-}
-
 /// Belongs to no allocator, ever: what a thread without a cache has.
 static NOBODY: Slot = Slot::new();
 
@@ -150,7 +142,9 @@ std::thread_local! {
 /// The calling thread's cache; if it has none, one that belongs to no allocator.
 #[inline(always)]
 pub(super) fn slot() -> &'static Slot {
-    LOCAL.with(Local::slot)
+    let slot = LOCAL.with(|local| local.slot.get());
+    // SAFETY: set from references that live as long as the program.
+    unsafe { &*slot }
 }
 
 /// Whether no allocator of the process has caches yet.
@@ -183,15 +177,15 @@ pub(super) fn join(home: &'static dyn Home, occupy: impl FnOnce(&dyn Fn(&'static
         let is_ready = REGISTRY.progress.load(Ordering::Acquire) == progress::READY;
         let is_home = is_ready && REGISTRY.home().is_some_and(|found| core::ptr::addr_eq(found, home));
         // A signal handler may have been here first.
-        let is_full = is_home && has_none(local) && !occupy(&|slot| local.slot.set(slot));
-        if has_none(local) {
+        let is_full = is_home && has_none() && !occupy(&|slot| local.slot.set(slot));
+        if has_none() {
             local.membership.set(Membership::None);
             if is_full {
                 local.pause.set(PAUSE);
             }
             return false;
         }
-        let slot = local.slot();
+        let slot = slot();
         let key: libc::pthread_key_t = REGISTRY.key.load(Ordering::Relaxed);
         // SAFETY: the key was made and is never deleted.
         if unsafe { libc::pthread_setspecific(key, core::ptr::from_ref(slot).cast()) } != 0 {
@@ -204,8 +198,8 @@ pub(super) fn join(home: &'static dyn Home, occupy: impl FnOnce(&dyn Fn(&'static
     })
 }
 
-fn has_none(local: &Local) -> bool {
-    core::ptr::eq(local.slot.get(), &raw const NOBODY)
+fn has_none() -> bool {
+    core::ptr::eq(slot(), &NOBODY)
 }
 
 /// Whether a value lies in static memory: in that of the program or of a library.

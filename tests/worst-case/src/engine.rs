@@ -47,6 +47,19 @@ counted! {
     allocator.realloc(block, Layout::from_size_align_unchecked(size, align), new_size)
 }
 
+/// Does something while the process has a thread more than this one, so that the allocator's lock takes its
+/// atomic instructions, and counts are the same whatever other threads begin and end.
+pub fn beside_another_thread<T>(work: impl FnOnce() -> T) -> T {
+    std::thread::scope(|scope| {
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        // It waits until the other end of the channel is gone.
+        scope.spawn(move || ended.recv());
+        let result = work();
+        drop(end);
+        result
+    })
+}
+
 /// How calls are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {

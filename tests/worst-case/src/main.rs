@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use worst_case::bounds::bound;
-use worst_case::engine::Way;
+use worst_case::engine::{Way, beside_another_thread};
 use worst_case::findings;
 use worst_case::genome::Genome;
 use worst_case::run::{Call, Goal, Runner, Worst};
@@ -80,13 +80,14 @@ enum Counter {
 }
 
 fn main() -> Result<ExitCode> {
-    match Arguments::parse().command {
+    let arguments = Arguments::parse();
+    beside_another_thread(|| match arguments.command {
         Command::Search { seed, runs, seconds, goals, known, save } => {
             search(seed, budget(runs, seconds), &goals, known, save)
         }
         Command::Replay { files, counter } => replay(&files, counter),
         Command::Check { seed, runs, seconds, csv } => check(seed, budget(runs, seconds), csv),
-    }
+    })
 }
 
 fn budget(runs: usize, seconds: u64) -> Budget {
