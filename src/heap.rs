@@ -322,7 +322,7 @@ impl Heap {
         let size = BlockSize::for_payload(bytes)?;
         match self.take(size, align, end) {
             Some(index) => Some(self.hand_out(index)),
-            None => self.last_resort(bytes, align, end),
+            None => self.last_resort(bytes, size, align, end),
         }
     }
 

@@ -14,16 +14,17 @@ const PROBES: Probes = Probes { blocks: 1, sizes: 1 };
 /// How many are looked at before a request is refused.
 ///
 /// So a request is refused though it would fit only if no free span has room for the block wherever it
-/// begins, and as many free blocks as these, or of as many sizes, are larger than the lower end of the bin of
-/// the block's size, and do not hold it aligned.
+/// begins, and as many free blocks as these, or all of as many sizes, are larger than the lower end of the bin
+/// of the block's size, and do not hold it aligned. The next search goes on with those of the same size that
+/// were not looked at.
 const LAST_PROBES: Probes = Probes { blocks: 12, sizes: 4 };
 
-/// How many free blocks to look at, and of how many sizes: the next one of the same size is found in fewer
-/// steps.
+/// How many free blocks to look at, and how many sizes to go through: to the next block of the same size it
+/// takes a quarter of the steps that it takes to the next size.
 #[derive(Clone, Copy)]
 struct Probes {
-    blocks: usize,
-    sizes: usize,
+    blocks: u32,
+    sizes: u32,
 }
 
 /// Where a block may begin.
@@ -40,13 +41,31 @@ impl Heap {
     #[inline(never)]
     pub(super) fn take_aligned(&mut self, size: BlockSize, align: usize, end: End) -> Option<Index> {
         let place = Place::Multiple(align);
-        let found = self.take_at(size, place, PROBES, end);
-        if found.is_some() || self.has_idle_run() {
-            // That is given up before a request is refused, and then it comes here again.
-            return found;
+        self.take_at(size, place, PROBES, end).or_else(|| {
+            let (index, whole, gap) = self.probe(size, place, LAST_PROBES)?;
+            Some(self.carve_behind(index, whole, gap, size))
+        })
+    }
+
+    /// Takes a block whose payload is a multiple of `align` from the free block at `index`, or from the top if
+    /// that begins there.
+    #[inline(never)]
+    pub(super) fn take_out_of(
+        &mut self,
+        index: Index,
+        size: BlockSize,
+        align: usize,
+        end: End,
+    ) -> Option<Index> {
+        let place = Place::Multiple(align.max(GRANULE));
+        if index == self.top {
+            return self.take_top_at(size, place, end);
         }
-        let (index, whole, gap) = self.probe(size, place, LAST_PROBES)?;
-        Some(self.carve_behind(index, whole, gap, size))
+        // SAFETY: a free block begins there (the caller).
+        let whole = unsafe { self.arena.tag(index).size() };
+        let gap = self.gap_at(index, place);
+        (gap + size.granules() as usize <= whole.granules() as usize)
+            .then(|| self.carve_behind(index, whole, gap as u32, size))
     }
 
     /// Takes a block that is a page.
@@ -79,8 +98,13 @@ impl Heap {
         {
             return Some(self.carve_behind(index, whole, gap, size));
         }
+        self.take_top_at(size, place, end)
+    }
+
+    /// Takes a block of `size` at such a place from the top.
+    fn take_top_at(&mut self, size: BlockSize, place: Place, end: End) -> Option<Index> {
         let gap = self.gap_at(self.top, place);
-        if gap + needed > self.end.granules_since(self.top) as usize {
+        if gap + size.granules() as usize > self.end.granules_since(self.top) as usize {
             return None;
         }
         let near = (gap > 0).then(|| BlockSize::from_granules(gap as u32));
@@ -114,22 +138,25 @@ impl Heap {
     #[inline(never)]
     fn probe(&mut self, size: BlockSize, place: Place, probes: Probes) -> Option<(Index, BlockSize, u32)> {
         let Probes { mut blocks, mut sizes } = probes;
-        let mut before = None;
-        let mut index = self.free.first_block_from(Bin::of(size))?;
+        let mut first = self.free.first_block_from(Bin::of(size))?;
+        let mut index = first;
         loop {
             // SAFETY: LISTED.
-            let whole = unsafe { self.arena.tag(index).size() };
+            let (whole, next) = unsafe { (self.arena.tag(index).size(), self.arena.next(index)) };
             let gap = self.gap_at(index, place);
             let holds = gap + size.granules() as usize <= whole.granules() as usize;
             blocks -= 1;
-            sizes -= usize::from(before.replace(whole) != Some(whole));
-            // SAFETY: LISTED.
-            unsafe {
-                if holds || blocks == 0 || sizes == 0 {
-                    self.free.begin_with(self.arena, index, whole);
-                    return holds.then_some((index, whole, gap as u32));
-                }
-                index = self.free.next_block(self.arena, index, whole)?;
+            sizes -= u32::from(next.is_none());
+            if holds || blocks == 0 || sizes == 0 {
+                // SAFETY: LISTED.
+                unsafe { self.free.begin_with(self.arena, index, whole) };
+                return holds.then_some((index, whole, gap as u32));
+            }
+            index = next;
+            if index.is_none() {
+                // SAFETY: LISTED, and it is the first one of its size.
+                first = unsafe { self.free.next_first_block(self.arena, first, whole)? };
+                index = first;
             }
         }
     }

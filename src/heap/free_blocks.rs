@@ -167,24 +167,23 @@ impl FreeBlocks {
         self.map.first_from(bin).map(|bin| self.head(bin))
     }
 
-    /// The block that follows one when the bins are gone through, each in no particular order.
+    /// The first block of the size that follows when the bins are gone through, each in no particular order.
     ///
     /// # Safety
     ///
-    /// - `index` is a free block of `size` in a bin, and it was come to by this function, or is the first one
-    ///   of its bin.
-    pub(super) unsafe fn next_block(&self, arena: Arena, index: Index, size: BlockSize) -> Option<Index> {
+    /// - `first` is the first free block of `size` in its bin.
+    pub(super) unsafe fn next_first_block(
+        &self,
+        arena: Arena,
+        first: Index,
+        size: BlockSize,
+    ) -> Option<Index> {
         let bin = Bin::of(size);
-        // SAFETY: LISTED.
-        unsafe {
-            let next = arena.next(index);
-            if !next.is_none() {
-                return Some(next);
-            }
-            if !bin.is_exact()
-                && let Some(node) = trie::next_node(arena, bin, self.head(bin), index, size)
-            {
-                return Some(node);
+        if !bin.is_exact() {
+            // SAFETY: LISTED, it is a node of the bin's trie.
+            let node = unsafe { trie::next_node(arena, self.head(bin), first) };
+            if node.is_some() {
+                return node;
             }
         }
         self.first_block_from(bin.next())

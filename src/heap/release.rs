@@ -152,13 +152,18 @@ impl Heap {
     ///
     /// - As for [`merge`](Self::merge).
     #[inline(never)]
-    pub(super) unsafe fn merge_out_of_line(&mut self, index: Index, tag: Tag, neighbours: Neighbours) {
+    pub(super) unsafe fn merge_out_of_line(
+        &mut self,
+        index: Index,
+        tag: Tag,
+        neighbours: Neighbours,
+    ) -> Index {
         // SAFETY: the caller's contract.
         unsafe { self.merge(index, tag, neighbours) }
     }
 
     /// Merges a block with its free neighbours. The result goes into its bin, or is the victim if one of them
-    /// was, or is part of the top.
+    /// was, or is part of the top. Returns where it begins.
     ///
     /// # Safety
     ///
@@ -166,7 +171,7 @@ impl Heap {
     /// - It is not counted as live.
     /// - Those are its neighbours.
     #[inline(always)]
-    pub(super) unsafe fn merge(&mut self, index: Index, tag: Tag, neighbours: Neighbours) {
+    pub(super) unsafe fn merge(&mut self, index: Index, tag: Tag, neighbours: Neighbours) -> Index {
         let arena = self.arena;
         let (mut start, mut end) = (index, index + tag.size());
         let mut with_victim = false;
@@ -183,7 +188,7 @@ impl Heap {
                 None => {
                     arena.set_tag(index, tag.freed());
                     self.top = start;
-                    return;
+                    return start;
                 }
                 Some(right) if right.is_free() => {
                     with_victim |= self.take_out(end, right.size());
@@ -194,6 +199,7 @@ impl Heap {
             let whole = BlockSize::from_granules(end.granules_since(start));
             self.make_free(start, whole, with_victim);
         }
+        start
     }
 }
 

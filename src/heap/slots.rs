@@ -351,7 +351,8 @@ impl Heap {
         unsafe {
             let slot = run.slot_size();
             if run.used() > 0 {
-                return self.give_up_idle_run();
+                self.give_up_idle_run();
+                return;
             }
             let is_alone = self.classes.head(slot) == run.index(self.arena) && run.links().0.is_none();
             let bit = 1 << slot.number();
@@ -366,13 +367,13 @@ impl Heap {
         }
     }
 
-    /// Makes a run without slots in use a free block.
+    /// Makes a run without slots in use a free block, or part of one, or of the top. Returns where that begins.
     ///
     /// # Safety
     ///
     /// - It is a listed run of that class, and none of its slots is in use.
     #[inline(never)]
-    unsafe fn give_up(&mut self, run: Run, slot: SlotSize) {
+    unsafe fn give_up(&mut self, run: Run, slot: SlotSize) -> Option<Index> {
         // SAFETY: the caller's contract; RUNS.
         unsafe {
             self.classes.unlist(self.arena, slot, run);
@@ -382,9 +383,8 @@ impl Heap {
             let index = run.index(self.arena);
             let tag = self.arena.tag(index).in_one_piece();
             // What the neighbours say is right, unless the heap was overwritten: then the page is lost.
-            if let Some(neighbours) = self.neighbours(index, tag) {
-                self.merge_out_of_line(index, tag, neighbours);
-            }
+            let neighbours = self.neighbours(index, tag)?;
+            Some(self.merge_out_of_line(index, tag, neighbours))
         }
     }
 
@@ -415,14 +415,14 @@ impl Heap {
         (!head.is_none() && unsafe { run.used() } == 0).then_some((run, slot))
     }
 
-    /// Makes the run without slots in use a free block, if there is one.
+    /// Makes the run without slots in use a free block, if there is one. Returns where that begins, or the
+    /// top if it is part of that now.
     #[cold]
     #[inline(never)]
-    pub(super) fn give_up_idle_run(&mut self) {
-        if let Some((idle, slot)) = self.idle_run() {
-            // SAFETY: RUNS, it is listed, and has no slot in use.
-            unsafe { self.give_up(idle, slot) };
-        }
+    pub(super) fn give_up_idle_run(&mut self) -> Option<Index> {
+        let (idle, slot) = self.idle_run()?;
+        // SAFETY: RUNS, it is listed, and has no slot in use.
+        unsafe { self.give_up(idle, slot) }
     }
 
     /// The page of the run without slots in use, if there is one. Its class gets another one as soon as it asks.
@@ -439,15 +439,21 @@ impl Heap {
         Some(run.index(self.arena))
     }
 
-    /// What is left to try before a request is refused: idle runs become free blocks, and a small request
-    /// takes a slot that is larger than need be.
+    /// What is left to try before a request is refused: the idle run becomes a free block, and a small request
+    /// takes a slot that is larger than need be. (Nothing else became free since there was no block to be had,
+    /// so that is not searched for again.)
     #[cold]
     #[inline(never)]
-    pub(super) fn last_resort(&mut self, bytes: usize, align: usize, end: End) -> Option<NonNull<u8>> {
-        if self.has_idle_run() {
-            // There is none after this, so that it does not come here again.
-            self.give_up_idle_run();
-            return self.alloc_block(bytes, align, end);
+    pub(super) fn last_resort(
+        &mut self,
+        bytes: usize,
+        size: BlockSize,
+        align: usize,
+        end: End,
+    ) -> Option<NonNull<u8>> {
+        let taken = self.give_up_idle_run().and_then(|freed| self.take_out_of(freed, size, align, end));
+        if let Some(index) = taken {
+            return Some(self.hand_out(index));
         }
         let slot = SlotSize::serving(bytes, align)?;
         let mut candidates = self.classes.with_room & !0 << slot.number();

@@ -119,27 +119,15 @@ pub(super) unsafe fn remove(arena: Arena, bin: Bin, root: Index, index: Index, s
     }
 }
 
-/// The node that follows that of a block of `size` when a trie is gone through, parents first.
+/// The node that follows another one when a trie is gone through, parents first.
 ///
 /// # Safety
 ///
-/// - The block is in that trie, which is that bin's.
+/// - It is a node of the trie with that root.
 #[inline(never)]
-pub(super) unsafe fn next_node(
-    arena: Arena,
-    bin: Bin,
-    root: Index,
-    index: Index,
-    size: BlockSize,
-) -> Option<Index> {
-    let mut node = index;
+pub(super) unsafe fn next_node(arena: Arena, root: Index, mut node: Index) -> Option<Index> {
     // SAFETY: a node's children and its parent are nodes.
     unsafe {
-        if !arena.is_first(index)
-            && let Way::To(first) = descend(arena, bin, root, size)
-        {
-            node = first;
-        }
         let below = [Child::Zero, Child::One].map(|side| arena.child(node, side));
         if let Some(&child) = below.iter().find(|child| !child.is_none()) {
             return Some(child);
