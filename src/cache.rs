@@ -17,6 +17,7 @@ mod home;
 mod lists;
 mod membership;
 mod place;
+mod pressure;
 mod slot;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,7 @@ use depot::Depot;
 use drain::{empty, give_back_all, raise_outside};
 use lists::Lists;
 use lock_api::MutexGuard;
+use pressure::Pressure;
 use slot::Slot;
 
 /// How many threads can have a cache at one time. Others use the lock.
@@ -87,13 +89,19 @@ const SLOTS: usize = 64;
 pub struct ThreadCached<S: Source> {
     slots: [Slot; SLOTS],
     depot: Depot,
+    pressure: Pressure,
     locked: Locked<S>,
 }
 
 impl<S: Source> ThreadCached<S> {
     /// An allocator that has used nothing of its memory yet. All zero bytes.
     pub const fn new() -> Self {
-        Self { slots: [const { Slot::new() }; SLOTS], depot: Depot::new(), locked: Locked::new() }
+        Self {
+            slots: [const { Slot::new() }; SLOTS],
+            depot: Depot::new(),
+            pressure: Pressure::new(),
+            locked: Locked::new(),
+        }
     }
 
     /// Gives what the calling thread's cache has back to the heap.
@@ -173,26 +181,42 @@ impl<S: Source> ThreadCached<S> {
         if home::is_unknown() {
             self.register();
         }
-        if let Some(class) = class_serving(layout)
-            && let Some(slot) = self.own_slot().or_else(|| self.join())
-            && let Some(block) = self.take_or_refill(slot, class)
-        {
-            if matches!(contents, Contents::Zeroes) {
-                // SAFETY: the class holds that many bytes, and nobody has the block's address yet.
-                unsafe { block.write_bytes(0, layout.size()) };
+        let slot_and_class =
+            class_serving(layout).and_then(|class| Some((self.own_slot().or_else(|| self.join())?, class)));
+        let mut heap = None;
+        if let Some((slot, class)) = slot_and_class {
+            let block = match self.take_or_lock(slot, class) {
+                Ok(block) => Some(block),
+                Err(mut guard) => {
+                    let block = self.refill(slot, class, &mut guard);
+                    heap = Some(guard);
+                    block
+                }
+            };
+            if let Some(block) = block {
+                drop(heap);
+                if matches!(contents, Contents::Zeroes) {
+                    // SAFETY: the class holds that many bytes, and nobody has the block's address yet.
+                    unsafe { block.write_bytes(0, layout.size()) };
+                }
+                return block.as_ptr();
             }
-            return block.as_ptr();
         }
         // Where memory is short, a small request is served to the byte.
-        self.alloc_locked(self.heap(), layout, contents)
+        self.alloc_locked(heap.unwrap_or_else(|| self.heap()), layout, contents)
     }
 
     /// An allocation from the heap, after draining if need be.
     fn alloc_locked(&self, mut heap: Guard<'_>, layout: Layout, contents: Contents) -> *mut u8 {
         let mut found = heap.alloc_to_clear(layout);
         if found.is_none() {
-            heap = self.drain_into(heap);
-            found = heap.alloc_to_clear(layout);
+            heap = match self.drained_for(heap, layout) {
+                Ok(mut heap) => {
+                    found = heap.alloc_to_clear(layout);
+                    heap
+                }
+                Err(heap) => heap,
+            };
         }
         let Some((block, dirty)) = found else { return self.locked.refused(heap, layout, contents) };
         drop(heap);
@@ -203,19 +227,22 @@ impl<S: Source> ThreadCached<S> {
         block.as_ptr()
     }
 
-    /// Takes a block of a class from the calling thread's cache; where that has none, fills it from the depot
-    /// or from the heap. Drains nothing.
-    fn take_or_refill(&self, slot: &Slot, class: Class) -> Option<NonNull<u8>> {
+    /// Takes a block of a class from the calling thread's cache; where that has none, locks the heap.
+    fn take_or_lock(&self, slot: &Slot, class: Class) -> Result<NonNull<u8>, Guard<'_>> {
         // SAFETY: the slot is this thread's.
-        let cached = unsafe { slot.take_slowly(class) };
-        if cached.is_some() {
-            return cached;
-        }
-        let mut heap = self.heap();
+        unsafe { slot.take_slowly(class) }.ok_or_else(|| self.heap())
+    }
+
+    /// Fills the calling thread's cache from the depot or from the heap, and takes a block of a class. Drains
+    /// nothing; takes nothing for a cache that is asleep.
+    fn refill(&self, slot: &Slot, class: Class, heap: &mut Heap) -> Option<NonNull<u8>> {
         let fill = |lists: &mut Lists| {
             // The lists need not be empty: perhaps the gate was closed a moment ago.
             if let Some(block) = lists.pop_either(class) {
                 return Some(block);
+            }
+            if !self.is_awake(lists, heap) {
+                return None;
             }
             // SAFETY: this thread has the lock.
             if let Some(list) = unsafe { self.depot.take(class) } {
@@ -231,6 +258,15 @@ impl<S: Source> ThreadCached<S> {
         };
         // SAFETY: this thread is the owner, outside of its gate, and has the lock.
         unsafe { slot.with_lock(fill) }
+    }
+
+    /// Whether a cache takes anything, now that its owner has come to the heap's lock.
+    fn is_awake(&self, lists: &mut Lists, heap: &Heap) -> bool {
+        if !lists.is_awake() && lists.are_to_wake(&self.pressure) {
+            lists.wake(Self::budget(heap));
+            self.pressure.note_awake();
+        }
+        lists.is_awake()
     }
 
     /// A release that the cache does not take at once.
@@ -252,17 +288,25 @@ impl<S: Source> ThreadCached<S> {
             return;
         }
         let mut heap = self.heap();
-        // The cache has a spare list, or had the gate closed a moment ago.
+        // The cache has a spare list, is asleep, or had the gate closed a moment ago.
+        let mut full = None;
+        let put = |lists: &mut Lists| {
+            if !self.is_awake(lists, &heap) {
+                return false;
+            }
+            full = lists.take_spare(class);
+            // SAFETY: it is a block of this class, which nobody uses (contract).
+            unsafe { lists.push_either(class, cacheable) }
+        };
         // SAFETY: this thread is the owner, outside of its gate, and has the lock.
-        let full = unsafe { slot.with_lock(|lists| lists.take_spare(class)) };
+        let is_put = unsafe { slot.with_lock(put) };
         let outcome = match full {
             // SAFETY: this thread has the lock; the list was just taken off the cache.
             Some(full) if !unsafe { self.depot.put(class, full) } => give_back_all(&mut heap, full),
             _ => Ok(()),
         };
         let heap = raise_outside(heap, outcome);
-        // SAFETY: as above; it is a block of this class, which nobody uses (contract).
-        if !unsafe { slot.with_lock(|lists| lists.push_either(class, cacheable)) } {
+        if !is_put {
             // The cache keeps none of this class. SAFETY: the caller's contract.
             unsafe { self.locked.dealloc_in(heap, block, layout) }
         }
@@ -295,10 +339,17 @@ impl<S: Source> ThreadCached<S> {
         let mut heap = self.heap_unless_cached(block, layout, Action::Realloc);
         // SAFETY: the caller's contract.
         let mut result = unsafe { heap.resize(block, layout, new_size) };
-        if result == Resized::Refused {
-            heap = self.drain_into(heap);
-            // SAFETY: as above; what was refused is unchanged.
-            result = unsafe { heap.resize(block, layout, new_size) };
+        if let (Resized::Refused, Ok(new_layout)) =
+            (result, Layout::from_size_align(new_size, layout.align()))
+        {
+            heap = match self.drained_for(heap, new_layout) {
+                Ok(mut heap) => {
+                    // SAFETY: as above; what was refused is unchanged.
+                    result = unsafe { heap.resize(block, layout, new_size) };
+                    heap
+                }
+                Err(heap) => heap,
+            };
         }
         drop(heap);
         match result {
@@ -383,7 +434,11 @@ unsafe impl<S: Source> GlobalAlloc for ThreadCached<S> {
         let own_slot = if is_small { self.own_slot() } else { None };
         let target = match own_slot.and_then(|slot| Some((slot, slot.class_of(block)?.0))) {
             Some((_, class)) if class.suits(new_size) => return block,
-            Some((slot, _)) => self.take_or_refill(slot, Class::serving_small(new_size)),
+            Some((slot, _)) => {
+                let class = Class::serving_small(new_size);
+                self.take_or_lock(slot, class)
+                    .map_or_else(|mut heap| self.refill(slot, class, &mut heap), Some)
+            }
             // No block of a cache's size, or a misuse.
             None => None,
         };

@@ -402,6 +402,13 @@ impl Heap {
         if released { Ok(()) } else { Err(self.fault_of(block, Action::Free)) }
     }
 
+    /// Whether a block for `layout` could be had if nothing were in use, but for its alignment.
+    #[cfg(all(feature = "std", unix))]
+    pub(crate) fn could_hold(&self, layout: Layout) -> bool {
+        let most = if self.is_initialized() { self.end.granules_since(Index::FIRST) } else { 0 };
+        BlockSize::for_payload(layout.size()).is_some_and(|size| size.granules() <= most)
+    }
+
     /// The span of addresses in which blocks can lie, as `(start, end)`.
     pub fn bounds(&self) -> (usize, usize) {
         if !self.is_initialized() {

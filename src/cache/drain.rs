@@ -8,20 +8,41 @@ use crate::block::cached;
 use crate::fault::{self, Fault};
 use crate::heap::Heap;
 use crate::source::Source;
+use core::alloc::Layout;
 use core::ptr::NonNull;
 
 impl<S: Source> ThreadCached<S> {
-    /// The heap with all that caches have.
+    /// The heap with all that caches have. They go on as before.
     pub(super) fn drained(&self) -> Guard<'_> {
-        self.drain_into(self.heap())
+        self.drain_into(self.heap(), |_| ())
     }
 
-    /// Takes back what is in all caches and in the depot.
-    pub(super) fn drain_into<'a>(&self, mut heap: Guard<'a>) -> Guard<'a> {
+    /// The heap with all that caches have, after a request for `layout` found no memory; `None` if they have
+    /// nothing, or that would never be enough. The caches are asleep then.
+    pub(super) fn drained_for<'a>(&self, heap: Guard<'a>, layout: Layout) -> Result<Guard<'a>, Guard<'a>> {
+        if !heap.could_hold(layout) {
+            return Err(heap);
+        }
+        self.pressure.note_shortage();
+        if !self.pressure.may_have_blocks() {
+            return Err(heap);
+        }
+        let heap = self.drain_into(heap, Lists::fall_asleep);
+        self.pressure.note_all_asleep();
+        Ok(heap)
+    }
+
+    /// Takes back what is in all caches and in the depot, and does something with each cache.
+    fn drain_into<'a>(&self, mut heap: Guard<'a>, and_then: fn(&mut Lists)) -> Guard<'a> {
         self.close_all();
         let outcome = self.occupied().try_for_each(|slot| {
+            let empty_and_then = |lists: &mut Lists| {
+                empty(lists, &mut heap)?;
+                and_then(lists);
+                Ok(())
+            };
             // SAFETY: this thread has the lock and has closed the gates.
-            unsafe { slot.with_closed_gate(|lists| empty(lists, &mut heap)) }
+            unsafe { slot.with_closed_gate(empty_and_then) }
         });
         self.open_all();
         let outcome = outcome.and_then(|()| {

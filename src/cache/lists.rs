@@ -9,6 +9,7 @@
 //! resources*, 2001.)
 
 use super::class::{ByClass, Class, SMALL_CLASSES};
+use super::pressure::{Calm, Pressure};
 use crate::block::cached;
 use core::ptr::{NonNull, null_mut};
 
@@ -24,6 +25,9 @@ pub(super) struct Lists {
     refill: ByClass<u8>,
     /// Null, or a full list.
     spare: ByClass<*mut u8>,
+    /// Whether the lists take anything.
+    is_awake: bool,
+    calm: Calm,
 }
 
 /// How many blocks of a class the heap is asked for at first. It is asked for twice as many each time: a
@@ -44,11 +48,36 @@ impl Lists {
             batch: ByClass::new(0),
             refill: ByClass::new(0),
             spare: ByClass::new(null_mut()),
+            is_awake: false,
+            calm: Calm::new(),
         }
     }
 
+    /// Whether the lists take anything.
+    pub(super) fn is_awake(&self) -> bool {
+        self.is_awake
+    }
+
+    /// Takes nothing any more. The lists are empty.
+    pub(super) fn fall_asleep(&mut self) {
+        self.set_budget(0);
+        (self.is_awake, self.calm) = (false, Calm::new());
+    }
+
+    /// Whether lists that are asleep are to [wake](Self::wake), now that their owner has come to the heap's
+    /// lock.
+    pub(super) fn are_to_wake(&mut self, pressure: &Pressure) -> bool {
+        self.calm.has_come(pressure)
+    }
+
+    /// From now on the lists, which are empty, keep so many bytes together.
+    pub(super) fn wake(&mut self, budget: usize) {
+        self.set_budget(budget);
+        self.is_awake = true;
+    }
+
     /// Sets how much the empty lists may keep together, in bytes.
-    pub(super) fn set_budget(&mut self, budget: usize) {
+    fn set_budget(&mut self, budget: usize) {
         let mut left_for_medium = budget / 2;
         for class in Class::all() {
             let batch = if class.is_small() {
@@ -192,7 +221,7 @@ mod tests {
     fn full_lists_stay_within_the_budget() {
         for budget in [0, 100, 4096, 32 << 10, 1 << 19, 1 << 20] {
             let mut lists = Lists::new();
-            lists.set_budget(budget);
+            lists.wake(budget);
             let kept = |class: Class| LISTS * usize::from(lists.batch.get(class)) * class.payload();
             let all: usize = Class::all().map(kept).sum();
             assert!(all <= budget, "{all} of {budget}");
@@ -214,7 +243,7 @@ mod tests {
         // SAFETY: each block has 16 bytes and is on one list at a time.
         unsafe {
             assert!(!lists.push_either(class, blocks[0]), "without a budget nothing is kept");
-            lists.set_budget(2 * 3 * 16 * LISTS * SMALL_CLASSES);
+            lists.wake(2 * 3 * 16 * LISTS * SMALL_CLASSES);
             let refills = [(); 4].map(|()| lists.next_refill(class));
             assert_eq!(refills, [2, 3, 3, 3]);
             assert!(blocks[..6].iter().all(|&block| lists.push_either(class, block)));

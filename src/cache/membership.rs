@@ -66,6 +66,7 @@ impl<S: Source> ThreadCached<S> {
             if heap.is_initialized() {
                 // SAFETY: the slot is vacant, and this thread has the lock.
                 unsafe { slot.occupy(everlasting.identity(), Place::of(&heap), Self::budget(&heap)) };
+                everlasting.pressure.note_awake();
                 adopt(slot);
             }
             true

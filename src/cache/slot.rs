@@ -92,7 +92,7 @@ impl Slot {
         // SAFETY: nobody else uses a vacant slot while this thread has the lock (contract).
         unsafe {
             *self.place.get() = place;
-            (*self.lists.get()).set_budget(budget);
+            (*self.lists.get()).wake(budget);
         }
         let fenced = if barrier::is_available() { 0 } else { closed::FENCED };
         self.closed.store(fenced, Ordering::Relaxed);
