@@ -28,13 +28,14 @@ use crate::locked::{Contents, Locked, is_panicking};
 use crate::raw_lock::SpinThenSleep;
 use crate::size::GRANULE;
 use crate::source::{RunTimeSource, Source};
-use crate::stats::Stats;
+use crate::stats::{CacheStats, Stats};
 use class::{Class, LARGEST_SMALL_PAYLOAD};
 use core::alloc::{GlobalAlloc, Layout};
 use core::fmt;
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicBool, Ordering};
 use depot::Depot;
-use drain::{empty, give_back_all, raise_outside};
+use drain::{empty, give_back, give_back_all, raise_outside};
 use lists::Lists;
 use lock_api::MutexGuard;
 use pressure::Pressure;
@@ -62,8 +63,9 @@ const SLOTS: usize = 64;
 ///
 /// Same arena, sizes, policies and diagnostics as `Locked`; in addition:
 ///
-/// - A cache keeps at most 1/32 of the arena, at most 1 MiB. Blocks that are on their way from threads that
-///   free them to threads that allocate them are at most as much once more.
+/// - A cache keeps at most 1/64 of what is free, at most 1 MiB, and gives back what it did not need for a while.
+///   Blocks that are on their way from threads that free them to threads that allocate them are at most as much
+///   once more. Where memory is short, caches keep nothing. [`caches`](Self::caches) tells what they have.
 /// - When a thread ends, its cache goes back to the heap. If there is little in it, it goes to the next
 ///   thread that begins, as it is: up to eight of them, with at most a quarter of what one thread may keep in
 ///   each.
@@ -90,6 +92,8 @@ pub struct ThreadCached<S: Source> {
     slots: [Slot; SLOTS],
     depot: Depot,
     pressure: Pressure,
+    /// It has been found out that this allocator can have no caches.
+    is_not_static: AtomicBool,
     locked: Locked<S>,
 }
 
@@ -100,6 +104,7 @@ impl<S: Source> ThreadCached<S> {
             slots: [const { Slot::new() }; SLOTS],
             depot: Depot::new(),
             pressure: Pressure::new(),
+            is_not_static: AtomicBool::new(false),
             locked: Locked::new(),
         }
     }
@@ -124,6 +129,20 @@ impl<S: Source> ThreadCached<S> {
     /// number of blocks. Does not allocate.
     pub fn stats(&self) -> Stats {
         self.drained().stats()
+    }
+
+    /// Counts what is in caches. Takes a system call and waits for threads that are just in theirs.
+    pub fn caches(&self) -> CacheStats {
+        let _heap = self.heap();
+        self.close_all();
+        let threads = || self.occupied().filter(|slot| !slot.is_left());
+        // SAFETY: this thread has the lock and has closed the gates.
+        let in_caches = self.occupied().map(|slot| unsafe { slot.with_closed_gate(|lists| lists.bytes()) });
+        // SAFETY: this thread has the lock.
+        let bytes = in_caches.sum::<usize>() + unsafe { self.depot.bytes() };
+        let stats = CacheStats { are_available: home::is_ready(self), threads: threads().count(), bytes };
+        self.open_all();
+        stats
     }
 
     /// Checks every invariant of the heap after [draining](Self::drain); holds the lock for a time in
@@ -172,27 +191,39 @@ impl<S: Source> ThreadCached<S> {
         unsafe { home::slot().take(self.identity(), Class::serving_small(layout.size())) }
     }
 
+    /// As [`alloc_fast`](Self::alloc_fast) for what only slots are aligned to, and then all other ways.
+    #[inline(never)]
+    fn alloc_otherwise(&self, layout: Layout) -> *mut u8 {
+        if layout.align() > GRANULE
+            && let Some(class) = class_serving(layout)
+        {
+            // SAFETY: the slot is this thread's, or nobody's.
+            let block = unsafe { home::slot().take_aligned(self.identity(), class, layout.align()) };
+            if let Some(block) = block {
+                return block.as_ptr();
+            }
+        }
+        self.alloc_slow(layout, Contents::Any)
+    }
+
     /// An allocation that is of no small block, or that the cache does not serve at once.
     #[inline(never)]
     fn alloc_slow(&self, layout: Layout, contents: Contents) -> *mut u8 {
         if is_panicking() {
             return self.locked.overflow(layout, contents);
         }
-        if home::is_unknown() {
+        if let Some(heap) = self.heap_if_asleep() {
+            return self.alloc_locked(heap, layout, contents);
+        }
+        if home::is_unknown() && !self.is_not_static.load(Ordering::Relaxed) {
             self.register();
         }
-        let slot_and_class =
-            class_serving(layout).and_then(|class| Some((self.own_slot().or_else(|| self.join())?, class)));
         let mut heap = None;
-        if let Some((slot, class)) = slot_and_class {
-            let block = match self.take_or_lock(slot, class) {
-                Ok(block) => Some(block),
-                Err(mut guard) => {
-                    let block = self.refill(slot, class, &mut guard);
-                    heap = Some(guard);
-                    block
-                }
-            };
+        if let Some(class) = class_serving(layout)
+            && let Some(slot) = self.own_slot().or_else(|| self.join())
+        {
+            let (guard, block) = self.take_or_refill(slot, class, layout.align());
+            heap = guard;
             if let Some(block) = block {
                 drop(heap);
                 if matches!(contents, Contents::Zeroes) {
@@ -227,29 +258,51 @@ impl<S: Source> ThreadCached<S> {
         block.as_ptr()
     }
 
-    /// Takes a block of a class from the calling thread's cache; where that has none, locks the heap.
-    fn take_or_lock(&self, slot: &Slot, class: Class) -> Result<NonNull<u8>, Guard<'_>> {
+    /// Takes a block of a class, at a multiple of `align`, from the calling thread's cache. Where that has none,
+    /// it is filled from the depot or from the heap; then the heap is returned, too, locked. Drains nothing,
+    /// and takes nothing for a cache that is asleep.
+    ///
+    /// Blocks in front of it that are not aligned go back to the heap.
+    fn take_or_refill(
+        &self,
+        slot: &Slot,
+        class: Class,
+        align: usize,
+    ) -> (Option<Guard<'_>>, Option<NonNull<u8>>) {
         // SAFETY: the slot is this thread's.
-        unsafe { slot.take_slowly(class) }.ok_or_else(|| self.heap())
-    }
-
-    /// Fills the calling thread's cache from the depot or from the heap, and takes a block of a class. Drains
-    /// nothing; takes nothing for a cache that is asleep.
-    fn refill(&self, slot: &Slot, class: Class, heap: &mut Heap) -> Option<NonNull<u8>> {
-        let fill = |lists: &mut Lists| {
-            // The lists need not be empty: perhaps the gate was closed a moment ago.
-            if let Some(block) = lists.pop_either(class) {
+        let block = unsafe { slot.take_slowly(class, align) };
+        if block.is_some() {
+            return (None, block);
+        }
+        let mut heap = self.heap();
+        if !self.wakes_in_time(slot, &heap) {
+            // It fell asleep just now.
+            return (Some(heap), None);
+        }
+        let (mut outcome, mut visited) = (Ok(()), Ok(()));
+        let mut next_aligned = |lists: &mut Lists, heap: &mut Heap| loop {
+            lists.begin_spare(class);
+            let is_aligned = lists.is_first_aligned(class, align);
+            let block = lists.pop(class)?;
+            if is_aligned {
                 return Some(block);
             }
-            if !self.is_awake(lists, heap) {
-                return None;
+            outcome = outcome.and(give_back(heap, block));
+        };
+        let fill = |lists: &mut Lists| {
+            // The lists need not be empty: perhaps the gate was closed a moment ago.
+            if let Some(block) = next_aligned(lists, &mut heap) {
+                return Some(block);
             }
+            visited = self.visit(lists, class, &mut heap);
             // SAFETY: this thread has the lock.
             if let Some(list) = unsafe { self.depot.take(class) } {
                 lists.adopt(class, list);
-                return lists.pop(class);
+                if let Some(block) = next_aligned(lists, &mut heap) {
+                    return Some(block);
+                }
             }
-            heap.alloc_several(class.payload(), lists.next_refill(class), |block| {
+            heap.alloc_several(class.payload(), align, lists.refill(class), |block| {
                 // SAFETY: the block was just handed out for the class.
                 let has_room = unsafe { lists.push(class, block) };
                 invariant!(has_room);
@@ -257,16 +310,35 @@ impl<S: Source> ThreadCached<S> {
             lists.pop(class)
         };
         // SAFETY: this thread is the owner, outside of its gate, and has the lock.
-        unsafe { slot.with_lock(fill) }
+        let block = unsafe { slot.with_lock(fill) };
+        (Some(raise_outside(heap, outcome.and(visited))), block)
     }
 
-    /// Whether a cache takes anything, now that its owner has come to the heap's lock.
-    fn is_awake(&self, lists: &mut Lists, heap: &Heap) -> bool {
-        if !lists.is_awake() && lists.are_to_wake(&self.pressure) {
-            lists.wake(Self::budget(heap));
-            self.pressure.note_awake();
+    /// The heap, locked, if the calling thread has a cache that is asleep and does not wake now.
+    #[inline(always)]
+    fn heap_if_asleep(&self) -> Option<Guard<'_>> {
+        let slot = self.own_slot().filter(|slot| !slot.is_awake())?;
+        let heap = self.locked.heap();
+        (!self.wakes_in_time(slot, &heap)).then_some(heap)
+    }
+
+    /// Whether the calling thread's cache takes anything, now that it has come to the heap's lock.
+    fn wakes_in_time(&self, slot: &Slot, heap: &Heap) -> bool {
+        // SAFETY: this thread is the owner, outside of its gate, and has the lock.
+        unsafe { slot.wake_in_time(&self.pressure, || Self::budget(heap)) }
+    }
+
+    /// Notes that the calling thread has come to the heap's lock for the sake of a class. Now and then its
+    /// cache and the depot are looked over, and what nobody needed goes back.
+    fn visit(&self, lists: &mut Lists, class: Class, heap: &mut Heap) -> Result<(), Fault> {
+        let mut outcome = Ok(());
+        let budget = Self::budget(heap);
+        if lists.visit(class, budget, |block| outcome = outcome.and(give_back(heap, block))) {
+            let give_back_list = |list| outcome = outcome.and_then(|()| give_back_all(heap, list));
+            // SAFETY: this thread has the lock.
+            unsafe { self.depot.look_over(give_back_list) };
         }
-        lists.is_awake()
+        outcome
     }
 
     /// A release that the cache does not take at once.
@@ -276,10 +348,15 @@ impl<S: Source> ThreadCached<S> {
     /// - As for [`GlobalAlloc::dealloc`].
     #[inline(never)]
     unsafe fn dealloc_slow(&self, block: *mut u8, layout: Layout) {
+        if let Some(heap) = self.heap_if_asleep() {
+            let heap = self.unless_cached(heap, block, layout, Action::Free);
+            // SAFETY: the caller's contract.
+            return unsafe { self.locked.dealloc_in(heap, block, layout) };
+        }
         let slot = class_serving(layout).and_then(|_| self.own_slot().or_else(|| self.join()));
         let Some((slot, (class, cacheable))) = slot.and_then(|slot| Some((slot, slot.class_of(block)?)))
         else {
-            let heap = self.heap_unless_cached(block, layout, Action::Free);
+            let heap = self.unless_cached(self.heap(), block, layout, Action::Free);
             // SAFETY: the caller's contract.
             return unsafe { self.locked.dealloc_in(heap, block, layout) };
         };
@@ -288,23 +365,26 @@ impl<S: Source> ThreadCached<S> {
             return;
         }
         let mut heap = self.heap();
-        // The cache has a spare list, is asleep, or had the gate closed a moment ago.
-        let mut full = None;
+        // The cache has a spare list, had the gate closed a moment ago, or fell asleep just now.
+        let (mut full, mut outcome) = (None, Ok(()));
+        let budget = Self::budget(&heap);
         let put = |lists: &mut Lists| {
-            if !self.is_awake(lists, &heap) {
-                return false;
-            }
-            full = lists.take_spare(class);
+            outcome = self.visit(lists, class, &mut heap);
             // SAFETY: it is a block of this class, which nobody uses (contract).
-            unsafe { lists.push_either(class, cacheable) }
+            unsafe {
+                if lists.push_either(class, cacheable) {
+                    return true;
+                }
+                full = lists.take_spare(class);
+                lists.push_either(class, cacheable)
+            }
         };
         // SAFETY: this thread is the owner, outside of its gate, and has the lock.
         let is_put = unsafe { slot.with_lock(put) };
-        let outcome = match full {
-            // SAFETY: this thread has the lock; the list was just taken off the cache.
-            Some(full) if !unsafe { self.depot.put(class, full) } => give_back_all(&mut heap, full),
-            _ => Ok(()),
-        };
+        // SAFETY: this thread has the lock; the list was just taken off the cache.
+        if let Some(full) = full.filter(|&full| !unsafe { self.depot.put(class, full, budget) }) {
+            outcome = outcome.and_then(|()| give_back_all(&mut heap, full));
+        }
         let heap = raise_outside(heap, outcome);
         if !is_put {
             // The cache keeps none of this class. SAFETY: the caller's contract.
@@ -314,8 +394,16 @@ impl<S: Source> ThreadCached<S> {
 
     /// The heap, for a release or a change of size of a block that must not be in a cache: that would be a
     /// second release.
-    fn heap_unless_cached(&self, block: *mut u8, layout: Layout, action: Action) -> Guard<'_> {
-        let heap = self.heap();
+    fn unless_cached<'a>(
+        &self,
+        heap: Guard<'a>,
+        block: *mut u8,
+        layout: Layout,
+        action: Action,
+    ) -> Guard<'a> {
+        if !self.pressure.may_have_blocks() {
+            return heap;
+        }
         let class = heap.keyed(block).and_then(|in_use| match in_use {
             InUse::Block(tag) => Class::of(tag),
             InUse::Slot(slot) => Some(Class::of_slot(slot)),
@@ -336,7 +424,7 @@ impl<S: Source> ThreadCached<S> {
     /// - As for [`GlobalAlloc::realloc`].
     #[inline(never)]
     unsafe fn realloc_locked(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        let mut heap = self.heap_unless_cached(block, layout, Action::Realloc);
+        let mut heap = self.unless_cached(self.heap(), block, layout, Action::Realloc);
         // SAFETY: the caller's contract.
         let mut result = unsafe { heap.resize(block, layout, new_size) };
         if let (Resized::Refused, Ok(new_layout)) =
@@ -370,8 +458,9 @@ impl<S: Source> ThreadCached<S> {
 }
 
 /// The class that serves such a request, if the caches do.
+#[inline(always)]
 fn class_serving(layout: Layout) -> Option<Class> {
-    Class::serving(layout.size()).filter(|_| layout.align() <= GRANULE)
+    Class::serving(layout.size(), layout.align())
 }
 
 /// The heap, locked.
@@ -401,7 +490,7 @@ unsafe impl<S: Source> GlobalAlloc for ThreadCached<S> {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         match self.alloc_fast(layout) {
             Some(block) => block.as_ptr(),
-            None => self.alloc_slow(layout, Contents::Any),
+            None => self.alloc_otherwise(layout),
         }
     }
 
@@ -430,15 +519,17 @@ unsafe impl<S: Source> GlobalAlloc for ThreadCached<S> {
             return unsafe { self.locked.realloc(block, layout, new_size) };
         }
         // Larger blocks change their size where they are, if they can.
-        let is_small = layout.size().max(new_size) <= LARGEST_SMALL_PAYLOAD && layout.align() <= GRANULE;
-        let own_slot = if is_small { self.own_slot() } else { None };
-        let target = match own_slot.and_then(|slot| Some((slot, slot.class_of(block)?.0))) {
-            Some((_, class)) if class.suits(new_size) => return block,
-            Some((slot, _)) => {
-                let class = Class::serving_small(new_size);
-                self.take_or_lock(slot, class)
-                    .map_or_else(|mut heap| self.refill(slot, class, &mut heap), Some)
-            }
+        let is_small = layout.size() <= LARGEST_SMALL_PAYLOAD;
+        let align = layout.align();
+        let new_class =
+            if is_small { Class::serving(new_size, align).filter(|class| class.is_small()) } else { None };
+        let own = new_class.and_then(|new_class| {
+            let slot = self.own_slot()?;
+            Some((slot, slot.class_of(block)?.0, new_class))
+        });
+        let target = match own {
+            Some((_, class, new_class)) if class == new_class => return block,
+            Some((slot, _, new_class)) => self.take_or_refill(slot, new_class, align).1,
             // No block of a cache's size, or a misuse.
             None => None,
         };

@@ -335,17 +335,23 @@ impl Heap {
         block
     }
 
-    /// Allocates up to `count` slots or blocks of at least `payload` bytes, which lie in a row if they can,
-    /// and gives each to `take`. Where memory is short, there may be fewer, or none.
+    /// Allocates up to `count` slots or blocks of at least `payload` bytes at multiples of `align`, which lie in
+    /// a row if they can, and gives each to `take`. Where memory is short, there may be fewer, or none.
     #[cfg(all(feature = "std", unix))]
-    pub(crate) fn alloc_several(&mut self, payload: usize, count: u32, mut take: impl FnMut(NonNull<u8>)) {
+    pub(crate) fn alloc_several(
+        &mut self,
+        payload: usize,
+        align: usize,
+        count: u32,
+        mut take: impl FnMut(NonNull<u8>),
+    ) {
         let Some(size) = BlockSize::for_payload(payload) else { return };
-        let slot = SlotSize::serving(payload, 1);
+        let slot = SlotSize::serving(payload, align);
         for _ in 0..count {
             let from_run =
                 slot.and_then(|slot| self.take_slot(slot).or_else(|| self.take_slot_of_new_run(slot)));
             let block = from_run.or_else(|| {
-                let index = self.take(size, GRANULE, End::Near)?;
+                let index = self.take(size, align.max(GRANULE), End::Near)?;
                 Some(self.hand_out(index))
             });
             let Some(block) = block else { return };
@@ -400,6 +406,13 @@ impl Heap {
             }
         };
         if released { Ok(()) } else { Err(self.fault_of(block, Action::Free)) }
+    }
+
+    /// How many bytes are not in use.
+    #[cfg(all(feature = "std", unix))]
+    pub(crate) fn free_bytes(&self) -> usize {
+        let granules = if self.is_initialized() { self.end.get() - self.live } else { 0 };
+        granules as usize * GRANULE
     }
 
     /// Whether a block for `layout` could be had if nothing were in use, but for its alignment.

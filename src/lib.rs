@@ -42,6 +42,7 @@
 //! | | `heap/free_blocks`, `heap/trie`: the bins of free blocks | |
 //! | | `heap/check`, `heap/audit`, `heap/census`: misuse, invariants, figures | |
 //! | `source` | static arena, a caller's region, overflow to the system | yes |
+//! | `static_memory` | what lies in the program's static memory, and in no arena there (`std`, Unix) | yes |
 //! | `raw_lock` | the default lock: spin, then sleep; no atomic read-modify-write while there is one thread | yes |
 //! | `locked` | mutex and `GlobalAlloc`; `locked/overflow` for blocks of the system | yes |
 //! | `cache` | `ThreadCached`: per-thread caches in front of a `Locked` (`std`, Unix) | yes |
@@ -77,6 +78,8 @@ mod raw_lock;
 mod run;
 mod size;
 mod source;
+#[cfg(all(feature = "std", unix))]
+mod static_memory;
 mod stats;
 
 pub use allocator::{FreeListAllocator, InitOutcome, create_allocator};
@@ -91,6 +94,8 @@ pub use raw_lock::SpinThenSleep;
 #[cfg(feature = "std")]
 pub use source::OrSystem;
 pub use source::{DEFAULT_ARENA, FreeList, Region, RunTimeSource, Source};
+#[cfg(all(feature = "std", unix))]
+pub use stats::CacheStats;
 pub use stats::Stats;
 
 /// The README's programs, compiled and run with the documentation's.

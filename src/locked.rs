@@ -78,6 +78,17 @@ pub(crate) fn is_panicking() -> bool {
     false
 }
 
+/// Notes where a heap's blocks lie, before it hands out the first one.
+fn note_arena(heap: &Heap) {
+    #[cfg(all(feature = "std", unix))]
+    {
+        let (start, end) = heap.bounds();
+        crate::raw_lock::preserving_errno(|| crate::static_memory::note_arena(start, end - start));
+    }
+    #[cfg(not(all(feature = "std", unix)))]
+    let _ = heap;
+}
+
 /// What a new block has to contain.
 #[derive(Clone, Copy)]
 pub(crate) enum Contents {
@@ -259,6 +270,7 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
         contents: Contents,
     ) -> *mut u8 {
         if !heap.is_initialized() && self.source.supply(&mut heap).is_ok() {
+            note_arena(&heap);
             // The first block of an arena that is all zero is not cleared.
             if let Some((block, dirty)) = heap.alloc_to_clear(layout) {
                 drop(heap);
@@ -368,8 +380,11 @@ impl<S: RunTimeSource, R: RawMutex> Locked<S, R> {
     ///   in use.
     /// - Nothing else reads or writes it, except through pointers that the allocator hands out.
     pub unsafe fn init(&self, start: *mut u8, len: usize) -> Result<(), RegionError> {
+        let mut heap = self.heap.lock();
         // SAFETY: the caller's contract is the same; what the region contains is not known.
-        unsafe { self.heap.lock().init(start, len, false) }
+        unsafe { heap.init(start, len, false)? };
+        note_arena(&heap);
+        Ok(())
     }
 }
 

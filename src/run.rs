@@ -556,12 +556,7 @@ impl Run {
             let header = self.header;
             let (granules, slots) = (u32::from((*header).granules), u32::from((*header).slots));
             let first = self.granule((*header).first.into());
-            if granules <= 3 {
-                // These are so many that all granules had better be marked, several at a time.
-                mark_freed(first, 1, slots * granules);
-            } else {
-                mark_freed(first, granules, slots);
-            }
+            mark_freed(first, granules, slots);
         }
     }
 

@@ -36,6 +36,21 @@ impl Stats {
     }
 }
 
+/// What the threads' caches of a `ThreadCached` have at one moment.
+#[cfg(all(feature = "std", unix))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CacheStats {
+    /// Whether threads get caches from this allocator: it lies in static memory, and is the first one of the
+    /// process that does.
+    pub are_available: bool,
+    /// Threads that have a cache.
+    pub threads: usize,
+    /// Bytes in all caches, and on their way from one thread to another. Each block counts as what its size
+    /// class promises.
+    pub bytes: usize,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

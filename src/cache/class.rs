@@ -71,8 +71,15 @@ impl Class {
         Self(SERVING[bytes])
     }
 
-    /// The class that serves requests of so many bytes; `None` for more than [`LARGEST_PAYLOAD`].
-    pub(super) fn serving(bytes: usize) -> Option<Self> {
+    /// The class that serves requests of so many bytes at a multiple of `align`; `None` for more than
+    /// [`LARGEST_PAYLOAD`], and for more than the largest slot at a multiple of more than a granule.
+    ///
+    /// The slots of the class are aligned like that. Its blocks need not be.
+    #[inline(always)]
+    pub(super) fn serving(bytes: usize, align: usize) -> Option<Self> {
+        if align > GRANULE {
+            return SlotSize::serving(bytes, align).map(Self::of_slot).filter(|&class| class != Self::NONE);
+        }
         (bytes <= LARGEST_PAYLOAD).then(|| Self::holding(bytes))
     }
 
@@ -157,12 +164,6 @@ impl Class {
         BlockSize::from_granules(smallest).payload()
     }
 
-    /// Whether any block of this class has room for so many bytes, and not for so many more that a smaller
-    /// class would do.
-    pub(super) fn suits(self, bytes: usize) -> bool {
-        Self::serving(bytes) == Some(self)
-    }
-
     /// The classes of the lists that a block of this class can be on: the heap may hand out one that is a
     /// granule larger than what a class asks for, which may be the next class.
     pub(super) fn listed_as(self) -> impl Iterator<Item = Self> {
@@ -206,7 +207,7 @@ mod tests {
     #[test]
     fn a_class_holds_what_it_serves() {
         for bytes in 0..=LARGEST_PAYLOAD {
-            let class = Class::serving(bytes).unwrap();
+            let class = Class::serving(bytes, 1).unwrap();
             assert!(class.payload() >= bytes, "{bytes} bytes in {class:?}");
             let block = BlockSize::for_payload(class.payload()).unwrap();
             assert_eq!(Class::of(Tag::used(block)), Some(class), "{bytes}");
@@ -214,7 +215,7 @@ mod tests {
             assert_eq!(class.is_small(), bytes <= LARGEST_SMALL_PAYLOAD);
             assert!(!class.is_small() || class == Class::serving_small(bytes));
         }
-        assert_eq!(Class::serving(LARGEST_PAYLOAD + 1), None);
+        assert_eq!(Class::serving(LARGEST_PAYLOAD + 1, 1), None);
     }
 
     #[test]
@@ -233,7 +234,11 @@ mod tests {
         }
         for slot in SlotSize::all() {
             let class = Class::of_slot(slot);
-            assert!(class == Class::NONE || class.payload() == slot.bytes() && class.suits(slot.bytes()));
+            assert!(
+                class == Class::NONE
+                    || class.payload() == slot.bytes()
+                        && Class::serving(slot.bytes(), slot.align()) == Some(class)
+            );
         }
     }
 

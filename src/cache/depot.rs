@@ -7,19 +7,17 @@
 use super::class::{ByClass, Class};
 use super::lists::{FullList, list_contains};
 use core::cell::UnsafeCell;
-use core::ptr::{NonNull, null_mut};
 
 /// How many lists of a class there can be.
 const DEPTH: usize = 16;
 
-/// How many lists of all classes there can be: so many that they are hardly more than one thread's cache may
-/// keep.
-const MOST_LISTS: u8 = 128;
-
 struct Stock {
-    lists: ByClass<[*mut u8; DEPTH]>,
+    lists: ByClass<[Option<FullList>; DEPTH]>,
     counts: ByClass<u8>,
-    count: u8,
+    /// The fewest lists that each class had since the depot was looked over (*low-water marks*, as in tcmalloc).
+    fewest: ByClass<u8>,
+    /// Bytes of the blocks on all lists, each counted as what its class promises.
+    bytes: usize,
 }
 
 /// Full lists of all classes, to be touched by whoever has the heap's lock.
@@ -35,28 +33,30 @@ impl Depot {
     /// Nothing; all zero bytes.
     pub(super) const fn new() -> Self {
         Self(UnsafeCell::new(Stock {
-            lists: ByClass::new([null_mut(); DEPTH]),
+            lists: ByClass::new([None; DEPTH]),
             counts: ByClass::new(0),
-            count: 0,
+            fewest: ByClass::new(0),
+            bytes: 0,
         }))
     }
 
-    /// Puts a full list in; false if there is no room.
+    /// Puts a full list in; false if there is no room, or if there would be more than `most` bytes then.
     ///
     /// # Safety
     ///
     /// - The caller has the heap's lock. The list is nobody else's, and its blocks are linked.
-    pub(super) unsafe fn put(&self, class: Class, list: FullList) -> bool {
+    pub(super) unsafe fn put(&self, class: Class, list: FullList, most: usize) -> bool {
         // SAFETY: the caller's contract.
         let stock = unsafe { &mut *self.0.get() };
         let count = stock.counts.get_mut(class);
         let Some(place) = stock.lists.get_mut(class).get_mut(usize::from(*count)) else { return false };
-        if stock.count == MOST_LISTS {
+        let bytes = stock.bytes + list.bytes(class);
+        if bytes > most {
             return false;
         }
-        *place = list.0.as_ptr();
+        *place = Some(list);
         *count += 1;
-        stock.count += 1;
+        stock.bytes = bytes;
         true
     }
 
@@ -71,9 +71,40 @@ impl Depot {
         let count = stock.counts.get_mut(class);
         let last = count.checked_sub(1)?;
         *count = last;
-        stock.count -= 1;
-        let list = stock.lists.get_mut(class).get(usize::from(last)).copied()?;
-        NonNull::new(list).map(FullList)
+        let fewest = stock.fewest.get_mut(class);
+        *fewest = last.min(*fewest);
+        let list = stock.lists.get_mut(class).get(usize::from(last)).copied()??;
+        stock.bytes -= list.bytes(class);
+        Some(list)
+    }
+
+    /// Takes the lists out that nobody needed since the last time: so many as there always were.
+    ///
+    /// # Safety
+    ///
+    /// - The caller has the heap's lock.
+    pub(super) unsafe fn look_over(&self, mut give_back: impl FnMut(FullList)) {
+        for class in Class::all() {
+            // SAFETY: the caller's contract.
+            let unneeded = unsafe { (*self.0.get()).fewest.get(class) };
+            for _ in 0..unneeded {
+                // SAFETY: as above.
+                unsafe { self.take(class) }.into_iter().for_each(&mut give_back);
+            }
+            // SAFETY: as above.
+            let stock = unsafe { &mut *self.0.get() };
+            *stock.fewest.get_mut(class) = stock.counts.get(class);
+        }
+    }
+
+    /// How many bytes are in the depot.
+    ///
+    /// # Safety
+    ///
+    /// - The caller has the heap's lock.
+    pub(super) unsafe fn bytes(&self) -> usize {
+        // SAFETY: the caller's contract.
+        unsafe { (*self.0.get()).bytes }
     }
 
     /// Whether a block whose header has that class is in the depot, by its address.
@@ -88,7 +119,7 @@ impl Depot {
             let lists = stock.lists.get(class);
             let lists = lists.iter().take(usize::from(stock.counts.get(class)));
             // SAFETY: the lists' blocks are linked (contract of `put`).
-            lists.copied().any(|list| unsafe { list_contains(list, address) })
+            lists.flatten().any(|list| unsafe { list_contains(list.first.as_ptr(), address) })
         })
     }
 }

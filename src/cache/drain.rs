@@ -14,11 +14,15 @@ use core::ptr::NonNull;
 impl<S: Source> ThreadCached<S> {
     /// The heap with all that caches have. They go on as before.
     pub(super) fn drained(&self) -> Guard<'_> {
-        self.drain_into(self.heap(), |_| ())
+        self.drain_into(self.heap(), Afterwards::Awake)
     }
 
-    /// The heap with all that caches have, after a request for `layout` found no memory; `None` if they have
-    /// nothing, or that would never be enough. The caches are asleep then.
+    /// The heap with all that caches have, after a request for `layout` found no memory. The caches are asleep
+    /// then.
+    ///
+    /// # Errors
+    ///
+    /// The heap as it is, if the caches have nothing, or what they have would never be enough.
     pub(super) fn drained_for<'a>(&self, heap: Guard<'a>, layout: Layout) -> Result<Guard<'a>, Guard<'a>> {
         if !heap.could_hold(layout) {
             return Err(heap);
@@ -27,22 +31,23 @@ impl<S: Source> ThreadCached<S> {
         if !self.pressure.may_have_blocks() {
             return Err(heap);
         }
-        let heap = self.drain_into(heap, Lists::fall_asleep);
+        let heap = self.drain_into(heap, Afterwards::Asleep);
         self.pressure.note_all_asleep();
         Ok(heap)
     }
 
-    /// Takes back what is in all caches and in the depot, and does something with each cache.
-    fn drain_into<'a>(&self, mut heap: Guard<'a>, and_then: fn(&mut Lists)) -> Guard<'a> {
+    /// Takes back what is in all caches and in the depot.
+    fn drain_into<'a>(&self, mut heap: Guard<'a>, afterwards: Afterwards) -> Guard<'a> {
         self.close_all();
         let outcome = self.occupied().try_for_each(|slot| {
-            let empty_and_then = |lists: &mut Lists| {
-                empty(lists, &mut heap)?;
-                and_then(lists);
-                Ok(())
-            };
             // SAFETY: this thread has the lock and has closed the gates.
-            unsafe { slot.with_closed_gate(empty_and_then) }
+            unsafe {
+                slot.with_closed_gate(|lists| empty(lists, &mut heap))?;
+                if let Afterwards::Asleep = afterwards {
+                    slot.fall_asleep();
+                }
+            }
+            Ok(())
         });
         self.open_all();
         let outcome = outcome.and_then(|()| {
@@ -90,6 +95,15 @@ impl<S: Source> ThreadCached<S> {
     }
 }
 
+/// What caches do after they gave everything back.
+#[derive(Clone, Copy)]
+enum Afterwards {
+    /// They go on as before.
+    Awake,
+    /// They keep nothing until memory is not short any more.
+    Asleep,
+}
+
 /// Gives all blocks of a cache to the heap.
 ///
 /// # Errors
@@ -110,7 +124,7 @@ pub(super) fn empty(lists: &mut Lists, heap: &mut Heap) -> Result<(), Fault> {
 ///
 /// As for [`empty`].
 pub(super) fn give_back_all(heap: &mut Heap, list: FullList) -> Result<(), Fault> {
-    let mut rest = Some(list.0);
+    let mut rest = Some(list.first);
     while let Some(block) = rest {
         // SAFETY: a list's blocks are linked.
         rest = NonNull::new(unsafe { cached::unlink(block) });
@@ -120,7 +134,7 @@ pub(super) fn give_back_all(heap: &mut Heap, list: FullList) -> Result<(), Fault
 }
 
 /// Gives a block that was in a cache to the heap.
-fn give_back(heap: &mut Heap, block: NonNull<u8>) -> Result<(), Fault> {
+pub(super) fn give_back(heap: &mut Heap, block: NonNull<u8>) -> Result<(), Fault> {
     // SAFETY: what is in a cache came from the heap, and nobody uses it.
     unsafe { heap.dealloc(block.as_ptr()) }
 }

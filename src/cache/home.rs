@@ -11,7 +11,6 @@ use super::slot::Slot;
 use crate::fault::{self, Fault};
 use core::cell::{Cell, UnsafeCell};
 use core::ffi::c_void;
-use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 /// The allocator that has caches, as the C library's callbacks see it.
@@ -152,6 +151,12 @@ pub(super) fn is_unknown() -> bool {
     REGISTRY.progress.load(Ordering::Relaxed) == progress::NONE
 }
 
+/// Whether threads get caches from that allocator.
+pub(super) fn is_ready<T: ?Sized>(allocator: &T) -> bool {
+    REGISTRY.progress.load(Ordering::Acquire) == progress::READY
+        && REGISTRY.home().is_some_and(|found| core::ptr::addr_eq(found, allocator))
+}
+
 /// Makes `home` the one allocator of the process that has caches, if there is none and it lies in static
 /// memory.
 pub(super) fn register(home: &'static dyn Home, is_static: impl FnOnce() -> bool) {
@@ -174,8 +179,7 @@ pub(super) fn join(home: &'static dyn Home, occupy: impl FnOnce(&dyn Fn(&'static
         }
         // What follows may allocate, which goes without a cache.
         local.membership.set(Membership::Asked);
-        let is_ready = REGISTRY.progress.load(Ordering::Acquire) == progress::READY;
-        let is_home = is_ready && REGISTRY.home().is_some_and(|found| core::ptr::addr_eq(found, home));
+        let is_home = is_ready(home);
         // A signal handler may have been here first.
         let is_full = is_home && has_none() && !occupy(&|slot| local.slot.set(slot));
         if has_none() {
@@ -200,13 +204,6 @@ pub(super) fn join(home: &'static dyn Home, occupy: impl FnOnce(&dyn Fn(&'static
 
 fn has_none() -> bool {
     core::ptr::eq(slot(), &NOBODY)
-}
-
-/// Whether a value lies in static memory: in that of the program or of a library.
-pub(super) fn is_static<T>(value: &T) -> bool {
-    let mut info = MaybeUninit::<libc::Dl_info>::uninit();
-    // SAFETY: any address may be asked about, and the answer has room.
-    unsafe { libc::dladdr(core::ptr::from_ref(value).cast(), info.as_mut_ptr()) != 0 }
 }
 
 unsafe extern "C" fn thread_ends(slot: *mut c_void) {

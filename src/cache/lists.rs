@@ -5,10 +5,15 @@
 //! goes to the depot or comes from there, as a whole: what a class does many times in a row costs a turn of
 //! the lock for each `batch` blocks only.
 //!
+//! All classes share one budget by use: each time a class comes to the lock its lists may become twice as
+//! long, as long as something is left of the budget. Now and then the cache is *looked over*: classes that
+//! did not come since the last time give back what they have. So what was not needed goes back, and who needs
+//! it gets room.
+//!
 //! (Bonwick and Adams, *Magazines and vmem: extending the slab allocator to many CPUs and arbitrary
-//! resources*, 2001.)
+//! resources*, 2001; the slow start and the looking over are like those of tcmalloc.)
 
-use super::class::{ByClass, Class, SMALL_CLASSES};
+use super::class::{ByClass, Class};
 use super::pressure::{Calm, Pressure};
 use crate::block::cached;
 use core::ptr::{NonNull, null_mut};
@@ -19,25 +24,46 @@ pub(super) struct Lists {
     current: ByClass<*mut u8>,
     /// How many more blocks the current list may take.
     room: ByClass<u8>,
-    /// How many blocks a full list has; zero where the cache keeps none of the class.
+    /// How many blocks a full current list has; zero where the cache keeps none of the class.
     batch: ByClass<u8>,
-    /// How many blocks the heap is asked for next.
-    refill: ByClass<u8>,
-    /// Null, or a full list.
+    /// Null, or a list that was full, and how many blocks it has.
     spare: ByClass<*mut u8>,
-    /// Whether the lists take anything.
-    is_awake: bool,
+    spare_count: ByClass<u8>,
+    /// Whether the class came to the lock since the cache was looked over.
+    came: ByClass<bool>,
+    /// How many bytes the lists may keep together, and how many of them no class was given yet.
+    budget: usize,
+    left: usize,
+    /// How often a class came to the lock since the cache was looked over.
+    visits: u8,
     calm: Calm,
 }
 
-/// How many blocks of a class the heap is asked for at first. It is asked for twice as many each time: a
-/// program that needs a few does not have to touch many. (A thread that takes over the cache of another one
-/// goes on where that was.)
-const FIRST_REFILL: u8 = 2;
+/// There are two full lists of a class at most.
+const LISTS: usize = 2;
 
-/// A list of as many cached blocks as a full one of its class has, by its first block.
+/// A list has so many blocks at most. More would only make the turns of the lock longer.
+const MOST_BLOCKS: usize = 64;
+
+/// No class is given more than this share of the budget: 1/8.
+const LARGEST_SHARE_LOG2: u32 = 3;
+
+/// After so many visits to the lock a cache is looked over.
+const VISITS: u8 = 128;
+
+/// A list of cached blocks, by its first block, and how many they are.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct FullList(pub(super) NonNull<u8>);
+pub(super) struct FullList {
+    pub(super) first: NonNull<u8>,
+    count: u8,
+}
+
+impl FullList {
+    /// How many bytes its blocks have, each counted as what its class promises.
+    pub(super) fn bytes(self, class: Class) -> usize {
+        usize::from(self.count) * class.payload()
+    }
+}
 
 impl Lists {
     /// Lists that neither have nor take anything; all zero bytes.
@@ -46,57 +72,80 @@ impl Lists {
             current: ByClass::new(null_mut()),
             room: ByClass::new(0),
             batch: ByClass::new(0),
-            refill: ByClass::new(0),
             spare: ByClass::new(null_mut()),
-            is_awake: false,
+            spare_count: ByClass::new(0),
+            came: ByClass::new(false),
+            budget: 0,
+            left: 0,
+            visits: 0,
             calm: Calm::new(),
         }
     }
 
-    /// Whether the lists take anything.
-    pub(super) fn is_awake(&self) -> bool {
-        self.is_awake
-    }
-
-    /// Takes nothing any more. The lists are empty.
-    pub(super) fn fall_asleep(&mut self) {
-        self.set_budget(0);
-        (self.is_awake, self.calm) = (false, Calm::new());
-    }
-
-    /// Whether lists that are asleep are to [wake](Self::wake), now that their owner has come to the heap's
-    /// lock.
+    /// Whether lists without a budget are to get one, now that their owner has come to the heap's lock.
     pub(super) fn are_to_wake(&mut self, pressure: &Pressure) -> bool {
         self.calm.has_come(pressure)
     }
 
     /// From now on the lists, which are empty, keep so many bytes together.
-    pub(super) fn wake(&mut self, budget: usize) {
-        self.set_budget(budget);
-        self.is_awake = true;
+    pub(super) fn begin(&mut self, budget: usize) {
+        self.calm = Calm::new();
+        (self.budget, self.left, self.visits) = (budget, budget, 0);
+        self.batch = ByClass::new(0);
+        self.room = ByClass::new(0);
+        self.came = ByClass::new(false);
     }
 
-    /// Sets how much the empty lists may keep together, in bytes.
-    fn set_budget(&mut self, budget: usize) {
-        let mut left_for_medium = budget / 2;
-        for class in Class::all() {
-            let batch = if class.is_small() {
-                small_batch(class, budget / 2)
-            } else {
-                medium_batch(class, &mut left_for_medium)
-            };
-            *self.batch.get_mut(class) = batch;
-            *self.room.get_mut(class) = batch;
-            *self.refill.get_mut(class) = batch.min(FIRST_REFILL);
+    /// The owner has come to the lock for the sake of a class, whose lists may become longer for that. If it
+    /// is time, the cache is looked over, and what was not needed is given to `give_back`; the lists may keep
+    /// so many bytes from then on. Returns whether that happened.
+    pub(super) fn visit(&mut self, class: Class, budget: usize, give_back: impl FnMut(NonNull<u8>)) -> bool {
+        self.visits += 1;
+        let is_time = self.visits == VISITS;
+        if is_time {
+            self.look_over(budget, give_back);
         }
+        self.lengthen(class);
+        is_time
     }
 
-    /// How many blocks to ask the heap for now; zero if the cache keeps none of the class.
-    pub(super) fn next_refill(&mut self, class: Class) -> u32 {
-        let refill = self.refill.get_mut(class);
-        let now = *refill;
-        *refill = (2 * now).min(self.batch.get(class));
-        now.into()
+    /// Makes the lists of a class longer that came to the lock, as far as the budget has something left.
+    fn lengthen(&mut self, class: Class) {
+        *self.came.get_mut(class) = true;
+        let batch = self.batch.get(class);
+        let most = (self.budget >> LARGEST_SHARE_LOG2).checked_div(LISTS * class.payload()).unwrap_or(0);
+        let longer = usize::from(batch).max(1) * 2;
+        let longer = longer.min(most).min(MOST_BLOCKS);
+        let Some(more) = longer.checked_sub(batch.into()) else { return };
+        let Some(left) = self.left.checked_sub(more * LISTS * class.payload()) else { return };
+        self.left = left;
+        *self.batch.get_mut(class) += more as u8;
+        *self.room.get_mut(class) += more as u8;
+    }
+
+    /// Gives back what classes have that did not come since the last time; everything, if it is more than
+    /// what the lists may keep.
+    fn look_over(&mut self, budget: usize, mut give_back: impl FnMut(NonNull<u8>)) {
+        let is_too_much = self.budget - self.left > budget;
+        for class in Class::all() {
+            if is_too_much || !self.came.get(class) {
+                while let Some(block) = self.pop_either(class) {
+                    give_back(block);
+                }
+                self.left += usize::from(self.batch.get(class)) * LISTS * class.payload();
+                *self.batch.get_mut(class) = 0;
+                *self.room.get_mut(class) = 0;
+            }
+        }
+        let given = self.budget.saturating_sub(self.left);
+        (self.budget, self.left) = (budget, budget.saturating_sub(given));
+        self.came = ByClass::new(false);
+        self.visits = 0;
+    }
+
+    /// How many blocks to ask the heap for, for empty lists; zero if the cache keeps none of the class.
+    pub(super) fn refill(&self, class: Class) -> u32 {
+        self.batch.get(class).into()
     }
 
     /// Takes a block from the current list.
@@ -126,14 +175,26 @@ impl Lists {
         true
     }
 
+    /// Whether the block that [`pop`](Self::pop) would take, if there is one, lies at a multiple of `align`.
+    /// Slots have their size's alignment; blocks, which may be on the same list, need not.
+    #[inline(always)]
+    pub(super) fn is_first_aligned(&self, class: Class, align: usize) -> bool {
+        self.current.get(class).addr() & (align - 1) == 0
+    }
+
     /// As [`pop`](Self::pop), from the spare list if the current one is empty.
     pub(super) fn pop_either(&mut self, class: Class) -> Option<NonNull<u8>> {
+        self.begin_spare(class);
+        self.pop(class)
+    }
+
+    /// Makes the spare list the current one, if that is empty.
+    pub(super) fn begin_spare(&mut self, class: Class) {
         if self.current.get(class).is_null()
             && let Some(spare) = self.take_spare(class)
         {
             self.adopt(class, spare);
         }
-        self.pop(class)
     }
 
     /// As [`push`](Self::push), on a new list if the current one is full and there is no spare one.
@@ -144,6 +205,7 @@ impl Lists {
     pub(super) unsafe fn push_either(&mut self, class: Class, block: NonNull<u8>) -> bool {
         if self.room.get(class) == 0 && self.batch.get(class) != 0 && self.spare.get(class).is_null() {
             *self.spare.get_mut(class) = self.current.get(class);
+            *self.spare_count.get_mut(class) = self.batch.get(class);
             *self.current.get_mut(class) = null_mut();
             *self.room.get_mut(class) = self.batch.get(class);
         }
@@ -151,26 +213,31 @@ impl Lists {
         unsafe { self.push(class, block) }
     }
 
-    /// Makes a full list the current one, which is empty.
+    /// Makes a full list, which may be one of another cache, the current one, which is empty.
     pub(super) fn adopt(&mut self, class: Class, list: FullList) {
         invariant!(self.current.get(class).is_null());
-        *self.current.get_mut(class) = list.0.as_ptr();
-        *self.room.get_mut(class) = 0;
+        *self.current.get_mut(class) = list.first.as_ptr();
+        let batch = self.batch.get_mut(class);
+        if *batch < list.count {
+            let more = usize::from(list.count - *batch) * LISTS * class.payload();
+            self.left = self.left.saturating_sub(more);
+            *batch = list.count;
+        }
+        *self.room.get_mut(class) = *batch - list.count;
     }
 
     /// Gives the spare list up, if there is one.
     pub(super) fn take_spare(&mut self, class: Class) -> Option<FullList> {
-        let spare = NonNull::new(self.spare.get(class))?;
+        let first = NonNull::new(self.spare.get(class))?;
         *self.spare.get_mut(class) = null_mut();
-        Some(FullList(spare))
+        Some(FullList { first, count: self.spare_count.get(class) })
     }
 
     /// How many bytes the blocks on all lists have, each counted as what its class promises.
     pub(super) fn bytes(&self) -> usize {
         let on_lists = |class: Class| {
-            let batch = usize::from(self.batch.get(class));
-            let spare = if self.spare.get(class).is_null() { 0 } else { batch };
-            batch - usize::from(self.room.get(class)) + spare
+            let spare = if self.spare.get(class).is_null() { 0 } else { self.spare_count.get(class).into() };
+            usize::from(self.batch.get(class) - self.room.get(class)) + spare
         };
         Class::all().map(|class| on_lists(class) * class.payload()).sum()
     }
@@ -195,57 +262,63 @@ pub(super) unsafe fn list_contains(list: *mut u8, address: usize) -> bool {
     core::iter::successors(NonNull::new(list), next).any(|block| block.addr().get() == address)
 }
 
-/// There are two full lists of a class at most.
-const LISTS: usize = 2;
-
-/// How many blocks a full list of small ones has where all of them have that many bytes. The classes share
-/// them equally; where there are few, the larger classes keep nothing.
-fn small_batch(class: Class, budget: usize) -> u8 {
-    /// More would only make the turns of the lock longer.
-    const MOST: usize = 64;
-    (budget / (SMALL_CLASSES * LISTS) / class.payload()).min(MOST) as u8
-}
-
-/// How many blocks a full list of medium ones has: one, as long as there are bytes left for it.
-fn medium_batch(class: Class, left: &mut usize) -> u8 {
-    let rest = left.checked_sub(LISTS * class.payload());
-    *left = rest.unwrap_or(0);
-    u8::from(rest.is_some())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::vec::Vec;
+
+    /// So much that 64 blocks of the class are not too much.
+    const BUDGET: usize = 1 << 20;
+
+    fn blocks_of(memory: &mut [[u64; 2]]) -> Vec<NonNull<u8>> {
+        memory.iter_mut().map(|block| NonNull::from(block).cast::<u8>()).collect()
+    }
+
+    fn nothing_is_given_back(block: NonNull<u8>) {
+        panic!("{block:?} is given back");
+    }
 
     #[test]
     fn full_lists_stay_within_the_budget() {
         for budget in [0, 100, 4096, 32 << 10, 1 << 19, 1 << 20] {
             let mut lists = Lists::new();
-            lists.wake(budget);
+            lists.begin(budget);
+            let mut visit = |class| assert!(!lists.visit(class, budget, nothing_is_given_back));
+            Class::all().for_each(&mut visit);
+            // So often that the cache is not looked over.
+            (0..8).for_each(|_| visit(Class::serving_small(100)));
             let kept = |class: Class| LISTS * usize::from(lists.batch.get(class)) * class.payload();
             let all: usize = Class::all().map(kept).sum();
             assert!(all <= budget, "{all} of {budget}");
-            assert!(budget < 8192 || all > 0);
-            assert!(
-                budget < 1 << 20 || Class::all().all(|class| kept(class) > 0),
-                "every class keeps something"
-            );
+            assert!(budget < 4096 || all > budget / 8, "{all} of {budget}");
+            assert!(Class::all().all(|class| kept(class) <= budget / 8), "no class has most of it");
         }
+    }
+
+    #[test]
+    fn lists_become_longer_with_use() {
+        let class = Class::serving_small(12);
+        let mut lists = Lists::new();
+        lists.begin(BUDGET);
+        let refills = [(); 7].map(|()| {
+            lists.visit(class, BUDGET, nothing_is_given_back);
+            lists.refill(class)
+        });
+        assert_eq!(refills, [2, 4, 8, 16, 32, 64, 64]);
     }
 
     #[test]
     fn lists_take_two_batches_and_give_the_last_block_first() {
         let mut memory = [[0u64; 2]; 8];
-        let blocks: std::vec::Vec<_> =
-            memory.iter_mut().map(|block| NonNull::from(block).cast::<u8>()).collect();
+        let blocks = blocks_of(&mut memory);
         let class = Class::serving_small(12);
         let mut lists = Lists::new();
         // SAFETY: each block has 16 bytes and is on one list at a time.
         unsafe {
             assert!(!lists.push_either(class, blocks[0]), "without a budget nothing is kept");
-            lists.wake(2 * 3 * 16 * LISTS * SMALL_CLASSES);
-            let refills = [(); 4].map(|()| lists.next_refill(class));
-            assert_eq!(refills, [2, 3, 3, 3]);
+            lists.begin((3 * 16 * LISTS) << LARGEST_SHARE_LOG2);
+            lists.visit(class, BUDGET, nothing_is_given_back);
+            lists.visit(class, BUDGET, nothing_is_given_back);
             assert!(blocks[..6].iter().all(|&block| lists.push_either(class, block)));
             assert!(!lists.push_either(class, blocks[6]), "both lists are full");
             assert_eq!(lists.bytes(), 6 * 16);
@@ -254,8 +327,35 @@ mod tests {
         assert!(
             lists.contains(class, blocks[0].addr().get()) && !lists.contains(class, blocks[6].addr().get())
         );
-        let popped: std::vec::Vec<_> = core::iter::from_fn(|| lists.pop_either(class)).collect();
+        let popped: Vec<_> = core::iter::from_fn(|| lists.pop_either(class)).collect();
         assert!(popped.iter().eq(blocks[..6].iter().rev()));
         assert_eq!(lists.bytes(), 0);
+    }
+
+    #[test]
+    fn a_class_that_does_not_come_gives_back_what_it_has() {
+        let mut memory = [[0u64; 2]; 2];
+        let blocks = blocks_of(&mut memory);
+        let (class, other) = (Class::serving_small(12), Class::serving_small(100));
+        let mut lists = Lists::new();
+        lists.begin(BUDGET);
+        lists.visit(class, BUDGET, nothing_is_given_back);
+        // SAFETY: each block has 16 bytes and is on no list.
+        assert!(blocks.iter().all(|&block| unsafe { lists.push_either(class, block) }));
+        let mut given_back = Vec::new();
+        let mut visit = |times: u8| {
+            (0..times).filter(|_| lists.visit(other, BUDGET, |block| given_back.push(block))).count()
+        };
+        // The class came since the cache was looked over last.
+        assert_eq!([visit(VISITS - 1), visit(VISITS - 1), visit(1)], [1, 0, 1]);
+        assert!(given_back.iter().eq(blocks.iter().rev()));
+        let mut memory = [[0u64; 2]; 2];
+        let blocks = blocks_of(&mut memory);
+        lists.visit(class, BUDGET, nothing_is_given_back);
+        // SAFETY: as above.
+        assert!(blocks.iter().all(|&block| unsafe { lists.push_either(class, block) }));
+        let mut count = 0;
+        assert!((0..VISITS).any(|_| lists.visit(class, 0, |_| count += 1)));
+        assert_eq!(count, 2, "what is more than the budget goes back, who ever comes");
     }
 }

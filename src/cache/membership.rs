@@ -8,9 +8,11 @@ use super::slot::Slot;
 use crate::heap::Heap;
 use crate::raw_lock::preserving_errno;
 use crate::source::Source;
+use crate::static_memory;
+use core::sync::atomic::Ordering;
 
-/// A thread's cache keeps at most this share of the arena, and at most so many bytes: 1/32, and 1 MiB.
-const BUDGET_SHARE_LOG2: u32 = 5;
+/// A thread's cache keeps at most this share of what is free, and at most so many bytes: 1/64, and 1 MiB.
+const BUDGET_SHARE_LOG2: u32 = 6;
 const LARGEST_BUDGET: usize = 1 << 20;
 
 /// How many caches of threads that ended are kept for the next ones, as they are, and how much each may have
@@ -38,7 +40,15 @@ impl<S: Source> ThreadCached<S> {
     pub(super) fn register(&self) {
         // SAFETY: `home::register` keeps the reference only if the allocator lies in static memory.
         let everlasting = unsafe { self.everlasting() };
-        preserving_errno(|| home::register(everlasting, || home::is_static(self)));
+        let is_static = || {
+            let is_static = static_memory::has(self);
+            if is_static {
+                static_memory::keep_loaded(self);
+            }
+            self.is_not_static.store(!is_static, Ordering::Relaxed);
+            is_static
+        };
+        preserving_errno(|| home::register(everlasting, is_static));
     }
 
     /// Gives the calling thread a cache, if it can have one.
@@ -78,8 +88,7 @@ impl<S: Source> ThreadCached<S> {
 
     /// Bytes that one thread may keep.
     pub(super) fn budget(heap: &Heap) -> usize {
-        let (start, end) = heap.bounds();
-        ((end - start) >> BUDGET_SHARE_LOG2).min(LARGEST_BUDGET)
+        (heap.free_bytes() >> BUDGET_SHARE_LOG2).min(LARGEST_BUDGET)
     }
 }
 

@@ -16,6 +16,7 @@ use super::barrier;
 use super::class::Class;
 use super::lists::Lists;
 use super::place::Place;
+use super::pressure::Pressure;
 use crate::raw_lock::Backoff;
 use core::cell::UnsafeCell;
 use core::ptr::{NonNull, null_mut};
@@ -29,12 +30,16 @@ mod closed {
     pub(super) const DRAINING: u8 = 2;
 }
 
+/// What the token is while the owner need not come to the gate: no allocator is there.
+static ASLEEP: u8 = 0;
+
 /// One thread's cache. All zero bytes in the beginning.
 #[repr(C, align(128))]
 #[derive(Debug)]
 pub(super) struct Slot {
     /// The allocator, by its address, while the owner is outside of the gate; null while it is inside, and
-    /// while the slot is vacant.
+    /// while the slot is vacant. [`ASLEEP`] from when the owner noticed that the cache keeps nothing until it
+    /// does again: then the owner is not even slowed down by looking. Written by the owner only.
     token: AtomicPtr<()>,
     /// Bits of [`closed`].
     closed: AtomicU8,
@@ -47,6 +52,9 @@ pub(super) struct Slot {
     owner: AtomicPtr<()>,
     /// The owner has ended and left its blocks to the next one. Touched under the heap's lock only.
     left: AtomicBool,
+    /// The lists have a budget. Written under the heap's lock only; the owner reads it to spare itself the way
+    /// through the gate.
+    awake: AtomicBool,
 }
 
 // SAFETY: what is not atomic is touched by one thread at a time (see the gate).
@@ -65,6 +73,7 @@ impl Slot {
             lists: UnsafeCell::new(Lists::new()),
             owner: AtomicPtr::new(null_mut()),
             left: AtomicBool::new(false),
+            awake: AtomicBool::new(false),
         }
     }
 
@@ -92,12 +101,58 @@ impl Slot {
         // SAFETY: nobody else uses a vacant slot while this thread has the lock (contract).
         unsafe {
             *self.place.get() = place;
-            (*self.lists.get()).wake(budget);
+            (*self.lists.get()).begin(budget);
         }
+        self.awake.store(true, Ordering::Relaxed);
         let fenced = if barrier::is_available() { 0 } else { closed::FENCED };
         self.closed.store(fenced, Ordering::Relaxed);
         self.owner.store(allocator.cast_mut(), Ordering::Relaxed);
         self.token.store(allocator.cast_mut(), Ordering::Release);
+    }
+
+    /// Whether the cache takes anything.
+    pub(super) fn is_awake(&self) -> bool {
+        self.awake.load(Ordering::Relaxed)
+    }
+
+    /// Wakes the cache if it is asleep and it is time, now that its owner has come to the heap's lock. Returns
+    /// whether it is awake.
+    ///
+    /// # Safety
+    ///
+    /// - The caller is the owner, is outside of the gate, and has the heap's lock.
+    pub(super) unsafe fn wake_in_time(&self, pressure: &Pressure, budget: impl FnOnce() -> usize) -> bool {
+        if self.is_awake() {
+            return true;
+        }
+        let asleep = (&raw const ASLEEP).cast_mut().cast();
+        self.token.store(asleep, Ordering::Release);
+        let wake = |lists: &mut Lists| {
+            let is_time = lists.are_to_wake(pressure);
+            if is_time {
+                lists.begin(budget());
+            }
+            is_time
+        };
+        // SAFETY: the caller's contract.
+        let is_awake = unsafe { self.with_lock(wake) };
+        if is_awake {
+            self.awake.store(true, Ordering::Relaxed);
+            self.token.store(self.owner.load(Ordering::Relaxed), Ordering::Release);
+            pressure.note_awake();
+        }
+        is_awake
+    }
+
+    /// Keeps nothing any more.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`with_closed_gate`](Self::with_closed_gate). The lists are empty.
+    pub(super) unsafe fn fall_asleep(&self) {
+        // SAFETY: the caller's contract.
+        unsafe { self.with_closed_gate(|lists| lists.begin(0)) };
+        self.awake.store(false, Ordering::Relaxed);
     }
 
     /// Whether this is the cache of a thread that has ended, to be [taken over](Self::take_over). Asked under
@@ -148,6 +203,25 @@ impl Slot {
         unsafe { self.inside(allocator, |_, lists| lists.pop(class))? }
     }
 
+    /// As [`take`](Self::take), if the block lies at a multiple of `align`.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`take`](Self::take).
+    #[inline(always)]
+    pub(super) unsafe fn take_aligned(
+        &self,
+        allocator: *const (),
+        class: Class,
+        align: usize,
+    ) -> Option<NonNull<u8>> {
+        let pop = |_: &Place, lists: &mut Lists| {
+            if lists.is_first_aligned(class, align) { lists.pop(class) } else { None }
+        };
+        // SAFETY: the caller's contract.
+        unsafe { self.inside(allocator, pop)? }
+    }
+
     /// Puts a block into the cache, if it is one of that allocator's; false if the block cannot be cached
     /// now, or at all.
     ///
@@ -168,14 +242,19 @@ impl Slot {
         unsafe { self.inside(allocator, push) }.unwrap_or(false)
     }
 
-    /// As [`take`](Self::take), also from the spare list, and where the gate is never plainly open.
+    /// As [`take_aligned`](Self::take_aligned), also from the spare list, and where the gate is never plainly
+    /// open.
     ///
     /// # Safety
     ///
     /// - The caller is the owner.
-    pub(super) unsafe fn take_slowly(&self, class: Class) -> Option<NonNull<u8>> {
+    pub(super) unsafe fn take_slowly(&self, class: Class, align: usize) -> Option<NonNull<u8>> {
+        let pop = |lists: &mut Lists| {
+            lists.begin_spare(class);
+            if lists.is_first_aligned(class, align) { lists.pop(class) } else { None }
+        };
         // SAFETY: the caller's contract.
-        unsafe { self.inside_slowly(|lists| lists.pop_either(class))? }
+        unsafe { self.inside_slowly(pop)? }
     }
 
     /// Puts a block into the cache whose class is known, also on a new list, and where the gate is never

@@ -101,7 +101,9 @@ impl Heap {
         // SAFETY: the word lies in a part of the region that was used.
         let tag = unsafe { self.arena.tag(index) };
         if !tag.is_live() {
-            let bytes = (tag.granules() as usize * GRANULE).saturating_sub(HEADER);
+            // How large a slot was that went with its run is not known any more.
+            let granules = if tag.was_slot() { 1 } else { tag.granules() };
+            let bytes = (granules as usize * GRANULE).saturating_sub(HEADER);
             return Fault::AlreadyFree { action, address, bytes };
         }
         Fault::NotABlock { action, address }

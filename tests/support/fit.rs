@@ -7,7 +7,7 @@ use mem_alloc_rust::Heap;
 use std::alloc::Layout;
 
 /// How many free blocks an aligned request looks at before it is refused.
-const PROBES: usize = 4;
+const PROBES: usize = 3;
 
 /// A stretch of free memory: the address that a payload at its beginning would have, and its bytes, headers
 /// included.

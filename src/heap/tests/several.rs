@@ -5,7 +5,7 @@ use super::*;
 impl Bench {
     fn several(&mut self, bytes: usize, count: u32) -> Vec<*mut u8> {
         let mut blocks = Vec::new();
-        self.heap.alloc_several(bytes, count, |block| blocks.push(block.as_ptr()));
+        self.heap.alloc_several(bytes, 8, count, |block| blocks.push(block.as_ptr()));
         self.heap.audit().unwrap();
         blocks
     }
