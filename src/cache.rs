@@ -63,7 +63,7 @@ const SLOTS: usize = 64;
 ///
 /// Same arena, sizes, policies and diagnostics as `Locked`; in addition:
 ///
-/// - A cache keeps at most 1/64 of what is free, at most 1 MiB, and gives back what it did not need for a while.
+/// - A cache keeps at most 1/128 of what is free, at most 1 MiB, and gives back what it did not need for a while.
 ///   Blocks that are on their way from threads that free them to threads that allocate them are at most as much
 ///   once more. Where memory is short, caches keep nothing. [`caches`](Self::caches) tells what they have.
 /// - When a thread ends, its cache goes back to the heap. If there is little in it, it goes to the next

@@ -11,11 +11,17 @@ use core::cell::UnsafeCell;
 /// How many lists of a class there can be.
 const DEPTH: usize = 16;
 
+/// After so many lists that were put in, the depot is looked over: several times as many as there can be in it
+/// of the classes that are in use.
+const PUTS: u16 = 512;
+
 struct Stock {
     lists: ByClass<[Option<FullList>; DEPTH]>,
     counts: ByClass<u8>,
     /// The fewest lists that each class had since the depot was looked over (*low-water marks*, as in tcmalloc).
     fewest: ByClass<u8>,
+    /// How many lists were put in since then.
+    puts: u16,
     /// Bytes of the blocks on all lists, each counted as what its class promises.
     bytes: usize,
 }
@@ -36,6 +42,7 @@ impl Depot {
             lists: ByClass::new([None; DEPTH]),
             counts: ByClass::new(0),
             fewest: ByClass::new(0),
+            puts: 0,
             bytes: 0,
         }))
     }
@@ -57,6 +64,7 @@ impl Depot {
         *place = Some(list);
         *count += 1;
         stock.bytes = bytes;
+        stock.puts = stock.puts.saturating_add(1);
         true
     }
 
@@ -78,14 +86,21 @@ impl Depot {
         Some(list)
     }
 
-    /// Takes the lists out that nobody needed since the last time: so many as there always were.
+    /// Takes the lists out, if it is time, that nobody needed since the last time: so many as there always
+    /// were.
     ///
     /// # Safety
     ///
     /// - The caller has the heap's lock.
     pub(super) unsafe fn look_over(&self, mut give_back: impl FnMut(FullList)) {
+        // SAFETY: the caller's contract.
+        let puts = unsafe { &mut (*self.0.get()).puts };
+        if *puts < PUTS {
+            return;
+        }
+        *puts = 0;
         for class in Class::all() {
-            // SAFETY: the caller's contract.
+            // SAFETY: as above.
             let unneeded = unsafe { (*self.0.get()).fewest.get(class) };
             for _ in 0..unneeded {
                 // SAFETY: as above.

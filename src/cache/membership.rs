@@ -11,8 +11,8 @@ use crate::source::Source;
 use crate::static_memory;
 use core::sync::atomic::Ordering;
 
-/// A thread's cache keeps at most this share of what is free, and at most so many bytes: 1/64, and 1 MiB.
-const BUDGET_SHARE_LOG2: u32 = 6;
+/// A thread's cache keeps at most this share of what is free, and at most so many bytes: 1/128, and 1 MiB.
+const BUDGET_SHARE_LOG2: u32 = 7;
 const LARGEST_BUDGET: usize = 1 << 20;
 
 /// How many caches of threads that ended are kept for the next ones, as they are, and how much each may have
