@@ -11,20 +11,61 @@
 //! - Its header, or its run's bitmap, says that it is in use: only whoever has the heap's lock writes those.
 //! - `next` is the next block's payload, null for the last one. It is a pointer, which was derived from the
 //!   arena's origin, and not a position: that spares the owner of the cache the arithmetic.
-//! - `key` is a number that is unlikely to stand there by chance, another one for each block. A block that is
-//!   freed and has it is looked for in all caches before anybody is accused of freeing it twice.
+//! - `key` is a number that is unlikely to stand there by chance, another one for each block and in each process,
+//!   so that no data has it by intent. A block that is freed and has it is looked for in all caches before
+//!   anybody is accused of freeing it twice.
 
 use crate::size::{BlockSize, HEADER};
+use core::cell::UnsafeCell;
 use core::ptr::NonNull;
 
-/// What keys are made of: any number that programs seldom write.
-const KEY: u32 = 0x9D2C_5681;
+/// What keys are made of: a number that is chosen before the first block is cached, and does not change
+/// afterwards.
+struct Key(UnsafeCell<u32>);
+
+// SAFETY: written once, before anybody reads it (contract of `choose_key`).
+unsafe impl Sync for Key {}
+
+static KEY: Key = Key(UnsafeCell::new(0));
+
+/// Chooses the key of this process.
+///
+/// # Safety
+///
+/// - It is called once, before a block is cached or looked at, and whoever does that has seen this.
+pub(crate) unsafe fn choose_key() {
+    /// Any number that programs seldom write.
+    const SELDOM: u32 = 0x9D2C_5681;
+    // SAFETY: nobody reads it yet (contract).
+    unsafe { *KEY.0.get() = random_number() ^ SELDOM }
+}
+
+/// A number that the kernel chose for this process.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn random_number() -> u32 {
+    // SAFETY: the kernel gives each program 16 random bytes, and `getauxval` their address, or zero.
+    unsafe {
+        let random = core::ptr::with_exposed_provenance::<[u8; 4]>(libc::getauxval(libc::AT_RANDOM) as usize);
+        if random.is_null() { 0 } else { u32::from_ne_bytes(random.read()) }
+    }
+}
+
+/// A number that depends on where the kernel has put the stack, and on the time.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn random_number() -> u32 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the time has room.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    let mixed = (&raw const now).addr() as u64 ^ (now.tv_nsec as u64) << 20;
+    (mixed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as u32
+}
 
 /// The key of a block. It depends on the address, so that neither a copy of what lay in another block nor
 /// data from elsewhere has it.
 #[inline(always)]
 fn key_of(block: NonNull<u8>) -> u32 {
-    block.addr().get() as u32 ^ KEY
+    // SAFETY: it is not written any more (contract of `choose_key`).
+    block.addr().get() as u32 ^ unsafe { *KEY.0.get() }
 }
 
 const KEY_OFFSET: usize = 8;
@@ -83,7 +124,46 @@ pub(crate) unsafe fn next(block: NonNull<u8>) -> *mut u8 {
 /// - The first twelve bytes of the payload are in the arena.
 #[inline(always)]
 pub(crate) unsafe fn has_key(block: NonNull<u8>) -> bool {
-    // SAFETY: the word is in the arena. Volatile, because the caller may have left it uninitialised: whatever
-    // is there will do.
-    unsafe { key_word(block).read_volatile() == key_of(block) }
+    // SAFETY: the word is in the arena.
+    unsafe { read_uninitialised(key_word(block)) == key_of(block) }
+}
+
+/// Reads a word that the program may have left uninitialised: whatever is there will do. In Rust, even a
+/// volatile read of that would be undefined; an instruction of the machine's is not.
+///
+/// # Safety
+///
+/// - The word is there, and aligned.
+#[inline(always)]
+unsafe fn read_uninitialised(word: *mut u32) -> u32 {
+    let value: u32;
+    // SAFETY: the caller's contract; the instruction does nothing else.
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    unsafe {
+        core::arch::asm!(
+            "mov {value:e}, dword ptr [{word}]",
+            word = in(reg) word,
+            value = out(reg) value,
+            options(nostack, preserves_flags, readonly),
+        );
+    }
+    // SAFETY: as above.
+    #[cfg(all(target_arch = "aarch64", not(miri)))]
+    unsafe {
+        core::arch::asm!(
+            "ldr {value:w}, [{word}]",
+            word = in(reg) word,
+            value = out(reg) value,
+            options(nostack, preserves_flags, readonly),
+        );
+    }
+    // The C library's function sees bytes, and the compiler does not see into it.
+    // SAFETY: as above; both have four bytes.
+    #[cfg(any(not(any(target_arch = "x86_64", target_arch = "aarch64")), miri))]
+    unsafe {
+        let mut bytes = [0u8; 4];
+        libc::memcpy(bytes.as_mut_ptr().cast(), word.cast_const().cast(), bytes.len());
+        value = u32::from_ne_bytes(bytes);
+    }
+    value
 }

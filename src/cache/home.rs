@@ -8,6 +8,7 @@
 //! registered by its first allocation, so that for a global allocator there hardly are any.
 
 use super::slot::Slot;
+use crate::block::cached;
 use crate::fault::{self, Fault};
 use core::cell::{Cell, UnsafeCell};
 use core::ffi::c_void;
@@ -78,6 +79,8 @@ impl Registry {
             return;
         }
         super::barrier::is_available();
+        // SAFETY: this thread is the one that sets the process up, and no thread has a cache before it is ready.
+        unsafe { cached::choose_key() };
         // SAFETY: this thread is the one that writes. The home is known before the C library can call back.
         unsafe { *self.home.get() = Some(home) };
         self.progress.store(progress::PUBLISHED, Ordering::Release);

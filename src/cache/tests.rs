@@ -8,7 +8,7 @@ use std::vec::Vec;
 
 #[test]
 fn slots_are_occupied_left_taken_over_and_waited_for() {
-    static A: ThreadCached<FreeList<{ 4 << 20 }>> = ThreadCached::new();
+    static A: ThreadCached<FreeList<{ 16 << 20 }>> = ThreadCached::new();
     const THREADS: usize = 3 * LEFT;
     let together = &Barrier::new(THREADS);
     let one_thread = |number: usize, together: &Barrier| {
@@ -33,7 +33,7 @@ fn slots_are_occupied_left_taken_over_and_waited_for() {
         threads.into_iter().for_each(|thread| thread.join().unwrap());
     });
     let heap = A.heap();
-    let budget = ThreadCached::<FreeList<{ 4 << 20 }>>::budget(&heap);
+    let budget = ThreadCached::<FreeList<{ 16 << 20 }>>::budget(&heap);
     // SAFETY: the threads have ended, and this one has the lock.
     let bytes = |slot: &Slot| unsafe { slot.with_closed_gate(|lists| lists.bytes()) };
     let left: Vec<_> = A.occupied().filter(|slot| slot.is_left()).map(bytes).collect();
