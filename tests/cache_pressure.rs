@@ -9,7 +9,7 @@ use std::alloc::{GlobalAlloc, Layout};
 #[global_allocator]
 static GLOBAL: Locked<FreeList<{ 16 << 20 }>> = Locked::new();
 
-const ARENA: usize = 1 << 20;
+const ARENA: usize = 4 << 20;
 
 static CACHED: ThreadCached<FreeList<ARENA>> = ThreadCached::new();
 
@@ -68,7 +68,7 @@ fn caches_keep_what_is_needed_as_long_as_memory_is_not_short() {
     assert_eq!(CACHED.caches(), before);
 
     // What might fit takes all of it, and then they keep nothing, until nobody ran short for a while.
-    let large = layout(ARENA - 100_000, 8);
+    let large = layout(ARENA - 1_500_000, 8);
     assert!(!is_refused(large));
     // SAFETY: the layout is not of zero bytes, and the block is given back once.
     let block = unsafe { CACHED.alloc(large) };
@@ -93,7 +93,7 @@ fn caches_keep_what_is_needed_as_long_as_memory_is_not_short() {
             blocks.into_iter().for_each(|block| CACHED.dealloc(block, layout(bytes, 8)));
         }
     };
-    burst(500, 100);
+    burst(500, 500);
     let before = CACHED.caches().bytes;
     assert!(before >= 500, "{before}");
     (0..2000).for_each(|_| burst(24, 200));
