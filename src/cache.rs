@@ -1,6 +1,6 @@
 //! `ThreadCached`: a [`Locked`] heap with a cache of small blocks for each thread in front of it.
 //!
-//! An allocation or a release of up to 7,932 bytes is served from the thread's own cache without the lock and
+//! An allocation or a release of up to 32 KiB is served from the thread's own cache without the lock and
 //! without an atomic read-modify-write; up to 988 bytes, in some 30 instructions. Caches are filled and
 //! emptied in batches, under the lock. Before a request is refused, the allocator takes back what all caches
 //! have, those of other threads included: *an allocation fails only if it would fail with every cache empty.*
@@ -191,12 +191,11 @@ impl<S: Source> ThreadCached<S> {
         unsafe { home::slot().take(self.identity(), Class::serving_small(layout.size())) }
     }
 
-    /// As [`alloc_fast`](Self::alloc_fast) for what only slots are aligned to, and then all other ways.
+    /// As [`alloc_fast`](Self::alloc_fast) for larger blocks, and for what only slots are aligned to; and then
+    /// all other ways.
     #[inline(never)]
     fn alloc_otherwise(&self, layout: Layout) -> *mut u8 {
-        if layout.align() > GRANULE
-            && let Some(class) = class_serving(layout)
-        {
+        if let Some(class) = class_serving(layout) {
             // SAFETY: the slot is this thread's, or nobody's.
             let block = unsafe { home::slot().take_aligned(self.identity(), class, layout.align()) };
             if let Some(block) = block {
@@ -339,6 +338,22 @@ impl<S: Source> ThreadCached<S> {
             unsafe { self.depot.look_over(give_back_list) };
         }
         outcome
+    }
+
+    /// A release of a block that is not small, or that the cache does not take at once.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`GlobalAlloc::dealloc`].
+    #[inline(never)]
+    unsafe fn dealloc_otherwise(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: the slot is this thread's, or nobody's; the caller's contract.
+        unsafe {
+            let may_be_medium = layout.size() > LARGEST_SMALL_PAYLOAD;
+            if !(may_be_medium && home::slot().give_medium(self.identity(), block)) {
+                self.dealloc_slow(block, layout);
+            }
+        }
     }
 
     /// A release that the cache does not take at once.
@@ -507,7 +522,7 @@ unsafe impl<S: Source> GlobalAlloc for ThreadCached<S> {
         // SAFETY: the slot is this thread's, or nobody's; the caller's contract.
         unsafe {
             if !home::slot().give(self.identity(), block) {
-                self.dealloc_slow(block, layout)
+                self.dealloc_otherwise(block, layout)
             }
         }
     }

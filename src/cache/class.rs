@@ -10,11 +10,11 @@ use crate::size::{BlockSize, GRANULE, SlotSize};
 /// Each power of two is divided into this many classes.
 const DIVISIONS_LOG2: u32 = 4;
 
-/// Blocks from this size on are not cached: 8 KiB.
-pub(super) const TOO_LARGE: BlockSize = BlockSize::from_granules(1024);
+/// Blocks from this size on are not cached: a little more than 32 KiB, so that a request for that fits.
+const TOO_LARGE: BlockSize = BlockSize::from_granules(4096 + 512);
 
 /// Blocks below this size are small: their classes are looked up. The others' are computed.
-const MEDIUM: BlockSize = BlockSize::from_granules(128);
+pub(super) const MEDIUM: BlockSize = BlockSize::from_granules(128);
 
 /// One class for each size of slots, and each division of the sizes of larger blocks below [`TOO_LARGE`].
 pub(super) const CLASSES: usize = of_division(TOO_LARGE.granules()) as usize;

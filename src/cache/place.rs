@@ -1,6 +1,6 @@
 //! Where cached blocks can lie, and what class a block or slot at an address is of.
 
-use super::class::{Class, TOO_LARGE};
+use super::class::{Class, MEDIUM};
 use crate::block::{Arena, Tag, cached};
 use crate::heap::Heap;
 use crate::run::Pages;
@@ -12,7 +12,8 @@ use core::ptr::NonNull;
 pub(super) struct Place {
     arena: Arena,
     pages: Pages,
-    /// How many positions there are, from the first one on.
+    /// How many positions there are, from the first one on, but for the last few: what begins in front of those
+    /// and looks like a small block ends in the arena, whatever its header says.
     positions: usize,
 }
 
@@ -22,24 +23,31 @@ impl Place {
         Self { arena: Arena::empty(), pages: Pages::none(), positions: 0 }
     }
 
-    /// All of a heap's arena but so much at its end that what begins in the place and is cached ends in the
-    /// arena, whatever its header says.
+    /// That of a heap.
     pub(super) fn of(heap: &Heap) -> Self {
         let (arena, end, pages) = heap.place();
-        let positions = end.granules_since(Index::FIRST).saturating_sub(TOO_LARGE.granules());
+        let positions = end.granules_since(Index::FIRST).saturating_sub(MEDIUM.granules());
         Self { arena, pages, positions: positions as usize }
     }
 
+    /// The payload of what may be a block or a slot in no cache that is small enough for one, with its class.
+    pub(super) fn find_any(&self, block: *mut u8) -> Option<(Class, NonNull<u8>)> {
+        let ends_in_arena =
+            |tag: Tag, room: usize| tag.granules() as usize <= room + MEDIUM.granules() as usize;
+        self.find(block, |tag, room| Class::of(tag).filter(|_| ends_in_arena(tag, room)))
+    }
+
     /// The payload of what may be a block or a slot in no cache, with its class; `class_of` knows that of a
-    /// block.
+    /// block, by its header and how many granules the arena has from there on, less [`MEDIUM`].
     #[inline(always)]
     pub(super) fn find(
         &self,
         block: *mut u8,
-        class_of: impl FnOnce(Tag) -> Option<Class>,
+        class_of: impl FnOnce(Tag, usize) -> Option<Class>,
     ) -> Option<(Class, NonNull<u8>)> {
         let granule = self.arena.index_of(block.addr());
-        if granule.wrapping_sub(Index::FIRST.get() as usize) >= self.positions {
+        let position = granule.wrapping_sub(Index::FIRST.get() as usize);
+        if position >= self.positions {
             return None;
         }
         let index = Index::new(granule as u32);
@@ -51,7 +59,7 @@ impl Place {
                     run.slot_at(in_page)?;
                     Class::of_slot(run.slot_size())
                 }
-                None => class_of(self.arena.tag(index))?,
+                None => class_of(self.arena.tag(index), self.positions - position)?,
             }
         };
         // SAFETY: a position in the arena is not null, and from one in the place on, twelve bytes are in the

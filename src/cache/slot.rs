@@ -232,11 +232,34 @@ impl Slot {
     ///   or taken for one as `dealloc` would.
     #[inline(always)]
     pub(super) unsafe fn give(&self, allocator: *const (), block: *mut u8) -> bool {
+        // SAFETY: the caller's contract.
+        unsafe { self.give_found(allocator, |place| place.find(block, |tag, _| Class::of_small(tag))) }
+    }
+
+    /// As [`give`](Self::give), where the block may be a medium one.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`give`](Self::give).
+    pub(super) unsafe fn give_medium(&self, allocator: *const (), block: *mut u8) -> bool {
+        // SAFETY: the caller's contract.
+        unsafe { self.give_found(allocator, |place| place.find_any(block)) }
+    }
+
+    /// Puts what is found in a place into the cache, if it is one of that allocator's.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`give`](Self::give).
+    #[inline(always)]
+    unsafe fn give_found(
+        &self,
+        allocator: *const (),
+        find: impl FnOnce(&Place) -> Option<(Class, NonNull<u8>)>,
+    ) -> bool {
         let push = |place: &Place, lists: &mut Lists| {
-            place.find(block, Class::of_small).is_some_and(|(class, block)| {
-                // SAFETY: the block's bytes are the cache's now (contract).
-                unsafe { lists.push(class, block) }
-            })
+            // SAFETY: the block's bytes are the cache's now (contract).
+            find(place).is_some_and(|(class, block)| unsafe { lists.push(class, block) })
         };
         // SAFETY: the caller's contract.
         unsafe { self.inside(allocator, push) }.unwrap_or(false)
@@ -274,7 +297,7 @@ impl Slot {
     pub(super) fn class_of(&self, block: *mut u8) -> Option<(Class, NonNull<u8>)> {
         // SAFETY: the place does not change while the slot has an owner.
         let place = unsafe { &*self.place.get() };
-        place.find(block, Class::of)
+        place.find_any(block)
     }
 
     /// Enters the gate while it is plainly open, runs an operation, and leaves; `None` if that cannot be, or
