@@ -17,7 +17,7 @@
 //! | type | for |
 //! |---|---|
 //! | [`Locked<FreeList>`](Locked) | the global allocator of a program, over a static arena of 1 MiB or [another size](FreeList) |
-//! | `ThreadCached<FreeList>` | the same for programs with threads: each has a cache of its own (`std`, Unix) |
+//! | `ThreadCached<FreeList>` | the same for programs with threads: each has a cache of its own (with `std`, on Unix; elsewhere it is a `Locked` in effect) |
 //! | [`Locked<Region>`](Region) | the same over memory that is found at run time, as in a kernel |
 //! | [`Locked<OrSystem<FreeList>>`](Locked) | a fast arena that overflows to the operating system instead of refusing (`std`) |
 //! | [`Heap`] | the engine itself, over any bytes, without a lock |
@@ -49,6 +49,7 @@
 //! | | `cache/slot`, `cache/lists`, `cache/class`: one cache, its gate, its blocks | |
 //! | | `cache/depot`, `cache/drain`: lists on their way between threads, and back to the heap | |
 //! | | `cache/membership`, `cache/home`, `cache/barrier`: threads that come and go, forks | |
+//! | `uncached` | `ThreadCached` without caches, where there are none | yes |
 //! | `allocator` | `create_allocator` and `FreeListAllocator` | yes |
 
 #![no_std]
@@ -81,6 +82,8 @@ mod source;
 #[cfg(all(feature = "std", unix))]
 mod static_memory;
 mod stats;
+#[cfg(not(all(feature = "std", unix)))]
+mod uncached;
 
 pub use allocator::{FreeListAllocator, InitOutcome, create_allocator};
 pub use block::BlockHeader;
@@ -94,9 +97,9 @@ pub use raw_lock::SpinThenSleep;
 #[cfg(feature = "std")]
 pub use source::OrSystem;
 pub use source::{DEFAULT_ARENA, FreeList, Region, RunTimeSource, Source};
-#[cfg(all(feature = "std", unix))]
-pub use stats::CacheStats;
-pub use stats::Stats;
+pub use stats::{CacheStats, Stats};
+#[cfg(not(all(feature = "std", unix)))]
+pub use uncached::ThreadCached;
 
 /// The README's programs, compiled and run with the documentation's.
 #[cfg(all(doctest, feature = "std"))]

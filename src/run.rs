@@ -242,7 +242,8 @@ struct Header {
     with_room: u8,
     /// What dividing by the granules of a slot is multiplying by.
     reciprocal: u32,
-    unused: u32,
+    /// The number of the size class.
+    number: u32,
 }
 
 const _: () = assert!(size_of::<Header>().is_multiple_of(size_of::<u64>()));
@@ -369,7 +370,7 @@ impl Run {
             granules: slot.granules() as u8,
             with_room: (!0u8) >> (MOST_WORDS - words),
             reciprocal: reciprocal_of(slot),
-            unused: 0,
+            number: slot.number() as u32,
         };
         // SAFETY: header and bitmap lie in the page in front of the first slot (`Division::of`).
         unsafe {
@@ -485,8 +486,8 @@ impl Run {
     /// - It is a run.
     #[inline(always)]
     pub(crate) unsafe fn slot_size(self) -> SlotSize {
-        // SAFETY: the caller's contract.
-        SlotSize::of_granules(unsafe { self.granules() } as usize)
+        // SAFETY: a run's header is initialised.
+        SlotSize::numbered(unsafe { (*self.header).number })
     }
 
     /// How many slots are in use.

@@ -144,6 +144,7 @@ impl SlotSize {
     }
 
     /// The size of that number, below [`COUNT`](Self::COUNT).
+    #[inline(always)]
     pub(crate) const fn numbered(number: u32) -> Self {
         invariant!((number as usize) < Self::COUNT);
         Self(number as u8)

@@ -37,7 +37,6 @@ impl Stats {
 }
 
 /// What the threads' caches of a `ThreadCached` have at one moment.
-#[cfg(all(feature = "std", unix))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CacheStats {

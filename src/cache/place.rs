@@ -45,28 +45,27 @@ impl Place {
         block: *mut u8,
         class_of: impl FnOnce(Tag, usize) -> Option<Class>,
     ) -> Option<(Class, NonNull<u8>)> {
-        let granule = self.arena.index_of(block.addr());
-        let position = granule.wrapping_sub(Index::FIRST.get() as usize);
-        if position >= self.positions {
-            return None;
-        }
-        let index = Index::new(granule as u32);
-        // SAFETY: what the map says is a run is one. The word before a position of the place is in the arena,
-        // aligned to 4, and never handed out if it is a header; it is looked at to find out.
-        let class = unsafe {
+        // SAFETY: what the map says is a run is one, and where one of its slots begins is in its page. The word
+        // before a position of the place is in the arena, aligned to 4, and never handed out if it is a header;
+        // it is looked at to find out.
+        let (class, block) = unsafe {
             match self.pages.run_at(block.addr()) {
                 Some((run, in_page)) => {
                     run.slot_at(in_page)?;
-                    Class::of_slot(run.slot_size())
+                    (Class::of_slot(run.slot_size()), run.payload(in_page))
                 }
-                None => class_of(self.arena.tag(index), self.positions - position)?,
+                None => {
+                    let granule = self.arena.index_of(block.addr());
+                    let position = granule.wrapping_sub(Index::FIRST.get() as usize);
+                    if position >= self.positions {
+                        return None;
+                    }
+                    let index = Index::new(granule as u32);
+                    (class_of(self.arena.tag(index), self.positions - position)?, self.arena.payload(index))
+                }
             }
         };
-        // SAFETY: a position in the arena is not null, and from one in the place on, twelve bytes are in the
-        // arena.
-        unsafe {
-            let block = self.arena.payload(index);
-            (class == Class::NONE || !cached::has_key(block)).then_some((class, block))
-        }
+        // SAFETY: a block or a slot of a class is twelve bytes long at least.
+        (class == Class::NONE || !unsafe { cached::has_key(block) }).then_some((class, block))
     }
 }

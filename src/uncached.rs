@@ -1,0 +1,126 @@
+//! `ThreadCached` where there are no caches: without `std`, and on systems other than Unix. The same type, so that
+//! a program need not tell the two apart.
+
+use crate::heap::{AuditError, RegionError};
+use crate::locked::Locked;
+use crate::source::{RunTimeSource, Source};
+use crate::stats::{CacheStats, Stats};
+use core::alloc::{GlobalAlloc, Layout};
+use core::fmt;
+
+/// A [`Locked`] heap with a cache for each thread, where the feature `std` is on and the system is a Unix. Here
+/// it has none, and is a `Locked` in effect.
+pub struct ThreadCached<S: Source> {
+    locked: Locked<S>,
+}
+
+impl<S: Source> ThreadCached<S> {
+    /// An allocator that has used nothing of its memory yet. All zero bytes.
+    pub const fn new() -> Self {
+        Self { locked: Locked::new() }
+    }
+
+    /// Does nothing: the calling thread has no cache.
+    pub fn flush_thread(&self) {}
+
+    /// Does nothing: there are no caches.
+    pub fn drain(&self) {}
+
+    /// Says that there are no caches.
+    pub fn caches(&self) -> CacheStats {
+        CacheStats::default()
+    }
+
+    /// As for [`Locked::stats`].
+    pub fn stats(&self) -> Stats {
+        self.locked.stats()
+    }
+
+    /// As for [`Locked::audit`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Locked::audit`].
+    pub fn audit(&self) -> Result<(), AuditError> {
+        self.locked.audit()
+    }
+}
+
+impl<S: RunTimeSource> ThreadCached<S> {
+    /// As for [`Locked::init`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Locked::init`].
+    ///
+    /// # Safety
+    ///
+    /// - As for [`Locked::init`].
+    pub unsafe fn init(&self, start: *mut u8, len: usize) -> Result<(), RegionError> {
+        // SAFETY: the caller's contract is the same.
+        unsafe { self.locked.init(start, len) }
+    }
+}
+
+// SAFETY: everything is passed on to an allocator.
+unsafe impl<S: Source> GlobalAlloc for ThreadCached<S> {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's contract is the same.
+        unsafe { self.locked.alloc(layout) }
+    }
+
+    #[inline]
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as above.
+        unsafe { self.locked.alloc_zeroed(layout) }
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { self.locked.dealloc(block, layout) }
+    }
+
+    #[inline]
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        // SAFETY: as above.
+        unsafe { self.locked.realloc(block, layout, new_size) }
+    }
+}
+
+impl<S: Source> Default for ThreadCached<S> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<S: Source> fmt::Debug for ThreadCached<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ThreadCached").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::FreeList;
+
+    #[test]
+    fn it_serves_without_caches() {
+        static A: ThreadCached<FreeList<4096>> = ThreadCached::new();
+        let layout = Layout::new::<[u64; 5]>();
+        // SAFETY: the layouts are of more than no bytes, and the block is given back once.
+        unsafe {
+            let block = A.realloc(A.alloc_zeroed(layout), layout, 100);
+            assert!(!block.is_null());
+            assert_eq!(block.cast::<[u64; 5]>().read(), [0; 5]);
+            assert_eq!((A.stats().live_blocks, A.caches()), (1, CacheStats::default()));
+            A.dealloc(block, Layout::from_size_align(100, 8).unwrap());
+        }
+        A.drain();
+        A.flush_thread();
+        A.audit().unwrap();
+        assert_eq!(A.stats().free_blocks, 1);
+    }
+}
