@@ -13,14 +13,16 @@ mod marked;
 use forked::fate_of_a_child;
 use marked::{A, Marked, assert_all_is_back};
 use serial_test::serial;
-use std::sync::Barrier;
+use std::sync::{Barrier, mpsc};
 use std::thread;
 
 /// Has as many blocks in a parked thread's cache as that takes, while `meanwhile` runs.
 fn beside_a_full_cache(meanwhile: impl FnOnce()) {
-    let (parked, go_on) = (Barrier::new(2), Barrier::new(2));
+    let parked = &Barrier::new(2);
     thread::scope(|scope| {
-        scope.spawn(|| {
+        // The thread goes on when this end of the channel is gone, be it by a panic.
+        let (_go_on, gone) = mpsc::channel::<()>();
+        scope.spawn(move || {
             // Shortages of other tests are over after some turns.
             for _ in 0..100 {
                 for bytes in (16..700).step_by(16) {
@@ -29,11 +31,10 @@ fn beside_a_full_cache(meanwhile: impl FnOnce()) {
             }
             assert!(A.caches().bytes > 0);
             parked.wait();
-            go_on.wait();
+            gone.recv().unwrap_err();
         });
         parked.wait();
         meanwhile();
-        go_on.wait();
     });
 }
 
