@@ -235,15 +235,15 @@ struct Header {
     /// Slots that there are.
     slots: u16,
     /// Granules from the page to the first slot.
-    first: u16,
+    first: u8,
+    /// The number of the size class.
+    number: u8,
     /// Granules of a slot.
     granules: u8,
     /// A bit for each word of the bitmap that has a free slot.
     with_room: u8,
     /// What dividing by the granules of a slot is multiplying by.
-    reciprocal: u32,
-    /// The number of the size class.
-    number: u32,
+    reciprocal: u64,
 }
 
 const _: () = assert!(size_of::<Header>().is_multiple_of(size_of::<u64>()));
@@ -251,13 +251,11 @@ const _: () = assert!(size_of::<Header>().is_multiple_of(size_of::<u64>()));
 /// Words of the longest bitmap.
 const MOST_WORDS: u32 = u8::BITS;
 
-/// Dividing by the granules of a slot is multiplying by `2^16` over them, rounded up. Exact for all granules
-/// of a page.
-const SLOT_SHIFT: u32 = 16;
-
-fn reciprocal_of(slot: SlotSize) -> u32 {
-    let granules = NonZero::new(slot.granules()).unwrap_or(NonZero::<u32>::MIN);
-    (((1 << SLOT_SHIFT) - 1) / granules) + 1
+/// Dividing by the granules of a slot is multiplying by this, which is `2^32` over them, rounded up: the quotient
+/// is what is above the lower 32 bits. Those are less than this if and only if nothing remains. Exact for all
+/// granules of a page. (Lemire, Kaser and Kurz, *Faster remainder by direct computation*, 2019.)
+fn reciprocal_of(slot: SlotSize) -> u64 {
+    (1u64 << 32).div_ceil(slot.granules().max(1).into())
 }
 
 /// How a page is divided.
@@ -366,11 +364,11 @@ impl Run {
             prev: Index::NONE,
             used: 0,
             slots: slots as u16,
-            first: first as u16,
+            first: first as u8,
+            number: slot.number() as u8,
             granules: slot.granules() as u8,
             with_room: (!0u8) >> (MOST_WORDS - words),
             reciprocal: reciprocal_of(slot),
-            number: slot.number() as u32,
         };
         // SAFETY: header and bitmap lie in the page in front of the first slot (`Division::of`).
         unsafe {
@@ -420,13 +418,11 @@ impl Run {
     pub(crate) unsafe fn slot_at(self, in_page: u32) -> Option<u32> {
         let header = self.header;
         // SAFETY: a run's header is initialised.
-        let (first, granules, slots, reciprocal) = unsafe {
-            let (first, granules) = (u32::from((*header).first), u32::from((*header).granules));
-            (first, granules, u32::from((*header).slots), (*header).reciprocal)
-        };
-        let distance = in_page.wrapping_sub(first);
-        let number = ((u64::from(distance) * u64::from(reciprocal)) >> SLOT_SHIFT) as u32;
-        (number < slots && number * granules == distance).then_some(number)
+        let (first, slots, reciprocal) =
+            unsafe { (u32::from((*header).first), u32::from((*header).slots), (*header).reciprocal) };
+        let product = u64::from(in_page.wrapping_sub(first)) * reciprocal;
+        let (number, remainder) = ((product >> 32) as u32, product as u32);
+        (u64::from(remainder) < reciprocal && number < slots).then_some(number)
     }
 
     /// Gives a slot back; `None`, and nothing is done, if it is free already.
@@ -487,7 +483,7 @@ impl Run {
     #[inline(always)]
     pub(crate) unsafe fn slot_size(self) -> SlotSize {
         // SAFETY: a run's header is initialised.
-        SlotSize::numbered(unsafe { (*self.header).number })
+        SlotSize::numbered(unsafe { (*self.header).number }.into())
     }
 
     /// How many slots are in use.
@@ -594,6 +590,7 @@ impl Run {
         let division = Division::of(page, SlotSize::of_granules(granules));
         if (u32::from(header.first), u32::from(header.slots)) != (division.first, division.slots)
             || header.reciprocal != reciprocal_of(SlotSize::of_granules(granules))
+            || usize::from(header.number) != SlotSize::of_granules(granules).number()
         {
             return Some("its run header does not describe the division of its page");
         }

@@ -194,6 +194,13 @@ impl SlotSize {
         self.0 as usize & (Self::TABLE - 1)
     }
 
+    /// The same as a byte, which is not known to be small enough for a table.
+    #[cfg(all(feature = "std", unix))]
+    #[inline(always)]
+    pub(crate) const fn byte(self) -> u8 {
+        self.0
+    }
+
     /// All sizes, the smallest first.
     pub(crate) fn all() -> impl Iterator<Item = Self> {
         (0..Self::COUNT as u8).map(Self)

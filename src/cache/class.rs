@@ -29,10 +29,10 @@ pub(super) const LARGEST_PAYLOAD: usize = Class(CLASSES as u8 - 1).payload();
 pub(super) const LARGEST_SMALL_PAYLOAD: usize = Class(SMALL_CLASSES as u8 - 1).payload();
 
 /// The number of the first class: link and key of a cached block take 12 bytes.
-const SMALLEST: u8 = 2;
+const SMALLEST: u8 = 1;
 
 /// The number of the first class that is a division of the sizes of blocks.
-const FIRST_DIVISION: u32 = SlotSize::COUNT as u32 + 1;
+const FIRST_DIVISION: u32 = SlotSize::COUNT as u32;
 
 /// The smallest block of that class: more than the largest slot, and a multiple of what the division is wide.
 const FIRST_DIVIDED: u32 = SlotSize::MOST_GRANULES as u32 + 4;
@@ -53,7 +53,8 @@ const fn of_division(granules: u32) -> u32 {
 pub(super) struct Class(u8);
 
 impl Class {
-    /// That of what is no block in use, or too small. No list of it ever has room.
+    /// That of what is no block in use, and of the smallest slots, which are too small. No list of it ever has
+    /// room.
     pub(super) const NONE: Self = Self(0);
 
     /// The class that serves requests of so many bytes, at most [`LARGEST_SMALL_PAYLOAD`].
@@ -85,7 +86,7 @@ impl Class {
 
     const fn holding(bytes: usize) -> Self {
         if let Some(slot) = SlotSize::serving(bytes, 1) {
-            let class = slot.number() as u8 + 1;
+            let class = slot.byte();
             return Self(if class < SMALLEST { SMALLEST } else { class });
         }
         let Some(size) = BlockSize::for_payload(bytes) else { return Self::NONE };
@@ -98,8 +99,7 @@ impl Class {
     /// The class of a slot of that size.
     #[inline(always)]
     pub(super) const fn of_slot(slot: SlotSize) -> Self {
-        let class = slot.number() as u8 + 1;
-        if class < SMALLEST { Self::NONE } else { Self(class) }
+        Self(slot.byte())
     }
 
     /// The class of a block in use of that size, less than [`TOO_LARGE`].
@@ -112,8 +112,8 @@ impl Class {
         let granules = if granules > SlotSize::MOST_GRANULES { SlotSize::MOST_GRANULES } else { granules };
         let above = SlotSize::of_granules(granules);
         let is_exact = above.granules() as usize == granules;
-        let class = above.number() as u8 + is_exact as u8;
-        if class < SMALLEST { Self::NONE } else { Self(class) }
+        // The smallest block holds more than the smallest slot.
+        Self(above.byte() - !is_exact as u8)
     }
 
     /// The class of a block with this header, if that may be one of a small block. It is [`Class::NONE`] if
@@ -156,7 +156,7 @@ impl Class {
             return 0;
         }
         if (self.0 as u32) < FIRST_DIVISION {
-            return SlotSize::numbered(self.0 as u32 - 1).bytes();
+            return SlotSize::numbered(self.0 as u32).bytes();
         }
         let division = self.0 as u32 - FIRST_DIVISION + division(FIRST_DIVIDED);
         let width_log2 = (division >> DIVISIONS_LOG2) - 1;

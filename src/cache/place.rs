@@ -65,7 +65,8 @@ impl Place {
                 }
             }
         };
-        // SAFETY: a block or a slot of a class is twelve bytes long at least.
-        (class == Class::NONE || !unsafe { cached::has_key(block) }).then_some((class, block))
+        // SAFETY: a block or a slot of a class is twelve bytes long at least. Behind the first eight bytes of what
+        // is of none there are four more in the arena: of the next slot, or of a header.
+        (!unsafe { cached::has_key(block) }).then_some((class, block))
     }
 }

@@ -17,7 +17,7 @@ const PROBES: Probes = Probes { blocks: 1, sizes: 1 };
 /// begins, and as many free blocks as these, or all of as many sizes, are larger than the lower end of the bin
 /// of the block's size, and do not hold it aligned. The next search goes on with those of the same size that
 /// were not looked at.
-const LAST_PROBES: Probes = Probes { blocks: 12, sizes: 3 };
+const LAST_PROBES: Probes = Probes { blocks: 12, sizes: 4 };
 
 /// How many free blocks to look at, and how many sizes to go through: to the next block of the same size it
 /// takes a quarter of the steps that it takes to the next size.

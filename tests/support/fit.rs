@@ -6,7 +6,8 @@ use super::{GRANULE, HEADER};
 use mem_alloc_rust::Heap;
 use std::alloc::Layout;
 
-/// How many free blocks an aligned request looks at before it is refused.
+/// How many free blocks an aligned request looks at before it is refused: the heap looks at four, one of which may
+/// become one with another afterwards, when the idle run between them is given up.
 const PROBES: usize = 3;
 
 /// A stretch of free memory: the address that a payload at its beginning would have, and its bytes, headers
