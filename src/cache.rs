@@ -380,7 +380,11 @@ impl<S: Source> ThreadCached<S> {
             return;
         }
         let mut heap = self.heap();
-        // The cache has a spare list, had the gate closed a moment ago, or fell asleep just now.
+        if !self.wakes_in_time(slot, &heap) {
+            // It fell asleep just now. SAFETY: the caller's contract.
+            return unsafe { self.locked.dealloc_in(heap, block, layout) };
+        }
+        // The cache has a spare list, or had the gate closed a moment ago.
         let (mut full, mut outcome) = (None, Ok(()));
         let budget = Self::budget(&heap);
         let put = |lists: &mut Lists| {
