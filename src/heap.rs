@@ -411,7 +411,7 @@ impl Heap {
     /// How many bytes are not in use.
     #[cfg(all(feature = "std", unix))]
     pub(crate) fn free_bytes(&self) -> usize {
-        let granules = if self.is_initialized() { self.end.get() - self.live } else { 0 };
+        let granules = if self.is_initialized() { self.end.get().saturating_sub(self.live) } else { 0 };
         granules as usize * GRANULE
     }
 

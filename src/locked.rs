@@ -79,14 +79,14 @@ pub(crate) fn is_panicking() -> bool {
 }
 
 /// Notes where a heap's blocks lie, before it hands out the first one.
-fn note_arena(heap: &Heap) {
+///
+/// Not under the heap's lock: the dynamic linker has one of its own, and there are programs that allocate while
+/// they have that.
+fn note_arena((start, end): (usize, usize)) {
     #[cfg(all(feature = "std", unix))]
-    {
-        let (start, end) = heap.bounds();
-        crate::raw_lock::preserving_errno(|| crate::static_memory::note_arena(start, end - start));
-    }
+    crate::raw_lock::preserving_errno(|| crate::static_memory::note_arena(start, end - start));
     #[cfg(not(all(feature = "std", unix)))]
-    let _ = heap;
+    let _ = (start, end);
 }
 
 /// What a new block has to contain.
@@ -270,18 +270,20 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
         contents: Contents,
     ) -> *mut u8 {
         if !heap.is_initialized() && self.source.supply(&mut heap).is_ok() {
-            note_arena(&heap);
+            let (bounds, first) = (heap.bounds(), heap.alloc_to_clear(layout));
+            drop(heap);
+            note_arena(bounds);
             // The first block of an arena that is all zero is not cleared.
-            if let Some((block, dirty)) = heap.alloc_to_clear(layout) {
-                drop(heap);
+            if let Some((block, dirty)) = first {
                 if matches!(contents, Contents::Zeroes) {
                     // SAFETY: the block holds that many bytes, and nobody has its pointer yet.
                     unsafe { block.write_bytes(0, dirty) };
                 }
                 return block.as_ptr();
             }
+        } else {
+            drop(heap);
         }
-        drop(heap);
         self.overflow(layout, contents)
     }
 
@@ -383,7 +385,9 @@ impl<S: RunTimeSource, R: RawMutex> Locked<S, R> {
         let mut heap = self.heap.lock();
         // SAFETY: the caller's contract is the same; what the region contains is not known.
         unsafe { heap.init(start, len, false)? };
-        note_arena(&heap);
+        let bounds = heap.bounds();
+        drop(heap);
+        note_arena(bounds);
         Ok(())
     }
 }

@@ -59,7 +59,10 @@ struct Object {
 }
 
 impl Object {
-    #[cfg(not(target_feature = "crt-static"))]
+    #[cfg(all(
+        not(target_feature = "crt-static"),
+        any(target_os = "linux", target_os = "android", target_os = "freebsd", target_vendor = "apple")
+    ))]
     fn keep(&self) {
         let flags = libc::RTLD_LAZY | libc::RTLD_NOLOAD | libc::RTLD_NODELETE;
         // SAFETY: the name is a C string that is kept as long as the library is loaded, which has a value that
@@ -71,8 +74,11 @@ impl Object {
         }
     }
 
-    /// A program that is linked statically has no libraries.
-    #[cfg(target_feature = "crt-static")]
+    /// A program that is linked statically has no libraries. Elsewhere a library cannot be kept.
+    #[cfg(not(all(
+        not(target_feature = "crt-static"),
+        any(target_os = "linux", target_os = "android", target_os = "freebsd", target_vendor = "apple")
+    )))]
     fn keep(&self) {
         let _ = self.name;
     }
@@ -90,13 +96,13 @@ fn object_with(start: usize, bytes: usize) -> Option<Object> {
 
     /// Looks at one object; not zero ends the search.
     unsafe extern "C" fn look(info: *mut libc::dl_phdr_info, _: usize, search: *mut c_void) -> c_int {
-        // SAFETY: the C library passes on what `dl_iterate_phdr` was given, and an object with its program
-        // headers, of which there are so many.
-        let (info, search, headers) = unsafe {
-            let info = &*info;
-            let headers = core::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into());
-            (info, &mut *search.cast::<Search>(), headers)
-        };
+        // SAFETY: the C library passes on what `dl_iterate_phdr` was given, and an object.
+        let (info, search) = unsafe { (&*info, &mut *search.cast::<Search>()) };
+        if info.dlpi_phdr.is_null() {
+            return 0;
+        }
+        // SAFETY: it has so many program headers.
+        let headers = unsafe { core::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
         let is_in = headers.iter().filter(|header| header.p_type == libc::PT_LOAD).any(|header| {
             let segment = (info.dlpi_addr as usize).wrapping_add(header.p_vaddr as usize);
             let offset = search.start.wrapping_sub(segment);

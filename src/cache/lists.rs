@@ -31,9 +31,10 @@ pub(super) struct Lists {
     spare_count: ByClass<u8>,
     /// Whether the class came to the lock since the cache was looked over.
     came: ByClass<bool>,
-    /// How many bytes the lists may keep together, and how many of them no class was given yet.
+    /// How many bytes the lists may keep together, and how many of them no class was given yet: less than none
+    /// if lists of other caches were longer than this one's.
     budget: usize,
-    left: usize,
+    left: isize,
     /// How often a class came to the lock since the cache was looked over.
     visits: u8,
     calm: Calm,
@@ -56,6 +57,11 @@ const VISITS: u8 = 128;
 pub(super) struct FullList {
     pub(super) first: NonNull<u8>,
     count: u8,
+}
+
+/// The bytes that a class is given for lists that are so many blocks longer.
+fn bytes_of(class: Class, blocks: usize) -> isize {
+    (blocks * LISTS * class.payload()) as isize
 }
 
 impl FullList {
@@ -90,7 +96,7 @@ impl Lists {
     /// From now on the lists, which are empty, keep so many bytes together.
     pub(super) fn begin(&mut self, budget: usize) {
         self.calm = Calm::new();
-        (self.budget, self.left, self.visits) = (budget, budget, 0);
+        (self.budget, self.left, self.visits) = (budget, budget as isize, 0);
         self.batch = ByClass::new(0);
         self.room = ByClass::new(0);
         self.came = ByClass::new(false);
@@ -117,8 +123,11 @@ impl Lists {
         let longer = usize::from(batch).max(1) * 2;
         let longer = longer.min(most).min(MOST_BLOCKS);
         let Some(more) = longer.checked_sub(batch.into()) else { return };
-        let Some(left) = self.left.checked_sub(more * LISTS * class.payload()) else { return };
-        self.left = left;
+        let bytes = bytes_of(class, more);
+        if self.left < bytes {
+            return;
+        }
+        self.left -= bytes;
         *self.batch.get_mut(class) += more as u8;
         *self.room.get_mut(class) += more as u8;
     }
@@ -126,19 +135,19 @@ impl Lists {
     /// Gives back what classes have that did not come since the last time; everything, if it is more than
     /// what the lists may keep.
     fn look_over(&mut self, budget: usize, mut give_back: impl FnMut(NonNull<u8>)) {
-        let is_too_much = self.budget - self.left > budget;
+        let is_too_much = self.budget as isize - self.left > budget as isize;
         for class in Class::all() {
             if is_too_much || !self.came.get(class) {
                 while let Some(block) = self.pop_either(class) {
                     give_back(block);
                 }
-                self.left += usize::from(self.batch.get(class)) * LISTS * class.payload();
+                self.left += bytes_of(class, self.batch.get(class).into());
                 *self.batch.get_mut(class) = 0;
                 *self.room.get_mut(class) = 0;
             }
         }
-        let given = self.budget.saturating_sub(self.left);
-        (self.budget, self.left) = (budget, budget.saturating_sub(given));
+        self.left += budget as isize - self.budget as isize;
+        self.budget = budget;
         self.came = ByClass::new(false);
         self.visits = 0;
     }
@@ -156,6 +165,12 @@ impl Lists {
         *self.current.get_mut(class) = unsafe { cached::unlink(block) };
         *self.room.get_mut(class) += 1;
         Some(block)
+    }
+
+    /// Whether the current list has room. One of [`Class::NONE`] never has.
+    #[inline(always)]
+    pub(super) fn has_room(&self, class: Class) -> bool {
+        self.room.get(class) != 0
     }
 
     /// Puts a block on the current list, if that has room.
@@ -219,8 +234,7 @@ impl Lists {
         *self.current.get_mut(class) = list.first.as_ptr();
         let batch = self.batch.get_mut(class);
         if *batch < list.count {
-            let more = usize::from(list.count - *batch) * LISTS * class.payload();
-            self.left = self.left.saturating_sub(more);
+            self.left -= bytes_of(class, (list.count - *batch).into());
             *batch = list.count;
         }
         *self.room.get_mut(class) = *batch - list.count;
@@ -330,6 +344,30 @@ mod tests {
         let popped: Vec<_> = core::iter::from_fn(|| lists.pop_either(class)).collect();
         assert!(popped.iter().eq(blocks[..6].iter().rev()));
         assert_eq!(lists.bytes(), 0);
+    }
+
+    #[test]
+    fn what_was_adopted_beyond_the_budget_goes_back() {
+        let mut memory = [[0u64; 2]; 64];
+        let blocks = blocks_of(&mut memory);
+        let class = Class::serving_small(12);
+        let (mut producer, mut consumer) = (Lists::new(), Lists::new());
+        producer.begin(BUDGET);
+        (0..6).for_each(|_| assert!(!producer.visit(class, BUDGET, nothing_is_given_back)));
+        // SAFETY: each block has 16 bytes and is on no list.
+        assert!(blocks.iter().all(|&block| unsafe { producer.push_either(class, block) }));
+        // A full list becomes the spare one when another block comes.
+        let [last] = &mut [[0u64; 2]];
+        // SAFETY: as above.
+        assert!(unsafe { producer.push_either(class, NonNull::from(last).cast()) });
+        let list = producer.take_spare(class).unwrap();
+        const LITTLE: usize = 1000;
+        consumer.begin(LITTLE);
+        consumer.adopt(class, list);
+        assert_eq!(consumer.bytes(), 64 * 16);
+        let mut count = 0;
+        assert!((0..VISITS).any(|_| consumer.visit(class, LITTLE, |_| count += 1)));
+        assert_eq!((count, consumer.bytes()), (64, 0));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Where cached blocks can lie, and what class a block or slot at an address is of.
 
 use super::class::{Class, MEDIUM};
-use crate::block::{Arena, Tag, cached};
+use crate::block::{Arena, Tag};
 use crate::heap::Heap;
 use crate::run::Pages;
 use crate::size::Index;
@@ -30,14 +30,14 @@ impl Place {
         Self { arena, pages, positions: positions as usize }
     }
 
-    /// The payload of what may be a block or a slot in no cache that is small enough for one, with its class.
+    /// The payload of what may be a block or a slot that is small enough for a cache, with its class.
     pub(super) fn find_any(&self, block: *mut u8) -> Option<(Class, NonNull<u8>)> {
         let ends_in_arena =
             |tag: Tag, room: usize| tag.granules() as usize <= room + MEDIUM.granules() as usize;
         self.find(block, |tag, room| Class::of(tag).filter(|_| ends_in_arena(tag, room)))
     }
 
-    /// The payload of what may be a block or a slot in no cache, with its class; `class_of` knows that of a
+    /// The payload of what may be a block or a slot, in a cache or not, with its class; `class_of` knows that of a
     /// block, by its header and how many granules the arena has from there on, less [`MEDIUM`].
     #[inline(always)]
     pub(super) fn find(
@@ -48,11 +48,11 @@ impl Place {
         // SAFETY: what the map says is a run is one, and where one of its slots begins is in its page. The word
         // before a position of the place is in the arena, aligned to 4, and never handed out if it is a header;
         // it is looked at to find out.
-        let (class, block) = unsafe {
+        unsafe {
             match self.pages.run_at(block.addr()) {
                 Some((run, in_page)) => {
                     run.slot_at(in_page)?;
-                    (Class::of_slot(run.slot_size()), run.payload(in_page))
+                    Some((Class::of_slot(run.slot_size()), run.payload(in_page)))
                 }
                 None => {
                     let granule = self.arena.index_of(block.addr());
@@ -61,12 +61,10 @@ impl Place {
                         return None;
                     }
                     let index = Index::new(granule as u32);
-                    (class_of(self.arena.tag(index), self.positions - position)?, self.arena.payload(index))
+                    let class = class_of(self.arena.tag(index), self.positions - position)?;
+                    Some((class, self.arena.payload(index)))
                 }
             }
-        };
-        // SAFETY: a block or a slot of a class is twelve bytes long at least. Behind the first eight bytes of what
-        // is of none there are four more in the arena: of the next slot, or of a header.
-        (!unsafe { cached::has_key(block) }).then_some((class, block))
+        }
     }
 }

@@ -17,6 +17,7 @@ use super::class::Class;
 use super::lists::Lists;
 use super::place::Place;
 use super::pressure::Pressure;
+use crate::block::cached;
 use crate::raw_lock::Backoff;
 use core::cell::UnsafeCell;
 use core::ptr::{NonNull, null_mut};
@@ -258,8 +259,11 @@ impl Slot {
         find: impl FnOnce(&Place) -> Option<(Class, NonNull<u8>)>,
     ) -> bool {
         let push = |place: &Place, lists: &mut Lists| {
-            // SAFETY: the block's bytes are the cache's now (contract).
-            find(place).is_some_and(|(class, block)| unsafe { lists.push(class, block) })
+            // SAFETY: a block of a class that has room is long enough for a key, and its bytes are the cache's
+            // now (contract).
+            find(place).is_some_and(|(class, block)| unsafe {
+                lists.has_room(class) && !cached::has_key(block) && lists.push(class, block)
+            })
         };
         // SAFETY: the caller's contract.
         unsafe { self.inside(allocator, push) }.unwrap_or(false)
@@ -297,7 +301,11 @@ impl Slot {
     pub(super) fn class_of(&self, block: *mut u8) -> Option<(Class, NonNull<u8>)> {
         // SAFETY: the place does not change while the slot has an owner.
         let place = unsafe { &*self.place.get() };
-        place.find_any(block)
+        let has_key = |(class, block): &(Class, NonNull<u8>)| {
+            // SAFETY: a block or a slot of a class is long enough for a key.
+            *class != Class::NONE && unsafe { cached::has_key(*block) }
+        };
+        place.find_any(block).filter(|found| !has_key(found))
     }
 
     /// Enters the gate while it is plainly open, runs an operation, and leaves; `None` if that cannot be, or

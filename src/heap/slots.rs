@@ -258,7 +258,7 @@ impl Heap {
             return false;
         }
         let live = u64::from(self.live);
-        let free = u64::from(self.end.get()) - live;
+        let free = u64::from(self.end.get()).saturating_sub(live);
         if slot.granules() > SMALL && live > free {
             return false;
         }
