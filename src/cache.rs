@@ -332,10 +332,14 @@ impl<S: Source> ThreadCached<S> {
     fn visit(&self, lists: &mut Lists, class: Class, heap: &mut Heap) -> Result<(), Fault> {
         let mut outcome = Ok(());
         let budget = Self::budget(heap);
-        if lists.visit(class, budget, |block| outcome = outcome.and(give_back(heap, block))) {
-            let give_back_list = |list| outcome = outcome.and_then(|()| give_back_all(heap, list));
+        let renewed = lists.visit(class, budget, |block| outcome = outcome.and(give_back(heap, block)));
+        if let Some(renewed) = renewed {
+            let mut give_back_list = |list| outcome = outcome.and_then(|()| give_back_all(heap, list));
             // SAFETY: this thread has the lock.
-            unsafe { self.depot.look_over(give_back_list) };
+            unsafe {
+                self.depot.look_over(&mut give_back_list);
+                self.depot.take_oldest(renewed).into_iter().for_each(give_back_list);
+            }
         }
         outcome
     }

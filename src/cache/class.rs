@@ -49,7 +49,7 @@ const fn of_division(granules: u32) -> u32 {
 }
 
 /// A size class, whose blocks and slots in caches all have the class's [payload](Self::payload) or more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Class(u8);
 
 impl Class {
@@ -171,7 +171,7 @@ impl Class {
     }
 
     /// Every class but [`Class::NONE`].
-    pub(super) fn all() -> impl Iterator<Item = Self> {
+    pub(super) fn all() -> impl Iterator<Item = Self> + Clone {
         (SMALLEST..CLASSES as u8).map(Self)
     }
 }

@@ -86,6 +86,24 @@ impl Depot {
         Some(list)
     }
 
+    /// Takes the list out that is in the depot for the longest time.
+    ///
+    /// # Safety
+    ///
+    /// - The caller has the heap's lock.
+    pub(super) unsafe fn take_oldest(&self, class: Class) -> Option<FullList> {
+        // SAFETY: the caller's contract.
+        let lists = unsafe { (*self.0.get()).lists.get_mut(class) };
+        // The first one becomes the last one, which is taken out.
+        // SAFETY: as above.
+        let count = usize::from(unsafe { (*self.0.get()).counts.get(class) });
+        if let Some(lists) = lists.get_mut(..count).filter(|lists| !lists.is_empty()) {
+            lists.rotate_left(1);
+        }
+        // SAFETY: as above.
+        unsafe { self.take(class) }
+    }
+
     /// Takes the lists out, if it is time, that nobody needed since the last time: so many as there always
     /// were.
     ///

@@ -8,7 +8,9 @@
 //! All classes share one budget by use: each time a class comes to the lock its lists may become twice as
 //! long, as long as something is left of the budget. Now and then the cache is *looked over*: classes that
 //! did not come since the last time give back what they have. So what was not needed goes back, and who needs
-//! it gets room.
+//! it gets room. One of the others, each in its turn, gives back what it has to be *renewed*: blocks that go
+//! round between a thread and its cache stay where an earlier phase has scattered them, and what comes from
+//! the heap lies in a row.
 //!
 //! (Bonwick and Adams, *Magazines and vmem: extending the slab allocator to many CPUs and arbitrary
 //! resources*, 2001; the slow start and the looking over are like those of tcmalloc.)
@@ -37,6 +39,8 @@ pub(super) struct Lists {
     left: isize,
     /// How often a class came to the lock since the cache was looked over.
     visits: u8,
+    /// The class that was renewed last.
+    renewed: Class,
     calm: Calm,
 }
 
@@ -84,6 +88,7 @@ impl Lists {
             budget: 0,
             left: 0,
             visits: 0,
+            renewed: Class::NONE,
             calm: Calm::new(),
         }
     }
@@ -103,16 +108,22 @@ impl Lists {
     }
 
     /// The owner has come to the lock for the sake of a class, whose lists may become longer for that. If it
-    /// is time, the cache is looked over, and what was not needed is given to `give_back`; the lists may keep
-    /// so many bytes from then on. Returns whether that happened.
-    pub(super) fn visit(&mut self, class: Class, budget: usize, give_back: impl FnMut(NonNull<u8>)) -> bool {
+    /// is time, the cache is looked over, and what goes back is given to `give_back`; the lists may keep so
+    /// many bytes from then on. Returns the class that was renewed then.
+    pub(super) fn visit(
+        &mut self,
+        class: Class,
+        budget: usize,
+        give_back: impl FnMut(NonNull<u8>),
+    ) -> Option<Class> {
         self.visits += 1;
-        let is_time = self.visits == VISITS;
-        if is_time {
-            self.look_over(budget, give_back);
+        let mut renewed = None;
+        if self.visits == VISITS {
+            *self.came.get_mut(class) = true;
+            renewed = Some(self.look_over(budget, give_back));
         }
         self.lengthen(class);
-        is_time
+        renewed
     }
 
     /// Makes the lists of a class longer that came to the lock, as far as the budget has something left.
@@ -132,15 +143,21 @@ impl Lists {
         *self.room.get_mut(class) += more as u8;
     }
 
-    /// Gives back what classes have that did not come since the last time; everything, if it is more than
-    /// what the lists may keep.
-    fn look_over(&mut self, budget: usize, mut give_back: impl FnMut(NonNull<u8>)) {
+    /// Gives back what classes have that did not come since the last time, and what one has that did, which is
+    /// returned; everything, if it is more than what the lists may keep.
+    #[cold]
+    #[inline(never)]
+    fn look_over(&mut self, budget: usize, mut give_back: impl FnMut(NonNull<u8>)) -> Class {
         let is_too_much = self.budget as isize - self.left > budget as isize;
+        let renewed = self.next_to_renew();
         for class in Class::all() {
-            if is_too_much || !self.came.get(class) {
+            let goes = is_too_much || !self.came.get(class);
+            if goes || class == renewed {
                 while let Some(block) = self.pop_either(class) {
                     give_back(block);
                 }
+            }
+            if goes {
                 self.left += bytes_of(class, self.batch.get(class).into());
                 *self.batch.get_mut(class) = 0;
                 *self.room.get_mut(class) = 0;
@@ -150,6 +167,15 @@ impl Lists {
         self.budget = budget;
         self.came = ByClass::new(false);
         self.visits = 0;
+        self.renewed = renewed;
+        renewed
+    }
+
+    /// The class behind the one that was renewed last that came since the last time.
+    fn next_to_renew(&self) -> Class {
+        let mut came = Class::all().filter(|&class| self.came.get(class));
+        let first = came.clone().next().unwrap_or(Class::NONE);
+        came.find(|&class| class > self.renewed).unwrap_or(first)
     }
 
     /// How many blocks to ask the heap for, for empty lists; zero if the cache keeps none of the class.
@@ -297,7 +323,7 @@ mod tests {
         for budget in [0, 100, 4096, 32 << 10, 1 << 19, 1 << 20] {
             let mut lists = Lists::new();
             lists.begin(budget);
-            let mut visit = |class| assert!(!lists.visit(class, budget, nothing_is_given_back));
+            let mut visit = |class| assert_eq!(lists.visit(class, budget, nothing_is_given_back), None);
             Class::all().step_by(2).for_each(&mut visit);
             // So often that the cache is not looked over.
             (0..8).for_each(|_| visit(Class::serving_small(100)));
@@ -347,13 +373,37 @@ mod tests {
     }
 
     #[test]
+    fn classes_that_come_are_renewed_in_turn() {
+        let classes = [12, 100, 200].map(Class::serving_small);
+        let mut memory = [[0u64; 2]; 3];
+        let blocks = blocks_of(&mut memory);
+        let mut lists = Lists::new();
+        lists.begin(BUDGET);
+        let mut renewed = Vec::new();
+        while renewed.len() < 6 {
+            for class in classes {
+                let mut given_back = 0;
+                let renewed_now = lists.visit(class, BUDGET, |_| given_back += 1);
+                assert!(given_back == 0 || renewed_now.is_some());
+                renewed.extend(renewed_now);
+            }
+            for (&block, class) in blocks.iter().zip(classes) {
+                while lists.pop_either(class).is_some() {}
+                // SAFETY: each block has 16 bytes, which is enough for a link and a key, and is on no list.
+                assert!(unsafe { lists.push_either(class, block) });
+            }
+        }
+        assert_eq!(renewed, [classes, classes].concat());
+    }
+
+    #[test]
     fn what_was_adopted_beyond_the_budget_goes_back() {
         let mut memory = [[0u64; 2]; 64];
         let blocks = blocks_of(&mut memory);
         let class = Class::serving_small(12);
         let (mut producer, mut consumer) = (Lists::new(), Lists::new());
         producer.begin(BUDGET);
-        (0..6).for_each(|_| assert!(!producer.visit(class, BUDGET, nothing_is_given_back)));
+        (0..6).for_each(|_| assert_eq!(producer.visit(class, BUDGET, nothing_is_given_back), None));
         // SAFETY: each block has 16 bytes and is on no list.
         assert!(blocks.iter().all(|&block| unsafe { producer.push_either(class, block) }));
         // A full list becomes the spare one when another block comes.
@@ -366,7 +416,7 @@ mod tests {
         consumer.adopt(class, list);
         assert_eq!(consumer.bytes(), 64 * 16);
         let mut count = 0;
-        assert!((0..VISITS).any(|_| consumer.visit(class, LITTLE, |_| count += 1)));
+        assert!((0..VISITS).any(|_| consumer.visit(class, LITTLE, |_| count += 1).is_some()));
         assert_eq!((count, consumer.bytes()), (64, 0));
     }
 
@@ -382,7 +432,7 @@ mod tests {
         assert!(blocks.iter().all(|&block| unsafe { lists.push_either(class, block) }));
         let mut given_back = Vec::new();
         let mut visit = |times: u8| {
-            (0..times).filter(|_| lists.visit(other, BUDGET, |block| given_back.push(block))).count()
+            (0..times).filter_map(|_| lists.visit(other, BUDGET, |block| given_back.push(block))).count()
         };
         // The class came since the cache was looked over last.
         assert_eq!([visit(VISITS - 1), visit(VISITS - 1), visit(1)], [1, 0, 1]);
@@ -393,7 +443,7 @@ mod tests {
         // SAFETY: as above.
         assert!(blocks.iter().all(|&block| unsafe { lists.push_either(class, block) }));
         let mut count = 0;
-        assert!((0..VISITS).any(|_| lists.visit(class, 0, |_| count += 1)));
+        assert!((0..VISITS).any(|_| lists.visit(class, 0, |_| count += 1).is_some()));
         assert_eq!(count, 2, "what is more than the budget goes back, who ever comes");
     }
 }
