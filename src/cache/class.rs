@@ -164,6 +164,15 @@ impl Class {
         BlockSize::from_granules(smallest).payload()
     }
 
+    /// This class and, if its blocks are medium, the next few: those hold what this one does, too, and are hardly
+    /// larger.
+    #[inline(always)]
+    pub(super) fn and_larger(self) -> impl Iterator<Item = Self> {
+        const LARGER: u8 = 3;
+        let last = if self.is_small() { self.0 } else { (self.0 + LARGER).min(CLASSES as u8 - 1) };
+        (self.0..=last).map(Self)
+    }
+
     /// The classes of the lists that a block of this class can be on: the heap may hand out one that is a
     /// granule larger than what a class asks for, which may be the next class.
     pub(super) fn listed_as(self) -> impl Iterator<Item = Self> {

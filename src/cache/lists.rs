@@ -179,8 +179,12 @@ impl Lists {
     }
 
     /// How many blocks to ask the heap for, for empty lists; zero if the cache keeps none of the class.
+    ///
+    /// Medium blocks are asked for one by one: there are many classes of them, and a block that nobody asked for
+    /// takes much room.
     pub(super) fn refill(&self, class: Class) -> u32 {
-        self.batch.get(class).into()
+        let batch = self.batch.get(class).into();
+        if class.is_small() { batch } else { batch.min(1) }
     }
 
     /// Takes a block from the current list.

@@ -204,7 +204,8 @@ impl Slot {
         unsafe { self.inside(allocator, |_, lists| lists.pop(class))? }
     }
 
-    /// As [`take`](Self::take), if the block lies at a multiple of `align`.
+    /// As [`take`](Self::take), if the block lies at a multiple of `align`. A medium one may be of a class that is
+    /// a little larger.
     ///
     /// # Safety
     ///
@@ -217,7 +218,9 @@ impl Slot {
         align: usize,
     ) -> Option<NonNull<u8>> {
         let pop = |_: &Place, lists: &mut Lists| {
-            if lists.is_first_aligned(class, align) { lists.pop(class) } else { None }
+            class
+                .and_larger()
+                .find_map(|class| if lists.is_first_aligned(class, align) { lists.pop(class) } else { None })
         };
         // SAFETY: the caller's contract.
         unsafe { self.inside(allocator, pop)? }
