@@ -1,9 +1,10 @@
 //! `ThreadCached`: a [`Locked`] heap with a cache of small blocks for each thread in front of it.
 //!
 //! An allocation or a release of up to 32 KiB is served from the thread's own cache without the lock and
-//! without an atomic read-modify-write; up to 988 bytes, in some 30 instructions. Caches are filled and
-//! emptied in batches, under the lock. Before a request is refused, the allocator takes back what all caches
-//! have, those of other threads included: *an allocation fails only if it would fail with every cache empty.*
+//! without an atomic read-modify-write; up to 988 bytes, an allocation in 26 instructions and a release in some
+//! 60. Caches are filled and emptied in batches, under the lock. Before a request is refused, the allocator
+//! takes back what all caches have, those of other threads included: *an allocation fails only if it would
+//! fail with every cache empty.*
 //!
 //! (Per-thread caches over a shared heap are an old idea: Bonwick and Adams, *Magazines and vmem*, 2001;
 //! tcmalloc. Taking them back while their owners run is done with the asymmetric barrier of

@@ -47,7 +47,7 @@
 //! | `locked` | mutex and `GlobalAlloc`; `locked/overflow` for blocks of the system | yes |
 //! | `cache` | `ThreadCached`: per-thread caches in front of a `Locked` (`std`, Unix) | yes |
 //! | | `cache/slot`, `cache/lists`, `cache/class`: one cache, its gate, its blocks | |
-//! | | `cache/depot`, `cache/drain`: lists on their way between threads, and back to the heap | |
+//! | | `cache/depot`, `cache/drain`, `cache/pressure`: lists on their way between threads, and back to the heap | |
 //! | | `cache/membership`, `cache/home`, `cache/barrier`: threads that come and go, forks | |
 //! | `uncached` | `ThreadCached` without caches, where there are none | yes |
 //! | `allocator` | `create_allocator` and `FreeListAllocator` | yes |
