@@ -7,12 +7,16 @@
 //! be caught: [`Barrier::None`] takes the fence away, [`Refill::Blind`] trusts in what the owner saw before it had the lock, and
 //! [`TakeOver::Unlocked`] moves into a cache that was left without it.
 //!
+//! [`sleep`] models caches that keep nothing while memory is short.
+//!
 //! Left out are forks, signal handlers, the sleep of those who wait for the lock, and the order in which a gate without
 //! `membarrier` is fenced: there, owners execute the very fence that stands in the model.
 //!
 //! A cache is a set of blocks, by number; a block in two places at once, or in none, is what the models look for.
 
 #![cfg(test)]
+
+mod sleep;
 
 use loom::cell::UnsafeCell;
 use loom::sync::atomic::{AtomicBool, Ordering, fence};
