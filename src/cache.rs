@@ -64,7 +64,7 @@ const SLOTS: usize = 64;
 ///
 /// Same arena, sizes, policies and diagnostics as `Locked`; in addition:
 ///
-/// - A cache keeps at most 1/128 of what is free, at most 1 MiB, and gives back what it did not need for a while.
+/// - A cache keeps at most 1/128 of what is free, all together 1/64, one at most 1 MiB, and gives back what it did not need for a while.
 ///   Blocks that are on their way from threads that free them to threads that allocate them are at most as much
 ///   once more. Where memory is short, caches keep nothing. [`caches`](Self::caches) tells what they have.
 /// - When a thread ends, its cache goes back to the heap. If there is little in it, it goes to the next
@@ -325,14 +325,14 @@ impl<S: Source> ThreadCached<S> {
     /// Whether the calling thread's cache takes anything, now that it has come to the heap's lock.
     fn wakes_in_time(&self, slot: &Slot, heap: &Heap) -> bool {
         // SAFETY: this thread is the owner, outside of its gate, and has the lock.
-        unsafe { slot.wake_in_time(&self.pressure, || Self::budget(heap)) }
+        unsafe { slot.wake_in_time(&self.pressure, || self.budget(heap)) }
     }
 
     /// Notes that the calling thread has come to the heap's lock for the sake of a class. Now and then its
     /// cache and the depot are looked over, and what nobody needed goes back.
     fn visit(&self, lists: &mut Lists, class: Class, heap: &mut Heap) -> Result<(), Fault> {
         let mut outcome = Ok(());
-        let budget = Self::budget(heap);
+        let budget = self.budget(heap);
         let renewed = lists.visit(class, budget, |block| outcome = outcome.and(give_back(heap, block)));
         if let Some(renewed) = renewed {
             let mut give_back_list = |list| outcome = outcome.and_then(|()| give_back_all(heap, list));
@@ -391,7 +391,7 @@ impl<S: Source> ThreadCached<S> {
         }
         // The cache has a spare list, or had the gate closed a moment ago.
         let (mut full, mut outcome) = (None, Ok(()));
-        let budget = Self::budget(&heap);
+        let budget = self.budget(&heap);
         let put = |lists: &mut Lists| {
             outcome = self.visit(lists, class, &mut heap);
             // SAFETY: it is a block of this class, which nobody uses (contract).

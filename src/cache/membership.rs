@@ -11,10 +11,6 @@ use crate::source::Source;
 use crate::static_memory;
 use core::sync::atomic::Ordering;
 
-/// A thread's cache keeps at most this share of what is free, and at most so many bytes: 1/128, and 1 MiB.
-const BUDGET_SHARE_LOG2: u32 = 7;
-const LARGEST_BUDGET: usize = 1 << 20;
-
 /// How many caches of threads that ended are kept for the next ones, as they are, and how much each may have
 /// in it: this share of what one thread may keep, 1/4.
 pub(super) const LEFT: usize = 8;
@@ -75,8 +71,9 @@ impl<S: Source> ThreadCached<S> {
             let Some(slot) = vacant else { return false };
             if heap.is_initialized() {
                 // SAFETY: the slot is vacant, and this thread has the lock.
-                unsafe { slot.occupy(everlasting.identity(), Place::of(&heap), Self::budget(&heap)) };
+                unsafe { slot.occupy(everlasting.identity(), Place::of(&heap), everlasting.budget(&heap)) };
                 everlasting.pressure.note_awake();
+                everlasting.pressure.note_cache();
                 adopt(slot);
             }
             true
@@ -87,8 +84,8 @@ impl<S: Source> ThreadCached<S> {
     }
 
     /// Bytes that one thread may keep.
-    pub(super) fn budget(heap: &Heap) -> usize {
-        (heap.free_bytes() >> BUDGET_SHARE_LOG2).min(LARGEST_BUDGET)
+    pub(super) fn budget(&self, heap: &Heap) -> usize {
+        self.pressure.budget(heap.free_bytes())
     }
 }
 
@@ -99,7 +96,7 @@ impl<S: Source> Home for ThreadCached<S> {
             // This is a child that was forked by a signal handler while its thread was about to end.
             return;
         }
-        let most = Self::budget(&heap) >> LEFT_SHARE_LOG2;
+        let most = self.budget(&heap) >> LEFT_SHARE_LOG2;
         // SAFETY: the calling thread is the owner, has the lock, and does not use the slot again.
         unsafe {
             if slot.with_closed_gate(|lists| lists.bytes()) <= most
@@ -113,6 +110,7 @@ impl<S: Source> Home for ThreadCached<S> {
         let _heap = raise_outside(heap, outcome);
         // SAFETY: as above.
         unsafe { slot.vacate() };
+        self.pressure.note_cache_gone();
     }
 
     fn before_fork(&self) {
@@ -140,6 +138,7 @@ impl<S: Source> Home for ThreadCached<S> {
                 slot.open();
                 slot.vacate();
             }
+            self.pressure.note_cache_gone();
         }
         self.open_all();
         drop(raise_outside(heap, outcome));

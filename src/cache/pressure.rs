@@ -1,4 +1,4 @@
-//! Where memory is short, caches keep nothing.
+//! How much caches may keep: a share of what is free, and nothing where memory is short.
 //!
 //! Before a request is refused, all that is in caches goes back to the heap, and the caches fall *asleep*:
 //! they take nothing, so that the next request need not look at them again. A cache wakes when its thread
@@ -9,19 +9,47 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 /// How often a thread comes to the heap's lock, while nobody runs short of memory, before its cache wakes.
 const CALM: u8 = 64;
 
-/// Whether memory is short. Touched by whoever has the heap's lock.
+/// All caches together keep at most this share of what is free, one of them at most half of that, and at most so
+/// many bytes: 1/64, and 1 MiB. What is in caches lies between blocks in use, and keeps what is free there from
+/// becoming one.
+const SHARE_LOG2: u32 = 6;
+const LARGEST_BUDGET: usize = 1 << 20;
+
+/// Whether memory is short, and how much caches may keep. Touched by whoever has the heap's lock.
 #[derive(Debug)]
 pub(super) struct Pressure {
     /// Counts how often a request found no memory at first.
     shortages: AtomicU32,
     /// A cache that is awake may have something, or the depot.
     may_have_blocks: AtomicBool,
+    /// How many caches there are.
+    caches: AtomicU32,
 }
 
 impl Pressure {
     /// None; all zero bytes.
     pub(super) const fn new() -> Self {
-        Self { shortages: AtomicU32::new(0), may_have_blocks: AtomicBool::new(false) }
+        Self {
+            shortages: AtomicU32::new(0),
+            may_have_blocks: AtomicBool::new(false),
+            caches: AtomicU32::new(0),
+        }
+    }
+
+    /// There is one cache more.
+    pub(super) fn note_cache(&self) {
+        self.caches.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// There is one cache less.
+    pub(super) fn note_cache_gone(&self) {
+        self.caches.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// How many bytes one cache may keep, where so many are free.
+    pub(super) fn budget(&self, free: usize) -> usize {
+        let shares = self.caches.load(Ordering::Relaxed).max(2) as usize;
+        ((free >> SHARE_LOG2) / shares).min(LARGEST_BUDGET)
     }
 
     /// A request found no memory.
@@ -70,6 +98,20 @@ impl Calm {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn many_caches_share_what_they_may_keep() {
+        let pressure = Pressure::new();
+        let budgets = [(); 9].map(|()| {
+            let budget = pressure.budget(1 << 20);
+            pressure.note_cache();
+            budget
+        });
+        assert_eq!(budgets[..3], [8192; 3]);
+        assert_eq!((budgets[8], pressure.budget(1 << 40)), (2048, LARGEST_BUDGET));
+        pressure.note_cache_gone();
+        assert_eq!(pressure.budget(1 << 20), 2048);
+    }
 
     #[test]
     fn a_cache_wakes_after_some_calm() {

@@ -33,7 +33,7 @@ fn slots_are_occupied_left_taken_over_and_waited_for() {
         threads.into_iter().for_each(|thread| thread.join().unwrap());
     });
     let heap = A.heap();
-    let budget = ThreadCached::<FreeList<{ 16 << 20 }>>::budget(&heap);
+    let budget = A.budget(&heap);
     // SAFETY: the threads have ended, and this one has the lock.
     let bytes = |slot: &Slot| unsafe { slot.with_closed_gate(|lists| lists.bytes()) };
     let left: Vec<_> = A.occupied().filter(|slot| slot.is_left()).map(bytes).collect();
