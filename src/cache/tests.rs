@@ -8,7 +8,7 @@ use std::vec::Vec;
 
 #[test]
 fn slots_are_occupied_left_taken_over_and_waited_for() {
-    static A: ThreadCached<FreeList<{ 16 << 20 }>> = ThreadCached::new();
+    static A: ThreadCached<FreeList<{ 64 << 20 }>> = ThreadCached::new();
     const THREADS: usize = 3 * LEFT;
     let together = &Barrier::new(THREADS);
     let one_thread = |number: usize, together: &Barrier| {
