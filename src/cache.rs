@@ -64,7 +64,8 @@ const SLOTS: usize = 64;
 ///
 /// Same arena, sizes, policies and diagnostics as `Locked`; in addition:
 ///
-/// - A cache keeps at most 1/128 of what is free, all together 1/64, one at most 1 MiB, and gives back what it did not need for a while.
+/// - A cache keeps at most 1/128 of what is free, all together 1/64, one at most 1 MiB, and gives back what it
+///   did not need for a while.
 ///   Blocks that are on their way from threads that free them to threads that allocate them are at most as much
 ///   once more. Where memory is short, caches keep nothing. [`caches`](Self::caches) tells what they have.
 /// - When a thread ends, its cache goes back to the heap. If there is little in it, it goes to the next
@@ -241,13 +242,11 @@ impl<S: Source> ThreadCached<S> {
     fn alloc_locked(&self, mut heap: Guard<'_>, layout: Layout, contents: Contents) -> *mut u8 {
         let mut found = heap.alloc_to_clear(layout);
         if found.is_none() {
-            heap = match self.drained_for(heap, layout) {
-                Ok(mut heap) => {
-                    found = heap.alloc_to_clear(layout);
-                    heap
-                }
-                Err(heap) => heap,
-            };
+            let is_drained;
+            (heap, is_drained) = self.drained_for(heap, layout);
+            if is_drained {
+                found = heap.alloc_to_clear(layout);
+            }
         }
         let Some((block, dirty)) = found else { return self.locked.refused(heap, layout, contents) };
         drop(heap);
@@ -454,14 +453,12 @@ impl<S: Source> ThreadCached<S> {
         if let (Resized::Refused, Ok(new_layout)) =
             (result, Layout::from_size_align(new_size, layout.align()))
         {
-            heap = match self.drained_for(heap, new_layout) {
-                Ok(mut heap) => {
-                    // SAFETY: as above; what was refused is unchanged.
-                    result = unsafe { heap.resize(block, layout, new_size) };
-                    heap
-                }
-                Err(heap) => heap,
-            };
+            let is_drained;
+            (heap, is_drained) = self.drained_for(heap, new_layout);
+            if is_drained {
+                // SAFETY: as above; what was refused is unchanged.
+                result = unsafe { heap.resize(block, layout, new_size) };
+            }
         }
         drop(heap);
         match result {

@@ -17,7 +17,7 @@
 //! | type | for |
 //! |---|---|
 //! | [`Locked<FreeList>`](Locked) | the global allocator of a program, over a static arena of 1 MiB or [another size](FreeList) |
-//! | `ThreadCached<FreeList>` | the same for programs with threads: each has a cache of its own (with `std`, on Unix; elsewhere it is a `Locked` in effect) |
+//! | `ThreadCached<FreeList>` | the same for programs with threads: each has a cache of its own (`std`, Unix; else a `Locked`) |
 //! | [`Locked<Region>`](Region) | the same over memory that is found at run time, as in a kernel |
 //! | [`Locked<OrSystem<FreeList>>`](Locked) | a fast arena that overflows to the operating system instead of refusing (`std`) |
 //! | [`Heap`] | the engine itself, over any bytes, without a lock |

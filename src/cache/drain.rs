@@ -17,23 +17,19 @@ impl<S: Source> ThreadCached<S> {
         self.drain_into(self.heap(), Afterwards::Awake)
     }
 
-    /// The heap with all that caches have, after a request for `layout` found no memory. The caches are asleep
-    /// then.
-    ///
-    /// # Errors
-    ///
-    /// The heap as it is, if the caches have nothing, or what they have would never be enough.
-    pub(super) fn drained_for<'a>(&self, heap: Guard<'a>, layout: Layout) -> Result<Guard<'a>, Guard<'a>> {
+    /// The heap, after a request for `layout` found no memory, and whether it has got something back: all that
+    /// caches had, which are asleep then. It has not if they had nothing, or all memory would not be enough.
+    pub(super) fn drained_for<'a>(&self, heap: Guard<'a>, layout: Layout) -> (Guard<'a>, bool) {
         if !heap.could_hold(layout) {
-            return Err(heap);
+            return (heap, false);
         }
         self.pressure.note_shortage();
         if !self.pressure.may_have_blocks() {
-            return Err(heap);
+            return (heap, false);
         }
         let heap = self.drain_into(heap, Afterwards::Asleep);
         self.pressure.note_all_asleep();
-        Ok(heap)
+        (heap, true)
     }
 
     /// Takes back what is in all caches and in the depot.

@@ -1,7 +1,7 @@
 //! Caches that are asleep: `cache/pressure`, `Slot::wake_in_time`, `ThreadCached::drained_for`.
 //!
-//! What has to hold: a request is refused without a look into the caches only while they have nothing. A broken variant has to be
-//! caught: [`Wake::Unnoted`] wakes a cache and does not say so.
+//! What has to hold: a request is refused without a look into the caches only while they have nothing. A broken
+//! variant has to be caught: [`Wake::Unnoted`] wakes a cache and does not say so.
 
 use loom::cell::UnsafeCell;
 use loom::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering, fence};
