@@ -78,13 +78,6 @@ impl Tag {
         Self(unsafe { AtomicU32::from_ptr(word) }.load(Ordering::Relaxed))
     }
 
-    /// All of the header, as a number.
-    #[cfg(all(feature = "std", unix))]
-    #[inline(always)]
-    pub(crate) const fn bits(self) -> u32 {
-        self.0
-    }
-
     #[inline(always)]
     pub(crate) const fn is_free(self) -> bool {
         self.0 & Self::FREE != 0

@@ -19,6 +19,7 @@ mod lists;
 mod membership;
 mod place;
 mod pressure;
+mod runs;
 mod slot;
 #[cfg(test)]
 mod tests;
@@ -36,14 +37,14 @@ use core::fmt;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, Ordering};
 use depot::Depot;
-use drain::{empty, give_back, give_back_all, raise_outside};
-use lists::Lists;
+use drain::{Afterwards, empty, give_back, give_back_all, give_back_unneeded, raise_outside, take_back_runs};
+use lists::{FullList, Given, Lists, MOST_BLOCKS};
 use lock_api::MutexGuard;
 use pressure::Pressure;
 use slot::Slot;
 
 /// How many threads can have a cache at one time. Others use the lock.
-const SLOTS: usize = 64;
+const SLOTS: usize = (Heap::LAST_OWNER - Heap::FIRST_OWNER + 1) as usize;
 
 /// A [`Locked`] heap with a cache for each thread: the drop-in global allocator of a program with threads.
 ///
@@ -115,22 +116,31 @@ impl<S: Source> ThreadCached<S> {
     pub fn flush_thread(&self) {
         if let Some(slot) = self.own_slot() {
             let mut heap = self.heap();
+            let empty = |lists: &mut Lists| {
+                let may_own_runs = lists.runs.may_be();
+                take_back_runs(lists, &mut heap);
+                let outcome = empty(lists, &mut heap, &self.depot);
+                if may_own_runs {
+                    lists.runs.start(&mut heap);
+                }
+                outcome
+            };
             // SAFETY: this thread is the owner, outside of its gate, and has the lock.
-            let outcome = unsafe { slot.with_lock(|lists| empty(lists, &mut heap)) };
-            drop(raise_outside(heap, outcome));
+            let outcome = unsafe { slot.with_lock(empty) };
+            drop(self.without_many_strays(raise_outside(heap, outcome)));
         }
     }
 
     /// Gives what all threads' caches have back to the heap. Takes a system call and waits for threads that
     /// are just in their caches, but for no lock that they hold.
     pub fn drain(&self) {
-        drop(self.drained());
+        drop(self.drain_into(self.heap(), Afterwards::Awake));
     }
 
     /// Counts blocks and bytes after [draining](Self::drain); holds the lock for a time in proportion to the
     /// number of blocks. Does not allocate.
     pub fn stats(&self) -> Stats {
-        self.drained().stats()
+        self.inspect(Heap::stats)
     }
 
     /// Counts what is in caches. Takes a system call and waits for threads that are just in theirs.
@@ -154,7 +164,7 @@ impl<S: Source> ThreadCached<S> {
     ///
     /// The first violation found; see [`Heap::audit`].
     pub fn audit(&self) -> Result<(), AuditError> {
-        self.drained().audit()
+        self.inspect(Heap::audit)
     }
 
     /// What slots know their allocator by.
@@ -274,7 +284,7 @@ impl<S: Source> ThreadCached<S> {
             return (None, block);
         }
         let mut heap = self.heap();
-        if !self.wakes_in_time(slot, &heap) {
+        if !self.wakes_in_time(slot, &mut heap) {
             // It fell asleep just now.
             return (Some(heap), None);
         }
@@ -286,11 +296,11 @@ impl<S: Source> ThreadCached<S> {
             if is_aligned {
                 return Some(block);
             }
-            outcome = outcome.and(give_back(heap, block));
+            outcome = outcome.and(give_back(heap, &self.depot, block));
         };
         let fill = |lists: &mut Lists| {
             // The lists need not be empty: perhaps the gate was closed a moment ago.
-            if let Some(block) = next_aligned(lists, &mut heap) {
+            if let Some(block) = lists.take_of_runs(class).or_else(|| next_aligned(lists, &mut heap)) {
                 return Some(block);
             }
             visited = self.visit(lists, class, &mut heap);
@@ -301,6 +311,10 @@ impl<S: Source> ThreadCached<S> {
                     return Some(block);
                 }
             }
+            if let Some(slot) = self.take_of_new_runs(lists, class, &mut heap) {
+                return Some(slot);
+            }
+            lists.lengthen(class);
             heap.alloc_several(class.payload(), align, lists.refill(class), |block| {
                 // SAFETY: the block was just handed out for the class.
                 let has_room = unsafe { lists.push(class, block) };
@@ -310,21 +324,35 @@ impl<S: Source> ThreadCached<S> {
         };
         // SAFETY: this thread is the owner, outside of its gate, and has the lock.
         let block = unsafe { slot.with_lock(fill) };
-        (Some(raise_outside(heap, outcome.and(visited))), block)
+        let heap = raise_outside(heap, outcome.and(visited));
+        (Some(self.without_many_strays(heap)), block)
+    }
+
+    /// Takes a slot of a class from runs that the heap hands over to a cache, if it may have some, and there are.
+    fn take_of_new_runs(&self, lists: &mut Lists, class: Class, heap: &mut Heap) -> Option<NonNull<u8>> {
+        let slot = class.slot_size()?;
+        let mut free = 0;
+        while free < MOST_BLOCKS && lists.may_have_run() {
+            let Some((run, more)) = heap.hand_over_run(slot, lists.runs.owner()) else { break };
+            // SAFETY: it was just handed over.
+            unsafe { lists.runs.accept(run) };
+            free += more as usize;
+        }
+        lists.take_of_runs(class)
     }
 
     /// The heap, locked, if the calling thread has a cache that is asleep and does not wake now.
     #[inline(always)]
     fn heap_if_asleep(&self) -> Option<Guard<'_>> {
         let slot = self.own_slot().filter(|slot| !slot.is_awake())?;
-        let heap = self.locked.heap();
-        (!self.wakes_in_time(slot, &heap)).then_some(heap)
+        let mut heap = self.locked.heap();
+        (!self.wakes_in_time(slot, &mut heap)).then_some(heap)
     }
 
     /// Whether the calling thread's cache takes anything, now that it has come to the heap's lock.
-    fn wakes_in_time(&self, slot: &Slot, heap: &Heap) -> bool {
+    fn wakes_in_time(&self, slot: &Slot, heap: &mut Heap) -> bool {
         // SAFETY: this thread is the owner, outside of its gate, and has the lock.
-        unsafe { slot.wake_in_time(&self.pressure, || self.budget(heap)) }
+        unsafe { slot.wake_in_time(&self.pressure, heap, |heap| self.budget(heap)) }
     }
 
     /// Notes that the calling thread has come to the heap's lock for the sake of a class. Now and then its
@@ -332,9 +360,13 @@ impl<S: Source> ThreadCached<S> {
     fn visit(&self, lists: &mut Lists, class: Class, heap: &mut Heap) -> Result<(), Fault> {
         let mut outcome = Ok(());
         let budget = self.budget(heap);
-        let renewed = lists.visit(class, budget, |block| outcome = outcome.and(give_back(heap, block)));
+        let renewed = lists.visit(class, budget, |unneeded| {
+            outcome = outcome.and(give_back_unneeded(heap, &self.depot, unneeded));
+        });
         if let Some(renewed) = renewed {
-            let mut give_back_list = |list| outcome = outcome.and_then(|()| give_back_all(heap, list));
+            let mut give_back_list = |list: FullList| {
+                outcome = outcome.and_then(|()| give_back_all(heap, &self.depot, list.first))
+            };
             // SAFETY: this thread has the lock.
             unsafe {
                 self.depot.look_over(&mut give_back_list);
@@ -344,7 +376,7 @@ impl<S: Source> ThreadCached<S> {
         outcome
     }
 
-    /// A release of a block that is not small, or that the cache does not take at once.
+    /// A release of a block, or of a slot that the cache does not take at once.
     ///
     /// # Safety
     ///
@@ -353,8 +385,7 @@ impl<S: Source> ThreadCached<S> {
     unsafe fn dealloc_otherwise(&self, block: *mut u8, layout: Layout) {
         // SAFETY: the slot is this thread's, or nobody's; the caller's contract.
         unsafe {
-            let may_be_medium = layout.size() > LARGEST_SMALL_PAYLOAD;
-            if !(may_be_medium && home::slot().give_medium(self.identity(), block)) {
+            if !home::slot().give_block(self.identity(), block) {
                 self.dealloc_slow(block, layout);
             }
         }
@@ -370,49 +401,87 @@ impl<S: Source> ThreadCached<S> {
         if let Some(heap) = self.heap_if_asleep() {
             let heap = self.unless_cached(heap, block, layout, Action::Free);
             // SAFETY: the caller's contract.
-            return unsafe { self.locked.dealloc_in(heap, block, layout) };
+            return unsafe { self.dealloc_locked(heap, block, layout) };
         }
         let slot = class_serving(layout).and_then(|_| self.own_slot().or_else(|| self.join()));
-        let Some((slot, (class, cacheable))) = slot.and_then(|slot| Some((slot, slot.class_of(block)?)))
-        else {
+        let Some((slot, (found, class))) = slot.and_then(|slot| Some((slot, slot.find(block)?))) else {
             let heap = self.unless_cached(self.heap(), block, layout, Action::Free);
             // SAFETY: the caller's contract.
-            return unsafe { self.locked.dealloc_in(heap, block, layout) };
+            return unsafe { self.dealloc_locked(heap, block, layout) };
         };
         // SAFETY: the slot is this thread's; the caller's contract.
-        if unsafe { slot.put_slowly(class, cacheable) } {
-            return;
+        match unsafe { slot.give_slowly(found) } {
+            Given::Yes => return,
+            Given::TooMuch => return self.give_back_empty_runs(),
+            Given::No => {}
         }
         let mut heap = self.heap();
-        if !self.wakes_in_time(slot, &heap) {
+        if !self.wakes_in_time(slot, &mut heap) {
             // It fell asleep just now. SAFETY: the caller's contract.
-            return unsafe { self.locked.dealloc_in(heap, block, layout) };
+            return unsafe { self.dealloc_locked(heap, block, layout) };
         }
         // The cache has a spare list, or had the gate closed a moment ago.
         let (mut full, mut outcome) = (None, Ok(()));
         let budget = self.budget(&heap);
-        let put = |lists: &mut Lists| {
+        let give = |lists: &mut Lists| {
             outcome = self.visit(lists, class, &mut heap);
-            // SAFETY: it is a block of this class, which nobody uses (contract).
+            lists.lengthen(class);
+            // SAFETY: it is what was found, which nobody uses (contract).
             unsafe {
-                if lists.push_either(class, cacheable) {
+                let given = lists.give(found);
+                if given != Given::No {
                     return true;
                 }
                 full = lists.take_spare(class);
-                lists.push_either(class, cacheable)
+                lists.give(found) != Given::No
             }
         };
         // SAFETY: this thread is the owner, outside of its gate, and has the lock.
-        let is_put = unsafe { slot.with_lock(put) };
+        let is_given = unsafe { slot.with_lock(give) };
         // SAFETY: this thread has the lock; the list was just taken off the cache.
         if let Some(full) = full.filter(|&full| !unsafe { self.depot.put(class, full, budget) }) {
-            outcome = outcome.and_then(|()| give_back_all(&mut heap, full));
+            outcome = outcome.and_then(|()| give_back_all(&mut heap, &self.depot, full.first));
         }
         let heap = raise_outside(heap, outcome);
-        if !is_put {
+        if is_given {
+            drop(self.without_many_strays(heap));
+        } else {
             // The cache keeps none of this class. SAFETY: the caller's contract.
-            unsafe { self.locked.dealloc_in(heap, block, layout) }
+            unsafe { self.dealloc_locked(heap, block, layout) }
         }
+    }
+
+    /// A release to the heap.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`GlobalAlloc::dealloc`].
+    unsafe fn dealloc_locked(&self, heap: Guard<'_>, block: *mut u8, layout: Layout) {
+        let Some((slot, cacheable)) = heap.slot_of_cache(block).zip(NonNull::new(block)) else {
+            // SAFETY: the caller's contract.
+            return unsafe { self.locked.dealloc_in(heap, block, layout) };
+        };
+        // SAFETY: this thread has the lock; the slot is in use, and nobody uses its bytes any more (contract).
+        unsafe { self.depot.put_stray(Class::of_slot(slot), cacheable) };
+        drop(self.without_many_strays(heap));
+    }
+
+    /// Gives back the runs of the calling thread's cache that have no slot in use.
+    #[cold]
+    #[inline(never)]
+    fn give_back_empty_runs(&self) {
+        let Some(slot) = self.own_slot() else { return };
+        let mut heap = self.heap();
+        let give_back = |lists: &mut Lists| {
+            for class in Class::all_with_slots() {
+                while let Some(run) = lists.runs.pop_empty(class) {
+                    // SAFETY: it was just taken out of the cache.
+                    unsafe { heap.take_over_run(run) };
+                }
+            }
+        };
+        // SAFETY: this thread is the owner, outside of its gate, and has the lock.
+        unsafe { slot.with_lock(give_back) };
     }
 
     /// The heap, for a release or a change of size of a block that must not be in a cache: that would be a
@@ -471,9 +540,43 @@ impl<S: Source> ThreadCached<S> {
                 target.as_ptr()
             },
             // SAFETY: the heap knows the block; only growing can be refused.
-            Resized::Refused => unsafe { self.locked.realloc_refused(block, layout, new_size) },
+            Resized::Refused => unsafe { self.realloc_refused(block, layout, new_size) },
             // SAFETY: the caller's contract.
             Resized::Rejected => unsafe { self.locked.realloc_rejected(block, layout, new_size) },
+        }
+    }
+
+    /// A change of size by a panicking thread: what grows moves to the system.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`GlobalAlloc::realloc`].
+    #[cold]
+    unsafe fn realloc_panicking(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        // SAFETY: the caller's contract.
+        unsafe {
+            if new_size > layout.size() && self.locked.has(block) {
+                self.realloc_refused(block, layout, new_size)
+            } else {
+                self.realloc_locked(block, layout, new_size)
+            }
+        }
+    }
+
+    /// The way of a `realloc` that the heap refused: the block may move to the system.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`GlobalAlloc::realloc`]; the block lies in the arena.
+    #[cold]
+    unsafe fn realloc_refused(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        // SAFETY: the caller's contract. When the contents have moved, nobody uses the old block again.
+        unsafe {
+            let moved = self.locked.move_to_system(block, layout, new_size);
+            if !moved.is_null() {
+                self.dealloc(block, layout);
+            }
+            moved
         }
     }
 }
@@ -537,16 +640,29 @@ unsafe impl<S: Source> GlobalAlloc for ThreadCached<S> {
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         if is_panicking() {
             // SAFETY: the caller's contract.
-            return unsafe { self.locked.realloc(block, layout, new_size) };
+            return unsafe { self.realloc_panicking(block, layout, new_size) };
         }
         // Larger blocks change their size where they are, if they can.
         let is_small = layout.size() <= LARGEST_SMALL_PAYLOAD;
         let align = layout.align();
+        if is_small && new_size <= LARGEST_SMALL_PAYLOAD && align <= GRANULE {
+            let class = Class::serving_small(new_size);
+            let len = layout.size().min(new_size);
+            // SAFETY: the slot is this thread's, or nobody's; the caller's contract.
+            unsafe {
+                if let Some((moved, is_left)) = home::slot().resize(self.identity(), block, class, len) {
+                    if is_left {
+                        self.dealloc_slow(block, layout);
+                    }
+                    return moved.as_ptr();
+                }
+            }
+        }
         let new_class =
             if is_small { Class::serving(new_size, align).filter(|class| class.is_small()) } else { None };
         let own = new_class.and_then(|new_class| {
             let slot = self.own_slot()?;
-            Some((slot, slot.class_of(block)?.0, new_class))
+            Some((slot, slot.find(block)?.1, new_class))
         });
         let target = match own {
             Some((_, class, new_class)) if class == new_class => return block,

@@ -40,8 +40,10 @@
 //! - LISTED: the bins hold exactly the free blocks but the victim, each in the bin of its size, and the
 //!   bitmap has exactly the bins that are not empty.
 //! - RUNS: the map of pages has exactly the blocks that are marked as runs. Their headers and bitmaps are
-//!   sound, and the list of a class has exactly those of its runs that have room.
-//! - SUM: live granules are those of the blocks in use but runs, and of the slots in use.
+//!   sound, and the list of a class has exactly those of its runs that have room. Runs that caches own are on none
+//!   of these lists.
+//! - SUM: live granules are those of the blocks in use but runs, of the slots in use, and of all slots of runs
+//!   that caches own.
 //! - OWNED: payload bytes of a block or slot in use are the caller's and are neither read nor written, except
 //!   to move or clear them on request.
 //! - FRESH: no byte from the payload position `used_up_to` on was ever written.
@@ -51,6 +53,7 @@ mod audit;
 mod census;
 mod check;
 mod free_blocks;
+mod owned;
 mod release;
 mod resize;
 mod slots;
@@ -142,6 +145,9 @@ pub struct Heap {
     used_up_to: Index,
     /// Whether what was never used is zero.
     zeroed: bool,
+    /// A bit for each cache that may be at its runs without the heap's lock.
+    #[cfg(all(feature = "std", unix))]
+    active_owners: u64,
     classes: SlotClasses,
     free: FreeBlocks,
 }
@@ -164,6 +170,8 @@ impl Heap {
             peak: 0,
             used_up_to: Index::NONE,
             zeroed: false,
+            #[cfg(all(feature = "std", unix))]
+            active_owners: 0,
             classes: SlotClasses::new(),
             free: FreeBlocks::new(),
         }
@@ -402,7 +410,7 @@ impl Heap {
                     self.settle(run);
                     true
                 }
-                Released::Rejected => false,
+                Released::Rejected => self.release_left_slot(block),
             }
         };
         if released { Ok(()) } else { Err(self.fault_of(block, Action::Free)) }

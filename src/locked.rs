@@ -309,7 +309,11 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     /// - As for [`GlobalAlloc::dealloc`].
     #[cold]
     #[inline(never)]
-    unsafe fn dealloc_rejected(&self, heap: MutexGuard<'_, R, Heap>, block: *mut u8, layout: Layout) {
+    unsafe fn dealloc_rejected(&self, mut heap: MutexGuard<'_, R, Heap>, block: *mut u8, layout: Layout) {
+        // SAFETY: the caller's contract.
+        if unsafe { heap.release_left_slot(block) } {
+            return;
+        }
         let fault = heap.fault_of(block, Action::Free);
         drop(heap);
         #[cfg(feature = "std")]
@@ -341,7 +345,7 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     /// Whether a block is one of the heap's, and not of the system's.
     #[cold]
     #[inline(never)]
-    fn has(&self, block: *mut u8) -> bool {
+    pub(crate) fn has(&self, block: *mut u8) -> bool {
         self.heap_out_of_line().is_live(block)
     }
 
@@ -352,7 +356,24 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     /// - As for [`GlobalAlloc::realloc`]; the block lies in the arena.
     #[cold]
     #[inline(never)]
-    pub(crate) unsafe fn realloc_refused(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+    unsafe fn realloc_refused(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: the caller's contract. When the contents have moved, nobody uses the old block again.
+        unsafe {
+            let moved = self.move_to_system(block, layout, size);
+            if !moved.is_null() {
+                self.dealloc_contended(block, layout);
+            }
+            moved
+        }
+    }
+
+    /// Copies a block that is to have another size to the system, if it may go there; null if not. The old one is left
+    /// to the caller.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`GlobalAlloc::realloc`]; the block lies in the arena.
+    pub(crate) unsafe fn move_to_system(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         let Ok(new_layout) = Layout::from_size_align(size, layout.align()) else {
             return core::ptr::null_mut();
         };
@@ -360,8 +381,6 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
         if !moved.is_null() {
             // SAFETY: the two blocks come from different places, and both hold that many bytes.
             unsafe { moved.copy_from_nonoverlapping(block, layout.size().min(size)) };
-            // SAFETY: the contents have moved; nobody uses the old block again.
-            unsafe { self.dealloc_contended(block, layout) };
         }
         moved
     }

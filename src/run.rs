@@ -15,19 +15,30 @@
 //! - The bitmap has a bit for each slot, set while the slot is free. It is the run's free list, too: the
 //!   lowest free slot is the one that is taken. Neither taking nor freeing touches the slot's own bytes, what
 //!   is asked for in a row lies in a row, and a second free of a slot is certain to be seen.
+//! - A run is the heap's, or for a time a thread's cache's (`run/owned.rs`).
 //! - `with_room` has a bit for each word of the bitmap, set while a slot of that word is free.
 //! - The first slot lies at a multiple of the slots' alignment.
-//! - A bit per page in front of the arena ([`Pages`]) tells which pages are runs.
+//! - A byte per page in front of the arena ([`Pages`]) tells which pages are runs, and whose.
 //!
 //! (Free lists that belong to pages: Leijen, Zorn and de Moura, *Mimalloc: free list sharding in
 //! action*, 2019. Bitmaps in place of lists: Evans, *A scalable concurrent malloc(3) implementation for
 //! FreeBSD*, 2006. Here the pages come from a bounded free-list heap and go back to it.)
 
+mod list;
+#[cfg(all(feature = "std", unix))]
+mod owned;
+
+pub(crate) use list::RunList;
+#[cfg(all(feature = "std", unix))]
+pub(crate) use owned::Spot;
+
 use crate::block::{Arena, granules_or_more, mark_freed};
 use crate::size::{BlockSize, GRANULE, Index, SlotSize};
 use core::num::NonZero;
 use core::ptr::{NonNull, null_mut};
-use core::sync::atomic::{AtomicUsize, Ordering};
+#[cfg(all(feature = "std", unix))]
+use core::sync::atomic::AtomicU64;
+use core::sync::atomic::{AtomicU8, Ordering};
 
 /// A page is this share of the arena, rounded up to a power of two, but no shorter than this: 1/256, and 256
 /// bytes.
@@ -45,15 +56,24 @@ const SHORTEST_REGION: usize = 4 * SHORTEST_PAGE;
 /// granules of an arena, of which there are less than 2^29.
 const SHIFT: u32 = 40;
 
-/// Which stretches of an arena are pages, and which pages are runs.
+/// Whose a run is, as a number: the heap's, or that of a cache.
+pub(crate) type Owner = u8;
+
+/// Nobody, where a page is no run.
+const NOBODY: Owner = 0;
+
+/// The heap.
+pub(crate) const HEAP: Owner = 1;
+
+/// Which stretches of an arena are pages, and which pages are runs, and whose.
 ///
-/// The map of runs lies in front of the arena's origin, one bit for each page.
+/// The map of owners lies in front of the arena's origin, one byte for each page.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pages {
     /// The first page, derived from the arena's origin.
     start: *mut u8,
-    /// The map's first word, derived from there, too.
-    map: *mut usize,
+    /// The map's first byte, derived from there, too.
+    map: *mut Owner,
     /// What dividing by the length is multiplying by.
     reciprocal: u64,
     /// Granules of all pages.
@@ -90,7 +110,7 @@ impl Pages {
         if len < SHORTEST_REGION {
             return 0;
         }
-        (len / Self::length(len)).div_ceil(64) * 8
+        (len / Self::length(len)).next_multiple_of(8)
     }
 
     /// The length of the pages of a region of `len` bytes, in bytes.
@@ -123,7 +143,7 @@ impl Pages {
     /// The same pages, of an arena that moved.
     pub(crate) fn rebased(self, arena: Arena) -> Self {
         let start = arena.at_index(self.first);
-        Self { start, map: arena.in_front(self.map_bytes as usize).cast(), ..self }
+        Self { start, map: arena.in_front(self.map_bytes as usize), ..self }
     }
 
     /// Whether there are any.
@@ -179,28 +199,34 @@ impl Pages {
         Some((page, distance as u32 - page * self.length))
     }
 
-    /// The word of the map that has a page's bit, and the bit.
+    /// Whose a page is.
     ///
-    /// Words are relaxed atomics, which costs nothing: the owner of a slot may look its page up while another
-    /// thread, which has the heap's lock, changes the bit of another page.
+    /// The map is read and written as relaxed atomics, which costs nothing: the owner of a slot may look its page up
+    /// while another thread, which has the heap's lock, changes the byte of another page.
     #[inline(always)]
-    fn map_word(&self, page: u32) -> (&AtomicUsize, usize) {
-        let word = self.map.wrapping_add((page / usize::BITS) as usize);
-        // SAFETY: the map has a bit for each page that `locate` finds, is aligned to 8, and is not touched
-        // otherwise.
-        (unsafe { AtomicUsize::from_ptr(word) }, 1 << (page % usize::BITS))
+    fn owner(&self, page: u32) -> &AtomicU8 {
+        // SAFETY: the map has a byte for each page that `locate` finds, and is not touched otherwise.
+        unsafe { AtomicU8::from_ptr(self.map.wrapping_add(page as usize)) }
+    }
+
+    /// What an address, which may be any, leads into.
+    #[inline(always)]
+    pub(crate) fn at(&self, address: usize) -> LeadsInto {
+        let Some((page, in_page)) = self.locate(address) else { return LeadsInto::NoRun };
+        match self.owner(page).load(Ordering::Relaxed) {
+            NOBODY => LeadsInto::NoRun,
+            owner => LeadsInto::Run { owner, run: self.run(page), in_page },
+        }
     }
 
     /// The run that an address leads into, and how many granules from the run's start; `None` if it, which
     /// may be any, leads into no run.
     #[inline(always)]
     pub(crate) fn run_at(&self, address: usize) -> Option<(Run, u32)> {
-        let (page, in_page) = self.locate(address)?;
-        let (word, bit) = self.map_word(page);
-        if word.load(Ordering::Relaxed) & bit == 0 {
-            return None;
+        match self.at(address) {
+            LeadsInto::NoRun => None,
+            LeadsInto::Run { run, in_page, .. } => Some((run, in_page)),
         }
-        Some((self.run(page), in_page))
     }
 
     #[inline(always)]
@@ -208,29 +234,50 @@ impl Pages {
         Run { header: self.start.wrapping_add((page * self.length) as usize * GRANULE).cast() }
     }
 
-    /// How many pages are runs.
-    pub(crate) fn runs(&self) -> u32 {
-        let count = self.total.checked_div(self.length).unwrap_or(0);
-        let pages = (0..count).step_by(usize::BITS as usize);
-        pages.map(|page| self.map_word(page).0.load(Ordering::Relaxed).count_ones()).sum()
+    /// How many pages in front of a position are runs.
+    pub(crate) fn runs_before(&self, end: Index) -> u32 {
+        let granules = end.get().saturating_sub(self.first.get()).min(self.total);
+        let count = granules.checked_div(self.length).unwrap_or(0);
+        (0..count).map(|page| u32::from(self.owner(page).load(Ordering::Relaxed) != NOBODY)).sum()
     }
 
-    /// Notes whether the page of a run is one.
-    pub(crate) fn note(&self, run: Run, is_run: bool) {
-        let Some((page, _)) = self.locate(run.header.addr()) else { return };
-        let (word, bit) = self.map_word(page);
-        let others = word.load(Ordering::Relaxed) & !bit;
-        word.store(if is_run { others | bit } else { others }, Ordering::Relaxed);
+    /// Whose a run is.
+    pub(crate) fn owner_of(&self, run: Run) -> Owner {
+        self.locate(run.header.addr()).map_or(NOBODY, |(page, _)| self.owner(page).load(Ordering::Relaxed))
     }
+
+    /// Notes whose a run is.
+    pub(crate) fn set_owner(&self, run: Run, owner: Owner) {
+        if let Some((page, _)) = self.locate(run.header.addr()) {
+            self.owner(page).store(owner, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that a page is no run any more.
+    pub(crate) fn forget(&self, run: Run) {
+        self.set_owner(run, NOBODY);
+    }
+}
+
+/// What an address leads into.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum LeadsInto {
+    NoRun,
+    Run {
+        owner: Owner,
+        run: Run,
+        /// Granules from the run's start.
+        in_page: u32,
+    },
 }
 
 /// The header of a run, at the beginning of its page. The bitmap follows.
 #[repr(C)]
 struct Header {
-    /// The runs of the same size class that have room, as a list.
+    /// The list that the run is on.
     next: Index,
     prev: Index,
-    /// Slots in use.
+    /// Slots in use. While a cache owns the run: how many slots it gives back before it looks at the run.
     used: u16,
     /// Slots that there are.
     slots: u16,
@@ -240,7 +287,7 @@ struct Header {
     number: u8,
     /// Granules of a slot.
     granules: u8,
-    /// A bit for each word of the bitmap that has a free slot.
+    /// A bit for each word of the bitmap that has a free slot; none while a cache owns the run.
     with_room: u8,
     /// What dividing by the granules of a slot is multiplying by.
     reciprocal: u64,
@@ -282,6 +329,61 @@ impl Division {
                 return Self { first: (first / GRANULE) as u32, slots: slots as u32 };
             }
             slots = fitting;
+        }
+    }
+}
+
+/// A word of a run's bitmap: a bit for each of 64 slots, set while the slot is free.
+///
+/// It is read and written as a relaxed atomic, which costs nothing: who gives a slot back looks whether it is in
+/// use, while the run's owner is at the bits of others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Word(*mut u64);
+
+impl Word {
+    /// No word; all zero bytes.
+    #[cfg(all(feature = "std", unix))]
+    pub(crate) const fn null() -> Self {
+        Self(null_mut())
+    }
+
+    /// A word that is not one of a run's.
+    #[cfg(all(feature = "std", unix))]
+    pub(crate) const fn of(word: &'static AtomicU64) -> Self {
+        Self(word.as_ptr())
+    }
+
+    /// # Safety
+    ///
+    /// - It is a word of a run's bitmap, or another that nobody writes.
+    #[inline(always)]
+    pub(crate) unsafe fn read(self) -> u64 {
+        // SAFETY: the word is there (contract), aligned to eight, and accessed like this only.
+        #[cfg(all(feature = "std", unix))]
+        unsafe {
+            AtomicU64::from_ptr(self.0).load(Ordering::Relaxed)
+        }
+        // SAFETY: the word is there (contract), and who is at it has the heap to itself.
+        #[cfg(not(all(feature = "std", unix)))]
+        unsafe {
+            self.0.read()
+        }
+    }
+
+    /// # Safety
+    ///
+    /// - It is a word of a run's bitmap, and the caller is the run's owner, or has the lock of the heap that is.
+    #[inline(always)]
+    pub(crate) unsafe fn write(self, bits: u64) {
+        // SAFETY: as for `read`; nobody else writes it.
+        #[cfg(all(feature = "std", unix))]
+        unsafe {
+            AtomicU64::from_ptr(self.0).store(bits, Ordering::Relaxed)
+        }
+        // SAFETY: as for `read`.
+        #[cfg(not(all(feature = "std", unix)))]
+        unsafe {
+            self.0.write(bits)
         }
     }
 }
@@ -345,8 +447,8 @@ impl Run {
     }
 
     #[inline(always)]
-    fn word(self, word: u32) -> *mut u64 {
-        self.header.wrapping_add(1).cast::<u64>().wrapping_add(word as usize)
+    fn word(self, word: u32) -> Word {
+        Word(self.header.wrapping_add(1).cast::<u64>().wrapping_add(word as usize))
     }
 
     /// Cuts a page into free slots.
@@ -486,18 +588,28 @@ impl Run {
         SlotSize::numbered(unsafe { (*self.header).number }.into())
     }
 
-    /// How many slots are in use.
+    /// How many slots there are.
     ///
     /// # Safety
     ///
     /// - It is a run.
+    pub(crate) unsafe fn slots(self) -> u32 {
+        // SAFETY: a run's header is initialised.
+        u32::from(unsafe { (*self.header).slots })
+    }
+
+    /// How many slots are in use.
+    ///
+    /// # Safety
+    ///
+    /// - It is a run of the heap's.
     #[inline(always)]
     pub(crate) unsafe fn used(self) -> u32 {
         // SAFETY: a run's header is initialised.
         u32::from(unsafe { (*self.header).used })
     }
 
-    /// Whether a slot is free.
+    /// Whether a slot is free that the heap knows of.
     ///
     /// # Safety
     ///
@@ -575,12 +687,12 @@ impl Run {
         })
     }
 
-    /// What is wrong with the run's header and bitmap, if anything.
+    /// What is wrong with the run's header and bitmap, if anything; that is its owner.
     ///
     /// # Safety
     ///
     /// - The page is a block of the arena.
-    pub(crate) unsafe fn violation(self, page: BlockSize) -> Option<&'static str> {
+    pub(crate) unsafe fn violation(self, owner: Owner, page: BlockSize) -> Option<&'static str> {
         // SAFETY: the page has room for the header, which `cut` initialised.
         let header = unsafe { self.header.read() };
         let granules = usize::from(header.granules);
@@ -594,6 +706,7 @@ impl Run {
         {
             return Some("its run header does not describe the division of its page");
         }
+        let is_heap = owner == HEAP;
         let mut free = 0;
         for word in 0..MOST_WORDS {
             let bits = (division.slots.saturating_sub(word * 64)).min(64);
@@ -602,10 +715,13 @@ impl Run {
             if bits < 64 && map >> bits != 0 {
                 return Some("its bitmap has slots that there are not");
             }
-            if (header.with_room >> word & 1 != 0) != (map != 0) {
+            if is_heap && (header.with_room >> word & 1 != 0) != (map != 0) {
                 return Some("its summary is not that of its bitmap");
             }
             free += map.count_ones();
+        }
+        if !is_heap {
+            return (free != 0).then_some("it has room, and is neither the heap's nor given back");
         }
         (free + u32::from(header.used) != division.slots)
             .then_some("its count of slots in use is not that of its bitmap")

@@ -93,10 +93,11 @@ fn caches_keep_what_is_needed_as_long_as_memory_is_not_short() {
             blocks.into_iter().for_each(|block| CACHED.dealloc(block, layout(bytes, 8)));
         }
     };
-    burst(500, 500);
+    let others = [100, 200, 300, 500, 700];
+    others.iter().for_each(|&bytes| burst(bytes, 500));
     let before = CACHED.caches().bytes;
-    assert!(before >= 500, "{before}");
-    (0..2000).for_each(|_| burst(24, 200));
+    assert!(before >= 1500, "{before}");
+    (0..2000).for_each(|_| burst(24, 2000));
     let after = CACHED.caches().bytes;
     assert!(after < before, "{after} of {before}");
     CACHED.audit().unwrap();

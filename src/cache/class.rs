@@ -2,7 +2,7 @@
 //!
 //! Up to 768 bytes a class is the size of a slot. Blocks of that little are of the class whose slots they
 //! could be. Above, classes are those of blocks: each power of two is divided into 16. Those of small
-//! blocks, below 1 KiB, are looked up in tables; those of medium ones are computed.
+//! blocks end below 1 KiB; what is larger is medium.
 
 use crate::block::Tag;
 use crate::size::{BlockSize, GRANULE, SlotSize};
@@ -13,8 +13,8 @@ const DIVISIONS_LOG2: u32 = 4;
 /// Blocks from this size on are not cached: a little more than 32 KiB, so that a request for that fits.
 const TOO_LARGE: BlockSize = BlockSize::from_granules(4096 + 512);
 
-/// Blocks below this size are small: their classes are looked up. The others' are computed.
-pub(super) const MEDIUM: BlockSize = BlockSize::from_granules(128);
+/// Blocks below this size are small.
+const MEDIUM: BlockSize = BlockSize::from_granules(128);
 
 /// One class for each size of slots, and each division of the sizes of larger blocks below [`TOO_LARGE`].
 pub(super) const CLASSES: usize = of_division(TOO_LARGE.granules()) as usize;
@@ -59,7 +59,7 @@ impl Class {
 
     /// The class that serves requests of so many bytes, at most [`LARGEST_SMALL_PAYLOAD`].
     #[inline(always)]
-    pub(super) fn serving_small(bytes: usize) -> Self {
+    pub(super) fn serving_small(bytes: usize) -> SmallClass {
         static SERVING: [u8; LARGEST_SMALL_PAYLOAD + 1] = {
             let mut classes = [0; LARGEST_SMALL_PAYLOAD + 1];
             let mut bytes = 0;
@@ -69,7 +69,7 @@ impl Class {
             }
             classes
         };
-        Self(SERVING[bytes])
+        SmallClass(Self(SERVING[bytes]))
     }
 
     /// The class that serves requests of so many bytes at a multiple of `align`; `None` for more than
@@ -116,26 +116,6 @@ impl Class {
         Self(above.byte() - !is_exact as u8)
     }
 
-    /// The class of a block with this header, if that may be one of a small block. It is [`Class::NONE`] if
-    /// the block is not in use.
-    #[inline(always)]
-    pub(super) fn of_small(tag: Tag) -> Option<Self> {
-        const TAGS: usize = Tag::used(MEDIUM).bits() as usize;
-        static CLASS_OF: [u8; TAGS] = {
-            let mut classes = [Class::NONE.0; TAGS];
-            let mut granules = BlockSize::MIN.granules();
-            while granules < MEDIUM.granules() {
-                let size = BlockSize::from_granules(granules);
-                let class = Class::of_size(size).0;
-                classes[Tag::used(size).bits() as usize] = class;
-                classes[Tag::used(size).with_left_free(true).bits() as usize] = class;
-                granules += 1;
-            }
-            classes
-        };
-        CLASS_OF.get(tag.bits() as usize).map(|&class| Self(class))
-    }
-
     /// The class of a block with this header, if that may be one of a block in use that is smaller than
     /// [`TOO_LARGE`].
     pub(super) fn of(tag: Tag) -> Option<Self> {
@@ -144,9 +124,21 @@ impl Class {
         is_cacheable.then(|| Self::of_size(tag.size()))
     }
 
+    /// The size of its slots, if it has any.
+    pub(super) fn slot_size(self) -> Option<SlotSize> {
+        let has_slots = self != Self::NONE && u32::from(self.0) < FIRST_DIVISION;
+        has_slots.then(|| SlotSize::numbered(self.0.into()))
+    }
+
     /// Whether its blocks are small.
     pub(super) fn is_small(self) -> bool {
         usize::from(self.0) < SMALL_CLASSES
+    }
+
+    /// The same as one that is known to be small, if it is.
+    #[inline(always)]
+    pub(super) fn small(self) -> Option<SmallClass> {
+        self.is_small().then_some(SmallClass(self))
     }
 
     /// The bytes that each block or slot of the class holds: the largest request that it serves, and what to
@@ -179,9 +171,33 @@ impl Class {
         (self.0.saturating_sub(1).max(SMALLEST)..=self.0).map(Self)
     }
 
+    /// Every class that has slots, but [`Class::NONE`].
+    pub(super) fn all_with_slots() -> impl Iterator<Item = Self> + Clone {
+        (SMALLEST..FIRST_DIVISION as u8).map(Self)
+    }
+
     /// Every class but [`Class::NONE`].
     pub(super) fn all() -> impl Iterator<Item = Self> + Clone {
         (SMALLEST..CLASSES as u8).map(Self)
+    }
+}
+
+/// A class of slots or small blocks: its number is less than [`SMALL_CLASSES`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SmallClass(Class);
+
+impl SmallClass {
+    #[inline(always)]
+    pub(super) fn class(self) -> Class {
+        self.0
+    }
+
+    /// What a table has for the class.
+    #[inline(always)]
+    pub(super) fn of<T>(self, table: &[T; SMALL_CLASSES]) -> &T {
+        invariant!(self.0.is_small());
+        // SAFETY: its number is small enough (see the type).
+        unsafe { table.get_unchecked(usize::from(self.0.0)) }
     }
 }
 
@@ -222,7 +238,7 @@ mod tests {
             assert_eq!(Class::of(Tag::used(block)), Some(class), "{bytes}");
             assert!(class.payload() - bytes <= (bytes / 8 + 16), "{bytes} bytes in {class:?}");
             assert_eq!(class.is_small(), bytes <= LARGEST_SMALL_PAYLOAD);
-            assert!(!class.is_small() || class == Class::serving_small(bytes));
+            assert!(!class.is_small() || class == Class::serving_small(bytes).class());
         }
         assert_eq!(Class::serving(LARGEST_PAYLOAD + 1, 1), None);
     }
@@ -259,14 +275,9 @@ mod tests {
             let class = (size < TOO_LARGE).then(|| Class::of_size(size));
             for used in [used, used.with_left_free(true)] {
                 assert_eq!(Class::of(used), class);
-                assert_eq!(Class::of_small(used), class.filter(|_| size < MEDIUM));
             }
             for not_in_use in [Tag::free(size), used.cut_into_slots(), used.with_left_free(true).freed()] {
                 assert_eq!(Class::of(not_in_use), None);
-                assert!(
-                    Class::of_small(not_in_use).is_none_or(|class| class == Class::NONE),
-                    "{not_in_use:?}"
-                );
             }
         }
         assert!(!Class::all().any(|class| class == Class::NONE));

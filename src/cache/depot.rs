@@ -3,10 +3,15 @@
 //!
 //! It spares both the heap: a list goes in and comes out as a whole. What is in it counts as cached; it is
 //! taken back before a request is refused.
+//!
+//! Slots that the heap cannot take, because another thread's cache owns their run, are in the depot, too, one by one:
+//! *strays*.
 
 use super::class::{ByClass, Class};
-use super::lists::{FullList, list_contains};
+use super::lists::{FullList, MOST_BLOCKS, list_contains};
+use crate::block::cached;
 use core::cell::UnsafeCell;
+use core::ptr::{NonNull, null_mut};
 
 /// How many lists of a class there can be.
 const DEPTH: usize = 16;
@@ -22,6 +27,11 @@ struct Stock {
     fewest: ByClass<u8>,
     /// How many lists were put in since then.
     puts: u16,
+    /// A list of strays for each class, and how many they are.
+    strays: ByClass<*mut u8>,
+    stray_counts: ByClass<u32>,
+    /// There are more strays than is good.
+    has_many_strays: bool,
     /// Bytes of the blocks on all lists, each counted as what its class promises.
     bytes: usize,
 }
@@ -43,6 +53,9 @@ impl Depot {
             counts: ByClass::new(0),
             fewest: ByClass::new(0),
             puts: 0,
+            strays: ByClass::new(null_mut()),
+            stray_counts: ByClass::new(0),
+            has_many_strays: false,
             bytes: 0,
         }))
     }
@@ -66,6 +79,60 @@ impl Depot {
         stock.bytes = bytes;
         stock.puts = stock.puts.saturating_add(1);
         true
+    }
+
+    /// Puts a stray in.
+    ///
+    /// # Safety
+    ///
+    /// - The caller has the heap's lock. It is a slot of that class in use, and nobody uses its bytes any more.
+    pub(super) unsafe fn put_stray(&self, class: Class, slot: NonNull<u8>) {
+        // SAFETY: the caller's contract.
+        let stock = unsafe { &mut *self.0.get() };
+        let (strays, count) = (stock.strays.get_mut(class), stock.stray_counts.get_mut(class));
+        // SAFETY: the slot is the depot's now (contract).
+        unsafe { cached::link(slot, *strays) };
+        *strays = slot.as_ptr();
+        *count += 1;
+        stock.bytes += class.payload();
+        if *count == MOST_BLOCKS as u32 {
+            stock.has_many_strays = true;
+        }
+    }
+
+    /// Whether there are so many strays that caches had better be drained.
+    ///
+    /// # Safety
+    ///
+    /// - The caller has the heap's lock.
+    pub(super) unsafe fn has_many_strays(&self) -> bool {
+        // SAFETY: the caller's contract.
+        unsafe { (*self.0.get()).has_many_strays }
+    }
+
+    /// Takes all strays of a class out: a list, and how many they are.
+    ///
+    /// # Safety
+    ///
+    /// - The caller has the heap's lock.
+    unsafe fn take_strays(&self, class: Class) -> Option<(NonNull<u8>, u32)> {
+        // SAFETY: the caller's contract.
+        let stock = unsafe { &mut *self.0.get() };
+        let first = NonNull::new(core::mem::replace(stock.strays.get_mut(class), null_mut()))?;
+        let count = core::mem::take(stock.stray_counts.get_mut(class));
+        stock.bytes -= count as usize * class.payload();
+        stock.has_many_strays = false;
+        Some((first, count))
+    }
+
+    /// Takes everything of a class out, as lists.
+    ///
+    /// # Safety
+    ///
+    /// - The caller has the heap's lock.
+    pub(super) unsafe fn take_any(&self, class: Class) -> Option<NonNull<u8>> {
+        // SAFETY: the caller's contract.
+        unsafe { self.take(class).map(|list| list.first).or_else(|| Some(self.take_strays(class)?.0)) }
     }
 
     /// Takes the list out that was put in last.
@@ -151,8 +218,9 @@ impl Depot {
         class.listed_as().any(|class| {
             let lists = stock.lists.get(class);
             let lists = lists.iter().take(usize::from(stock.counts.get(class)));
-            // SAFETY: the lists' blocks are linked (contract of `put`).
-            lists.flatten().any(|list| unsafe { list_contains(list.first.as_ptr(), address) })
+            let firsts = lists.flatten().map(|list| list.first.as_ptr()).chain([stock.strays.get(class)]);
+            // SAFETY: the lists' blocks are linked (contract of `put`), and so are strays.
+            firsts.into_iter().any(|first| unsafe { list_contains(first, address) })
         })
     }
 }

@@ -1,7 +1,8 @@
 //! Taking blocks back: from one cache, from all of them, from the depot.
 
 use super::class::Class;
-use super::lists::{FullList, Lists};
+use super::depot::Depot;
+use super::lists::{Lists, Unneeded};
 use super::slot::Slot;
 use super::{Guard, ThreadCached, barrier};
 use crate::block::cached;
@@ -12,9 +13,15 @@ use core::alloc::Layout;
 use core::ptr::NonNull;
 
 impl<S: Source> ThreadCached<S> {
-    /// The heap with all that caches have. They go on as before.
-    pub(super) fn drained(&self) -> Guard<'_> {
-        self.drain_into(self.heap(), Afterwards::Awake)
+    /// Looks at the heap with all that caches have, and keeps their owners out meanwhile. They go on as before.
+    pub(super) fn inspect<T>(&self, look: impl FnOnce(&Heap) -> T) -> T {
+        let mut heap = self.heap();
+        self.close_all();
+        let outcome = self.take_back(&mut heap, Afterwards::Awake);
+        let seen = look(&heap);
+        self.open_all();
+        drop(raise_outside(heap, outcome));
+        seen
     }
 
     /// The heap, after a request for `layout` found no memory, and whether it has got something back: all that
@@ -33,29 +40,53 @@ impl<S: Source> ThreadCached<S> {
     }
 
     /// Takes back what is in all caches and in the depot.
-    fn drain_into<'a>(&self, mut heap: Guard<'a>, afterwards: Afterwards) -> Guard<'a> {
+    pub(super) fn drain_into<'a>(&self, mut heap: Guard<'a>, afterwards: Afterwards) -> Guard<'a> {
         self.close_all();
-        let outcome = self.occupied().try_for_each(|slot| {
+        let outcome = self.take_back(&mut heap, afterwards);
+        self.open_all();
+        raise_outside(heap, outcome)
+    }
+
+    /// The heap, after a drain if there are many strays.
+    pub(super) fn without_many_strays<'a>(&self, heap: Guard<'a>) -> Guard<'a> {
+        // SAFETY: this thread has the lock.
+        if unsafe { self.depot.has_many_strays() } { self.drain_into(heap, Afterwards::Awake) } else { heap }
+    }
+
+    /// Takes back what is in all caches, whose gates are closed, and in the depot.
+    ///
+    /// # Errors
+    ///
+    /// As for [`give_back`].
+    fn take_back(&self, heap: &mut Heap, afterwards: Afterwards) -> Result<(), Fault> {
+        // First the runs of all, so that the heap takes whatever slot comes then.
+        for slot in self.occupied() {
+            // SAFETY: this thread has the lock and has closed the gates.
+            unsafe { slot.with_closed_gate(|lists| take_back_runs(lists, heap)) };
+        }
+        for slot in self.occupied() {
+            // SAFETY: as above.
+            unsafe { slot.with_closed_gate(|lists| empty(lists, heap, &self.depot))? };
+        }
+        for class in Class::all() {
+            // SAFETY: this thread has the lock.
+            while let Some(list) = unsafe { self.depot.take_any(class) } {
+                give_back_all(heap, &self.depot, list)?;
+            }
+        }
+        for slot in self.occupied() {
             // SAFETY: this thread has the lock and has closed the gates.
             unsafe {
-                slot.with_closed_gate(|lists| empty(lists, &mut heap))?;
-                if let Afterwards::Asleep = afterwards {
-                    slot.fall_asleep();
+                match afterwards {
+                    Afterwards::Asleep => slot.fall_asleep(heap),
+                    Afterwards::Awake if slot.is_awake() && !slot.is_left() => {
+                        slot.with_closed_gate(|lists| lists.runs.start(heap));
+                    }
+                    Afterwards::Awake => {}
                 }
             }
-            Ok(())
-        });
-        self.open_all();
-        let outcome = outcome.and_then(|()| {
-            Class::all().try_for_each(|class| {
-                // SAFETY: this thread has the lock.
-                while let Some(list) = unsafe { self.depot.take(class) } {
-                    give_back_all(&mut heap, list)?;
-                }
-                Ok(())
-            })
-        });
-        raise_outside(heap, outcome)
+        }
+        Ok(())
     }
 
     pub(super) fn occupied(&self) -> impl Iterator<Item = &Slot> {
@@ -93,46 +124,84 @@ impl<S: Source> ThreadCached<S> {
 
 /// What caches do after they gave everything back.
 #[derive(Clone, Copy)]
-enum Afterwards {
+pub(super) enum Afterwards {
     /// They go on as before.
     Awake,
     /// They keep nothing until memory is not short any more.
     Asleep,
 }
 
-/// Gives all blocks of a cache to the heap.
+/// Gives all runs with room of a cache to the heap. It may own none until it is told otherwise.
+pub(super) fn take_back_runs(lists: &mut Lists, heap: &mut Heap) {
+    lists.runs.stop(heap);
+    for class in Class::all_with_slots() {
+        while let Some(run) = lists.runs.pop(class) {
+            // SAFETY: whoever empties a cache is at it alone.
+            unsafe { heap.take_over_run(run) };
+        }
+    }
+}
+
+/// Gives all blocks on the lists of a cache back.
 ///
 /// # Errors
 ///
-/// The fault of a block whose header was overwritten.
-pub(super) fn empty(lists: &mut Lists, heap: &mut Heap) -> Result<(), Fault> {
+/// As for [`give_back`].
+pub(super) fn empty(lists: &mut Lists, heap: &mut Heap, depot: &Depot) -> Result<(), Fault> {
     Class::all().try_for_each(|class| {
         while let Some(block) = lists.pop_either(class) {
-            give_back(heap, block)?;
+            give_back(heap, depot, block)?;
         }
         Ok(())
     })
 }
 
-/// Gives all blocks of a list to the heap.
+/// Gives all blocks of a list back.
 ///
 /// # Errors
 ///
-/// As for [`empty`].
-pub(super) fn give_back_all(heap: &mut Heap, list: FullList) -> Result<(), Fault> {
-    let mut rest = Some(list.first);
+/// As for [`give_back`].
+pub(super) fn give_back_all(heap: &mut Heap, depot: &Depot, list: NonNull<u8>) -> Result<(), Fault> {
+    let mut rest = Some(list);
     while let Some(block) = rest {
         // SAFETY: a list's blocks are linked.
         rest = NonNull::new(unsafe { cached::unlink(block) });
-        give_back(heap, block)?;
+        give_back(heap, depot, block)?;
     }
     Ok(())
 }
 
-/// Gives a block that was in a cache to the heap.
-pub(super) fn give_back(heap: &mut Heap, block: NonNull<u8>) -> Result<(), Fault> {
-    // SAFETY: what is in a cache came from the heap, and nobody uses it.
-    unsafe { heap.dealloc(block.as_ptr()) }
+/// Gives a block that was in a cache to the heap, or, if it is a slot of a run that the heap must not touch, to the
+/// depot.
+///
+/// # Errors
+///
+/// The fault of a block whose header was overwritten.
+pub(super) fn give_back(heap: &mut Heap, depot: &Depot, block: NonNull<u8>) -> Result<(), Fault> {
+    // SAFETY: what is in a cache came from the heap, and nobody uses it. Whoever empties a cache has the lock.
+    unsafe {
+        if let Some(slot) = heap.slot_of_cache(block.as_ptr()) {
+            depot.put_stray(Class::of_slot(slot), block);
+            return Ok(());
+        }
+        heap.dealloc(block.as_ptr())
+    }
+}
+
+/// Gives back what a cache does not need.
+///
+/// # Errors
+///
+/// As for [`give_back`].
+pub(super) fn give_back_unneeded(heap: &mut Heap, depot: &Depot, unneeded: Unneeded) -> Result<(), Fault> {
+    match unneeded {
+        Unneeded::Block(block) => give_back(heap, depot, block),
+        Unneeded::Run(run) => {
+            // SAFETY: it was just taken out of a cache.
+            unsafe { heap.take_over_run(run) };
+            Ok(())
+        }
+    }
 }
 
 /// Ends the program over a fault, after giving the lock back: the hook may allocate.

@@ -1,13 +1,13 @@
-//! The blocks of one thread's cache: two lists for each class.
+//! What one thread's cache has: its runs, and two lists of blocks for each class.
 //!
-//! Blocks are taken from and put on the *current* list. When that is full it becomes the *spare* one, and
+//! On lists are blocks, and slots of runs that are not the thread's. They are taken from and put on the *current* list. When that is full it becomes the *spare* one, and
 //! when it is empty, the spare one takes its place. Only when both are full or both are empty, a full list
 //! goes to the depot or comes from there, as a whole: what a class does many times in a row costs a turn of
 //! the lock for each `batch` blocks only.
 //!
 //! All classes share one budget by use: each time a class comes to the lock its lists may become twice as
 //! long, as long as something is left of the budget. Now and then the cache is *looked over*: classes that
-//! did not come since the last time give back what they have. So what was not needed goes back, and who needs
+//! were not used since the last time give back what they have. So what was not needed goes back, and who needs
 //! it gets room. One of the others, each in its turn, gives back what it has to be *renewed*: blocks that go
 //! round between a thread and its cache stay where an earlier phase has scattered them, and what comes from
 //! the heap lies in a row.
@@ -15,9 +15,12 @@
 //! (Bonwick and Adams, *Magazines and vmem: extending the slab allocator to many CPUs and arbitrary
 //! resources*, 2001; the slow start and the looking over are like those of tcmalloc.)
 
-use super::class::{ByClass, Class};
+use super::class::{ByClass, Class, SmallClass};
+use super::place::Found;
 use super::pressure::{Calm, Pressure};
+use super::runs::{AlreadyFree, Put, Runs};
 use crate::block::cached;
+use crate::run::Run;
 use core::ptr::{NonNull, null_mut};
 
 /// The lists of a cache. The blocks on them are the cache's, and [linked](cached::link).
@@ -28,16 +31,21 @@ pub(super) struct Lists {
     room: ByClass<u8>,
     /// How many blocks a full current list has; zero where the cache keeps none of the class.
     batch: ByClass<u8>,
+    /// How many of these are not charged to the budget, because the class has a run.
+    granted: ByClass<u8>,
     /// Null, or a list that was full, and how many blocks it has.
     spare: ByClass<*mut u8>,
     spare_count: ByClass<u8>,
+    pub(super) runs: Runs,
     /// Whether the class came to the lock since the cache was looked over.
     came: ByClass<bool>,
+    /// What the lists and the current run of each class with slots looked like when the cache was looked over.
+    seen: ByClass<usize>,
     /// How many bytes the lists may keep together, and how many of them no class was given yet: less than none
     /// if lists of other caches were longer than this one's.
     budget: usize,
     left: isize,
-    /// How often a class came to the lock since the cache was looked over.
+    /// How often a class came to the lock, or to the end of its slots at hand, since the cache was looked over.
     visits: u8,
     /// The class that was renewed last.
     renewed: Class,
@@ -48,10 +56,14 @@ pub(super) struct Lists {
 const LISTS: usize = 2;
 
 /// A list has so many blocks at most. More would only make the turns of the lock longer.
-const MOST_BLOCKS: usize = 64;
+pub(super) const MOST_BLOCKS: usize = 64;
 
 /// No class is given more than this share of the budget: 1/8.
 const LARGEST_SHARE_LOG2: u32 = 3;
+
+/// Runs that slots are taken from may have so many times the budget of the lists: four times. They are half free in
+/// the mean, and what is free in them is where the heap would have it, too.
+const RUNS_SHARE_LOG2: u32 = 2;
 
 /// After so many visits to the lock a cache is looked over.
 const VISITS: u8 = 128;
@@ -61,6 +73,24 @@ const VISITS: u8 = 128;
 pub(super) struct FullList {
     pub(super) first: NonNull<u8>,
     count: u8,
+}
+
+/// What a cache has and does not need.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Unneeded {
+    Block(NonNull<u8>),
+    Run(Run),
+}
+
+/// What came of a release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Given {
+    /// The cache has it.
+    Yes,
+    /// The cache has it, and now more than it may keep.
+    TooMuch,
+    /// It cannot be cached now, or at all.
+    No,
 }
 
 /// The bytes that a class is given for lists that are so many blocks longer.
@@ -82,9 +112,12 @@ impl Lists {
             current: ByClass::new(null_mut()),
             room: ByClass::new(0),
             batch: ByClass::new(0),
+            granted: ByClass::new(0),
             spare: ByClass::new(null_mut()),
             spare_count: ByClass::new(0),
+            runs: Runs::new(),
             came: ByClass::new(false),
+            seen: ByClass::new(0),
             budget: 0,
             left: 0,
             visits: 0,
@@ -103,37 +136,51 @@ impl Lists {
         self.calm = Calm::new();
         (self.budget, self.left, self.visits) = (budget, budget as isize, 0);
         self.batch = ByClass::new(0);
+        self.granted = ByClass::new(0);
         self.room = ByClass::new(0);
         self.came = ByClass::new(false);
     }
 
-    /// The owner has come to the lock for the sake of a class, whose lists may become longer for that. If it
-    /// is time, the cache is looked over, and what goes back is given to `give_back`; the lists may keep so
-    /// many bytes from then on. Returns the class that was renewed then.
+    /// The owner has come to the lock for the sake of a class. If it is time, the cache is looked over, and what goes
+    /// back is given to `give_back`; the cache may keep so many bytes from then on. Returns the class that was renewed
+    /// then.
     pub(super) fn visit(
         &mut self,
         class: Class,
         budget: usize,
-        give_back: impl FnMut(NonNull<u8>),
+        give_back: impl FnMut(Unneeded),
     ) -> Option<Class> {
-        self.visits += 1;
-        let mut renewed = None;
-        if self.visits == VISITS {
-            *self.came.get_mut(class) = true;
-            renewed = Some(self.look_over(budget, give_back));
-        }
-        self.lengthen(class);
-        renewed
+        self.visits = (self.visits + 1).min(VISITS);
+        *self.came.get_mut(class) = true;
+        (self.visits == VISITS).then(|| self.look_over(budget, give_back))
     }
 
-    /// Makes the lists of a class longer that came to the lock, as far as the budget has something left.
-    fn lengthen(&mut self, class: Class) {
-        *self.came.get_mut(class) = true;
+    /// A class has come to the end of its slots at hand. False if it is to come to the lock: it is time to look the cache
+    /// over.
+    pub(super) fn count_visit(&mut self) -> bool {
+        let is_early = self.visits + 1 < VISITS;
+        self.visits += u8::from(is_early);
+        is_early
+    }
+
+    /// Whether the cache has more runs without a slot in use than it may.
+    pub(super) fn has_many_empty_runs(&self) -> bool {
+        self.runs.bytes_of_empty() > self.budget
+    }
+
+    /// Whether the cache may have another run.
+    pub(super) fn may_have_run(&self) -> bool {
+        let bytes = self.runs.bytes_of_current() + self.runs.page();
+        self.runs.may_be() && bytes <= self.budget << RUNS_SHARE_LOG2
+    }
+
+    /// Makes the lists of a class longer, as far as the budget has something left.
+    pub(super) fn lengthen(&mut self, class: Class) {
         let batch = self.batch.get(class);
         let most = (self.budget >> LARGEST_SHARE_LOG2).checked_div(LISTS * class.payload()).unwrap_or(0);
         let longer = usize::from(batch).max(1) * 2;
         let longer = longer.min(most).min(MOST_BLOCKS);
-        let Some(more) = longer.checked_sub(batch.into()) else { return };
+        let more = longer.saturating_sub(batch.into());
         let bytes = bytes_of(class, more);
         if self.left < bytes {
             return;
@@ -147,28 +194,69 @@ impl Lists {
     /// returned; everything, if it is more than what the lists may keep.
     #[cold]
     #[inline(never)]
-    fn look_over(&mut self, budget: usize, mut give_back: impl FnMut(NonNull<u8>)) -> Class {
+    fn look_over(&mut self, budget: usize, mut give_back: impl FnMut(Unneeded)) -> Class {
         let is_too_much = self.budget as isize - self.left > budget as isize;
+        for class in Class::all_with_slots() {
+            let look = self.look(class);
+            *self.came.get_mut(class) |= self.seen.get(class) != look;
+        }
         let renewed = self.next_to_renew();
+        let may_have_run = self.may_have_run();
         for class in Class::all() {
             let goes = is_too_much || !self.came.get(class);
             if goes || class == renewed {
                 while let Some(block) = self.pop_either(class) {
-                    give_back(block);
+                    self.retire(block).into_iter().for_each(&mut give_back);
                 }
             }
             if goes {
-                self.left += bytes_of(class, self.batch.get(class).into());
-                *self.batch.get_mut(class) = 0;
-                *self.room.get_mut(class) = 0;
+                let run = self.runs.pop_idle(class, !may_have_run);
+                run.into_iter().for_each(|run| give_back(Unneeded::Run(run)));
+                self.shorten(class);
+            }
+        }
+        for class in Class::all_with_slots() {
+            while let Some(run) = self.runs.pop_empty(class) {
+                give_back(Unneeded::Run(run));
             }
         }
         self.left += budget as isize - self.budget as isize;
         self.budget = budget;
         self.came = ByClass::new(false);
+        for class in Class::all_with_slots() {
+            *self.seen.get_mut(class) = self.look(class);
+        }
         self.visits = 0;
         self.renewed = renewed;
         renewed
+    }
+
+    /// Takes from the lists of a class, which are empty, what they were given, but for what they have because of a run.
+    fn shorten(&mut self, class: Class) {
+        let (batch, granted) = (self.batch.get(class), self.granted.get(class));
+        self.left += bytes_of(class, (batch - granted).into());
+        let granted = if self.runs.has_current(class) { granted } else { 0 };
+        *self.granted.get_mut(class) = granted;
+        *self.batch.get_mut(class) = granted;
+        *self.room.get_mut(class) = granted;
+    }
+
+    /// Gives the lists of a class that has a run the length of half a page, if they are not longer. What is freed just now
+    /// is in the processor's cache, and so is better taken again from a list than from the run.
+    fn grant(&mut self, class: Class) {
+        let batch = self.batch.get(class);
+        let granted = (self.runs.page() / 2).checked_div(class.payload()).unwrap_or(0).min(MOST_BLOCKS) as u8;
+        let more = granted.saturating_sub(batch);
+        *self.batch.get_mut(class) += more;
+        *self.room.get_mut(class) += more;
+        let charged = batch - self.granted.get(class);
+        self.left += bytes_of(class, charged.into()) - bytes_of(class, (batch + more - granted).into());
+        *self.granted.get_mut(class) = granted;
+    }
+
+    /// What hardly looks the same again after blocks of a class were taken or given.
+    fn look(&self, class: Class) -> usize {
+        self.current.get(class).addr() ^ self.runs.look(class)
     }
 
     /// The class behind the one that was renewed last that came since the last time.
@@ -185,6 +273,87 @@ impl Lists {
     pub(super) fn refill(&self, class: Class) -> u32 {
         let batch = self.batch.get(class).into();
         if class.is_small() { batch } else { batch.min(1) }
+    }
+
+    /// Takes a block from the current list, or a slot from the current run.
+    ///
+    /// What was freed just now is in the processor's cache, and so is taken first.
+    #[inline(always)]
+    pub(super) fn take_small(&mut self, class: SmallClass) -> Option<NonNull<u8>> {
+        match self.pop(class.class()) {
+            Some(block) => Some(block),
+            None => self.runs.take(class),
+        }
+    }
+
+    /// Takes a slot of a class from the cache's runs.
+    pub(super) fn take_of_runs(&mut self, class: Class) -> Option<NonNull<u8>> {
+        let slot = self.runs.take_next(class);
+        if slot.is_some() {
+            self.grant(class);
+        }
+        slot
+    }
+
+    /// Takes what was found, if that is quickly done: onto the current list, or, if that is full, into the run, if that is
+    /// the cache's. Returns whether it is done.
+    ///
+    /// # Safety
+    ///
+    /// - It was found just now. If it is in use, nobody uses its bytes any more.
+    #[inline(always)]
+    pub(super) unsafe fn give_simply(&mut self, found: Found) -> bool {
+        // SAFETY: what was found is a run with a slot of that number. A block or slot of a class that has room is long
+        // enough for a key, and its bytes are the cache's now (contract).
+        unsafe {
+            match found {
+                Found::Block(class, block) => {
+                    self.has_room(class) && !cached::has_key(block) && self.push(class, block)
+                }
+                Found::Slot { owner, run, number, slot } => {
+                    let class = Class::of_slot(run.slot_size());
+                    if self.has_room(class) {
+                        run.is_used(number) && !cached::has_key(slot) && self.push(class, slot)
+                    } else {
+                        self.runs.are_of(owner) && run.put_back_simply(number)
+                    }
+                }
+            }
+        }
+    }
+
+    /// What is to become of a block that was on a list: `None` if it is a slot of a run of the cache's, into which it
+    /// goes back.
+    fn retire(&mut self, block: NonNull<u8>) -> Option<Unneeded> {
+        if let Some((run, number)) = self.runs.find(block) {
+            // SAFETY: it is a run of the cache's with a slot of that number, which was on a list.
+            let put = unsafe { self.runs.put(run, number) };
+            invariant!(put.is_ok());
+            return None;
+        }
+        Some(Unneeded::Block(block))
+    }
+
+    /// Takes what was found: onto a list, if there is room, or else into the run, if that is the cache's.
+    ///
+    /// # Safety
+    ///
+    /// - It was found just now and is in use, and nobody uses its bytes any more.
+    pub(super) unsafe fn give(&mut self, found: Found) -> Given {
+        let Some((class, block)) = found.unless_free() else { return Given::No };
+        match found {
+            Found::Slot { run, number, .. } if !self.has_room(class) && self.runs.own(run) => {
+                // SAFETY: what was found is a run with a slot of that number, and as below.
+                return match unsafe { self.runs.put(run, number) } {
+                    Err(AlreadyFree) => Given::No,
+                    Ok(Put::Looked) if self.has_many_empty_runs() => Given::TooMuch,
+                    Ok(_) => Given::Yes,
+                };
+            }
+            _ => {}
+        }
+        // SAFETY: the caller's contract.
+        if unsafe { self.push_either(class, block) } { Given::Yes } else { Given::No }
     }
 
     /// Takes a block from the current list.
@@ -277,13 +446,14 @@ impl Lists {
         Some(FullList { first, count: self.spare_count.get(class) })
     }
 
-    /// How many bytes the blocks on all lists have, each counted as what its class promises.
+    /// How many bytes the blocks on all lists have, each counted as what its class promises, and the free slots of all
+    /// runs.
     pub(super) fn bytes(&self) -> usize {
         let on_lists = |class: Class| {
             let spare = if self.spare.get(class).is_null() { 0 } else { self.spare_count.get(class).into() };
             usize::from(self.batch.get(class) - self.room.get(class)) + spare
         };
-        Class::all().map(|class| on_lists(class) * class.payload()).sum()
+        self.runs.bytes() + Class::all().map(|class| on_lists(class) * class.payload()).sum::<usize>()
     }
 
     /// Whether a block whose header has that class is on any list, by its address.
@@ -318,8 +488,20 @@ mod tests {
         memory.iter_mut().map(|block| NonNull::from(block).cast::<u8>()).collect()
     }
 
-    fn nothing_is_given_back(block: NonNull<u8>) {
-        panic!("{block:?} is given back");
+    /// What a thread does that comes to the lock for the sake of a class's lists.
+    fn come(
+        lists: &mut Lists,
+        class: Class,
+        budget: usize,
+        give_back: impl FnMut(Unneeded),
+    ) -> Option<Class> {
+        let renewed = lists.visit(class, budget, give_back);
+        lists.lengthen(class);
+        renewed
+    }
+
+    fn nothing_is_given_back(unneeded: Unneeded) {
+        panic!("{unneeded:?} is given back");
     }
 
     #[test]
@@ -327,10 +509,10 @@ mod tests {
         for budget in [0, 100, 4096, 32 << 10, 1 << 19, 1 << 20] {
             let mut lists = Lists::new();
             lists.begin(budget);
-            let mut visit = |class| assert_eq!(lists.visit(class, budget, nothing_is_given_back), None);
+            let mut visit = |class| assert_eq!(come(&mut lists, class, budget, nothing_is_given_back), None);
             Class::all().step_by(2).for_each(&mut visit);
             // So often that the cache is not looked over.
-            (0..8).for_each(|_| visit(Class::serving_small(100)));
+            (0..8).for_each(|_| visit(Class::serving_small(100).class()));
             let kept = |class: Class| LISTS * usize::from(lists.batch.get(class)) * class.payload();
             let all: usize = Class::all().map(kept).sum();
             assert!(all <= budget, "{all} of {budget}");
@@ -341,11 +523,11 @@ mod tests {
 
     #[test]
     fn lists_become_longer_with_use() {
-        let class = Class::serving_small(12);
+        let class = Class::serving_small(12).class();
         let mut lists = Lists::new();
         lists.begin(BUDGET);
         let refills = [(); 7].map(|()| {
-            lists.visit(class, BUDGET, nothing_is_given_back);
+            come(&mut lists, class, BUDGET, nothing_is_given_back);
             lists.refill(class)
         });
         assert_eq!(refills, [2, 4, 8, 16, 32, 64, 64]);
@@ -355,14 +537,14 @@ mod tests {
     fn lists_take_two_batches_and_give_the_last_block_first() {
         let mut memory = [[0u64; 2]; 8];
         let blocks = blocks_of(&mut memory);
-        let class = Class::serving_small(12);
+        let class = Class::serving_small(12).class();
         let mut lists = Lists::new();
         // SAFETY: each block has 16 bytes and is on one list at a time.
         unsafe {
             assert!(!lists.push_either(class, blocks[0]), "without a budget nothing is kept");
             lists.begin((3 * 16 * LISTS) << LARGEST_SHARE_LOG2);
-            lists.visit(class, BUDGET, nothing_is_given_back);
-            lists.visit(class, BUDGET, nothing_is_given_back);
+            come(&mut lists, class, BUDGET, nothing_is_given_back);
+            come(&mut lists, class, BUDGET, nothing_is_given_back);
             assert!(blocks[..6].iter().all(|&block| lists.push_either(class, block)));
             assert!(!lists.push_either(class, blocks[6]), "both lists are full");
             assert_eq!(lists.bytes(), 6 * 16);
@@ -378,7 +560,7 @@ mod tests {
 
     #[test]
     fn classes_that_come_are_renewed_in_turn() {
-        let classes = [12, 100, 200].map(Class::serving_small);
+        let classes = [12, 100, 200].map(|bytes| Class::serving_small(bytes).class());
         let mut memory = [[0u64; 2]; 3];
         let blocks = blocks_of(&mut memory);
         let mut lists = Lists::new();
@@ -387,7 +569,7 @@ mod tests {
         while renewed.len() < 6 {
             for class in classes {
                 let mut given_back = 0;
-                let renewed_now = lists.visit(class, BUDGET, |_| given_back += 1);
+                let renewed_now = come(&mut lists, class, BUDGET, |_| given_back += 1);
                 assert!(given_back == 0 || renewed_now.is_some());
                 renewed.extend(renewed_now);
             }
@@ -404,10 +586,10 @@ mod tests {
     fn what_was_adopted_beyond_the_budget_goes_back() {
         let mut memory = [[0u64; 2]; 64];
         let blocks = blocks_of(&mut memory);
-        let class = Class::serving_small(12);
+        let class = Class::serving_small(12).class();
         let (mut producer, mut consumer) = (Lists::new(), Lists::new());
         producer.begin(BUDGET);
-        (0..6).for_each(|_| assert_eq!(producer.visit(class, BUDGET, nothing_is_given_back), None));
+        (0..6).for_each(|_| assert_eq!(come(&mut producer, class, BUDGET, nothing_is_given_back), None));
         // SAFETY: each block has 16 bytes and is on no list.
         assert!(blocks.iter().all(|&block| unsafe { producer.push_either(class, block) }));
         // A full list becomes the spare one when another block comes.
@@ -420,7 +602,7 @@ mod tests {
         consumer.adopt(class, list);
         assert_eq!(consumer.bytes(), 64 * 16);
         let mut count = 0;
-        assert!((0..VISITS).any(|_| consumer.visit(class, LITTLE, |_| count += 1).is_some()));
+        assert!((0..VISITS).any(|_| come(&mut consumer, class, LITTLE, |_| count += 1).is_some()));
         assert_eq!((count, consumer.bytes()), (64, 0));
     }
 
@@ -428,26 +610,32 @@ mod tests {
     fn a_class_that_does_not_come_gives_back_what_it_has() {
         let mut memory = [[0u64; 2]; 2];
         let blocks = blocks_of(&mut memory);
-        let (class, other) = (Class::serving_small(12), Class::serving_small(100));
+        let (class, other) = (Class::serving_small(12).class(), Class::serving_small(100).class());
         let mut lists = Lists::new();
         lists.begin(BUDGET);
-        lists.visit(class, BUDGET, nothing_is_given_back);
+        come(&mut lists, class, BUDGET, nothing_is_given_back);
         // SAFETY: each block has 16 bytes and is on no list.
         assert!(blocks.iter().all(|&block| unsafe { lists.push_either(class, block) }));
         let mut given_back = Vec::new();
         let mut visit = |times: u8| {
-            (0..times).filter_map(|_| lists.visit(other, BUDGET, |block| given_back.push(block))).count()
+            (0..times)
+                .filter_map(|_| come(&mut lists, other, BUDGET, |unneeded| given_back.push(unneeded)))
+                .count()
         };
         // The class came since the cache was looked over last.
         assert_eq!([visit(VISITS - 1), visit(VISITS - 1), visit(1)], [1, 0, 1]);
-        assert!(given_back.iter().eq(blocks.iter().rev()));
+        let given_back = given_back.into_iter().map(|unneeded| match unneeded {
+            Unneeded::Block(block) => block,
+            Unneeded::Run(run) => panic!("{run:?} is given back"),
+        });
+        assert!(given_back.eq(blocks.iter().rev().copied()));
         let mut memory = [[0u64; 2]; 2];
         let blocks = blocks_of(&mut memory);
-        lists.visit(class, BUDGET, nothing_is_given_back);
+        come(&mut lists, class, BUDGET, nothing_is_given_back);
         // SAFETY: as above.
         assert!(blocks.iter().all(|&block| unsafe { lists.push_either(class, block) }));
         let mut count = 0;
-        assert!((0..VISITS).any(|_| lists.visit(class, 0, |_| count += 1).is_some()));
+        assert!((0..VISITS).any(|_| come(&mut lists, class, 0, |_| count += 1).is_some()));
         assert_eq!(count, 2, "what is more than the budget goes back, who ever comes");
     }
 }

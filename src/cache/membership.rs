@@ -1,9 +1,8 @@
 //! Threads that come and go: joining, leaving, forking.
 
 use super::ThreadCached;
-use super::drain::{empty, raise_outside};
+use super::drain::{empty, raise_outside, take_back_runs};
 use super::home::{self, Home};
-use super::place::Place;
 use super::slot::Slot;
 use crate::heap::Heap;
 use crate::raw_lock::preserving_errno;
@@ -55,23 +54,24 @@ impl<S: Source> ThreadCached<S> {
         // in static memory.
         let everlasting = unsafe { self.everlasting() };
         let occupy = |adopt: &dyn Fn(&'static Slot)| {
-            let heap = everlasting.locked.heap();
+            let mut heap = everlasting.locked.heap();
             let mut vacant = None;
-            for slot in &everlasting.slots {
+            for (number, slot) in (Heap::FIRST_OWNER..).zip(&everlasting.slots) {
                 if slot.is_left() {
                     // SAFETY: the slot is left, and this thread has the lock.
-                    unsafe { slot.take_over() };
+                    unsafe { slot.take_over(&mut heap) };
                     adopt(slot);
                     return true;
                 }
                 if slot.is_vacant() {
-                    vacant = vacant.or(Some(slot));
+                    vacant = vacant.or(Some((number, slot)));
                 }
             }
-            let Some(slot) = vacant else { return false };
+            let Some((number, slot)) = vacant else { return false };
             if heap.is_initialized() {
+                let budget = everlasting.budget(&heap);
                 // SAFETY: the slot is vacant, and this thread has the lock.
-                unsafe { slot.occupy(everlasting.identity(), Place::of(&heap), everlasting.budget(&heap)) };
+                unsafe { slot.occupy(everlasting.identity(), number, &mut heap, budget) };
                 everlasting.pressure.note_awake();
                 everlasting.pressure.note_cache();
                 adopt(slot);
@@ -99,17 +99,19 @@ impl<S: Source> Home for ThreadCached<S> {
         let most = self.budget(&heap) >> LEFT_SHARE_LOG2;
         // SAFETY: the calling thread is the owner, has the lock, and does not use the slot again.
         unsafe {
+            slot.with_closed_gate(|lists| take_back_runs(lists, &mut heap));
             if slot.with_closed_gate(|lists| lists.bytes()) <= most
                 && self.occupied().filter(|slot| slot.is_left()).count() < LEFT
             {
-                return slot.leave();
+                return slot.leave(&mut heap);
             }
         }
         // SAFETY: as above.
-        let outcome = unsafe { slot.with_closed_gate(|lists| empty(lists, &mut heap)) };
-        let _heap = raise_outside(heap, outcome);
+        let outcome = unsafe { slot.with_closed_gate(|lists| empty(lists, &mut heap, &self.depot)) };
+        let heap = raise_outside(heap, outcome);
+        let mut heap = self.without_many_strays(heap);
         // SAFETY: as above.
-        unsafe { slot.vacate() };
+        unsafe { slot.vacate(&mut heap) };
         self.pressure.note_cache_gone();
     }
 
@@ -134,13 +136,14 @@ impl<S: Source> Home for ThreadCached<S> {
         for slot in self.occupied().filter(|slot| !core::ptr::eq(*slot, own)) {
             // SAFETY: this thread has the lock; the gate was closed, and its owner is not there any more.
             unsafe {
-                outcome = outcome.and(slot.with_closed_gate(|lists| empty(lists, &mut heap)));
+                slot.with_closed_gate(|lists| take_back_runs(lists, &mut heap));
+                outcome = outcome.and(slot.with_closed_gate(|lists| empty(lists, &mut heap, &self.depot)));
                 slot.open();
-                slot.vacate();
+                slot.vacate(&mut heap);
             }
             self.pressure.note_cache_gone();
         }
         self.open_all();
-        drop(raise_outside(heap, outcome));
+        drop(self.without_many_strays(raise_outside(heap, outcome)));
     }
 }

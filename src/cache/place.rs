@@ -1,9 +1,9 @@
 //! Where cached blocks can lie, and what class a block or slot at an address is of.
 
-use super::class::{Class, MEDIUM};
-use crate::block::{Arena, Tag};
+use super::class::Class;
+use crate::block::Arena;
 use crate::heap::Heap;
-use crate::run::Pages;
+use crate::run::{LeadsInto, Owner, Pages, Run};
 use crate::size::Index;
 use core::ptr::NonNull;
 
@@ -12,8 +12,7 @@ use core::ptr::NonNull;
 pub(super) struct Place {
     arena: Arena,
     pages: Pages,
-    /// How many positions there are, from the first one on, but for the last few: what begins in front of those
-    /// and looks like a small block ends in the arena, whatever its header says.
+    /// How many positions there are, from the first one on.
     positions: usize,
 }
 
@@ -26,45 +25,74 @@ impl Place {
     /// That of a heap.
     pub(super) fn of(heap: &Heap) -> Self {
         let (arena, end, pages) = heap.place();
-        let positions = end.granules_since(Index::FIRST).saturating_sub(MEDIUM.granules());
-        Self { arena, pages, positions: positions as usize }
+        Self { arena, pages, positions: end.granules_since(Index::FIRST) as usize }
     }
 
-    /// The payload of what may be a block or a slot that is small enough for a cache, with its class.
-    pub(super) fn find_any(&self, block: *mut u8) -> Option<(Class, NonNull<u8>)> {
-        let ends_in_arena =
-            |tag: Tag, room: usize| tag.granules() as usize <= room + MEDIUM.granules() as usize;
-        self.find(block, |tag, room| Class::of(tag).filter(|_| ends_in_arena(tag, room)))
-    }
-
-    /// The payload of what may be a block or a slot, in a cache or not, with its class; `class_of` knows that of a
-    /// block, by its header and how many granules the arena has from there on, less [`MEDIUM`].
+    /// The slot that a pointer leads to, in use or not, if it is one.
     #[inline(always)]
-    pub(super) fn find(
-        &self,
-        block: *mut u8,
-        class_of: impl FnOnce(Tag, usize) -> Option<Class>,
-    ) -> Option<(Class, NonNull<u8>)> {
-        // SAFETY: what the map says is a run is one, and where one of its slots begins is in its page. The word
-        // before a position of the place is in the arena, aligned to 4, and never handed out if it is a header;
-        // it is looked at to find out.
+    pub(super) fn find_slot(&self, block: *mut u8) -> Option<Found> {
+        match self.pages.at(block.addr()) {
+            // SAFETY: what the map says is a run is one.
+            LeadsInto::Run { owner, run, in_page } => unsafe { Found::slot(owner, run, in_page) },
+            LeadsInto::NoRun => None,
+        }
+    }
+
+    /// What may be a block or a slot that is small enough for a cache, in one or not.
+    #[inline(always)]
+    pub(super) fn find(&self, block: *mut u8) -> Option<Found> {
+        if let LeadsInto::Run { owner, run, in_page } = self.pages.at(block.addr()) {
+            // SAFETY: what the map says is a run is one.
+            return unsafe { Found::slot(owner, run, in_page) };
+        }
+        let granule = self.arena.index_of(block.addr());
+        let position = granule.wrapping_sub(Index::FIRST.get() as usize);
+        if position >= self.positions {
+            return None;
+        }
+        let index = Index::new(granule as u32);
+        // SAFETY: the word before a position of the place is in the arena, aligned to 4, and never handed out if it is a
+        // header; it is looked at to find out.
+        let tag = unsafe { self.arena.tag(index) };
+        let class = Class::of(tag).filter(|_| tag.granules() as usize <= self.positions - position)?;
+        // SAFETY: as above.
+        Some(Found::Block(class, unsafe { self.arena.payload(index) }))
+    }
+}
+
+/// What was found at an address.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Found {
+    /// A slot of a run, by its number, in use or not, and whose the run was.
+    Slot { owner: Owner, run: Run, number: u32, slot: NonNull<u8> },
+    /// What may be a block, of a class.
+    Block(Class, NonNull<u8>),
+}
+
+impl Found {
+    /// The slot that begins so many granules from the start of a run, if one does.
+    ///
+    /// # Safety
+    ///
+    /// - It is a run.
+    #[inline(always)]
+    unsafe fn slot(owner: Owner, run: Run, in_page: u32) -> Option<Self> {
+        // SAFETY: the caller's contract; where a slot begins is in the page.
         unsafe {
-            match self.pages.run_at(block.addr()) {
-                Some((run, in_page)) => {
-                    run.slot_at(in_page)?;
-                    Some((Class::of_slot(run.slot_size()), run.payload(in_page)))
-                }
-                None => {
-                    let granule = self.arena.index_of(block.addr());
-                    let position = granule.wrapping_sub(Index::FIRST.get() as usize);
-                    if position >= self.positions {
-                        return None;
-                    }
-                    let index = Index::new(granule as u32);
-                    let class = class_of(self.arena.tag(index), self.positions - position)?;
-                    Some((class, self.arena.payload(index)))
-                }
-            }
+            let number = run.slot_at(in_page)?;
+            Some(Self::Slot { owner, run, number, slot: run.payload(in_page) })
+        }
+    }
+
+    /// The class, and the payload, of what is no free slot.
+    #[inline(always)]
+    pub(super) fn unless_free(self) -> Option<(Class, NonNull<u8>)> {
+        match self {
+            Self::Block(class, block) => Some((class, block)),
+            // SAFETY: what was found is a run with a slot of that number.
+            Self::Slot { run, number, slot, .. } => unsafe {
+                run.is_used(number).then(|| (Class::of_slot(run.slot_size()), slot))
+            },
         }
     }
 }

@@ -13,12 +13,14 @@
 //! An owner that finds no token is inside already, further down on its stack: it is a signal handler.
 
 use super::barrier;
-use super::class::Class;
-use super::lists::Lists;
-use super::place::Place;
+use super::class::{Class, SmallClass};
+use super::lists::{Given, Lists};
+use super::place::{Found, Place};
 use super::pressure::Pressure;
 use crate::block::cached;
+use crate::heap::Heap;
 use crate::raw_lock::Backoff;
+use crate::run::Owner;
 use core::cell::UnsafeCell;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, Ordering, compiler_fence, fence};
@@ -93,16 +95,19 @@ impl Slot {
         self.token.load(Ordering::Acquire).is_null()
     }
 
-    /// Gives the empty slot to the calling thread. `budget` is how many bytes it may keep.
+    /// Gives the empty slot, which has that number, to the calling thread. `budget` is how many bytes it may keep.
     ///
     /// # Safety
     ///
-    /// - The slot is vacant, and the caller has the lock of the heap whose place that is.
-    pub(super) unsafe fn occupy(&self, allocator: *const (), place: Place, budget: usize) {
+    /// - The slot is vacant, and the caller has the heap's lock.
+    pub(super) unsafe fn occupy(&self, allocator: *const (), number: Owner, heap: &mut Heap, budget: usize) {
         // SAFETY: nobody else uses a vacant slot while this thread has the lock (contract).
         unsafe {
-            *self.place.get() = place;
-            (*self.lists.get()).begin(budget);
+            *self.place.get() = Place::of(heap);
+            let lists = &mut *self.lists.get();
+            lists.begin(budget);
+            lists.runs.belong_to(number, heap);
+            lists.runs.start(heap);
         }
         self.awake.store(true, Ordering::Relaxed);
         let fenced = if barrier::is_available() { 0 } else { closed::FENCED };
@@ -122,7 +127,12 @@ impl Slot {
     /// # Safety
     ///
     /// - The caller is the owner, is outside of the gate, and has the heap's lock.
-    pub(super) unsafe fn wake_in_time(&self, pressure: &Pressure, budget: impl FnOnce() -> usize) -> bool {
+    pub(super) unsafe fn wake_in_time(
+        &self,
+        pressure: &Pressure,
+        heap: &mut Heap,
+        budget: impl FnOnce(&Heap) -> usize,
+    ) -> bool {
         if self.is_awake() {
             return true;
         }
@@ -131,7 +141,8 @@ impl Slot {
         let wake = |lists: &mut Lists| {
             let is_time = lists.are_to_wake(pressure);
             if is_time {
-                lists.begin(budget());
+                lists.begin(budget(heap));
+                lists.runs.start(heap);
             }
             is_time
         };
@@ -149,10 +160,14 @@ impl Slot {
     ///
     /// # Safety
     ///
-    /// - As for [`with_closed_gate`](Self::with_closed_gate). The lists are empty.
-    pub(super) unsafe fn fall_asleep(&self) {
+    /// - As for [`with_closed_gate`](Self::with_closed_gate). The lists are empty, and there are no runs with room.
+    pub(super) unsafe fn fall_asleep(&self, heap: &mut Heap) {
+        let fall_asleep = |lists: &mut Lists| {
+            lists.begin(0);
+            lists.runs.stop(heap);
+        };
         // SAFETY: the caller's contract.
-        unsafe { self.with_closed_gate(|lists| lists.begin(0)) };
+        unsafe { self.with_closed_gate(fall_asleep) };
         self.awake.store(false, Ordering::Relaxed);
     }
 
@@ -167,8 +182,11 @@ impl Slot {
     ///
     /// # Safety
     ///
-    /// - Its owner is outside of the gate and does not use it any more, and the caller has the heap's lock.
-    pub(super) unsafe fn leave(&self) {
+    /// - Its owner is outside of the gate and does not use it any more, and the caller has the heap's lock. There are no
+    ///   runs with room.
+    pub(super) unsafe fn leave(&self, heap: &mut Heap) {
+        // SAFETY: the caller's contract.
+        unsafe { self.with_closed_gate(|lists| lists.runs.stop(heap)) };
         self.left.store(true, Ordering::Relaxed);
     }
 
@@ -177,8 +195,12 @@ impl Slot {
     /// # Safety
     ///
     /// - The slot [is left](Self::is_left), and the caller has the heap's lock.
-    pub(super) unsafe fn take_over(&self) {
+    pub(super) unsafe fn take_over(&self, heap: &mut Heap) {
         invariant!(self.is_left() && !self.is_vacant() && !self.is_entered());
+        if self.is_awake() {
+            // SAFETY: a slot that is left has no owner who could be inside.
+            unsafe { self.with_closed_gate(|lists| lists.runs.start(heap)) };
+        }
         self.left.store(false, Ordering::Relaxed);
     }
 
@@ -186,22 +208,25 @@ impl Slot {
     ///
     /// # Safety
     ///
-    /// - Its lists are empty, its owner does not use it any more, and the caller has the heap's lock.
-    pub(super) unsafe fn vacate(&self) {
+    /// - Its lists are empty, there are no runs with room, its owner does not use it any more, and the caller has the
+    ///   heap's lock.
+    pub(super) unsafe fn vacate(&self, heap: &mut Heap) {
+        // SAFETY: the caller's contract.
+        unsafe { self.with_closed_gate(|lists| lists.runs.stop(heap)) };
         self.token.store(null_mut(), Ordering::Relaxed);
         self.left.store(false, Ordering::Relaxed);
         self.owner.store(null_mut(), Ordering::Release);
     }
 
-    /// Takes a block of a class out of the cache, if it is one of that allocator's.
+    /// Takes a slot or a block of a small class out of the cache, if it is one of that allocator's.
     ///
     /// # Safety
     ///
     /// - The calling thread is the owner, or the slot is vacant for good.
     #[inline(always)]
-    pub(super) unsafe fn take(&self, allocator: *const (), class: Class) -> Option<NonNull<u8>> {
+    pub(super) unsafe fn take(&self, allocator: *const (), class: SmallClass) -> Option<NonNull<u8>> {
         // SAFETY: the caller's contract.
-        unsafe { self.inside(allocator, |_, lists| lists.pop(class))? }
+        unsafe { self.inside(allocator, |_, lists| lists.take_small(class))? }
     }
 
     /// As [`take`](Self::take), if the block lies at a multiple of `align`. A medium one may be of a class that is
@@ -218,16 +243,17 @@ impl Slot {
         align: usize,
     ) -> Option<NonNull<u8>> {
         let pop = |_: &Place, lists: &mut Lists| {
-            class
+            let on_lists = class
                 .and_larger()
-                .find_map(|class| if lists.is_first_aligned(class, align) { lists.pop(class) } else { None })
+                .find_map(|class| if lists.is_first_aligned(class, align) { lists.pop(class) } else { None });
+            on_lists.or_else(|| lists.runs.take(class.small()?))
         };
         // SAFETY: the caller's contract.
         unsafe { self.inside(allocator, pop)? }
     }
 
-    /// Puts a block into the cache, if it is one of that allocator's; false if the block cannot be cached
-    /// now, or at all.
+    /// Puts a slot into the cache, if that is quickly done and the cache is one of that allocator's. Returns whether it is
+    /// done.
     ///
     /// # Safety
     ///
@@ -237,78 +263,101 @@ impl Slot {
     #[inline(always)]
     pub(super) unsafe fn give(&self, allocator: *const (), block: *mut u8) -> bool {
         // SAFETY: the caller's contract.
-        unsafe { self.give_found(allocator, |place| place.find(block, |tag, _| Class::of_small(tag))) }
-    }
-
-    /// As [`give`](Self::give), where the block may be a medium one.
-    ///
-    /// # Safety
-    ///
-    /// - As for [`give`](Self::give).
-    pub(super) unsafe fn give_medium(&self, allocator: *const (), block: *mut u8) -> bool {
+        let give = |place: &Place, lists: &mut Lists| unsafe {
+            place.find_slot(block).is_some_and(|found| lists.give_simply(found))
+        };
         // SAFETY: the caller's contract.
-        unsafe { self.give_found(allocator, |place| place.find_any(block)) }
+        unsafe { self.inside(allocator, give) }.unwrap_or(false)
     }
 
-    /// Puts what is found in a place into the cache, if it is one of that allocator's.
+    /// As [`give`](Self::give), for blocks.
     ///
     /// # Safety
     ///
     /// - As for [`give`](Self::give).
     #[inline(always)]
-    unsafe fn give_found(
-        &self,
-        allocator: *const (),
-        find: impl FnOnce(&Place) -> Option<(Class, NonNull<u8>)>,
-    ) -> bool {
-        let push = |place: &Place, lists: &mut Lists| {
-            // SAFETY: a block of a class that has room is long enough for a key, and its bytes are the cache's
-            // now (contract).
-            find(place).is_some_and(|(class, block)| unsafe {
-                lists.has_room(class) && !cached::has_key(block) && lists.push(class, block)
-            })
+    pub(super) unsafe fn give_block(&self, allocator: *const (), block: *mut u8) -> bool {
+        // SAFETY: the caller's contract.
+        let give = |place: &Place, lists: &mut Lists| unsafe {
+            place.find(block).is_some_and(|found| lists.give_simply(found))
         };
         // SAFETY: the caller's contract.
-        unsafe { self.inside(allocator, push) }.unwrap_or(false)
+        unsafe { self.inside(allocator, give) }.unwrap_or(false)
     }
 
-    /// As [`take_aligned`](Self::take_aligned), also from the spare list, and where the gate is never plainly
-    /// open.
+    /// Moves what is in a slot or in a small block to one of another class, if that is quickly done and the cache is one
+    /// of that allocator's. Returns where it is then, and whether the old one is yet to be given back; it stays where it
+    /// is if it is of that class.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`give`](Self::give), if it moves. It has `len` bytes, and so has what the class serves.
+    #[inline(always)]
+    pub(super) unsafe fn resize(
+        &self,
+        allocator: *const (),
+        block: *mut u8,
+        class: SmallClass,
+        len: usize,
+    ) -> Option<(NonNull<u8>, bool)> {
+        let resize = |place: &Place, lists: &mut Lists| {
+            let found = place.find(block)?;
+            let (old_class, old) = found.unless_free()?;
+            // SAFETY: a block or a slot of a class is long enough for a key.
+            if old_class == Class::NONE || unsafe { cached::has_key(old) } {
+                return None;
+            }
+            if old_class == class.class() {
+                return Some((old, false));
+            }
+            let target = lists.take_small(class)?;
+            // SAFETY: both hold so many bytes, and do not overlap. Then nobody uses the old one any more (contract).
+            unsafe {
+                target.copy_from_nonoverlapping(old, len);
+                Some((target, !lists.give_simply(found)))
+            }
+        };
+        // SAFETY: the caller's contract.
+        unsafe { self.inside(allocator, resize)? }
+    }
+
+    /// As [`take_aligned`](Self::take_aligned), also from other runs and from the spare list, and where the gate is
+    /// never plainly open.
     ///
     /// # Safety
     ///
     /// - The caller is the owner.
     pub(super) unsafe fn take_slowly(&self, class: Class, align: usize) -> Option<NonNull<u8>> {
-        let pop = |lists: &mut Lists| {
+        let take = |lists: &mut Lists| {
             lists.begin_spare(class);
-            if lists.is_first_aligned(class, align) { lists.pop(class) } else { None }
+            let block = if lists.is_first_aligned(class, align) { lists.pop(class) } else { None };
+            block.or_else(|| if lists.count_visit() { lists.take_of_runs(class) } else { None })
         };
         // SAFETY: the caller's contract.
-        unsafe { self.inside_slowly(pop)? }
+        unsafe { self.inside_slowly(take)? }
     }
 
-    /// Puts a block into the cache whose class is known, also on a new list, and where the gate is never
-    /// plainly open; false if it cannot be cached now.
+    /// Puts what was [found](Self::find) into the cache, also on a new list, and where the gate is never plainly open.
     ///
     /// # Safety
     ///
-    /// - The caller is the owner. It is a block that [has this class](Self::class_of), and nobody uses its
-    ///   bytes any more.
-    pub(super) unsafe fn put_slowly(&self, class: Class, block: NonNull<u8>) -> bool {
+    /// - The caller is the owner. It is in use, and nobody uses its bytes any more.
+    pub(super) unsafe fn give_slowly(&self, found: Found) -> Given {
         // SAFETY: the caller's contract.
-        unsafe { self.inside_slowly(|lists| lists.push_either(class, block)) }.unwrap_or(false)
+        let give = |lists: &mut Lists| unsafe { lists.give(found) };
+        // SAFETY: the caller's contract.
+        unsafe { self.inside_slowly(give) }.unwrap_or(Given::No)
     }
 
-    /// The class of what looks like a block in use that is in no cache and small enough for this one. The
+    /// What looks like a block or a slot in use that is in no cache and small enough for this one, and its class. The
     /// caller is the owner.
-    pub(super) fn class_of(&self, block: *mut u8) -> Option<(Class, NonNull<u8>)> {
+    pub(super) fn find(&self, block: *mut u8) -> Option<(Found, Class)> {
         // SAFETY: the place does not change while the slot has an owner.
-        let place = unsafe { &*self.place.get() };
-        let has_key = |(class, block): &(Class, NonNull<u8>)| {
-            // SAFETY: a block or a slot of a class is long enough for a key.
-            *class != Class::NONE && unsafe { cached::has_key(*block) }
-        };
-        place.find_any(block).filter(|found| !has_key(found))
+        let found = unsafe { &*self.place.get() }.find(block)?;
+        let (class, block) = found.unless_free()?;
+        // SAFETY: a block or a slot of a class is long enough for a key.
+        let has_key = class != Class::NONE && unsafe { cached::has_key(block) };
+        (!has_key).then_some((found, class))
     }
 
     /// Enters the gate while it is plainly open, runs an operation, and leaves; `None` if that cannot be, or
@@ -421,10 +470,13 @@ mod tests {
     fn whoever_is_inside_does_not_enter_again() {
         static SLOT: Slot = Slot::new();
         let allocator = (&raw const SLOT).cast::<()>();
+        let (mut heap, mut region) = (Heap::new(), [0u64; 16]);
+        // SAFETY: the region is the heap's as long as it is in use.
+        unsafe { heap.init(region.as_mut_ptr().cast(), size_of_val(&region), true).unwrap() };
         // SAFETY: the slot is this thread's alone.
         unsafe {
             assert!(SLOT.inside(allocator, |_, _| ()).is_none(), "a vacant slot has no token");
-            SLOT.occupy(allocator, Place::nowhere(), 0);
+            SLOT.occupy(allocator, Heap::FIRST_OWNER, &mut heap, 0);
             let again = SLOT.inside(allocator, |_, _| {
                 assert!(SLOT.is_entered());
                 SLOT.inside(allocator, |_, _| ()).is_some()

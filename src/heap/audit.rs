@@ -4,7 +4,7 @@ use super::Heap;
 use super::slots::SlotClasses;
 use crate::bins::Bin;
 use crate::block::{Child, Tag};
-use crate::run::Run;
+use crate::run::{HEAP, Run};
 use crate::size::{BlockSize, Index, SlotSize};
 use core::fmt;
 
@@ -128,10 +128,12 @@ impl Heap {
         }
         // SAFETY: it is a block of the arena that is a page.
         unsafe {
-            if let Some(what) = run.violation(self.pages.block()) {
+            let owner = self.pages.owner_of(run);
+            if let Some(what) = run.violation(owner, self.pages.block()) {
                 return violation(index, what);
             }
-            let used = run.used();
+            // A cache's slots all count as in use.
+            let used = if owner == HEAP { run.used() } else { run.slots() };
             totals.live += used * run.slot_size().granules();
             totals.runs += 1;
             totals.with_room += u32::from(run.has_room());
@@ -256,7 +258,7 @@ impl Heap {
         if listed != totals.with_room {
             return violation(Index::NONE, "a run that has room is on no list");
         }
-        if runs != totals.runs || runs != self.pages.runs() {
+        if runs != totals.runs || runs != self.pages.runs_before(self.top) {
             return violation(Index::NONE, "the count of runs is not what the blocks add up to");
         }
         if self.classes.block_counts() != &totals.small_blocks {

@@ -2,7 +2,7 @@
 
 use super::Heap;
 use crate::block::Tag;
-use crate::run::Run;
+use crate::run::{HEAP, LeadsInto, Run};
 use crate::size::{BlockSize, Index};
 
 /// What came of a release, as far as slots go.
@@ -14,7 +14,7 @@ pub(crate) enum Released {
     SlotOf(Run),
     /// The pointer leads into no run: it may be that of a block.
     NoSlot,
-    /// The pointer leads into a run, but not to a slot in use.
+    /// The pointer leads into a run, but not to a slot in use; or [the run is not the heap's](Heap::release_left_slot).
     Rejected,
 }
 
@@ -26,9 +26,12 @@ impl Heap {
     /// - As for [`dealloc`](Self::dealloc).
     #[inline(always)]
     pub(crate) unsafe fn release_slot(&mut self, block: *mut u8) -> Released {
-        let Some((run, in_page)) = self.run_at(block) else { return Released::NoSlot };
-        // SAFETY: RUNS; the caller's contract.
-        unsafe { self.put_slot(run, in_page) }
+        match self.pages.at(block.addr()) {
+            LeadsInto::NoRun => Released::NoSlot,
+            // SAFETY: RUNS; the caller's contract.
+            LeadsInto::Run { owner: HEAP, run, in_page } => unsafe { self.put_slot(run, in_page) },
+            LeadsInto::Run { .. } => Released::Rejected,
+        }
     }
 
     /// The rest of [`dealloc`](Self::dealloc), for a pointer that leads into no run. False, and nothing is

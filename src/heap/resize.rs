@@ -136,6 +136,9 @@ impl Heap {
         // SAFETY: both hold so many bytes and do not overlap. The slot was found in use, and nobody uses
         // its bytes any more.
         unsafe {
+            if self.is_run_of_cache(run) {
+                return Resized::MoveTo(target);
+            }
             target.copy_from_nonoverlapping(here, layout.size().min(new_size));
             if let Released::SlotOf(run) = self.put_slot(run, in_page) {
                 self.settle(run);

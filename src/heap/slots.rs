@@ -20,7 +20,7 @@
 use super::take::End;
 use super::{Heap, Released};
 use crate::block::Arena;
-use crate::run::{Returned, Run};
+use crate::run::{HEAP, Returned, Run, RunList};
 use crate::size::{BlockSize, Index, SlotSize};
 use core::ptr::NonNull;
 
@@ -41,8 +41,8 @@ const IDLE_SHARE_LOG2: u32 = 2;
 /// What is known of each size class; all zero bytes in the beginning.
 #[derive(Debug)]
 pub(super) struct SlotClasses {
-    /// The first run of each class that has room, or [`Index::NONE`].
-    heads: [Index; SlotSize::TABLE],
+    /// The runs of each class that have room.
+    with_room_lists: [RunList; SlotSize::TABLE],
     /// How many runs each class has.
     runs: [u32; SlotSize::TABLE],
     /// How many blocks are in use that hold what a slot of the class does, and not what one of the next
@@ -65,7 +65,7 @@ pub(super) struct SlotClasses {
 impl SlotClasses {
     pub(super) const fn new() -> Self {
         Self {
-            heads: [Index::NONE; SlotSize::TABLE],
+            with_room_lists: [RunList::EMPTY; SlotSize::TABLE],
             runs: [0; SlotSize::TABLE],
             blocks: [0; SlotSize::TABLE],
             served: [0; SlotSize::TABLE],
@@ -138,7 +138,7 @@ impl SlotClasses {
     /// The first run of a class that has room, or [`Index::NONE`].
     #[inline(always)]
     pub(super) fn head(&self, slot: SlotSize) -> Index {
-        self.heads[slot.number()]
+        self.with_room_lists[slot.number()].first()
     }
 
     /// Whether the map says that a class has a run with room.
@@ -148,32 +148,14 @@ impl SlotClasses {
 
     /// Puts a run that has room on the list of its class, behind the first one.
     ///
-    /// The first one stays the first until it is full. If what has room again came first, each release would
-    /// bring one that the next allocation makes full again, which no processor foresees.
-    ///
     /// # Safety
     ///
     /// - It is a run of that class in the arena, and not listed; those listed are runs.
     #[inline(always)]
     unsafe fn list(&mut self, arena: Arena, slot: SlotSize, run: Run) {
-        let (head, index) = (self.heads[slot.number()], run.index(arena));
-        // SAFETY: all of them are runs (contract).
-        unsafe {
-            run.set_prev(head);
-            if head.is_none() {
-                run.set_next(Index::NONE);
-                self.heads[slot.number()] = index;
-                self.with_room |= 1 << slot.number();
-                return;
-            }
-            let first = Run::at(arena, head);
-            let (second, _) = first.links();
-            first.set_next(index);
-            run.set_next(second);
-            if !second.is_none() {
-                Run::at(arena, second).set_prev(index);
-            }
-        }
+        // SAFETY: the caller's contract.
+        unsafe { self.with_room_lists[slot.number()].push_behind_first(arena, run) };
+        self.with_room |= 1 << slot.number();
     }
 
     /// Takes a run off the list of those that have room.
@@ -182,42 +164,28 @@ impl SlotClasses {
     ///
     /// - It is a run of that class in the arena, and listed.
     unsafe fn unlist(&mut self, arena: Arena, slot: SlotSize, run: Run) {
-        // SAFETY: a listed run's links lead to runs, or nowhere (contract).
-        unsafe {
-            let (next, prev) = run.links();
-            if !next.is_none() {
-                Run::at(arena, next).set_prev(prev);
-            }
-            if !prev.is_none() {
-                Run::at(arena, prev).set_next(next);
-                return;
-            }
-            self.set_first(slot, next);
-        }
+        // SAFETY: the caller's contract.
+        unsafe { self.with_room_lists[slot.number()].remove(arena, run) };
+        self.note_room(slot);
     }
 
     /// Takes the first run off the list of those that have room.
     ///
     /// # Safety
     ///
-    /// - It is the first listed run of that class in the arena.
+    /// - Those listed are runs in the arena.
     #[inline(always)]
-    unsafe fn unlist_first(&mut self, arena: Arena, slot: SlotSize, run: Run) {
-        // SAFETY: a listed run's links lead to runs, or nowhere (contract).
-        unsafe {
-            let (next, _) = run.links();
-            if !next.is_none() {
-                Run::at(arena, next).set_prev(Index::NONE);
-            }
-            self.set_first(slot, next);
-        }
+    pub(super) unsafe fn unlist_first(&mut self, arena: Arena, slot: SlotSize) -> Option<Run> {
+        // SAFETY: the caller's contract.
+        let first = unsafe { self.with_room_lists[slot.number()].pop(arena) };
+        self.note_room(slot);
+        first
     }
 
-    /// Notes which run of a class is the first on its list now; [`Index::NONE`] if the list is empty.
+    /// Notes that a class has no run with room any more, if it has none.
     #[inline(always)]
-    fn set_first(&mut self, slot: SlotSize, first: Index) {
-        self.heads[slot.number()] = first;
-        if first.is_none() {
+    fn note_room(&mut self, slot: SlotSize) {
+        if self.with_room_lists[slot.number()].is_empty() {
             self.with_room &= !(1 << slot.number());
         }
     }
@@ -236,7 +204,7 @@ impl Heap {
         let taken = unsafe { run.take() };
         if taken.run_is_full {
             // SAFETY: RUNS, it is the first one of its class.
-            unsafe { self.classes.unlist_first(self.arena, slot, run) };
+            unsafe { self.classes.unlist_first(self.arena, slot) };
         }
         self.count_live(taken.granules);
         Some(taken.slot)
@@ -245,8 +213,13 @@ impl Heap {
     /// Takes a slot of a new run, if the class is to ask for one and has earned it.
     #[inline(always)]
     pub(super) fn take_slot_of_new_run(&mut self, slot: SlotSize) -> Option<NonNull<u8>> {
-        let is_candidate = self.classes.candidates & 1 << slot.number() != 0;
-        if is_candidate && self.add_run(slot) { self.take_slot(slot) } else { None }
+        if self.add_run_of_candidate(slot) { self.take_slot(slot) } else { None }
+    }
+
+    /// Gives a class a run, if it is to ask for one and has earned it.
+    #[inline(always)]
+    pub(super) fn add_run_of_candidate(&mut self, slot: SlotSize) -> bool {
+        self.classes.candidates & 1 << slot.number() != 0 && self.add_run(slot)
     }
 
     fn has_earned(&mut self, slot: SlotSize) -> bool {
@@ -295,7 +268,7 @@ impl Heap {
         // SAFETY: the page is a block of the heap's own, or a run without slots in use that is on no list.
         unsafe {
             let run = Run::cut(self.arena, index, self.pages.block(), slot);
-            self.pages.note(run, true);
+            self.pages.set_owner(run, HEAP);
             self.classes.list(self.arena, slot, run);
         }
         self.classes.runs[slot.number()] += 1;
@@ -307,7 +280,7 @@ impl Heap {
     ///
     /// # Safety
     ///
-    /// - It is a run, and nobody uses the slot's bytes any more.
+    /// - It is a run of the heap's, and nobody uses the slot's bytes any more.
     #[inline(always)]
     pub(super) unsafe fn put_slot(&mut self, run: Run, in_page: u32) -> Released {
         // SAFETY: RUNS; the caller's contract.
@@ -379,7 +352,7 @@ impl Heap {
             self.classes.unlist(self.arena, slot, run);
             self.classes.runs[slot.number()] -= 1;
             run.mark_freed();
-            self.pages.note(run, false);
+            self.pages.forget(run);
             let index = run.index(self.arena);
             let tag = self.arena.tag(index).in_one_piece();
             // What the neighbours say is right, unless the heap was overwritten: then the page is lost.

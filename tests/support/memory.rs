@@ -37,7 +37,7 @@ impl RegionShape {
             4096.. => 4224,
             share => share,
         };
-        let map = if self.len < 1024 { 0 } else { (self.len / page).div_ceil(64) * 8 };
+        let map = if self.len < 1024 { 0 } else { (self.len / page).next_multiple_of(8) };
         let to_granule = if map == 0 { 0 } else { (GRANULE - self.misalignment % GRANULE) % GRANULE };
         let start = self.misalignment + to_granule + map;
         let to_first_header = (GRANULE + HEADER - start % GRANULE) % GRANULE;

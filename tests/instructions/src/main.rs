@@ -46,8 +46,8 @@ fn main() {
     let (small, large) = (Layout::new::<[u64; 8]>(), Layout::new::<[u64; 200]>());
     for _ in 0..KEPT {
         // SAFETY: the layout is not of zero bytes.
-        let kept = unsafe { LOCKED.alloc(small) };
-        assert!(!kept.is_null());
+        let kept = unsafe { [LOCKED.alloc(small), CACHED.alloc(small)] };
+        assert!(kept.iter().all(|kept| !kept.is_null()));
     }
     for _ in 0..CALLS {
         cached_dealloc(cached_alloc(small), small);

@@ -1,0 +1,181 @@
+//! Whose a run is: the heap's, or a thread's cache's.
+//!
+//! A cache that owns a run takes and frees its slots without the heap's lock. The heap touches none of them
+//! meanwhile, and counts all as in use. `used` then tells after how many releases the owner is to look at the run:
+//! after the first one if it is full, which makes it one with room; after as many as there are slots in use, if it is
+//! on a list of runs with room, which makes it one that is empty.
+
+use super::{Run, Word};
+use crate::size::GRANULE;
+use core::ptr::{NonNull, null_mut};
+
+/// The part of a run that slots are taken from: a word of its bitmap, and the first of that word's slots.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spot {
+    pub(crate) word: Word,
+    pub(crate) first: *mut u8,
+    /// Bytes of a slot.
+    pub(crate) bytes: u32,
+}
+
+impl Run {
+    /// The words of the bitmap.
+    ///
+    /// # Safety
+    ///
+    /// - It is a run.
+    #[inline(always)]
+    unsafe fn words(self) -> u32 {
+        // SAFETY: a run's header is initialised.
+        u32::from(unsafe { (*self.header).slots }).div_ceil(64)
+    }
+
+    /// Prepares the run for a cache. Returns how many slots are free. The owner looks at it at the latest possible time.
+    ///
+    /// # Safety
+    ///
+    /// - It is a run of the heap's, and the caller has the heap to itself.
+    pub(crate) unsafe fn hand_over(self) -> u32 {
+        let header = self.header;
+        // SAFETY: a run's header is the heap's own (contract).
+        unsafe {
+            let free = u32::from((*header).slots) - u32::from((*header).used);
+            (*header).with_room = 0;
+            self.look_after(u16::MAX);
+            free
+        }
+    }
+
+    /// Prepares the run for the heap. Returns how many slots are free.
+    ///
+    /// # Safety
+    ///
+    /// - It is a run of a cache's, and the caller has both the cache and the heap to itself.
+    pub(crate) unsafe fn take_over(self) -> u32 {
+        let header = self.header;
+        // SAFETY: a run's header is the heap's own, and nobody else is at the bitmap (contract).
+        unsafe {
+            let (mut free, mut with_room) = (0, 0);
+            for word in 0..self.words() {
+                let bits = self.word(word).read();
+                free += bits.count_ones();
+                with_room |= u8::from(bits != 0) << word;
+            }
+            (*header).with_room = with_room;
+            (*header).used = (*header).slots - free as u16;
+            free
+        }
+    }
+
+    /// After so many releases the owner is to look at the run.
+    ///
+    /// # Safety
+    ///
+    /// - It is a run, and the caller is its owner.
+    #[inline(always)]
+    pub(crate) unsafe fn look_after(self, releases: u16) {
+        // SAFETY: a run's header is its owner's to write (contract).
+        unsafe { (*self.header).used = releases }
+    }
+
+    /// Gives a slot back; `None`, and nothing is done, if it is free already. Otherwise, whether the owner is to look
+    /// at the run.
+    ///
+    /// # Safety
+    ///
+    /// - It is a run with a slot of that number, and the caller is its owner.
+    #[inline(always)]
+    pub(crate) unsafe fn put_back(self, number: u32) -> Option<bool> {
+        let bit = 1u64 << (number % 64);
+        let word = self.word(number / 64);
+        // SAFETY: the slot has a bit, and header and bitmap are the owner's to write.
+        unsafe {
+            let free = word.read();
+            if free & bit != 0 {
+                return None;
+            }
+            word.write(free | bit);
+            let used = &raw mut (*self.header).used;
+            *used = (*used).wrapping_sub(1);
+            Some(*used == 0)
+        }
+    }
+
+    /// As [`put_back`](Self::put_back), but does nothing if the owner would have to look at the run then. Returns whether
+    /// it is done.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`put_back`](Self::put_back).
+    #[inline(always)]
+    pub(crate) unsafe fn put_back_simply(self, number: u32) -> bool {
+        let bit = 1u64 << (number % 64);
+        let word = self.word(number / 64);
+        // SAFETY: the slot has a bit, and header and bitmap are the owner's to write.
+        unsafe {
+            let free = word.read();
+            if free & bit != 0 {
+                return false;
+            }
+            word.write(free | bit);
+            let used = &raw mut (*self.header).used;
+            *used = (*used).wrapping_sub(1);
+            if *used == 0 {
+                // To look first and to write then would take more instructions.
+                word.write(free);
+                *used = 1;
+                return false;
+            }
+            true
+        }
+    }
+
+    /// How many slots are free.
+    ///
+    /// # Safety
+    ///
+    /// - It is a run, and the caller is its owner.
+    pub(crate) unsafe fn free_slots(self) -> u32 {
+        // SAFETY: the bitmap has that many words.
+        unsafe { (0..self.words()).map(|word| self.word(word).read().count_ones()).sum() }
+    }
+
+    /// The lowest free slots.
+    ///
+    /// # Safety
+    ///
+    /// - It is a run, and the caller is its owner.
+    pub(crate) unsafe fn lowest_spot(self) -> Option<Spot> {
+        // SAFETY: the bitmap has that many words. The first slot of each lies in the page.
+        unsafe {
+            let word = (0..self.words()).find(|&word| self.word(word).read() != 0)?;
+            let first = u32::from((*self.header).first) + word * 64 * self.granules();
+            let bytes = self.granules() * GRANULE as u32;
+            Some(Spot { word: self.word(word), first: self.granule(first), bytes })
+        }
+    }
+}
+
+impl Spot {
+    /// All zero bytes; no spot to take anything from.
+    pub(crate) const NULL: Self = Self { word: Word::null(), first: null_mut(), bytes: 0 };
+
+    /// Takes the lowest free slot, if there is one.
+    ///
+    /// # Safety
+    ///
+    /// - The caller is the owner of the run, if there is one: a word that nobody writes and that is zero will do, too.
+    #[inline(always)]
+    pub(crate) unsafe fn take(self) -> Option<NonNull<u8>> {
+        // SAFETY: the caller's contract. The slot lies in the run's page.
+        unsafe {
+            let free = self.word.read();
+            if free == 0 {
+                return None;
+            }
+            self.word.write(free & (free - 1));
+            let slot = self.first.wrapping_add(free.trailing_zeros() as usize * self.bytes as usize);
+            Some(NonNull::new_unchecked(slot))
+        }
+    }
+}
