@@ -42,8 +42,10 @@ pub(crate) fn run(stage: &mut Stage<'_>) -> Result<(), Trouble<'static>> {
     let intact = pages.iter().filter(|page| page.iter().all(|&byte| byte == FILLER)).count();
     drop(pages);
 
-    let expected = room / (PAGE + HEADER).next_multiple_of(8);
-    stage.check("pages of 4 KiB until one was refused", filled, "room by the size of a block", expected)?;
+    // Others may come from smaller free blocks.
+    let least = room / (PAGE + HEADER).next_multiple_of(8);
+    stage.say(&format!("pages of 4 KiB until one was refused: {filled}"))?;
+    stage.check("the largest free block held no more than these", least <= filled, "as it should", true)?;
     stage.check("pages that kept their contents", intact, "that is all of them", filled)?;
 
     let half = crate::A.stats().arena_bytes / 2;
