@@ -446,6 +446,18 @@ impl Run {
         unsafe { NonNull::new_unchecked(self.granule(in_page)) }
     }
 
+    /// The pointer to what lies at an address.
+    ///
+    /// # Safety
+    ///
+    /// - That is in the run's page.
+    #[cfg(all(feature = "std", unix))]
+    #[inline(always)]
+    pub(crate) unsafe fn payload_at(self, address: usize) -> NonNull<u8> {
+        // SAFETY: an address in the arena is not null.
+        unsafe { NonNull::new_unchecked(self.header.cast::<u8>().with_addr(address)) }
+    }
+
     #[inline(always)]
     fn word(self, word: u32) -> Word {
         Word(self.header.wrapping_add(1).cast::<u64>().wrapping_add(word as usize))

@@ -33,7 +33,9 @@ impl Place {
     pub(super) fn find_slot(&self, block: *mut u8) -> Option<Found> {
         match self.pages.at(block.addr()) {
             // SAFETY: what the map says is a run is one.
-            LeadsInto::Run { owner, run, in_page } => unsafe { Found::slot(owner, run, in_page) },
+            LeadsInto::Run { owner, run, in_page } => unsafe {
+                Found::slot(owner, run, in_page, block.addr())
+            },
             LeadsInto::NoRun => None,
         }
     }
@@ -43,7 +45,7 @@ impl Place {
     pub(super) fn find(&self, block: *mut u8) -> Option<Found> {
         if let LeadsInto::Run { owner, run, in_page } = self.pages.at(block.addr()) {
             // SAFETY: what the map says is a run is one.
-            return unsafe { Found::slot(owner, run, in_page) };
+            return unsafe { Found::slot(owner, run, in_page, block.addr()) };
         }
         let granule = self.arena.index_of(block.addr());
         let position = granule.wrapping_sub(Index::FIRST.get() as usize);
@@ -70,17 +72,17 @@ pub(super) enum Found {
 }
 
 impl Found {
-    /// The slot that begins so many granules from the start of a run, if one does.
+    /// The slot that begins at an address, so many granules from the start of a run, if one does.
     ///
     /// # Safety
     ///
     /// - It is a run.
     #[inline(always)]
-    unsafe fn slot(owner: Owner, run: Run, in_page: u32) -> Option<Self> {
+    unsafe fn slot(owner: Owner, run: Run, in_page: u32, address: usize) -> Option<Self> {
         // SAFETY: the caller's contract; where a slot begins is in the page.
         unsafe {
             let number = run.slot_at(in_page)?;
-            Some(Self::Slot { owner, run, number, slot: run.payload(in_page) })
+            Some(Self::Slot { owner, run, number, slot: run.payload_at(address) })
         }
     }
 
