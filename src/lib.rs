@@ -5,7 +5,11 @@
 //!
 //! #[global_allocator]
 //! static A: Locked<FreeList> = Locked::new();
-//! # fn main() { assert_eq!(vec![1, 2, 3].len(), 3); }
+//!
+//! fn main() {
+//!     let words: Vec<String> = "one line is all it takes".split(' ').map(str::to_owned).collect();
+//!     assert!(A.stats().live_bytes > words.len() * size_of::<String>());
+//! }
 //! ```
 //!
 //! The memory that the program can use is decided at build time, every operation is bounded, and a block
@@ -22,6 +26,8 @@
 //! | [`Locked<OrSystem<FreeList>>`](Locked) | a fast arena that overflows to the operating system instead of refusing (`std`) |
 //! | [`Heap`] | the engine itself, over any bytes, without a lock |
 //! | [`FreeListAllocator`] | an allocator called by hand, over the crate's own 1 MiB; see [`create_allocator`] |
+//!
+//! [Choosing](choosing) helps with that: which source, which lock, with caches or without, how large an arena.
 //!
 //! # The plan of the house
 //!
@@ -53,6 +59,7 @@
 //! | `allocator` | `create_allocator` and `FreeListAllocator` | yes |
 
 #![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(any(feature = "std", test))]
 extern crate std;
@@ -72,6 +79,8 @@ mod bins;
 mod block;
 #[cfg(all(feature = "std", unix))]
 mod cache;
+#[doc = include_str!("../docs/choosing.md")]
+pub mod choosing {}
 mod fault;
 mod heap;
 mod locked;
@@ -91,6 +100,24 @@ pub use block::BlockHeader;
 pub use cache::ThreadCached;
 pub use fault::{Action, Fault, set_fault_hook};
 pub use heap::{AuditError, Blocks, Heap, RegionError};
+/// The traits of locks, for one of your own under a [`Locked`]; its documentation says what such a lock may not do.
+///
+/// ```
+/// use mem_alloc_rust::lock_api::RawMutex;
+/// use mem_alloc_rust::{FreeList, Locked};
+///
+/// /// The free bytes, whatever the lock.
+/// fn free_bytes<R: RawMutex>(allocator: &Locked<FreeList, R>) -> usize {
+///     allocator.stats().free_bytes
+/// }
+///
+/// #[global_allocator]
+/// static A: Locked<FreeList> = Locked::new();
+///
+/// fn main() {
+///     assert!(free_bytes(&A) > 1_000_000);
+/// }
+/// ```
 pub use lock_api;
 pub use locked::Locked;
 pub use raw_lock::SpinThenSleep;
