@@ -78,6 +78,8 @@ mod allocator;
 mod bins;
 mod block;
 #[cfg(all(feature = "std", unix))]
+// The documentation does not say that `ThreadCached` needs these: there is one without caches elsewhere.
+#[cfg_attr(docsrs, doc(auto_cfg = false))]
 mod cache;
 #[doc = include_str!("../docs/choosing.md")]
 pub mod choosing {}
@@ -97,6 +99,7 @@ mod uncached;
 pub use allocator::{FreeListAllocator, InitOutcome, create_allocator};
 pub use block::BlockHeader;
 #[cfg(all(feature = "std", unix))]
+#[cfg_attr(docsrs, doc(auto_cfg = false))]
 pub use cache::ThreadCached;
 pub use fault::{Action, Fault, set_fault_hook};
 pub use heap::{AuditError, Blocks, Heap, RegionError};
