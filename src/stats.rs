@@ -35,7 +35,8 @@ pub struct Stats {
     pub arena_bytes: usize,
     /// Bytes of the blocks in use.
     pub live_bytes: usize,
-    /// The most that `live_bytes` ever was.
+    /// The most that `live_bytes` ever was. An arena has to be larger than that:
+    /// [choosing](crate::choosing#how-large-an-arena) says by how much.
     pub peak_bytes: usize,
     /// Bytes that are not in use.
     pub free_bytes: usize,
