@@ -20,7 +20,22 @@ static OWNED: AtomicBool = AtomicBool::new(false);
 static USED: AtomicBool = AtomicBool::new(false);
 
 /// What came of [`FreeListAllocator::init`].
+///
+/// ```
+/// use mem_alloc_rust::{InitOutcome, create_allocator};
+///
+/// let (mut first, mut second) = (create_allocator(), create_allocator());
+/// // SAFETY: nothing was ever allocated from the arena.
+/// unsafe {
+///     assert_eq!(first.init(), InitOutcome::Ready);
+///     assert_eq!(first.init(), InitOutcome::AlreadyReady);
+///     assert_eq!(second.init(), InitOutcome::ArenaInUse);
+///     drop(first);
+///     assert!(second.init().is_ready());
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum InitOutcome {
     /// The allocator owns the arena now.
     Ready,
@@ -62,6 +77,7 @@ impl fmt::Display for InitOutcome {
 ///         if !ptr.is_null() {
 ///             *(ptr as *mut i32) = 42;
 ///             println!("Value: {}", *(ptr as *mut i32));
+///             # assert_eq!(*(ptr as *mut i32), 42);
 ///             allocator.dealloc(ptr);
 ///         }
 ///     }
@@ -73,6 +89,29 @@ pub const fn create_allocator() -> FreeListAllocator {
 
 /// A free-list allocator over the crate's own static arena of 1 MiB, called by hand and by one owner at a
 /// time.
+///
+/// ```
+/// use core::alloc::Layout;
+/// use mem_alloc_rust::create_allocator;
+///
+/// let mut allocator = create_allocator();
+/// let layout = Layout::new::<[u8; 60]>();
+/// // SAFETY: nothing else was allocated from the arena. The block holds what is written to it, and is given back once.
+/// unsafe {
+///     assert!(allocator.alloc(layout).is_null(), "the arena is not its own yet");
+///     assert!(allocator.init().is_ready());
+///     let block = allocator.alloc_zeroed(layout);
+///     assert_eq!(block.read(), 0);
+///     block.write(7);
+///     let block = allocator.realloc(block, layout, 6000);
+///     assert_eq!(block.read(), 7);
+///     assert!(allocator.stats().live_bytes >= 6000);
+///     allocator.dealloc(block);
+/// }
+/// allocator.audit().unwrap();
+/// assert!(allocator.blocks().all(|(_, header)| header.is_free()));
+/// assert_eq!(allocator.stats().live_blocks, 0);
+/// ```
 ///
 /// The value itself is the bookkeeping only, about 5 KiB, and may be moved. Dropping it gives the arena back
 /// to the next allocator that calls `init`.

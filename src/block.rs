@@ -163,6 +163,31 @@ impl fmt::Debug for Tag {
 /// A block's header as it stood in memory: size, free flag, and the link to the next free block.
 ///
 /// It is a copy: looking at it does not touch the arena.
+///
+/// ```
+/// use core::alloc::Layout;
+/// use mem_alloc_rust::{BlockHeader, create_allocator};
+///
+/// let mut allocator = create_allocator();
+/// let layout = Layout::new::<[u8; 100]>();
+/// // SAFETY: nothing else was allocated from the arena, and each block is given back once.
+/// unsafe {
+///     allocator.init();
+///     let blocks = [(); 6].map(|()| allocator.alloc(layout));
+///     for freed in [0, 2, 4] {
+///         allocator.dealloc(blocks[freed]);
+///     }
+/// }
+/// let headers: Vec<BlockHeader> = allocator.blocks().map(|(_, header)| header).collect();
+/// let is_free: Vec<bool> = headers.iter().map(BlockHeader::is_free).collect();
+/// assert_eq!(is_free, [true, false, true, false, true, false]);
+/// assert_eq!((headers[1].size(), headers[1].payload_size()), (104, 100));
+/// // The free blocks of one size are linked. The last one leads nowhere, and a block in use has no link.
+/// let linked = headers.iter().filter(|header| header.next().is_some()).count();
+/// assert_eq!((linked, headers[1].next()), (2, None));
+/// // Allocations of this allocator all have a header: none lies in a slot of a run.
+/// assert!(!headers.iter().any(BlockHeader::is_run));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct BlockHeader {
     tag: Tag,

@@ -60,6 +60,8 @@ const SLOTS: usize = (Heap::LAST_OWNER - Heap::FIRST_OWNER + 1) as usize;
 ///         threads.into_iter().map(|thread| thread.join().unwrap()).sum::<usize>()
 ///     });
 ///     println!("{sums} numbers, {} bytes live", A.stats().live_bytes);
+///     assert_eq!(sums, 4000);
+///     A.audit().unwrap();
 /// }
 /// ```
 ///
@@ -113,6 +115,21 @@ impl<S: Source> ThreadCached<S> {
     }
 
     /// Gives what the calling thread's cache has back to the heap.
+    ///
+    /// ```
+    /// use mem_alloc_rust::{FreeList, ThreadCached};
+    ///
+    /// #[global_allocator]
+    /// static A: ThreadCached<FreeList> = ThreadCached::new();
+    ///
+    /// fn main() {
+    ///     drop((0..1000).map(|n| Box::new(n)).collect::<Vec<_>>());
+    ///     let before = A.caches();
+    ///     // Before a thread sleeps for long. What is on its way to other threads stays.
+    ///     A.flush_thread();
+    ///     assert!(A.caches().bytes < before.bytes);
+    /// }
+    /// ```
     pub fn flush_thread(&self) {
         if let Some(slot) = self.own_slot() {
             let mut heap = self.heap();
@@ -133,6 +150,19 @@ impl<S: Source> ThreadCached<S> {
 
     /// Gives what all threads' caches have back to the heap. Takes a system call and waits for threads that
     /// are just in their caches, but for no lock that they hold.
+    ///
+    /// ```
+    /// use mem_alloc_rust::{FreeList, ThreadCached};
+    ///
+    /// #[global_allocator]
+    /// static A: ThreadCached<FreeList> = ThreadCached::new();
+    ///
+    /// fn main() {
+    ///     std::thread::spawn(|| drop((0..1000).map(|n| Box::new(n)).collect::<Vec<_>>())).join().unwrap();
+    ///     A.drain();
+    ///     assert_eq!(A.caches().bytes, 0);
+    /// }
+    /// ```
     pub fn drain(&self) {
         drop(self.drain_into(self.heap(), Afterwards::Awake));
     }
@@ -144,6 +174,22 @@ impl<S: Source> ThreadCached<S> {
     }
 
     /// Counts what is in caches. Takes a system call and waits for threads that are just in theirs.
+    ///
+    /// ```
+    /// use mem_alloc_rust::{FreeList, ThreadCached};
+    ///
+    /// #[global_allocator]
+    /// static A: ThreadCached<FreeList> = ThreadCached::new();
+    ///
+    /// fn main() {
+    ///     drop((0..1000).map(|n| Box::new(n)).collect::<Vec<_>>());
+    ///     let caches = A.caches();
+    ///     assert!(caches.are_available);
+    ///     assert_eq!(caches.threads, 1);
+    ///     // Some of what was freed is kept, and little beside what is free.
+    ///     assert!(caches.bytes > 0 && caches.bytes <= A.stats().free_bytes / 32);
+    /// }
+    /// ```
     pub fn caches(&self) -> CacheStats {
         let _heap = self.heap();
         self.close_all();
@@ -593,6 +639,19 @@ type Guard<'a> = MutexGuard<'a, SpinThenSleep, Heap>;
 impl<S: RunTimeSource> ThreadCached<S> {
     /// Hands the allocator the region of `len` bytes at `start`, of any alignment. Until then every request
     /// gets null.
+    ///
+    /// ```
+    /// use core::alloc::{GlobalAlloc, Layout};
+    /// use mem_alloc_rust::{Region, ThreadCached};
+    ///
+    /// static A: ThreadCached<Region> = ThreadCached::new();
+    /// let memory = Box::leak(vec![0u64; 1000].into_boxed_slice());
+    /// // SAFETY: the memory is leaked, and nothing else uses it. The layout is of more than no bytes.
+    /// unsafe {
+    ///     A.init(memory.as_mut_ptr().cast(), size_of_val(memory)).unwrap();
+    ///     assert!(!A.alloc(Layout::new::<[u64; 10]>()).is_null());
+    /// }
+    /// ```
     ///
     /// # Errors
     ///

@@ -8,7 +8,18 @@ use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 /// What the caller wanted to do with the pointer.
+///
+/// ```
+/// use core::alloc::Layout;
+/// use mem_alloc_rust::{Action, Fault, Heap};
+///
+/// let (mut heap, mut elsewhere) = (Heap::new(), 0u8);
+/// // SAFETY: a heap without a region has no blocks: it touches nothing, and tells what is wrong.
+/// let resized = unsafe { heap.realloc(&mut elsewhere, Layout::new::<u8>(), 2) };
+/// assert!(matches!(resized, Err(Fault::OutsideArena { action: Action::Realloc, .. })));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Action {
     /// Give the block back.
     Free,
@@ -19,10 +30,29 @@ pub enum Action {
 /// A misuse of the allocator, found while a pointer was given back or resized.
 ///
 /// Its [`Display`](fmt::Display) is one sentence that names the address.
+///
+/// ```
+/// use core::alloc::Layout;
+/// use mem_alloc_rust::{Fault, Heap};
+///
+/// let mut arena = [0u64; 512];
+/// let mut heap = Heap::new();
+/// // SAFETY: only the heap uses the arena, which is all zero. Giving the block back twice is what shall be found.
+/// let fault = unsafe {
+///     heap.init(arena.as_mut_ptr().cast(), size_of_val(&arena), true).unwrap();
+///     let block = heap.alloc(Layout::new::<[u8; 100]>()).unwrap().as_ptr();
+///     heap.dealloc(block).unwrap();
+///     heap.dealloc(block).unwrap_err()
+/// };
+/// assert!(matches!(fault, Fault::AlreadyFree { bytes: 100, .. }));
+/// let Fault::AlreadyFree { address, .. } = fault else { unreachable!() };
+/// assert_eq!(fault.to_string(), format!("double free: {address:#x} (100 bytes) was already free"));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
     /// The block is free already: a double free, or a `realloc` after a free.
+    #[non_exhaustive]
     AlreadyFree {
         /// What the caller wanted to do.
         action: Action,
@@ -32,6 +62,7 @@ pub enum Fault {
         bytes: usize,
     },
     /// The pointer does not point into the arena.
+    #[non_exhaustive]
     OutsideArena {
         /// What the caller wanted to do.
         action: Action,
@@ -43,6 +74,7 @@ pub enum Fault {
         end: usize,
     },
     /// The pointer is not a multiple of 8, as the address of every block is.
+    #[non_exhaustive]
     Misaligned {
         /// What the caller wanted to do.
         action: Action,
@@ -50,6 +82,7 @@ pub enum Fault {
         address: usize,
     },
     /// The pointer points into the part of the arena that was never used.
+    #[non_exhaustive]
     NeverAllocated {
         /// What the caller wanted to do.
         action: Action,
@@ -58,6 +91,7 @@ pub enum Fault {
     },
     /// What lies in front of the pointer cannot be the header of a live block: the pointer leads into the
     /// middle of a block, or the header was overwritten.
+    #[non_exhaustive]
     NotABlock {
         /// What the caller wanted to do.
         action: Action,
@@ -130,6 +164,25 @@ static HOOK: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 /// sentence on stderr and an abort, without by a panic that cannot unwind. The hook runs outside the
 /// allocator's lock, but for [`Fault::Reentry`]; it should not allocate, because the program's memory can no
 /// longer be trusted.
+///
+/// ```
+/// use mem_alloc_rust::{Fault, create_allocator, set_fault_hook};
+///
+/// fn stop(fault: &Fault) {
+///     assert!(matches!(fault, Fault::OutsideArena { .. }));
+///     println!("stopped by the program itself: {fault}");
+///     std::process::exit(0);
+/// }
+///
+/// set_fault_hook(stop);
+/// let (mut allocator, mut elsewhere) = (create_allocator(), 0u8);
+/// // SAFETY: the pointer is of no block, which is a misuse that is certain to be found: `dealloc` does not return.
+/// unsafe {
+///     allocator.init();
+///     allocator.dealloc(&mut elsewhere);
+/// }
+/// unreachable!("without the hook, the program would have been aborted");
+/// ```
 pub fn set_fault_hook(hook: fn(&Fault)) {
     HOOK.store(hook as *mut (), Ordering::Release);
 }

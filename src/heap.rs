@@ -81,6 +81,20 @@ use slots::SlotClasses;
 use take::End;
 
 /// Why a region was refused.
+///
+/// ```
+/// use mem_alloc_rust::{Heap, RegionError};
+///
+/// let (mut heap, mut arena) = (Heap::new(), [0u64; 512]);
+/// let start = arena.as_mut_ptr().cast();
+/// // SAFETY: only the heap uses the arena, which is all zero.
+/// unsafe {
+///     assert_eq!(heap.init(start, 15, true), Err(RegionError::TooSmall { len: 15 }));
+///     assert_eq!(heap.init(core::ptr::null_mut(), 4096, true), Err(RegionError::InvalidAddress));
+///     assert_eq!(heap.init(start, 4096, true), Ok(()));
+///     assert_eq!(heap.init(start, 4096, true), Err(RegionError::AlreadyInitialized));
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RegionError {
@@ -121,6 +135,31 @@ impl fmt::Display for RegionError {
 impl core::error::Error for RegionError {}
 
 /// A free-list heap over one region of memory.
+///
+/// ```
+/// use core::alloc::Layout;
+/// use mem_alloc_rust::Heap;
+///
+/// let mut arena = [0u64; 512];
+/// let mut heap = Heap::new();
+/// let layout = Layout::new::<[u8; 60]>();
+/// assert!(heap.alloc(layout).is_none() && !heap.is_initialized());
+/// // SAFETY: only the heap uses the arena, which is all zero. The block holds what is written to it, and is given back once.
+/// unsafe {
+///     heap.init(arena.as_mut_ptr().cast(), size_of_val(&arena), true).unwrap();
+///     let block = heap.alloc_zeroed(layout).unwrap();
+///     assert_eq!(block.read(), 0);
+///     block.write(7);
+///     let block = heap.realloc(block.as_ptr(), layout, 600).unwrap().expect("there is room for 600 bytes");
+///     assert_eq!(block.read(), 7);
+///     let (start, end) = heap.bounds();
+///     assert!((start..end).contains(&block.addr().get()));
+///     heap.dealloc(block.as_ptr()).unwrap();
+/// }
+/// heap.audit().unwrap();
+/// assert_eq!(heap.stats().live_blocks, 0);
+/// assert!(heap.blocks().next().is_none(), "all is one span again, which never was a block");
+/// ```
 ///
 /// [`Heap::new`] is empty and refuses every request until [`Heap::init`] hands it a region. It is all zero
 /// bytes, about 5 KiB, and can be a `static`'s initial value without growing the program's file.

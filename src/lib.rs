@@ -5,12 +5,17 @@
 //!
 //! #[global_allocator]
 //! static A: Locked<FreeList> = Locked::new();
-//! # fn main() { assert_eq!(vec![1, 2, 3].len(), 3); }
+//!
+//! fn main() {
+//!     let words: Vec<String> = "one line is all it takes".split(' ').map(str::to_owned).collect();
+//!     assert!(A.stats().live_bytes > words.len() * size_of::<String>());
+//! }
 //! ```
 //!
-//! The memory that the program can use is decided at build time, every operation is bounded, and a block
-//! costs 4 bytes of bookkeeping. The crate is `no_std`; its default feature `std` adds what only a hosted
-//! program can do.
+//! The memory that the program can use is decided at build time, and a block costs 4 bytes of bookkeeping. No call of
+//! a [`Locked`] was found that takes more than 2,425 instructions, copying, clearing and waiting for the lock aside;
+//! the repository's CI searches for more expensive ones, and fails over 3,000. The crate is `no_std`; its default feature `std`
+//! adds what only a hosted program can do.
 //!
 //! # Ways in
 //!
@@ -22,6 +27,8 @@
 //! | [`Locked<OrSystem<FreeList>>`](Locked) | a fast arena that overflows to the operating system instead of refusing (`std`) |
 //! | [`Heap`] | the engine itself, over any bytes, without a lock |
 //! | [`FreeListAllocator`] | an allocator called by hand, over the crate's own 1 MiB; see [`create_allocator`] |
+//!
+//! [Choosing](choosing) helps with that: which source, which lock, with caches or without, how large an arena.
 //!
 //! # The plan of the house
 //!
@@ -53,6 +60,7 @@
 //! | `allocator` | `create_allocator` and `FreeListAllocator` | yes |
 
 #![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(any(feature = "std", test))]
 extern crate std;
@@ -71,7 +79,11 @@ mod allocator;
 mod bins;
 mod block;
 #[cfg(all(feature = "std", unix))]
+// The documentation does not say that `ThreadCached` needs these: there is one without caches elsewhere.
+#[cfg_attr(docsrs, doc(auto_cfg = false))]
 mod cache;
+#[doc = include_str!("../docs/choosing.md")]
+pub mod choosing {}
 mod fault;
 mod heap;
 mod locked;
@@ -88,9 +100,28 @@ mod uncached;
 pub use allocator::{FreeListAllocator, InitOutcome, create_allocator};
 pub use block::BlockHeader;
 #[cfg(all(feature = "std", unix))]
+#[cfg_attr(docsrs, doc(auto_cfg = false))]
 pub use cache::ThreadCached;
 pub use fault::{Action, Fault, set_fault_hook};
 pub use heap::{AuditError, Blocks, Heap, RegionError};
+/// The traits of locks, for one of your own under a [`Locked`]; its documentation says what such a lock may not do.
+///
+/// ```
+/// use mem_alloc_rust::lock_api::RawMutex;
+/// use mem_alloc_rust::{FreeList, Locked};
+///
+/// /// The free bytes, whatever the lock.
+/// fn free_bytes<R: RawMutex>(allocator: &Locked<FreeList, R>) -> usize {
+///     allocator.stats().free_bytes
+/// }
+///
+/// #[global_allocator]
+/// static A: Locked<FreeList> = Locked::new();
+///
+/// fn main() {
+///     assert!(free_bytes(&A) > 1_000_000);
+/// }
+/// ```
 pub use lock_api;
 pub use locked::Locked;
 pub use raw_lock::SpinThenSleep;

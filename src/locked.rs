@@ -28,14 +28,18 @@ use overflow::Overflow;
 /// fn main() {
 ///     let squares: Vec<u64> = (0..1000).map(|n| n * n).collect();
 ///     println!("{} bytes live, sum {}", A.stats().live_bytes, squares.iter().sum::<u64>());
+///     assert!(A.stats().live_bytes >= size_of_val(&squares[..]));
+///     A.audit().unwrap();
 /// }
 /// ```
 ///
 /// - `S` is where the memory comes from: [`FreeList`](crate::FreeList), an arena of a fixed size in the
 ///   static itself; [`Region`](crate::Region), memory handed over at run time; or, with `std`, `OrSystem`
 ///   around either.
-/// - `R` is the lock: any [`lock_api::RawMutex`]. The default spins and, with `std`, then sleeps; a kernel
-///   gives one that masks interrupts.
+/// - `R` is the lock: a [`lock_api::RawMutex`] that keeps to [what follows](#the-lock). The default spins and,
+///   with `std`, then sleeps; a kernel gives one that masks interrupts.
+///
+/// [Choosing](crate::choosing) says which source and which lock are for whom.
 ///
 /// It may be moved before it is used. Moving it later takes the arena along, so that blocks which were
 /// allocated before must not be used or given back any more; a `static` never moves.
@@ -43,6 +47,77 @@ use overflow::Overflow;
 /// A signal handler that interrupted it must not use it: with `std`, the default lock ends the program over
 /// that with one sentence. A child process that was forked while another thread used it cannot allocate; that
 /// of a `ThreadCached` can.
+///
+/// # The lock
+///
+/// A lock of your own is called in every allocation and release. So `lock`, `try_lock` and `unlock` must not
+///
+/// - allocate or release memory, not even now and then, if the program's global allocator is this one;
+/// - call what may do so: print, touch a thread-local with a destructor, take part in tracing;
+/// - unwind: that is undefined behaviour in a [`GlobalAlloc`];
+/// - be taken by an interrupt or signal handler on the thread that has it, unless it masks those.
+///
+/// **parking_lot's `RawMutex` does not qualify**, although it implements the trait: a thread that has to wait is
+/// entered into a table, which it allocates. That goes well until two threads meet for the first time; then the
+/// allocation waits for the very lock under which it would be served, or recurs until the stack is at its end. spin's mutexes
+/// qualify, and so does a lock over an operating system's futex.
+///
+/// A lock that masks interrupts:
+///
+/// ```
+/// use core::sync::atomic::{AtomicBool, Ordering};
+/// use mem_alloc_rust::lock_api::{GuardNoSend, RawMutex};
+/// use mem_alloc_rust::{FreeList, Locked};
+///
+/// # mod interrupts {
+/// #     use core::sync::atomic::{AtomicBool, Ordering};
+/// #     pub static ENABLED: AtomicBool = AtomicBool::new(true);
+/// #     pub fn disable() -> bool { ENABLED.swap(false, Ordering::Relaxed) }
+/// #     pub fn restore(enabled: bool) { ENABLED.store(enabled, Ordering::Relaxed) }
+/// # }
+/// pub struct Masking {
+///     is_locked: AtomicBool,
+///     were_enabled: AtomicBool,
+/// }
+///
+/// // SAFETY: whoever sets `is_locked` is the only holder until `unlock`.
+/// unsafe impl RawMutex for Masking {
+///     const INIT: Self = Self { is_locked: AtomicBool::new(false), were_enabled: AtomicBool::new(false) };
+///     type GuardMarker = GuardNoSend;
+///
+///     fn lock(&self) {
+///         while !self.try_lock() {
+///             core::hint::spin_loop();
+///         }
+///     }
+///
+///     fn try_lock(&self) -> bool {
+///         let were_enabled = interrupts::disable();
+///         let is_mine = !self.is_locked.swap(true, Ordering::Acquire);
+///         if is_mine {
+///             self.were_enabled.store(were_enabled, Ordering::Relaxed);
+///         } else {
+///             interrupts::restore(were_enabled);
+///         }
+///         is_mine
+///     }
+///
+///     unsafe fn unlock(&self) {
+///         let were_enabled = self.were_enabled.load(Ordering::Relaxed);
+///         self.is_locked.store(false, Ordering::Release);
+///         interrupts::restore(were_enabled);
+///     }
+/// }
+///
+/// #[global_allocator]
+/// static A: Locked<FreeList, Masking> = Locked::new();
+///
+/// fn main() {
+///     let numbers = vec![1, 2, 3];
+///     assert!(A.stats().live_bytes >= size_of_val(&numbers[..]));
+///     assert!(interrupts::ENABLED.load(Ordering::Relaxed));
+/// }
+/// ```
 ///
 /// # Exhaustion
 ///
@@ -125,6 +200,20 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
 
     /// Draws the arena: divides it into as many stretches as there are `cells`, and writes into each the
     /// share of its bytes that is in use, in percent. Does not allocate.
+    ///
+    /// ```
+    /// use core::alloc::{GlobalAlloc, Layout};
+    /// use mem_alloc_rust::{FreeList, Locked};
+    ///
+    /// static A: Locked<FreeList<{ 64 << 10 }>> = Locked::new();
+    /// for _ in 0..10 {
+    ///     // SAFETY: the layout is of more than no bytes.
+    ///     unsafe { A.alloc(Layout::new::<[u8; 1000]>()) };
+    /// }
+    /// let mut cells = [0; 4];
+    /// A.occupancy(&mut cells);
+    /// assert_eq!(cells, [62, 0, 0, 0]);
+    /// ```
     pub fn occupancy(&self, cells: &mut [u8]) {
         self.heap().occupancy(cells);
     }
@@ -389,6 +478,19 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
 impl<S: RunTimeSource, R: RawMutex> Locked<S, R> {
     /// Hands the allocator the region of `len` bytes at `start`, of any alignment. Until then every request
     /// gets null.
+    ///
+    /// ```
+    /// use core::alloc::{GlobalAlloc, Layout};
+    /// use mem_alloc_rust::{Locked, Region};
+    ///
+    /// static A: Locked<Region> = Locked::new();
+    /// let memory = Box::leak(vec![0u64; 1000].into_boxed_slice());
+    /// // SAFETY: the memory is leaked, and nothing else uses it. The layout is of more than no bytes.
+    /// unsafe {
+    ///     A.init(memory.as_mut_ptr().cast(), size_of_val(memory)).unwrap();
+    ///     assert!(!A.alloc(Layout::new::<[u64; 10]>()).is_null());
+    /// }
+    /// ```
     ///
     /// # Errors
     ///

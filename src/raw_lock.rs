@@ -31,6 +31,22 @@ type Lock = spin::mutex::SpinMutex<()>;
 /// A thread that loses the processor while it holds the lock must not cost every waiter a time slice. Without
 /// the feature `std` it is spin's mutex, whose waiters spin.
 ///
+/// ```
+/// use mem_alloc_rust::lock_api::RawMutex;
+/// use mem_alloc_rust::{FreeList, Locked, SpinThenSleep};
+///
+/// // The same type as `Locked<FreeList>`.
+/// static A: Locked<FreeList, SpinThenSleep> = Locked::new();
+/// assert_eq!(A.stats().live_blocks, 0);
+///
+/// let lock = SpinThenSleep::INIT;
+/// lock.lock();
+/// assert!(lock.is_locked());
+/// // SAFETY: this thread has locked it.
+/// unsafe { lock.unlock() };
+/// assert!(!lock.is_locked());
+/// ```
+///
 /// It is not safe to take from an interrupt or signal handler that may have interrupted its holder. With
 /// `std`, a thread that waits for itself ends the program with one sentence
 /// ([`Fault::Reentry`](crate::Fault::Reentry)); without, it spins forever. Where that can happen, give

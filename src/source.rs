@@ -6,6 +6,18 @@ use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 
 /// Bytes of the arena where nothing else is said: 1 MiB.
+///
+/// ```
+/// use core::alloc::{GlobalAlloc, Layout};
+/// use mem_alloc_rust::{DEFAULT_ARENA, FreeList, Locked};
+///
+/// static A: Locked<FreeList> = Locked::new();
+/// // SAFETY: the layouts are of more than no bytes.
+/// unsafe {
+///     assert!(A.alloc(Layout::new::<[u8; DEFAULT_ARENA]>()).is_null(), "the heap needs some of it itself");
+///     assert!(!A.alloc(Layout::new::<[u8; DEFAULT_ARENA - 64]>()).is_null());
+/// }
+/// ```
 pub const DEFAULT_ARENA: usize = 1 << 20;
 
 /// The smallest and the largest [`FreeList`] arena, in bytes.
@@ -14,6 +26,28 @@ const ARENA_LIMITS: (usize, usize) = (256, 1 << 30);
 /// Where the memory of a [`Locked`](crate::Locked) allocator comes from.
 ///
 /// Sealed: the sources are [`FreeList`], [`Region`] and, with `std`, `OrSystem` around either.
+/// [Choosing](crate::choosing) says which is for whom.
+///
+/// ```
+/// use mem_alloc_rust::lock_api::RawMutex;
+/// use mem_alloc_rust::{FreeList, Locked, Region, Source};
+///
+/// /// Watches an allocator, whatever its memory and its lock.
+/// fn is_half_full<S: Source, R: RawMutex>(allocator: &Locked<S, R>) -> bool {
+///     let stats = allocator.stats();
+///     stats.live_bytes >= stats.free_bytes
+/// }
+///
+/// #[global_allocator]
+/// static A: Locked<FreeList> = Locked::new();
+///
+/// fn main() {
+///     assert!(!is_half_full(&A));
+///     let _most = vec![0u8; 600 << 10];
+///     assert!(is_half_full(&A));
+///     assert!(is_half_full(&Locked::<Region>::new()), "no memory yet, and none that is free");
+/// }
+/// ```
 pub trait Source: sealed::Source + Sync + 'static {}
 
 impl<S: sealed::Source + Sync + 'static> Source for S {}
@@ -50,6 +84,21 @@ pub(crate) mod sealed {
 /// # use mem_alloc_rust::{FreeList, Locked};
 /// // error: the arena of a FreeList<SIZE> needs at least 256 bytes
 /// static A: Locked<FreeList<100>> = Locked::new();
+/// ```
+///
+/// ```
+/// use core::alloc::{GlobalAlloc, Layout};
+/// use mem_alloc_rust::{FreeList, Locked};
+///
+/// static A: Locked<FreeList<4096>> = Locked::new();
+/// // SAFETY: the layouts are of more than no bytes, and the block is given back once.
+/// unsafe {
+///     let layout = Layout::new::<[u8; 3000]>();
+///     let block = A.alloc(layout);
+///     assert!(!block.is_null());
+///     assert!(A.alloc(layout).is_null(), "another one does not fit, and nothing grows");
+///     A.dealloc(block, layout);
+/// }
 /// ```
 ///
 /// Its initial value is all zero bytes, so that the arena lies in `.bss`: it does not make the program's file
@@ -106,10 +155,43 @@ impl<const SIZE: usize> sealed::Source for FreeList<SIZE> {
 }
 
 /// A region of memory that is handed over at run time, with [`Locked::init`](crate::Locked::init).
+///
+/// ```
+/// use core::alloc::{GlobalAlloc, Layout};
+/// use mem_alloc_rust::{Locked, Region, RegionError};
+///
+/// static A: Locked<Region> = Locked::new();
+///
+/// let memory = Box::leak(vec![0u64; 1000].into_boxed_slice());
+/// let (start, len) = (memory.as_mut_ptr().cast(), size_of_val(memory));
+/// // SAFETY: the memory is leaked, and nothing else uses it. The layout is of more than no bytes.
+/// unsafe {
+///     let layout = Layout::new::<[u64; 10]>();
+///     assert!(A.alloc(layout).is_null(), "there is no memory yet");
+///     A.init(start, len).unwrap();
+///     assert!(!A.alloc(layout).is_null());
+///     assert_eq!(A.init(start, len), Err(RegionError::AlreadyInitialized));
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Region(());
 
 /// A source whose memory is handed over at run time: [`Region`], or `OrSystem` around it. Sealed.
+///
+/// ```
+/// use mem_alloc_rust::{Locked, Region, RegionError, RunTimeSource};
+///
+/// /// Gives an allocator a leaked buffer.
+/// fn give_buffer<S: RunTimeSource>(allocator: &Locked<S>, granules: usize) -> Result<(), RegionError> {
+///     let buffer = Box::leak(vec![0u64; granules].into_boxed_slice());
+///     // SAFETY: the buffer is leaked, and nothing else uses it.
+///     unsafe { allocator.init(buffer.as_mut_ptr().cast(), size_of_val(buffer)) }
+/// }
+///
+/// let allocator = Locked::<Region>::new();
+/// give_buffer(&allocator, 128).unwrap();
+/// assert!(allocator.stats().arena_bytes > 1000);
+/// ```
 pub trait RunTimeSource: Source {}
 
 impl RunTimeSource for Region {}
@@ -147,6 +229,13 @@ impl sealed::Source for Region {
 ///
 /// #[global_allocator]
 /// static A: Locked<OrSystem<FreeList>> = Locked::new();
+///
+/// fn main() {
+///     let larger_than_the_arena = vec![1u8; 2 << 20];
+///     assert_eq!(larger_than_the_arena.last(), Some(&1));
+///     // The figures are those of the arena alone.
+///     assert!(A.stats().peak_bytes < 1 << 20);
+/// }
 /// ```
 #[cfg(feature = "std")]
 #[derive(Debug)]

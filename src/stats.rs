@@ -6,6 +6,28 @@
 ///
 /// A block's bytes include its 4-byte header and what rounding added. Everything adds up:
 /// `live_bytes + free_bytes` is `arena_bytes`.
+///
+/// ```
+/// use core::alloc::Layout;
+/// use mem_alloc_rust::Heap;
+///
+/// let mut arena = [0u64; 512];
+/// let mut heap = Heap::new();
+/// // SAFETY: only the heap uses the arena, which is all zero. Each block is given back once.
+/// unsafe {
+///     heap.init(arena.as_mut_ptr().cast(), size_of_val(&arena), true).unwrap();
+///     let [first, second, _third] = [(); 3].map(|()| heap.alloc(Layout::new::<[u8; 100]>()).unwrap());
+///     heap.dealloc(first.as_ptr()).unwrap();
+///     let stats = heap.stats();
+///     assert_eq!((stats.live_blocks, stats.live_bytes, stats.peak_bytes), (2, 2 * 104, 3 * 104));
+///     assert_eq!(stats.live_bytes + stats.free_bytes, stats.arena_bytes);
+///     // The hole of the first block, and what was never used.
+///     assert_eq!((stats.free_blocks, stats.largest_free_bytes), (2, stats.free_bytes - 104));
+///     assert!(stats.fragmentation() > 0.02);
+///     heap.dealloc(second.as_ptr()).unwrap();
+///     assert_eq!(heap.stats().free_blocks, 2, "neighbours that are free are one block");
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -13,7 +35,8 @@ pub struct Stats {
     pub arena_bytes: usize,
     /// Bytes of the blocks in use.
     pub live_bytes: usize,
-    /// The most that `live_bytes` ever was.
+    /// The most that `live_bytes` ever was. An arena has to be larger than that:
+    /// [choosing](crate::choosing#how-large-an-arena) says by how much.
     pub peak_bytes: usize,
     /// Bytes that are not in use.
     pub free_bytes: usize,
@@ -37,6 +60,22 @@ impl Stats {
 }
 
 /// What the threads' caches of a `ThreadCached` have at one moment.
+///
+/// ```
+/// use mem_alloc_rust::{CacheStats, FreeList, ThreadCached};
+///
+/// #[global_allocator]
+/// static A: ThreadCached<FreeList> = ThreadCached::new();
+///
+/// fn main() {
+///     drop((0..100).map(|n| Box::new(n)).collect::<Vec<_>>());
+///     let caches: CacheStats = A.caches();
+///     // All caches together, and what is between them, are little beside what is free.
+///     assert!(caches.bytes <= A.stats().free_bytes / 32);
+///     // Where there are no caches, nothing is in them.
+///     assert!(caches.are_available || caches == CacheStats::default());
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CacheStats {

@@ -10,6 +10,23 @@ use core::fmt;
 
 /// A [`Locked`] heap with a cache for each thread, where the feature `std` is on and the system is a Unix. Here
 /// it has none, and is a `Locked` in effect.
+///
+/// ```
+/// use mem_alloc_rust::{CacheStats, FreeList, ThreadCached};
+///
+/// #[global_allocator]
+/// static A: ThreadCached<FreeList<{ 16 << 20 }>> = ThreadCached::new();
+///
+/// fn main() {
+///     let numbers = vec![1, 2, 3];
+///     assert!(A.stats().live_bytes >= size_of_val(&numbers[..]));
+///     assert_eq!(A.caches(), CacheStats::default());
+///     // These do nothing here.
+///     A.flush_thread();
+///     A.drain();
+///     A.audit().unwrap();
+/// }
+/// ```
 pub struct ThreadCached<S: Source> {
     locked: Locked<S>,
 }
@@ -48,6 +65,19 @@ impl<S: Source> ThreadCached<S> {
 
 impl<S: RunTimeSource> ThreadCached<S> {
     /// As for [`Locked::init`].
+    ///
+    /// ```
+    /// use core::alloc::{GlobalAlloc, Layout};
+    /// use mem_alloc_rust::{Region, ThreadCached};
+    ///
+    /// static A: ThreadCached<Region> = ThreadCached::new();
+    /// let memory = Box::leak(vec![0u64; 1000].into_boxed_slice());
+    /// // SAFETY: the memory is leaked, and nothing else uses it. The layout is of more than no bytes.
+    /// unsafe {
+    ///     A.init(memory.as_mut_ptr().cast(), size_of_val(memory)).unwrap();
+    ///     assert!(!A.alloc(Layout::new::<[u64; 10]>()).is_null());
+    /// }
+    /// ```
     ///
     /// # Errors
     ///

@@ -9,7 +9,27 @@ use crate::size::{BlockSize, Index, SlotSize};
 use core::fmt;
 
 /// The first violation of an invariant that an audit found: the heap's bookkeeping was overwritten.
+///
+/// ```
+/// use core::alloc::Layout;
+/// use mem_alloc_rust::{AuditError, Heap};
+///
+/// let mut arena = [0u64; 512];
+/// let mut heap = Heap::new();
+/// // SAFETY: only the heap uses the arena, which is all zero. Four bytes too many are written into the first block,
+/// // over the header of the second one: it is what the audit shall find.
+/// let found = unsafe {
+///     heap.init(arena.as_mut_ptr().cast(), size_of_val(&arena), true).unwrap();
+///     let [block, _next] = [(); 2].map(|()| heap.alloc(Layout::new::<[u8; 100]>()).unwrap());
+///     assert_eq!(heap.audit(), Ok(()));
+///     block.write_bytes(b'A', 104);
+///     heap.audit()
+/// };
+/// let AuditError { violation, .. } = found.unwrap_err();
+/// assert_eq!(violation, "its size does not lead to another block or to the top");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct AuditError {
     /// The block at which it was found, as the distance of its payload from the arena's origin in bytes.
     pub offset: usize,

@@ -7,7 +7,7 @@ use crate::stats::Stats;
 
 impl Heap {
     /// Counts the heap's blocks and bytes; takes time in proportion to the number of blocks. Free slots of
-    /// runs count as free bytes, but not as free blocks.
+    /// runs count as free bytes, but not as free blocks. See [`Stats`] for an example.
     pub fn stats(&self) -> Stats {
         if !self.is_initialized() {
             return Stats::default();
@@ -39,13 +39,30 @@ impl Heap {
     }
 
     /// All blocks from the lowest address up, each with the distance of its payload from the arena's origin
-    /// in bytes. The top, the free span behind the last block, has no header and is not among them.
+    /// in bytes. The top, the free span behind the last block, has no header and is not among them. See
+    /// [`Blocks`] for an example.
     pub fn blocks(&self) -> Blocks<'_> {
         Blocks { heap: self, index: Index::FIRST }
     }
 
     /// The slots in use of the run at a block's distance from the arena's origin, as [`blocks`](Self::blocks)
     /// gives it: the distance of each from the origin, and its size, in bytes. None if there is no run.
+    ///
+    /// ```
+    /// use core::alloc::Layout;
+    /// use mem_alloc_rust::Heap;
+    ///
+    /// let mut arena = vec![0u64; 1 << 17];
+    /// let mut heap = Heap::new();
+    /// // SAFETY: only the heap uses the arena, which is all zero.
+    /// unsafe { heap.init(arena.as_mut_ptr().cast(), 1 << 20, true) }.unwrap();
+    /// // So many of a size earn it runs. Each slot holds what was asked for, without a header.
+    /// for _ in 0..1000 {
+    ///     heap.alloc(Layout::new::<[u64; 3]>()).unwrap();
+    /// }
+    /// let in_slots = heap.blocks().flat_map(|(offset, _)| heap.slots(offset));
+    /// assert!(in_slots.filter(|&(_, bytes)| bytes == 24).count() > 800);
+    /// ```
     pub fn slots(&self, offset: usize) -> impl Iterator<Item = (usize, usize)> + '_ {
         let address = self.arena.address(Index::NONE).wrapping_add(offset);
         let run = self.pages.run_at(address).filter(|&(_, in_page)| in_page == 0);
@@ -58,6 +75,22 @@ impl Heap {
 
     /// Draws the arena: divides it into as many equal stretches as there are `cells`, and writes into each
     /// the share of its bytes that is in use, in percent.
+    ///
+    /// ```
+    /// use core::alloc::Layout;
+    /// use mem_alloc_rust::Heap;
+    ///
+    /// let mut arena = vec![0u64; 1 << 17];
+    /// let mut heap = Heap::new();
+    /// // SAFETY: only the heap uses the arena, which is all zero.
+    /// unsafe { heap.init(arena.as_mut_ptr().cast(), 1 << 20, true) }.unwrap();
+    /// for _ in 0..100 {
+    ///     heap.alloc(Layout::new::<[u8; 4000]>()).unwrap();
+    /// }
+    /// let mut cells = [0; 4];
+    /// heap.occupancy(&mut cells);
+    /// assert_eq!(cells, [100, 53, 0, 0]);
+    /// ```
     pub fn occupancy(&self, cells: &mut [u8]) {
         cells.fill(0);
         let arena = self.end.get().saturating_sub(Index::FIRST.get()) as u64;
@@ -98,6 +131,23 @@ fn percent(part: u64, whole: u64) -> u8 {
 }
 
 /// The heap's blocks in the order of their addresses; see [`Heap::blocks`].
+///
+/// ```
+/// use core::alloc::Layout;
+/// use mem_alloc_rust::Heap;
+///
+/// let mut arena = [0u64; 512];
+/// let mut heap = Heap::new();
+/// // SAFETY: only the heap uses the arena, which is all zero. The block is given back once.
+/// unsafe {
+///     heap.init(arena.as_mut_ptr().cast(), size_of_val(&arena), true).unwrap();
+///     let [block, _next] = [100, 28].map(|bytes| heap.alloc(Layout::array::<u8>(bytes).unwrap()).unwrap());
+///     heap.dealloc(block.as_ptr()).unwrap();
+/// }
+/// // 100 and 28 bytes, each with a header of four. The distance is that of the bytes behind the header.
+/// let blocks: Vec<_> = heap.blocks().map(|(offset, header)| (offset, header.size(), header.is_free())).collect();
+/// assert_eq!(blocks, [(8, 104, true), (112, 32, false)]);
+/// ```
 #[derive(Debug)]
 pub struct Blocks<'a> {
     heap: &'a Heap,
