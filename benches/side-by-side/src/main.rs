@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
+use bench_common::cli::command_line;
 use clap::Parser;
 
 use cli::{Cli, Command, Options};
@@ -39,7 +40,7 @@ fn main() -> Result<ExitCode> {
             println!("{}", table.terminal());
         }
     }
-    if let Some(folder) = options.out.filter(|_| !sections.is_empty()) {
+    if let Some(folder) = options.common.out.filter(|_| !sections.is_empty()) {
         write_all(&folder, &command_line(), &sections)?;
         eprintln!("written to {}", folder.display());
     }
@@ -84,10 +85,4 @@ fn run_child(child: cli::Child, options: &Options) -> Result<ExitCode> {
         cli::Child::Drive { allocator, sequence } => children::drive(&allocator, &sequence)?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// The command that makes this report again.
-fn command_line() -> String {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    format!("cargo run --release -- {}", arguments.join(" "))
 }
