@@ -8,6 +8,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 /// What to measure, how often, and where the results go.
 #[derive(Args, Clone, Debug)]
+// Without a group: a program that flattens these into options of its own may call those as it likes.
+#[group(skip)]
 pub struct Options {
     /// Only allocators and workloads whose name contains this; may be given several times. Filters
     /// on allocators and filters on workloads narrow each other

@@ -45,6 +45,15 @@ pub(crate) enum Command {
     Instructions,
     /// The names that --only knows.
     List,
+    /// Makes BENCHMARKS.md of what was measured; measures nothing.
+    Page {
+        /// Folder of the results and of the template
+        #[arg(long, value_name = "FOLDER", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../results"))]
+        results: PathBuf,
+        /// The page
+        #[arg(long, value_name = "FILE", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../../BENCHMARKS.md"))]
+        page: PathBuf,
+    },
     #[command(flatten)]
     Child(Child),
 }

@@ -14,6 +14,7 @@ use clap::Parser;
 use cli::{Cli, Command, Options};
 use side_by_side::instructions;
 use side_by_side::output::{Section, write_all};
+use side_by_side::page;
 
 fn main() -> Result<ExitCode> {
     let Cli { command, options } = Cli::parse();
@@ -30,6 +31,10 @@ fn main() -> Result<ExitCode> {
         Command::Instructions => vec![commands::instructions(&options)?],
         Command::List => {
             commands::list(&options)?;
+            Vec::new()
+        }
+        Command::Page { results, page } => {
+            page::write(&results, &page)?;
             Vec::new()
         }
         Command::Child(child) => return run_child(child, &options),

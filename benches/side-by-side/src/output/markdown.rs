@@ -19,6 +19,7 @@ pub const MACHINE: &str = "machine.csv";
 /// If a file cannot be written.
 pub fn write_all(folder: &Path, command: &str, sections: &[Section]) -> Result<()> {
     let mut facts = Csv::new(&["fact", "value"]);
+    facts.push(["command".to_owned(), command.to_owned()]);
     machine::facts().into_iter().for_each(|(name, value)| facts.push([name.to_owned(), value]));
     files::write(folder, &[(MACHINE, &facts.text()), ("allocators.md", &allocators())])?;
     for section in sections {
