@@ -3,6 +3,7 @@
 //! How it stands beside other allocators is measured by the package in `benches/side-by-side`.
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use fastrand::Rng;
 use mem_alloc_rust::{Locked, Region};
 use std::alloc::{GlobalAlloc, Layout};
 use std::hint::black_box;
@@ -37,19 +38,6 @@ fn alloc(allocator: &Locked<Region>, layout: Layout) -> *mut u8 {
 fn free(allocator: &Locked<Region>, block: *mut u8, layout: Layout) {
     // SAFETY: every benchmark frees each of its blocks once, with its layout.
     unsafe { allocator.dealloc(block, layout) }
-}
-
-/// The generator xorshift64*: the same numbers in every run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        let high = self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 32;
-        ((high * bound as u64) >> 32) as usize
-    }
 }
 
 fn pairs(criterion: &mut Criterion) {
@@ -117,14 +105,14 @@ fn random_actions(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("random actions");
     for largest in [128, 1000, 10_000] {
         let allocator = allocator();
-        let mut random = Random(0x9E37_79B9_7F4A_7C15);
+        let mut random = Rng::with_seed(1);
         let mut slots = vec![(std::ptr::null_mut(), 0); 2000];
         group.bench_function(BenchmarkId::from_parameter(largest), |bencher| {
             bencher.iter(|| {
-                let slot = random.below(slots.len());
+                let slot = random.usize(..slots.len());
                 let (block, size): &mut (*mut u8, usize) = &mut slots[slot];
                 if block.is_null() {
-                    *size = 1 + random.below(largest);
+                    *size = random.usize(1..=largest);
                     *block = alloc(&allocator, layout(*size, 8));
                 } else {
                     free(&allocator, *block, layout(*size, 8));

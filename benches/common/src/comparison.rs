@@ -322,8 +322,8 @@ mod tests {
         let rows = [Row { name: "row", outcomes: vec![Outcome::of(Ok([9, 1, 4].map(sample).to_vec()))] }];
         let further = ["first", "whole"];
         let comparison = Comparison { what: "work", columns: &["only"], further, rows: &rows };
-        let csv = comparison.csv();
-        let (header, values) = csv.as_str().split_once('\n').unwrap();
+        let csv = comparison.csv().text();
+        let (header, values) = csv.split_once('\n').unwrap();
         assert!(header.contains(",cpu_upper_quartile_ms,first_median_ms,whole_median_ms,peak_min_mib,"));
         assert!(values.contains(",2.000,4.000,40.000,1.000,"), "{values}");
     }
@@ -348,7 +348,7 @@ mod tests {
         assert_eq!(table.rows[2][1], "1.00× (1)");
         let comparison = Comparison { what: "work", columns: &COLUMNS, further: [], rows: &rows };
         assert_eq!(comparison.failures().collect::<Vec<_>>(), ["a with first: signal: 11"]);
-        assert!(comparison.csv().as_str().contains("a,first,signal: 11,,,,,,,,\n"));
+        assert!(comparison.csv().text().contains("a,first,signal: 11,,,,,,,,\n"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Medians, percentiles and means.
+//! Medians, quartiles and means.
 
 /// The value below which `share` (0 to 1) of the sorted values lie, interpolated linearly.
 ///
@@ -71,13 +71,6 @@ pub fn geometric_mean(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     (count > 0).then(|| (sum / f64::from(count)).exp())
 }
 
-/// The value at rank `share` of sorted values (nearest rank, never interpolated); `None` if there are none.
-#[must_use]
-pub fn percentile<T: Copy>(sorted: &[T], share: f64) -> Option<T> {
-    let rank = (share * sorted.len() as f64).ceil() as usize;
-    sorted.get(rank.saturating_sub(1)).copied()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,14 +105,5 @@ mod tests {
         assert_eq!(undisturbed_mean(&mut [900, 10, 20, 10_000, 30]), 20.0);
         assert_eq!(undisturbed_mean(&mut [7]), 7.0);
         assert_eq!(undisturbed_mean(&mut []), 0.0);
-    }
-
-    #[test]
-    fn percentiles_are_values_that_occurred() {
-        let values: Vec<u32> = (1..=1000).collect();
-        assert_eq!(percentile(&values, 0.5), Some(500));
-        assert_eq!(percentile(&values, 0.999), Some(999));
-        assert_eq!(percentile(&values, 1.0), Some(1000));
-        assert_eq!(percentile::<u32>(&[], 0.5), None);
     }
 }

@@ -5,9 +5,7 @@
 //! each run.
 
 mod checksum;
-mod peak;
 mod program;
-mod time;
 pub mod workloads;
 
 pub use checksum::Checksum;

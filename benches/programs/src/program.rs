@@ -5,10 +5,9 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::{peak, time, workloads};
+use bench_common::{clock, peak};
 
-/// Seconds after which a program that hangs is ended.
-const PATIENCE: u32 = 60;
+use crate::workloads;
 
 /// How often a program performs its workload: the first run finds a heap that is as fresh as no
 /// program's stays.
@@ -55,9 +54,6 @@ impl FromStr for Report {
 /// Performs the workload that the command line names, [`RUNS`] times, and prints the [`Report`].
 #[must_use]
 pub fn run() -> ExitCode {
-    // SAFETY: `alarm` has no preconditions. Its signal ends the process, since nobody here handles
-    // it.
-    unsafe { libc::alarm(PATIENCE) };
     let Some(workload) = std::env::args().nth(1).and_then(|name| workloads::by_name(&name)) else {
         eprintln!("the name of a workload is expected");
         return ExitCode::FAILURE;
@@ -65,9 +61,9 @@ pub fn run() -> ExitCode {
     let mut runs = [Duration::ZERO; RUNS];
     let mut checksums = [0; RUNS];
     for (run, checksum) in std::iter::zip(&mut runs, &mut checksums) {
-        let before = time::of_process();
+        let before = clock::of_process();
         *checksum = workload.checksum();
-        *run = time::of_process() - before;
+        *run = clock::of_process() - before;
     }
     let [checksum, ..] = checksums;
     if checksums != [checksum; RUNS] {

@@ -6,6 +6,7 @@ use std::io::{self, BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bench_common::comparison::Sample;
@@ -13,8 +14,8 @@ use bench_common::process;
 
 use crate::works::{Order, Work};
 
-/// Seconds after which a program that hangs is ended.
-const PATIENCE: u32 = 120;
+/// A program that takes longer hangs.
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// Threads of the programs that have a pool of them, whatever the number of processors.
 const THREADS: &str = "4";
@@ -39,23 +40,19 @@ pub(crate) fn run(program: &Path, work: &Work, folder: &Path, output: &Path) -> 
     let mut command = Command::new(program);
     command.args(work.arguments).current_dir(folder).env("RAYON_NUM_THREADS", THREADS);
     command.stdin(Stdio::null()).stdout(file).stderr(Stdio::null());
-    // SAFETY: `alarm` is safe to call after a fork. Its signal ends the process, since nobody here
-    // handles it.
+    // That there is something to do before the `exec`, if only nothing, makes the child a copy of
+    // this process rather than a guest in its memory: its peak then begins with the few pages that
+    // the copy takes.
     //
-    // That there is something to do before the `exec` also makes the child a copy of this process
-    // rather than a guest in its memory: its peak then begins with the few pages that the copy
-    // takes.
-    unsafe {
-        command.pre_exec(|| {
-            libc::alarm(PATIENCE);
-            Ok(())
-        });
-    }
+    // SAFETY: doing nothing is safe after a fork.
+    unsafe { command.pre_exec(|| Ok(())) };
     let child = command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
-    let (status, usage) = process::wait(child).context("cannot wait for the program")?;
-    if !status.success() {
-        return Ok(Err(status.to_string()));
-    }
+    let end = process::wait_within(child, LIMIT).context("cannot wait for the program")?;
+    let usage = match end {
+        None => return Ok(Err(format!("took longer than {} s", LIMIT.as_secs()))),
+        Some((status, _)) if !status.success() => return Ok(Err(status.to_string())),
+        Some((_, usage)) => usage,
+    };
     let printed = hash(BufReader::new(File::open(output)?), work.order)?;
     let sample = Sample { cpu: usage.cpu, further: [], peak_kib: usage.peak_kib };
     Ok(Ok(Run { sample, printed }))

@@ -1,8 +1,7 @@
 //! The command line.
 
-use std::path::PathBuf;
-
 use anyhow::{Error, Result};
+use bench_common::cli::Options;
 use bench_common::filters;
 use clap::Parser;
 
@@ -13,19 +12,8 @@ use crate::works::{self, Work};
 #[derive(Clone, Debug, Parser)]
 #[command(version)]
 pub(crate) struct Cli {
-    /// Only allocators and works whose name contains this; may be given several times. Filters on
-    /// allocators and filters on works narrow each other
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) only: Vec<String>,
-    /// Three rounds: rough numbers
-    #[arg(long)]
-    pub(crate) quick: bool,
-    /// How often each program is run [default: 7]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) rounds: Option<u16>,
-    /// Folder for real-programs.md and real-programs.csv
-    #[arg(long, value_name = "FOLDER")]
-    pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) common: Options,
     /// Leave out the allocators that are built from C and C++
     #[arg(long)]
     pub(crate) without_c_peers: bool,
@@ -37,7 +25,7 @@ pub(crate) struct Cli {
 impl Cli {
     /// How often each program is run.
     pub(crate) fn rounds(&self) -> usize {
-        self.rounds.map_or(if self.quick { 3 } else { 7 }, usize::from)
+        self.common.rounds(7, 3)
     }
 
     /// The allocators and the works that the options leave. The unmodified programs are always
@@ -46,7 +34,7 @@ impl Cli {
         let mut allocators = allocators::ALL.to_vec();
         allocators.retain(|allocator| !(self.without_c_peers && allocator.is_c));
         let (chosen, works) = filters::chosen(
-            &self.only,
+            &self.common.only,
             (&allocators, |allocator| allocator.name),
             (&works::ALL, |work| work.name),
         )
@@ -78,13 +66,5 @@ mod tests {
         let rust = ["locked", "thread_cached", "talc", "system", "rusty_alloc"];
         assert_eq!(names(&["--without-c-peers"]), rust);
         assert_eq!(names(&["--only", "alloc", "--without-c-peers"]), ["system", "rusty_alloc"]);
-    }
-
-    #[test]
-    fn a_number_of_rounds_takes_precedence() {
-        let rounds = |arguments: &[&str]| Cli::parse_from([&["real-programs"], arguments].concat()).rounds();
-        assert_eq!(rounds(&[]), 7);
-        assert_eq!(rounds(&["--quick"]), 3);
-        assert_eq!(rounds(&["--quick", "--rounds", "5"]), 5);
     }
 }

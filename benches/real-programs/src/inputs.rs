@@ -57,23 +57,24 @@ fn make_file(file: &Path, make: Make) -> io::Result<()> {
 fn records(out: &mut dyn Write) -> io::Result<()> {
     let mut writer = Writer::new(1);
     let cities: Vec<String> = (0..2000).map(|_| writer.words(1)).collect();
-    writeln!(out, "number,name,city,country,amount,date,note")?;
+    let mut table = csv::Writer::from_writer(out);
+    table.write_record(["number", "name", "city", "country", "amount", "date", "note"])?;
     for number in 0..200_000 {
         let (name, city) = (writer.words(2), writer.below(cities.len()));
-        writeln!(
-            out,
-            "{number},{name},{},{},{}.{:02},20{:02}-{:02}-{:02},\"{}\"",
-            cities[city],
-            cities[city % 60],
-            writer.below(100_000),
-            writer.below(100),
-            writer.below(26),
-            1 + writer.below(12),
-            1 + writer.below(28),
-            writer.words(4)
-        )?;
+        let amount = format!("{}.{:02}", writer.below(100_000), writer.below(100));
+        let [year, month, day] = [writer.below(26), 1 + writer.below(12), 1 + writer.below(28)];
+        table.write_record([
+            &number.to_string(),
+            &name,
+            &cities[city],
+            &cities[city % 60],
+            &amount,
+            &format!("20{year:02}-{month:02}-{day:02}"),
+            // With a comma, hence in quotes.
+            &format!("{}, {}", writer.words(2), writer.words(2)),
+        ])?;
     }
-    Ok(())
+    table.flush()
 }
 
 /// The answer of a service that lists orders.

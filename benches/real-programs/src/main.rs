@@ -15,9 +15,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Error, Result};
+use bench_common::cli::{command_line, progress};
 use bench_common::comparison::{Comparison, in_turn};
+use bench_common::results::publish;
 use clap::Parser;
-use indicatif::{ProgressBar, ProgressStyle};
 
 use allocators::{ALL, Allocator, SYSTEM};
 use cli::Cli;
@@ -39,7 +40,8 @@ fn main() -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
 
-    let bar = bar("measuring", rounds * works.len() * allocators.len())?;
+    let bar = progress("measuring");
+    bar.set_length((rounds * works.len() * allocators.len()) as u64);
     let expected = expected(&folders, &works)?;
     let names: Vec<&str> = works.iter().map(|work| work.name).collect();
     let rows = in_turn(&names, allocators.len(), rounds, |row, column| {
@@ -56,25 +58,16 @@ fn main() -> Result<ExitCode> {
     let columns: Vec<&str> = allocators.iter().map(|allocator| allocator.name).collect();
     let comparison = Comparison { what: "work", columns: &columns, further: [], rows: &rows };
     let report = Report { allocators: &allocators, works: &works, comparison, rounds };
-    for table in report.tables() {
-        println!("{}", table.terminal());
-    }
-    if let Some(folder) = &options.out {
-        report.write(folder, &command_line())?;
-        eprintln!("written to {}", folder.display());
-    }
-    let failures: Vec<String> = comparison.failures().collect();
-    for failure in &failures {
-        eprintln!("FAILED: {failure}");
-    }
-    Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let introduction = report.introduction(&command_line());
+    publish("real-programs", &comparison, &report.tables(), &introduction, options.common.out.as_ref())
 }
 
 /// Builds the programs that the works need, with every allocator.
 fn build(folders: &Folders, works: &[Work], allocators: &[Allocator]) -> Result<()> {
     let mut programs: Vec<&Program> = works.iter().map(|work| work.program).collect();
     programs.dedup();
-    let bar = bar("building", programs.len() * allocators.len())?;
+    let bar = progress("building");
+    bar.set_length((programs.len() * allocators.len()) as u64);
     for program in programs {
         for allocator in allocators {
             bar.set_message(format!("{}, {}", program.package, allocator.name));
@@ -101,15 +94,4 @@ fn expected(folders: &Folders, works: &[Work]) -> Result<Vec<u64>> {
 fn run(folders: &Folders, work: &Work, allocator: &Allocator) -> Result<Result<child::Run, String>> {
     let file = work.program.file(folders, allocator);
     child::run(&file, work, &folders.target, &folders.output)
-}
-
-fn bar(what: &'static str, length: usize) -> Result<ProgressBar> {
-    let style = ProgressStyle::with_template("{prefix:>12} [{bar:40}] {percent:>3} % {elapsed} {msg}")?;
-    Ok(ProgressBar::new(length as u64).with_style(style.progress_chars("=> ")).with_prefix(what))
-}
-
-/// The command that makes these results again.
-fn command_line() -> String {
-    let cargo = "cargo run --release --".to_owned();
-    std::iter::once(cargo).chain(std::env::args().skip(1)).collect::<Vec<String>>().join(" ")
 }

@@ -1,10 +1,7 @@
-//! The results as tables and files.
+//! The results as tables, and what is said of them.
 
 use std::fmt::Write as _;
-use std::fs;
-use std::path::Path;
 
-use anyhow::{Context, Result};
 use bench_common::Table;
 use bench_common::comparison::{Comparison, Outcome, Quantity};
 
@@ -39,12 +36,12 @@ impl Report<'_> {
         ]
     }
 
-    /// The section in Markdown.
-    fn markdown(&self, command: &str) -> String {
+    /// How was measured, who, and with what, in Markdown.
+    pub(crate) fn introduction(&self, command: &str) -> String {
         let mut text = format!(
-            "## Real programs\n\n\
+            "# Real programs\n\nMade by `{command}`.\n\n\
              Each number is that of a whole process: a published program, built once per allocator with one line added to its \
-             main file. Made by `{command}`. {} rounds: in each, every work is done once with every allocator, and the order of \
+             main file. {} rounds: in each, every work is done once with every allocator, and the order of \
              the allocators rotates. Numbers are medians. Processor time is that of all threads, in the program and in the \
              system, from the start of the process to its end; peak memory is the high-water mark of what was resident, both as \
              `wait4` tells them. Each program has to print what the unmodified one prints; where it does not, or fails, its cell \
@@ -58,25 +55,6 @@ impl Report<'_> {
         for work in self.works {
             let _ = writeln!(text, "- *{}*: {} (`{}`)", work.name, work.what, work.command_line());
         }
-        for table in self.tables() {
-            text.push('\n');
-            text.push_str(&table.markdown());
-        }
         text
-    }
-
-    /// Writes everything into a folder, which is made if need be.
-    ///
-    /// # Errors
-    ///
-    /// If a file cannot be written.
-    pub(crate) fn write(&self, folder: &Path, command: &str) -> Result<()> {
-        fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
-        let (markdown, csv) = (self.markdown(command), self.comparison.csv());
-        for (name, text) in [("real-programs.md", markdown.as_str()), ("real-programs.csv", csv.as_str())] {
-            let file = folder.join(name);
-            fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
-        }
-        Ok(())
     }
 }

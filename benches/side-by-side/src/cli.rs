@@ -45,6 +45,15 @@ pub(crate) enum Command {
     Instructions,
     /// The names that --only knows.
     List,
+    /// Makes BENCHMARKS.md of what was measured; measures nothing.
+    Page {
+        /// Folder of the results and of the template
+        #[arg(long, value_name = "FOLDER", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../results"))]
+        results: PathBuf,
+        /// The page
+        #[arg(long, value_name = "FILE", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../../BENCHMARKS.md"))]
+        page: PathBuf,
+    },
     #[command(flatten)]
     Child(Child),
 }
@@ -144,19 +153,8 @@ pub(crate) enum Child {
 /// How to measure.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Options {
-    /// Only allocators and workloads whose name contains this; may be given several times. Filters
-    /// on allocators and filters on workloads narrow each other; see `list` for the names
-    #[arg(long, global = true, value_name = "TEXT")]
-    pub(crate) only: Vec<String>,
-    /// Fewer rounds, less patience: rough numbers in some minutes
-    #[arg(long, global = true)]
-    pub(crate) quick: bool,
-    /// Measured rounds per workload
-    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) rounds: Option<u16>,
-    /// Folder for report.md, CSV files and charts
-    #[arg(long, global = true, value_name = "FOLDER")]
-    pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) common: bench_common::cli::Options,
     /// Folder of the recorded traces
     #[arg(long, global = true, value_name = "FOLDER", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/traces"))]
     pub(crate) traces: PathBuf,
@@ -165,28 +163,28 @@ pub(crate) struct Options {
 impl Options {
     /// Effort for the timed rounds.
     pub(crate) fn effort(&self) -> Effort {
-        let (rounds, seconds) = if self.quick { (3, 2) } else { (11, 3) };
-        Effort { rounds: self.rounds.map_or(rounds, usize::from), patience: Duration::from_secs(seconds) }
+        let seconds = if self.common.quick { 2 } else { 3 };
+        Effort { rounds: self.common.rounds(11, 3), patience: Duration::from_secs(seconds) }
     }
 
     /// Measured rounds with several threads.
     pub(crate) fn rounds_with_threads(&self) -> usize {
-        self.rounds.map_or(if self.quick { 3 } else { 7 }, usize::from)
+        self.common.rounds(7, 3)
     }
 
     /// Measured rounds near the bound.
     pub(crate) fn rounds_near_the_bound(&self) -> usize {
-        self.rounds.map_or(if self.quick { 1 } else { 3 }, usize::from)
+        self.common.rounds(3, 1)
     }
 
     /// How long an allocator may take for one cell of the fill table.
     pub(crate) fn fill_patience(&self) -> Duration {
-        Duration::from_secs(if self.quick { 1 } else { 12 })
+        Duration::from_secs(if self.common.quick { 1 } else { 12 })
     }
 
     /// How long an allocator may take to replay a trace once, when the smallest arena is searched.
     pub(crate) fn replay_patience(&self) -> Duration {
-        Duration::from_millis(if self.quick { 100 } else { 1000 })
+        Duration::from_millis(if self.common.quick { 100 } else { 1000 })
     }
 
     /// The allocators that the filters leave.
@@ -217,7 +215,7 @@ impl Options {
     pub(crate) fn matching<'a, T>(&self, items: &'a [T], name: impl Fn(&T) -> &str) -> Vec<&'a T> {
         items
             .iter()
-            .filter(|item| self.only.iter().any(|filter| name(item).contains(filter.as_str())))
+            .filter(|item| self.common.only.iter().any(|filter| name(item).contains(filter.as_str())))
             .collect()
     }
 }

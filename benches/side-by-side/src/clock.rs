@@ -1,46 +1,8 @@
-//! Two clocks: one for whole runs, and one fine enough for a single call.
+//! A clock that is fine enough for a single call.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bench_common::statistics::undisturbed_mean;
-
-/// Processor time that this thread has used; being descheduled does not count.
-#[cfg(unix)]
-#[must_use]
-pub fn processor_time() -> Duration {
-    time_of(libc::CLOCK_THREAD_CPUTIME_ID)
-}
-
-/// Processor time that all threads of this process have used together.
-#[cfg(unix)]
-#[must_use]
-pub fn processor_time_of_all_threads() -> Duration {
-    time_of(libc::CLOCK_PROCESS_CPUTIME_ID)
-}
-
-#[cfg(unix)]
-fn time_of(clock: libc::clockid_t) -> Duration {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the pointer is valid for the call.
-    let result = unsafe { libc::clock_gettime(clock, &raw mut time) };
-    assert_eq!(result, 0, "every Unix has this clock");
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
-
-/// The time that has passed: there is no portable clock of a thread's processor time.
-#[cfg(not(unix))]
-#[must_use]
-pub fn processor_time() -> Duration {
-    static ORIGIN: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
-    ORIGIN.elapsed()
-}
-
-/// The time that has passed, for the same reason.
-#[cfg(not(unix))]
-#[must_use]
-pub fn processor_time_of_all_threads() -> Duration {
-    processor_time()
-}
 
 /// Reads the processor's time-stamp counter where there is one, and knows what reading costs and how long a tick is.
 #[derive(Clone, Copy, Debug)]
@@ -150,14 +112,6 @@ mod source {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[cfg(unix)]
-    #[test]
-    fn sleep_costs_no_processor_time() {
-        let before = processor_time();
-        std::thread::sleep(Duration::from_millis(50));
-        assert!(processor_time() - before < Duration::from_millis(25));
-    }
 
     #[test]
     fn a_wait_takes_as_long_as_the_wall_clock_says() {

@@ -2,10 +2,9 @@
 
 use std::ffi::OsString;
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use indicatif::{ProgressBar, ProgressStyle};
+use bench_common::cli::{progress, ticking_progress};
 
 use side_by_side::allocators::{Allocator, Class};
 use side_by_side::output::{self, Section};
@@ -14,16 +13,9 @@ use side_by_side::{cases, instructions, latency, measure, memory, threads};
 
 use crate::cli::Options;
 
-fn progress(what: &'static str) -> Result<ProgressBar> {
-    let style = ProgressStyle::with_template("{prefix:>12} [{bar:40}] {percent:>3} % {elapsed} {msg}")?;
-    let bar = ProgressBar::new(0).with_style(style.progress_chars("=> ")).with_prefix(what);
-    bar.enable_steady_tick(Duration::from_secs(1));
-    Ok(bar)
-}
-
 /// An error if a filter fits nothing at all.
 fn ensure_known(options: &Options, workloads: &[Workload]) -> Result<()> {
-    for filter in &options.only {
+    for filter in &options.common.only {
         let known = (workloads.iter().map(|workload| workload.name.as_str()))
             .chain(threads::Workload::ALL.iter().map(|workload| workload.name()))
             .chain(Allocator::ALL.iter().map(|allocator| allocator.name()))
@@ -37,17 +29,16 @@ fn ensure_known(options: &Options, workloads: &[Workload]) -> Result<()> {
 fn chosen_workloads(options: &Options) -> Result<Vec<Workload>> {
     let all = workloads::all(&options.traces)?;
     ensure_known(options, &all)?;
-    let fits =
-        |workload: &Workload| options.only.iter().any(|filter| workload.name.contains(filter.as_str()));
+    let fits = |workload: &Workload| {
+        options.common.only.iter().any(|filter| workload.name.contains(filter.as_str()))
+    };
     if all.iter().any(fits) { Ok(all.into_iter().filter(fits).collect()) } else { Ok(all) }
 }
 
 pub(crate) fn time(options: &Options) -> Result<Section> {
     let (workloads, allocators) = (chosen_workloads(options)?, options.allocators());
     let effort = options.effort();
-    // A steady tick would wake a second thread on the measuring machine.
-    let bar = progress("time")?;
-    bar.disable_steady_tick();
+    let bar = progress("time");
     let child = |allocator: Allocator, workload: &Workload, purpose: measure::Purpose| -> Vec<OsString> {
         let patience = effort.patience.as_millis().to_string();
         vec![
@@ -78,9 +69,7 @@ pub(crate) fn threads(options: &Options) -> Result<Section> {
     let (workloads, allocators) = (options.workloads_with_threads(), options.allocators_with_threads());
     ensure!(!allocators.is_empty(), "the loop alone is not measured with threads");
     let rounds = options.rounds_with_threads();
-    // As for `time`.
-    let bar = progress("threads")?;
-    bar.disable_steady_tick();
+    let bar = progress("threads");
     let rows = threads::race(&workloads, &allocators, rounds, perform_command, &bar)?;
     bar.finish_and_clear();
     for row in &rows {
@@ -116,18 +105,18 @@ pub(crate) fn memory(options: &Options) -> Result<Vec<Section>> {
     ensure!(has_caches || !allocators.is_empty(), "memory is measured for fixed-arena allocators only");
     let mut sections = Vec::new();
     if !allocators.is_empty() {
-        let bar = progress("fill")?;
-        let fill = memory::fill_to_refusal(&allocators, options.quick, options.fill_patience(), &bar)?;
+        let bar = ticking_progress("fill");
+        let fill = memory::fill_to_refusal(&allocators, options.common.quick, options.fill_patience(), &bar)?;
         bar.finish_and_clear();
         let traces = workloads::recorded_traces(&options.traces)?;
-        let bar = progress("smallest")?;
+        let bar = ticking_progress("smallest");
         let smallest = memory::smallest_arena(&traces, &allocators, options.replay_patience(), &bar)?;
         bar.finish_and_clear();
         sections.push(output::fill_section(&fill, &allocators));
         sections.push(output::smallest_section(&smallest, &allocators));
     }
     if has_caches {
-        let bar = progress("caches")?;
+        let bar = ticking_progress("caches");
         let rows = memory::cost_of_caches(&workloads::trace_files(&options.traces)?, replay_command, &bar)?;
         bar.finish_and_clear();
         sections.push(output::caches_section(&rows));
@@ -149,16 +138,16 @@ fn bounded(options: &Options) -> Result<Vec<Allocator>> {
 
 pub(crate) fn phases(options: &Options) -> Result<Section> {
     let allocators = bounded(options)?;
-    let bar = progress("phases")?;
-    let cells = cases::phases::run(&allocators, options.quick, &bar)?;
+    let bar = ticking_progress("phases");
+    let cells = cases::phases::run(&allocators, options.common.quick, &bar)?;
     bar.finish_and_clear();
     Ok(output::phases_section(&cells, &allocators))
 }
 
 pub(crate) fn creep(options: &Options) -> Result<Section> {
     let allocators = bounded(options)?;
-    let seeds = if options.quick { &cases::creep::SEEDS[..1] } else { &cases::creep::SEEDS };
-    let bar = progress("creep")?;
+    let seeds = if options.common.quick { &cases::creep::SEEDS[..1] } else { &cases::creep::SEEDS };
+    let bar = ticking_progress("creep");
     let rows = cases::creep::run(&allocators, seeds, &bar)?;
     bar.finish_and_clear();
     Ok(output::creep_section(&rows, &allocators, seeds.len()))
@@ -167,8 +156,7 @@ pub(crate) fn creep(options: &Options) -> Result<Section> {
 pub(crate) fn near(options: &Options) -> Result<Section> {
     let allocators = bounded(options)?;
     let rounds = options.rounds_near_the_bound();
-    let bar = progress("near")?;
-    bar.disable_steady_tick();
+    let bar = progress("near");
     let rows = cases::near::run(&allocators, rounds, &bar)?;
     bar.finish_and_clear();
     Ok(output::near_section(&rows, &allocators, rounds))
@@ -178,7 +166,7 @@ pub(crate) fn placement(options: &Options) -> Result<Section> {
     let mut allocators = options.allocators();
     allocators.retain(|allocator| allocator.keeps_contents());
     ensure!(!allocators.is_empty(), "the loop alone places nothing");
-    let bar = progress("placement")?;
+    let bar = ticking_progress("placement");
     let found = cases::placement::run(&allocators, &bar)?;
     bar.finish_and_clear();
     Ok(output::placement_section(&found, &allocators))
@@ -186,8 +174,7 @@ pub(crate) fn placement(options: &Options) -> Result<Section> {
 
 pub(crate) fn latency(options: &Options) -> Result<Section> {
     let rounds = options.effort().rounds;
-    let bar = progress("latency")?;
-    bar.disable_steady_tick();
+    let bar = progress("latency");
     let child = |allocator: Allocator| vec!["calls".into(), allocator.name().into()];
     let latency = latency::run(&options.allocators(), rounds, child, &bar)?;
     bar.finish_and_clear();
@@ -199,13 +186,15 @@ pub(crate) fn instructions(options: &Options) -> Result<Section> {
     // Every call costs a dump, hence not everybody with --quick.
     let takes_part = |allocator: &Allocator| match allocator.class() {
         Class::Loop => true,
-        Class::Arena => !options.quick || *allocator == Allocator::Ours || !options.only.is_empty(),
+        Class::Arena => {
+            !options.common.quick || *allocator == Allocator::Ours || !options.common.only.is_empty()
+        }
         Class::General => false,
     };
     let allocators: Vec<Allocator> = options.allocators().into_iter().filter(takes_part).collect();
     ensure!(!allocators.is_empty(), "instructions are counted for fixed-arena allocators only");
     let adversaries = instructions::adversaries()?;
-    let bar = progress("instructions")?;
+    let bar = ticking_progress("instructions");
     bar.set_length((allocators.len() * adversaries.len()) as u64);
     let mut costs = Vec::new();
     for adversary in &adversaries {

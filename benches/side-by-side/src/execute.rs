@@ -4,7 +4,8 @@ use std::alloc::{GlobalAlloc, Layout};
 use std::ptr::null_mut;
 use std::time::{Duration, Instant};
 
-use crate::clock::processor_time;
+use bench_common::clock;
+
 use crate::operation::Operation;
 
 /// One byte is written per page of this size, so that large blocks are really there.
@@ -175,7 +176,7 @@ impl Blocks {
         operations: &[Operation],
         deadline: Instant,
     ) -> Progress {
-        let start = processor_time();
+        let start = clock::of_thread();
         let mut done = 0;
         let mut end = End::Completed;
         'all: for stretch in operations.chunks(STRETCH) {
@@ -193,7 +194,7 @@ impl Blocks {
                 break;
             }
         }
-        Progress { done, elapsed: processor_time() - start, end }
+        Progress { done, elapsed: clock::of_thread() - start, end }
     }
 
     /// Frees whatever is still live, unless the deadline passes before that.

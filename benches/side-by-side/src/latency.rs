@@ -12,10 +12,11 @@ use crate::allocators::{Allocator, Visitor};
 use crate::clock::Clock;
 use crate::execute::{Blocks, Observer};
 use crate::operation::{Operation, Sequence};
-use crate::own_process::{self, Partner};
+use crate::own_process::Partner;
 use crate::region::Region;
 use crate::workloads::{Requests, Sizes, random_actions};
-use bench_common::statistics::{percentile, undisturbed_mean};
+use bench_common::Latencies;
+use bench_common::statistics::undisturbed_mean;
 
 /// Which calls a line is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +100,7 @@ pub fn run(
     progress: &ProgressBar,
 ) -> Result<Latency> {
     progress.set_length((allocators.len() * (rounds + 1)) as u64);
-    let partners = allocators.iter().map(|&allocator| Partner::start(&child(allocator)));
+    let partners = allocators.iter().map(|&allocator| Partner::start(&child(allocator), LIMIT));
     let mut partners: Vec<Partner> = partners.collect::<Result<_>>()?;
     for round in 0..=rounds {
         for (allocator, partner) in std::iter::zip(allocators, &mut partners) {
@@ -111,11 +112,12 @@ pub fn run(
     let (mut lines, mut clock_step) = (Vec::new(), 0.0);
     for (&allocator, mut partner) in std::iter::zip(allocators, partners) {
         let answer = partner.ask(SUMMARY)?;
-        let output = partner.end()?;
+        let end = partner.end()?;
+        let why = || end.map_or_else(|failure| failure.to_string(), |()| "strange answer".to_owned());
         let numbers: Vec<f64> = answer
             .and_then(|line| line.split_whitespace().map(|number| number.parse().ok()).collect())
             .filter(|numbers: &Vec<f64>| numbers.len() == 1 + Kind::ALL.len() * (SHARES.len() + 1))
-            .with_context(|| format!("{}: {}", allocator.name(), own_process::complaint(&output)))?;
+            .with_context(|| format!("{}: {}", allocator.name(), why()))?;
         clock_step = numbers[0];
         for (kind, numbers) in std::iter::zip(Kind::ALL, numbers[1..].chunks(SHARES.len() + 1)) {
             let mut nanoseconds = [0.0; SHARES.len()];
@@ -137,7 +139,6 @@ const SUMMARY: &str = "summary";
 ///
 /// If the system has no memory for the arena, or the parent is gone.
 pub fn serve(allocator: Allocator, requests: impl BufRead, answers: impl Write) -> Result<()> {
-    own_process::end_after(SECONDS);
     let (setup, timed) = random_actions(Requests::mixed(Sizes::SKEWED), true, ACTIONS);
     let sequence = Sequence::new("latency", setup, timed)?;
     let mut region = Region::untouched(sequence.generous_arena())?;
@@ -145,8 +146,8 @@ pub fn serve(allocator: Allocator, requests: impl BufRead, answers: impl Write) 
     allocator.visit(span, Service { allocator, sequence: &sequence, requests, answers })?
 }
 
-/// Seconds after which a child that still lives hangs.
-const SECONDS: u32 = 600;
+/// A child that takes longer for a round hangs.
+const LIMIT: Duration = Duration::from_secs(600);
 
 struct Service<'a, R, W> {
     allocator: Allocator,
@@ -182,6 +183,9 @@ impl<R: BufRead, W: Write> Visitor for Service<'_, R, W> {
     }
 }
 
+/// Means of ticks are counted in these parts of one: they are finer than the clock.
+const PARTS: f64 = 16.0;
+
 /// Percentiles over the calls of one kind.
 fn summarise(
     allocator: Allocator,
@@ -190,20 +194,20 @@ fn summarise(
     rounds: &[Vec<u32>],
     clock: Clock,
 ) -> Line {
-    let mut means = Vec::new();
+    let mut means = Latencies::new();
     let mut slowest = 0;
     for (position, _) in timed.iter().enumerate().filter(|&(_, &operation)| Kind::of(operation) == kind) {
         let mut ticks: Vec<u32> = rounds.iter().filter_map(|round| round.get(position).copied()).collect();
         if let Some(&most) = ticks.iter().max() {
             slowest = slowest.max(most);
-            means.push(undisturbed_mean(&mut ticks));
+            means.record((undisturbed_mean(&mut ticks) * PARTS).round() as u32);
         }
     }
-    means.sort_by(f64::total_cmp);
     Line {
         allocator,
         kind,
-        nanoseconds: SHARES.map(|(_, share)| clock.nanoseconds(percentile(&means, share).unwrap_or(0.0))),
+        nanoseconds: SHARES
+            .map(|(_, share)| clock.nanoseconds(means.percentile(share).unwrap_or(0.0) / PARTS)),
         raw_max: clock.nanoseconds(f64::from(slowest)),
     }
 }
@@ -227,7 +231,7 @@ fn round<A: GlobalAlloc>(allocator: &A, sequence: &Sequence) -> Vec<u32> {
             ticks.push(stopwatch.last);
         }
     }
-    let deadline = Instant::now() + Duration::from_secs(u64::from(SECONDS));
+    let deadline = Instant::now() + LIMIT;
     // SAFETY: all live blocks came from this allocator.
     unsafe { blocks.free_all(allocator, deadline) };
     ticks

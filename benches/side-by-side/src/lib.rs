@@ -9,7 +9,8 @@
 //! - [`cases`]: what a bound and a past mean to a program.
 //! - [`threads`]: several threads at once. [`instructions`]: callgrind. [`own_process`]: processes
 //!   for single measurements.
-//! - [`bench_common::statistics`]: medians and means. [`output`]: tables, files, charts.
+//! - [`bench_common::statistics`]: medians and means. [`output`]: tables, files, charts. [`page`]:
+//!   `BENCHMARKS.md`.
 
 pub mod allocators;
 pub mod cases;
@@ -22,6 +23,7 @@ pub mod memory;
 pub mod operation;
 pub mod output;
 pub mod own_process;
+pub mod page;
 pub mod region;
 pub mod threads;
 pub mod trace;

@@ -8,11 +8,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
+use bench_common::cli::command_line;
 use clap::Parser;
 
 use cli::{Cli, Command, Options};
 use side_by_side::instructions;
 use side_by_side::output::{Section, write_all};
+use side_by_side::page;
 
 fn main() -> Result<ExitCode> {
     let Cli { command, options } = Cli::parse();
@@ -31,6 +33,10 @@ fn main() -> Result<ExitCode> {
             commands::list(&options)?;
             Vec::new()
         }
+        Command::Page { results, page } => {
+            page::write(&results, &page)?;
+            Vec::new()
+        }
         Command::Child(child) => return run_child(child, &options),
     };
     for section in &sections {
@@ -39,7 +45,7 @@ fn main() -> Result<ExitCode> {
             println!("{}", table.terminal());
         }
     }
-    if let Some(folder) = options.out.filter(|_| !sections.is_empty()) {
+    if let Some(folder) = options.common.out.filter(|_| !sections.is_empty()) {
         write_all(&folder, &command_line(), &sections)?;
         eprintln!("written to {}", folder.display());
     }
@@ -84,10 +90,4 @@ fn run_child(child: cli::Child, options: &Options) -> Result<ExitCode> {
         cli::Child::Drive { allocator, sequence } => children::drive(&allocator, &sequence)?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// The command that makes this report again.
-fn command_line() -> String {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    format!("cargo run --release -- {}", arguments.join(" "))
 }

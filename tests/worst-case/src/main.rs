@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand, ValueEnum};
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use worst_case::bounds::bound;
@@ -195,7 +195,7 @@ fn check(seed: u64, budget: Budget, csv: Option<PathBuf>) -> Result<ExitCode> {
 
     print!("{}", table(&rows));
     if let Some(csv) = csv {
-        std::fs::write(csv, comma_separated(&rows))?;
+        write_csv(&csv, &rows).with_context(|| format!("cannot write {}", csv.display()))?;
     }
     let failures: Vec<&Row> =
         rows.iter().filter(|row| row.call.count.instructions > bound(row.goal)).collect();
@@ -237,19 +237,25 @@ fn table(rows: &[Row]) -> String {
     table
 }
 
-fn comma_separated(rows: &[Row]) -> String {
-    let mut text = String::from("call,instructions,bound,sequence,step,number,size,alignment\n");
+/// All rows, as comma-separated values.
+fn write_csv(file: &Path, rows: &[Row]) -> Result<()> {
+    let mut writer = csv::Writer::from_path(file)?;
+    writer.write_record([
+        "call",
+        "instructions",
+        "bound",
+        "sequence",
+        "step",
+        "number",
+        "size",
+        "alignment",
+    ])?;
     for Row { goal, call, origin, .. } in rows {
         let Call { step, number, size, align, count } = call;
-        let _ = writeln!(
-            text,
-            "{},{},{},{origin},{step},{number},{size},{align}",
-            goal.name(),
-            count.instructions,
-            bound(*goal)
-        );
+        let instructions = count.instructions;
+        writer.serialize((goal.name(), instructions, bound(*goal), origin, step, number, size, align))?;
     }
-    text
+    Ok(writer.flush()?)
 }
 
 fn warn_of_foreign_calls(calls: u64) {

@@ -1,6 +1,6 @@
 //! Runs a program and sees what it cost.
 
-use std::io::Read;
+use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -11,6 +11,9 @@ use programs::Report;
 use programs::workloads::Workload;
 
 use crate::measure::Sample;
+
+/// A program that takes longer hangs.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// What one run of a program cost, and what it worked out.
 #[derive(Clone, Copy, Debug)]
@@ -45,12 +48,14 @@ pub(crate) fn run(program: &Path, workload: &Workload) -> Result<Result<Run, Str
         .with_context(|| {
             format!("cannot start {}; `cargo build --release` makes all programs", program.display())
         })?;
-    let mut text = String::new();
-    child.stdout.take().context("the output is piped")?.read_to_string(&mut text)?;
-    let (status, usage) = process::wait(child).context("cannot wait for the program")?;
-    if !status.success() {
-        return Ok(Err(status.to_string()));
-    }
+    // What it prints is one line: the pipe holds it until the program has ended.
+    let mut output = child.stdout.take().context("the output is piped")?;
+    let end = process::wait_within(child, LIMIT).context("cannot wait for the program")?;
+    let (usage, text) = match end {
+        None => return Ok(Err(format!("took longer than {} s", LIMIT.as_secs()))),
+        Some((status, _)) if !status.success() => return Ok(Err(status.to_string())),
+        Some((_, usage)) => (usage, io::read_to_string(&mut output)?),
+    };
     // The kernel's peak would begin with what this process occupied, hence the program's own.
     let run = text.parse().map(|report| Run::of(&report, usage.cpu));
     Ok(run.map_err(|_| format!("printed {text:?}")))

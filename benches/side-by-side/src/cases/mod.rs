@@ -21,7 +21,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::allocators::{Allocator, Visitor};
-use crate::own_process;
+use crate::own_process::{self, Failure};
 use crate::region::Region;
 
 /// Bytes of the arena of those cases that come close to its bound.
@@ -88,8 +88,8 @@ pub trait Case: Visitor<Output = Found> {
     /// A measurement that takes longer is cut off.
     const PATIENCE: Duration = Duration::from_secs(2);
     /// A process that takes longer, because nobody looks at the clock or the allocator hangs, is
-    /// ended.
-    const SECONDS: u32 = 30;
+    /// killed.
+    const LIMIT: Duration = Duration::from_secs(30);
 
     /// What the command takes after the name of the allocator.
     fn arguments(&self) -> Vec<String>;
@@ -109,14 +109,11 @@ pub fn bounded(allocators: &[Allocator]) -> Vec<Allocator> {
 pub fn ask<C: Case>(allocator: Allocator, case: &C) -> Result<Found> {
     let mut arguments = vec![C::COMMAND.into(), allocator.name().into()];
     arguments.extend(case.arguments().into_iter().map(Into::into));
-    let output = own_process::run(&arguments)?;
-    if own_process::was_ended(&output) {
-        return Ok(Found::TooSlow);
+    match own_process::run(&arguments, C::LIMIT)? {
+        Ok(text) => Found::parse(&text),
+        Err(Failure::TookTooLong(_)) => Ok(Found::TooSlow),
+        Err(failure) => Ok(Found::Failed(failure.to_string())),
     }
-    if !output.status.success() {
-        return Ok(Found::Failed(own_process::complaint(&output)));
-    }
-    Found::parse(&String::from_utf8(output.stdout).context("the child printed something else than text")?)
 }
 
 /// The child's side.
@@ -125,7 +122,6 @@ pub fn ask<C: Case>(allocator: Allocator, case: &C) -> Result<Found> {
 ///
 /// If the system has no memory for the arena.
 pub fn perform<C: Case>(allocator: Allocator, case: C) -> Result<Found> {
-    own_process::end_after(C::SECONDS);
     let (len, is_bound) = C::MEMORY;
     // For ever, since statics get it.
     let span = Box::leak(Box::new(Region::untouched(len)?)).span(len);

@@ -9,7 +9,8 @@ use std::thread;
 use std::time::Instant;
 
 use anyhow::Result;
-use bench_common::statistics::{Spread, percentile};
+use bench_common::statistics::Spread;
+use bench_common::{Latencies, clock};
 use clap::Args;
 use fastrand::Rng;
 use indicatif::ProgressBar;
@@ -17,7 +18,7 @@ use indicatif::ProgressBar;
 use super::block::Block;
 use super::{ARENA, Case, Found, ask};
 use crate::allocators::{Allocator, Visitor};
-use crate::clock::{Clock, processor_time_of_all_threads};
+use crate::clock::Clock;
 
 /// Numbers of threads.
 pub const THREADS: [usize; 2] = [1, 8];
@@ -70,7 +71,7 @@ impl Visitor for Near {
 
     /// Returns [`NUMBERS`].
     fn visit<A: GlobalAlloc + Sync>(self, allocator: &A) -> Found {
-        let clock = Clock::calibrate();
+        let stopwatch = Clock::calibrate();
         let deadline = Instant::now() + Self::PATIENCE;
         let operations = OPERATIONS / self.threads;
         let barrier = Barrier::new(self.threads + 1);
@@ -105,25 +106,22 @@ impl Visitor for Near {
                 (0..self.threads).map(|number| scope.spawn(move || client(number))).collect();
             barrier.wait();
             barrier.wait();
-            let before = processor_time_of_all_threads();
+            let before = clock::of_process();
             barrier.wait();
-            let elapsed = processor_time_of_all_threads() - before;
+            let elapsed = clock::of_process() - before;
             barrier.wait();
             let timed = threads.into_iter().filter_map(|thread| thread.join().expect("nobody panics"));
             (elapsed.as_nanos() as f64, timed.collect::<Vec<_>>())
         });
         let [done, requests, refusals] = [done, requests, refusals].map(|count| count.into_inner() as f64);
-        let Some([mut served, mut refused]) = timed.into_iter().next() else { return Found::TooSlow };
+        let Some([served, refused]) = timed.into_iter().next() else { return Found::TooSlow };
         if done == 0.0 || requests == 0.0 {
             return Found::TooSlow;
         }
         let mut numbers = vec![nanoseconds / done, 1000.0 * refusals / requests];
         let share = refused.len() as f64 / (served.len() + refused.len()).max(1) as f64;
-        for ticks in [&mut served, &mut refused] {
-            ticks.sort_unstable();
-            let at = |share| {
-                percentile(ticks, share).map_or(f64::NAN, |ticks| clock.nanoseconds(f64::from(ticks)))
-            };
+        for ticks in [&served, &refused] {
+            let at = |share| ticks.percentile(share).map_or(f64::NAN, |ticks| stopwatch.nanoseconds(ticks));
             numbers.extend([at(0.5), at(0.99)]);
         }
         numbers.push(share);
@@ -247,17 +245,20 @@ impl<A: GlobalAlloc> Client<'_, A> {
 
     /// Fills the heap and asks on: after each refusal one block is freed. Returns ticks of
     /// successes and of refusals.
-    fn time_requests(&mut self) -> [Vec<u32>; 2] {
-        let [mut served, mut refused] = [Vec::new(), Vec::new()];
+    fn time_requests(&mut self) -> [Latencies; 2] {
+        let [mut served, mut refused] = [Latencies::new(), Latencies::new()];
         self.deadline = Instant::now() + Near::PATIENCE;
         self.fill();
-        while served.len() + refused.len() < TIMED && !self.is_late(served.len() + refused.len()) {
+        for requests in 0..TIMED {
+            if self.is_late(requests) {
+                break;
+            }
             let bytes = self.draw();
             let (is_served, ticks) = Clock::time(|| self.request(bytes));
             if is_served {
-                served.push(ticks);
+                served.record(ticks);
             } else {
-                refused.push(ticks);
+                refused.record(ticks);
                 self.free_one();
             }
         }

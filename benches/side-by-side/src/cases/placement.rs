@@ -2,6 +2,7 @@
 //! served the same work before. It decides how fast the program is that sorts and reads them.
 
 use std::alloc::{GlobalAlloc, Layout};
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
@@ -35,7 +36,7 @@ pub struct Placement {}
 impl Case for Placement {
     const COMMAND: &'static str = "place";
     const MEMORY: (usize, bool) = (MEMORY, false);
-    const SECONDS: u32 = 10;
+    const LIMIT: Duration = Duration::from_secs(10);
 
     fn arguments(&self) -> Vec<String> {
         Vec::new()

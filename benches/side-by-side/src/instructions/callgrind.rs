@@ -1,10 +1,13 @@
 //! The parent's side: starts callgrind and reads its dumps.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use bench_common::process::output_within;
+use tempfile::TempDir;
 
 use super::drive::{REFUSED, WATCHED, WATCHED_AGAIN};
 use super::{Adversary, Call};
@@ -17,6 +20,9 @@ pub fn is_available() -> bool {
     Command::new("valgrind").arg("--version").output().is_ok_and(|output| output.status.success())
 }
 
+/// A child that takes longer hangs.
+const LIMIT: Duration = Duration::from_secs(600);
+
 /// Counts the instructions of every timed call of a sequence.
 ///
 /// `child` is the command that makes this program call [`super::drive`] and print what it returns.
@@ -25,17 +31,18 @@ pub fn is_available() -> bool {
 ///
 /// If callgrind fails, or its dumps do not match the calls that the child reports.
 pub fn count(child: &[String], allocator: Allocator, adversary: &Adversary) -> Result<Vec<Call>> {
-    let dumps = Dumps::new(&format!("{}-{}", allocator.name(), adversary.sequence.name))?;
-    let output = Command::new("valgrind")
+    let dumps = Dumps::new()?;
+    let mut command = Command::new("valgrind");
+    command
         .args(["--tool=callgrind", "--quiet", "--collect-atstart=no", "--dump-line=no"])
         .arg(format!("--toggle-collect={WATCHED}"))
         .arg(format!("--dump-after={WATCHED_AGAIN}"))
         .arg(format!("--callgrind-out-file={}", dumps.base().display()))
         .arg(std::env::current_exe().context("cannot find this program's own file")?)
-        .args(child)
-        .output()
-        .context("cannot start valgrind")?;
+        .args(child);
+    let output = output_within(&mut command, LIMIT).context("cannot start valgrind")?;
     let what = || format!("callgrind on {} with {}", adversary.sequence.name, allocator.name());
+    let output = output.with_context(|| format!("{} took longer than {} s", what(), LIMIT.as_secs()))?;
     if !output.status.success() {
         bail!("{} failed: {}", what(), String::from_utf8_lossy(&output.stderr));
     }
@@ -60,22 +67,19 @@ pub fn count(child: &[String], allocator: Allocator, adversary: &Adversary) -> R
     Ok(calls)
 }
 
-/// The folder of one run's dumps; removed with the value.
+/// The dumps of one run, in a folder that is removed with the value.
 struct Dumps {
-    folder: PathBuf,
+    folder: TempDir,
 }
 
 impl Dumps {
-    fn new(run: &str) -> Result<Self> {
-        let name: String = run.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-        let folder = std::env::temp_dir().join(format!("callgrind-{}-{name}", std::process::id()));
-        fs::create_dir_all(&folder)
-            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    fn new() -> Result<Self> {
+        let folder = TempDir::with_prefix("callgrind-").context("cannot make a folder for dumps")?;
         Ok(Self { folder })
     }
 
     fn base(&self) -> PathBuf {
-        self.folder.join("dump")
+        self.folder.path().join("dump")
     }
 
     /// Instructions in the dump of that number.
@@ -84,13 +88,6 @@ impl Dumps {
         let text =
             fs::read_to_string(&file).with_context(|| format!("cannot read the dump {}", file.display()))?;
         summary(&text).with_context(|| format!("the dump {} has no summary", file.display()))
-    }
-}
-
-impl Drop for Dumps {
-    fn drop(&mut self) {
-        // What cannot be removed stays in the system's folder for such things.
-        let _ = fs::remove_dir_all(Path::new(&self.folder));
     }
 }
 

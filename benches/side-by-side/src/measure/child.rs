@@ -11,12 +11,8 @@ use super::{Answer, Past, ROUND, history};
 use crate::allocators::{Allocator, Visitor};
 use crate::execute::{Blocks, End};
 use crate::operation::Sequence;
-use crate::own_process;
 use crate::region::Region;
 use crate::verify::{Verdict, Verify};
-
-/// A child that hears nothing for longer than this has lost its parent, or hangs.
-const SECONDS: u32 = 240;
 
 /// Performs the workload twice on one heap, with checks.
 ///
@@ -24,7 +20,6 @@ const SECONDS: u32 = 240;
 ///
 /// If the system has no memory for the arena.
 pub fn check(allocator: Allocator, sequence: &Sequence, patience: Duration) -> Result<Answer> {
-    own_process::end_after(SECONDS);
     if !allocator.keeps_contents() {
         return Ok(Answer::Ready);
     }
@@ -55,7 +50,6 @@ pub fn serve(
     requests: impl BufRead,
     answers: impl Write,
 ) -> Result<()> {
-    own_process::end_after(SECONDS);
     let history = match past {
         Past::None => Vec::new(),
         Past::Eventful => history::parts(traces)?,
@@ -90,7 +84,6 @@ impl<R: BufRead, W: Write> Visitor for Service<'_, R, W> {
         let mut blocks = Blocks::new(sequence.extent.slots);
         for request in requests.lines() {
             request?;
-            own_process::end_after(SECONDS);
             tell(round(allocator, sequence, &mut blocks, Instant::now() + patience))?;
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! The parent's side: one child per allocator, asked for its rounds in turn.
 
 use std::ffi::OsString;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use indicatif::ProgressBar;
@@ -78,13 +79,15 @@ pub fn run(
     Ok(rows)
 }
 
+/// A child that takes longer for its check, or for an answer, hangs.
+const LIMIT: Duration = Duration::from_secs(240);
+
 /// What the check of an allocator on a workload found, if it found anything.
 fn checked_once(arguments: &[OsString]) -> Result<Option<Outcome>> {
-    let output = own_process::run(arguments)?;
-    if !output.status.success() {
-        return Ok(Some(Outcome::Wrong(own_process::complaint(&output))));
-    }
-    let text = String::from_utf8(output.stdout).context("the child printed something else than text")?;
+    let text = match own_process::run(arguments, LIMIT)? {
+        Ok(text) => text,
+        Err(failure) => return Ok(Some(Outcome::Wrong(failure.to_string()))),
+    };
     Ok(match Answer::parse(&text)? {
         Answer::Refused => Some(Outcome::Refused),
         Answer::Wrong(what) => Some(Outcome::Wrong(what)),
@@ -102,7 +105,7 @@ struct Lane {
 impl Lane {
     /// Starts the child, which prepares its heap.
     fn start(&mut self, arguments: &[OsString]) -> Result<()> {
-        let mut partner = Partner::start(arguments)?;
+        let mut partner = Partner::start(arguments, LIMIT)?;
         let answer = partner.answer()?;
         self.partner = Some(partner);
         self.take_in(answer, false)
@@ -128,15 +131,18 @@ impl Lane {
             Some(Answer::Wrong(what)) => Some(Outcome::Wrong(what)),
             None => None,
         };
-        let output = self.partner.take().context("somebody answered")?.end()?;
-        let broke_down = || Outcome::Wrong(own_process::complaint(&output));
+        let end = self.partner.take().context("somebody answered")?.end()?;
+        let broke_down = || {
+            let why = end.map_or_else(|failure| failure.to_string(), |()| "ended too early".to_owned());
+            Outcome::Wrong(why)
+        };
         self.dropped_out.get_or_insert_with(broke_down);
         Ok(())
     }
 
     fn finish(self) -> Result<Outcome> {
         if let Some(partner) = self.partner {
-            partner.end()?;
+            let _ = partner.end()?;
         }
         Ok(match (self.dropped_out, Spread::of(self.nanoseconds)) {
             // Who completed some rounds and was then cut off was disturbed, not too slow.

@@ -6,6 +6,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
@@ -15,7 +16,7 @@ use super::turns;
 #[cfg(unix)]
 use crate::allocators::thread_cached;
 use crate::allocators::{Allocator, Ours};
-use crate::own_process;
+use crate::own_process::{self, Failure};
 use crate::region::Region;
 use crate::workloads::read_trace;
 
@@ -31,7 +32,7 @@ const LARGEST_FACTOR: usize = 4;
 /// The search is right to the peak over this: better than one percent.
 const RESOLUTION: usize = 256;
 /// An attempt may take so long; most take some milliseconds.
-const SECONDS: u32 = 60;
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Bytes of the smallest arenas that complete a trace, plus the bookkeeping of the heap outside of
 /// them.
@@ -123,11 +124,10 @@ pub fn run(
 
 /// Starts a child; true if it completes the trace, false if it is refused memory.
 fn ask(arguments: &[OsString]) -> Result<bool> {
-    let output = own_process::run(arguments)?;
-    match output.status.code() {
-        Some(0) => Ok(true),
-        Some(code) if code == i32::from(REFUSED) => Ok(false),
-        _ => bail!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim_end()),
+    match own_process::run(arguments, LIMIT)? {
+        Ok(_) => Ok(true),
+        Err(Failure::Ended { code: Some(code), .. }) if code == i64::from(REFUSED) => Ok(false),
+        Err(failure) => bail!("{failure}"),
     }
 }
 
@@ -137,7 +137,6 @@ fn ask(arguments: &[OsString]) -> Result<bool> {
 ///
 /// If the trace cannot be read, or there is no such allocator.
 pub fn attempt(file: &Path, kind: &str, arena: usize, threads: usize) -> Result<bool> {
-    own_process::end_after(SECONDS);
     let trace = read_trace(file)?;
     let mut region = Region::untouched(arena)?;
     match kind {

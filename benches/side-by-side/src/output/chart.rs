@@ -32,7 +32,7 @@ pub struct Group {
 #[derive(Clone, Debug)]
 pub struct Bar {
     /// What it stands for.
-    pub label: &'static str,
+    pub label: String,
     /// Its length; none for what could not be measured.
     pub value: Option<f64>,
     /// The value as text.
@@ -82,7 +82,7 @@ impl Chart {
             y += LINE;
             for bar in &group.bars {
                 let middle = y + LINE / 2;
-                let label = Text::new(bar.label, (LABELS - 8, middle), text(12, HPos::Right));
+                let label = Text::new(bar.label.clone(), (LABELS - 8, middle), text(12, HPos::Right));
                 area.draw(&label).map_err(failed)?;
                 let share = bar.value.map_or(0.0, |value| value.min(longest) / longest);
                 let end = LABELS + (share * f64::from(WIDTH - LABELS - VALUES)) as i32;

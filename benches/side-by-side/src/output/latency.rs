@@ -33,7 +33,7 @@ pub fn section(latency: &Latency, rounds: usize) -> Section {
             heading: format!("{} {}", kind.name(), SHARES[share].0),
             bars: of_kind(lines, kind)
                 .map(|line| Bar {
-                    label: line.allocator.name(),
+                    label: line.allocator.name().to_owned(),
                     value: Some(line.nanoseconds[share]),
                     text: format!("{} ns", nanoseconds(line.nanoseconds[share])),
                     ours: line.allocator.is_own(),

@@ -1,13 +1,16 @@
-//! The report as files: one Markdown document, and a CSV file and charts per section.
+//! The results as files: for each section its tables in Markdown, a CSV file, and charts.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+use bench_common::{Csv, files};
 
 use super::{Section, machine};
 use crate::allocators::Allocator;
+
+/// The file that says on what machine the results were measured, and when.
+pub const MACHINE: &str = "machine.csv";
 
 /// Writes everything into a folder, which is made if need be.
 ///
@@ -15,42 +18,37 @@ use crate::allocators::Allocator;
 ///
 /// If a file cannot be written.
 pub fn write_all(folder: &Path, command: &str, sections: &[Section]) -> Result<()> {
-    fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    let mut facts = Csv::new(&["fact", "value"]);
+    facts.push(["command".to_owned(), command.to_owned()]);
+    machine::facts().into_iter().for_each(|(name, value)| facts.push([name.to_owned(), value]));
+    files::write(folder, &[(MACHINE, &facts.text()), ("allocators.md", &allocators())])?;
     for section in sections {
-        write(&folder.join(format!("{}.csv", section.slug)), section.csv.as_str())?;
+        let [markdown, csv] = ["md", "csv"].map(|ending| format!("{}.{ending}", section.slug));
+        let texts = (document(command, section), section.csv.text());
+        files::write(folder, &[(&markdown, &texts.0), (&csv, &texts.1)])?;
         for chart in &section.charts {
             chart.draw(&folder.join(format!("{}.svg", chart.name)))?;
         }
     }
-    write(&folder.join("report.md"), &document(command, sections))
+    Ok(())
 }
 
-fn write(file: &Path, text: &str) -> Result<()> {
-    fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
-}
-
-fn document(command: &str, sections: &[Section]) -> String {
-    let mut text = format!("# Side by side\n\nMade by `{command}`.\n\n## Machine\n\n| | |\n| :-- | :-- |\n");
-    for (name, value) in machine::facts() {
-        let _ = writeln!(text, "| {name} | {value} |");
-    }
-    text.push_str("\n## Who takes part\n\n| name | class | how | bytes outside the arena |\n| :-- | :-- | :-- | --: |\n");
+/// Who takes part.
+fn allocators() -> String {
+    let mut text =
+        "# Who takes part\n\n| name | class | how | bytes outside the arena |\n| :-- | :-- | :-- | --: |\n"
+            .to_owned();
     for allocator in Allocator::ALL {
         let outside = allocator.bookkeeping().map_or_else(String::new, |bytes| bytes.to_string());
         let (name, class, how) = (allocator.name(), allocator.class(), allocator.how());
         let _ = writeln!(text, "| {name} | {class:?} | {how} | {outside} |");
     }
-    for section in sections {
-        text.push('\n');
-        text.push_str(&fragment(section));
-    }
     text
 }
 
 /// One section as Markdown.
-#[must_use]
-pub fn fragment(section: &Section) -> String {
-    let mut text = format!("## {}\n\n{}\n", section.title, section.method);
+fn document(command: &str, section: &Section) -> String {
+    let mut text = format!("# {}\n\nMade by `{command}`.\n\n{}\n", section.title, section.method);
     for chart in &section.charts {
         let _ = writeln!(text, "\n![{}]({}.svg)", chart.title, chart.name);
     }

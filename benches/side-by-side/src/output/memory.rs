@@ -28,7 +28,7 @@ pub fn fill_section(rows: &[FillRow], allocators: &[Allocator]) -> Section {
             }
             line.push(text);
             bars.push(Bar {
-                label: allocator.name(),
+                label: allocator.name().to_owned(),
                 value: cell.share,
                 text: percent(cell.share),
                 ours: allocator.is_own(),
@@ -113,7 +113,7 @@ pub fn smallest_section(rows: &[SmallestRow], allocators: &[Allocator]) -> Secti
     header.insert(1, "peak live".to_owned());
     let bars = std::iter::zip(allocators, &means)
         .map(|(&allocator, &mean)| Bar {
-            label: allocator.name(),
+            label: allocator.name().to_owned(),
             value: mean,
             text: mean.map_or_else(|| "not completed".to_owned(), times),
             ours: allocator.is_own(),

@@ -17,7 +17,7 @@ pub use cases::{creep_section, near_section, phases_section, placement_section};
 pub use chart::{Bar, Chart, Group};
 pub use instructions::section as instructions_section;
 pub use latency::section as latency_section;
-pub use markdown::{fragment, write_all};
+pub use markdown::{MACHINE, write_all};
 pub use memory::{fill_section, smallest_section};
 pub use threads::section as threads_section;
 pub use time::section as time_section;

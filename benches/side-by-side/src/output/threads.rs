@@ -202,7 +202,7 @@ impl View<'_> {
         let bar = |threads: usize, index: usize| {
             let value = self.outcome(workload, threads, index).and_then(Outcome::throughput);
             Bar {
-                label: self.allocators[index].name(),
+                label: self.allocators[index].name().to_owned(),
                 value,
                 text: value.map_or_else(|| "not completed".to_owned(), |value| format!("{value:.2} M/s")),
                 ours: self.allocators[index].is_own(),

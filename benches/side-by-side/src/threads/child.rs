@@ -1,7 +1,6 @@
 //! The child's side: one allocator, one workload, one number of threads, in a process of its own.
 
 use std::alloc::GlobalAlloc;
-use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -12,9 +11,9 @@ use super::start_line::Finish;
 use super::{ARENA, Task, Workload};
 use crate::allocators::{Allocator, Visitor};
 use crate::execute::Unobserved;
-use crate::own_process;
 use crate::region::Region;
-use bench_common::statistics::percentile;
+use bench_common::Latencies;
+use bench_common::peak::resident_kib;
 
 /// What a child is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,8 +26,6 @@ pub enum Purpose {
 
 /// A run that takes longer stops where it is; what it did until then counts.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// A child that takes longer than this hangs.
-const SECONDS: u32 = 60;
 /// Checked and timed runs make fewer calls, by this factor.
 const SHORTER: usize = 8;
 
@@ -38,7 +35,6 @@ const SHORTER: usize = 8;
 ///
 /// If the system has no memory for the arena, or the allocator cannot be put over it.
 pub fn perform(allocator: Allocator, workload: Workload, threads: usize, purpose: Purpose) -> Result<Answer> {
-    own_process::end_after(SECONDS);
     let mut region = Region::untouched(ARENA)?;
     let answer = allocator.visit(region.span(ARENA), Performance { workload, threads, purpose })?;
     Ok(answer.unwrap_or_else(|failure| match failure {
@@ -63,26 +59,18 @@ impl Visitor for Performance {
             let _finish: Finish<Checks> = workload.run(&task(workload.calls() / SHORTER))?;
             return Ok(Answer::Right);
         }
-        let before = most_memory();
+        let before = resident_kib().ok();
         let finish: Finish<Unobserved> = workload.run(&task(workload.calls()))?;
-        let memory = most_memory().zip(before).map(|(after, before)| after - before);
+        let memory = resident_kib().ok().zip(before).map(|(after, before)| (after - before) << 10);
         let timed: Finish<Stopwatch> = workload.run(&task(workload.calls() / SHORTER))?;
-        let mut ticks: Vec<u32> = timed.watches.into_iter().flat_map(|watch| watch.ticks).collect();
-        ticks.sort_unstable();
+        let mut ticks = Latencies::new();
+        timed.watches.iter().for_each(|watch| ticks.add(&watch.ticks));
         Ok(Answer::Measured(Reading {
             calls: finish.calls,
             wall: finish.elapsed.wall.as_nanos() as f64,
             processor: finish.elapsed.processor.as_nanos() as f64,
-            ticks: [0.99, 0.999, 1.0].map(|share| percentile(&ticks, share).map_or(0.0, f64::from)),
+            ticks: [0.99, 0.999, 1.0].map(|share| ticks.percentile(share).unwrap_or(0.0)),
             memory,
         }))
     }
-}
-
-/// The most memory that this process ever had, in bytes; `None` where there is no such file.
-fn most_memory() -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kibibytes * 1024)
 }

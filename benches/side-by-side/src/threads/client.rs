@@ -4,6 +4,8 @@ use std::alloc::{GlobalAlloc, Layout};
 use std::fmt;
 use std::ptr::NonNull;
 
+use bench_common::Latencies;
+
 use crate::clock::Clock;
 use crate::execute::{Observer, Unobserved, call_alloc, call_dealloc};
 
@@ -78,8 +80,8 @@ pub(super) trait Watch: Observer + Send {
     /// Whether marks are looked at.
     const CHECKS: bool;
 
-    /// A watch with room for so many calls.
-    fn expecting(calls: usize) -> Self;
+    /// A watch that has seen nothing. It takes all memory that it needs here.
+    fn new() -> Self;
 
     /// Forgets what it saw.
     fn forget(&mut self);
@@ -89,7 +91,7 @@ pub(super) trait Watch: Observer + Send {
 impl Watch for Unobserved {
     const CHECKS: bool = false;
 
-    fn expecting(_calls: usize) -> Self {
+    fn new() -> Self {
         Self
     }
 
@@ -108,7 +110,7 @@ impl Observer for Checks {
 impl Watch for Checks {
     const CHECKS: bool = true;
 
-    fn expecting(_calls: usize) -> Self {
+    fn new() -> Self {
         Self
     }
 
@@ -117,15 +119,15 @@ impl Watch for Checks {
 
 /// Times every call.
 pub(super) struct Stopwatch {
-    /// What each call took.
-    pub(super) ticks: Vec<u32>,
+    /// What the calls took.
+    pub(super) ticks: Latencies,
 }
 
 impl Observer for Stopwatch {
     #[inline(always)]
     fn around<T>(&mut self, call: impl FnOnce() -> T) -> T {
         let (result, ticks) = Clock::time(call);
-        self.ticks.push(ticks);
+        self.ticks.record(ticks);
         result
     }
 }
@@ -133,8 +135,8 @@ impl Observer for Stopwatch {
 impl Watch for Stopwatch {
     const CHECKS: bool = false;
 
-    fn expecting(calls: usize) -> Self {
-        Self { ticks: Vec::with_capacity(calls) }
+    fn new() -> Self {
+        Self { ticks: Latencies::new() }
     }
 
     fn forget(&mut self) {
@@ -152,9 +154,9 @@ pub(super) struct Client<'a, A, W> {
 }
 
 impl<'a, A: GlobalAlloc, W: Watch> Client<'a, A, W> {
-    /// A client that makes about so many calls.
-    pub(super) fn new(allocator: &'a A, calls: usize) -> Self {
-        Self { allocator, watch: W::expecting(calls), calls: 0 }
+    /// A client that has made no calls.
+    pub(super) fn new(allocator: &'a A) -> Self {
+        Self { allocator, watch: W::new(), calls: 0 }
     }
 
     /// Begins anew: what came before was for warming up.

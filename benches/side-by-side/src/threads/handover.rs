@@ -58,7 +58,7 @@ fn produce<'a, A: GlobalAlloc + Sync, W: Watch>(
 ) -> Result<Client<'a, A, W>, Failure> {
     let mut random = Rng::with_seed(0x5EED_0300 + number);
     let batches = (task.calls_per_thread() / 2).div_ceil(BATCH);
-    let mut client = Client::new(task.allocator, batches * BATCH);
+    let mut client = Client::new(task.allocator);
     line.wait();
     for _ in 0..batches {
         let Ok(mut batch) = side.take.recv() else { break };
@@ -77,7 +77,7 @@ fn consume<'a, A: GlobalAlloc + Sync, W: Watch>(
     side: &Side,
     line: &StartLine,
 ) -> Result<Client<'a, A, W>, Failure> {
-    let mut client = Client::new(task.allocator, task.calls_per_thread());
+    let mut client = Client::new(task.allocator);
     line.wait();
     for mut batch in &side.take {
         batch.drain(..).try_for_each(|block| client.free(block))?;

@@ -47,7 +47,7 @@ fn one_thread<'a, A: GlobalAlloc + Sync, W: Watch>(
     number: u64,
     line: &StartLine,
 ) -> Result<(Client<'a, A, W>, Table), Failure> {
-    let mut client = Client::new(task.allocator, task.calls_per_thread().max(WARM_UP));
+    let mut client = Client::new(task.allocator);
     let mut table = Table::new(SLOTS);
     let mut random = Rng::with_seed(0x5EED_0100 + number);
     let prepared = (0..WARM_UP).try_for_each(|_| one_call(&mut client, &mut table, &mut random));

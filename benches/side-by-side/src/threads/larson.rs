@@ -24,8 +24,8 @@ struct Inheritance<'a, A, W> {
 
 pub(super) fn run<A: GlobalAlloc + Sync, W: Watch>(task: &Task<'_, A>) -> Result<Finish<W>, Failure> {
     let lives = task.calls_per_thread().div_ceil(2 * REPLACEMENTS);
-    let inheritances = (0..task.threads)
-        .map(|number| Inheritance::<A, W>::first(task.allocator, number as u64, 2 * REPLACEMENTS * lives));
+    let inheritances =
+        (0..task.threads).map(|number| Inheritance::<A, W>::first(task.allocator, number as u64));
     let inheritances: Vec<_> = inheritances.collect::<Result<_, _>>()?;
     let warm_up = |inheritance: &mut Inheritance<'_, A, W>| {
         inheritance.replace()?;
@@ -41,9 +41,9 @@ pub(super) fn run<A: GlobalAlloc + Sync, W: Watch>(task: &Task<'_, A>) -> Result
 
 impl<'a, A: GlobalAlloc, W: Watch> Inheritance<'a, A, W> {
     /// A full table; the thread that starts everything fills it.
-    fn first(allocator: &'a A, number: u64, calls: usize) -> Result<Self, Failure> {
+    fn first(allocator: &'a A, number: u64) -> Result<Self, Failure> {
         let mut random = Rng::with_seed(0x5EED_0200 + number);
-        let mut client = Client::new(allocator, calls);
+        let mut client = Client::new(allocator);
         let mut table = Table::new(SLOTS);
         for slot in table.slots() {
             *slot = Some(client.alloc(size(&mut random))?);

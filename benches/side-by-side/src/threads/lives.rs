@@ -22,7 +22,7 @@ struct Baton<'a, A, W> {
 pub(super) fn run<A: GlobalAlloc + Sync, W: Watch>(task: &Task<'_, A>) -> Result<Finish<W>, Failure> {
     let lives = task.calls_per_thread().div_ceil(CALLS);
     let batons = (0..task.threads).map(|number| Baton::<A, W> {
-        client: Client::new(task.allocator, CALLS * lives),
+        client: Client::new(task.allocator),
         random: Rng::with_seed(0x5EED_0400 + number as u64),
     });
     let warm_up = |baton: &mut Baton<'_, A, W>| {

@@ -1,6 +1,7 @@
 //! The parent's side: starts one child per measurement, round after round.
 
 use std::ffi::OsString;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use indicatif::ProgressBar;
@@ -109,14 +110,15 @@ pub fn run(
     Ok(rows)
 }
 
+/// A child that takes longer than this hangs.
+const LIMIT: Duration = Duration::from_secs(60);
+
 /// Starts a child and reads its answer. A child that breaks down is a wrong answer of the allocator's.
 fn ask(arguments: &[OsString]) -> Result<Answer> {
-    let output = own_process::run(arguments)?;
-    if !output.status.success() {
-        let last = String::from_utf8_lossy(&output.stderr).lines().last().unwrap_or_default().to_owned();
-        return Ok(Answer::Wrong(format!("{} {last}", output.status).trim_end().to_owned()));
+    match own_process::run(arguments, LIMIT)? {
+        Ok(text) => Answer::parse(&text),
+        Err(failure) => Ok(Answer::Wrong(failure.to_string())),
     }
-    Answer::parse(&String::from_utf8(output.stdout).context("the child printed something else than text")?)
 }
 
 /// One allocator during the rounds of one row.

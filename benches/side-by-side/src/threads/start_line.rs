@@ -5,7 +5,7 @@ use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use super::client::{Client, Failure, Watch};
-use crate::clock::processor_time_of_all_threads;
+use bench_common::clock;
 
 /// Where threads wait until all of them have prepared.
 pub(super) struct StartLine {
@@ -28,7 +28,7 @@ impl StartLine {
     /// Gives the signal when all threads are there. The clocks are read before, while nobody can run.
     pub(super) fn give_signal(&self) -> Running {
         self.ready.wait();
-        let running = Running { wall: Instant::now(), processor: processor_time_of_all_threads() };
+        let running = Running { wall: Instant::now(), processor: clock::of_process() };
         self.go.wait();
         running
     }
@@ -43,7 +43,7 @@ pub(super) struct Running {
 impl Running {
     /// Stops the clocks.
     pub(super) fn stop(&self) -> Elapsed {
-        Elapsed { wall: self.wall.elapsed(), processor: processor_time_of_all_threads() - self.processor }
+        Elapsed { wall: self.wall.elapsed(), processor: clock::of_process() - self.processor }
     }
 }
 

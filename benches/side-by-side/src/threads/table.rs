@@ -28,7 +28,7 @@ impl Table {
 
     /// Frees every block; what watches calls does not see these.
     pub(super) fn clear<A: GlobalAlloc, W: Watch>(&mut self, allocator: &A) -> Result<(), Failure> {
-        let mut client: Client<'_, A, W> = Client::new(allocator, 0);
+        let mut client: Client<'_, A, W> = Client::new(allocator);
         self.slots.iter_mut().filter_map(Option::take).try_for_each(|block| client.free(block))
     }
 }

@@ -115,7 +115,7 @@ impl View<'_> {
                         let complete = times_of.iter().all(Option::is_some);
                         let value = geometric_mean(times_of.into_iter().flatten()).filter(|_| complete);
                         Bar {
-                            label: self.allocators[index].name(),
+                            label: self.allocators[index].name().to_owned(),
                             value,
                             text: value.map_or_else(
                                 || "not completed".to_owned(),

@@ -5,10 +5,16 @@ use std::io::{self, Read};
 
 /// The high-water mark of the resident memory of this process, in KiB.
 ///
-/// The `ru_maxrss` that a waiting parent gets would not do: Linux lets it begin with what the parent itself occupied at the
-/// `exec`, which is more than a small program ever needs. This number begins with the `exec`.
-pub(crate) fn resident_kib() -> io::Result<u64> {
-    // On the stack: asking must not allocate.
+/// The `ru_maxrss` that a waiting parent gets would not do: Linux lets it begin with what the
+/// parent itself occupied at the `exec`, which is more than a small program ever needs. This number
+/// begins with the `exec`.
+///
+/// Asking does not allocate.
+///
+/// # Errors
+///
+/// If the kernel does not tell: only Linux does.
+pub fn resident_kib() -> io::Result<u64> {
     let mut text = [0; 4096];
     let length = File::open("/proc/self/status")?.read(&mut text)?;
     high_water_mark(&text[..length])
