@@ -1,14 +1,19 @@
 //! `ThreadCached`: a [`Locked`] heap with a cache of small blocks for each thread in front of it.
 //!
-//! An allocation or a release of up to 32 KiB is served from the thread's own cache without the lock and
-//! without an atomic read-modify-write; up to 988 bytes, an allocation in 26 instructions and a release in some
-//! 60. Caches are filled and emptied in batches, under the lock. Before a request is refused, the allocator
-//! takes back what all caches have, those of other threads included: *an allocation fails only if it would
-//! fail with every cache empty.*
+//! A thread owns runs, pages of slots of one size, and serves itself from them without the lock and without an atomic
+//! read-modify-write: an allocation clears a bit, a release sets it. What was freed just now, blocks with headers, and
+//! slots of other threads' runs go to lists first, and come from there: up to 988 bytes, an allocation takes 26
+//! instructions and a release some 70. Runs are handed over, and lists filled and emptied, under the lock. Before a
+//! request is refused, the allocator takes back what all caches have, those of other threads included: *an
+//! allocation fails only if it would fail with every cache empty.*
+//!
+//! What a thread frees that is another's goes from list to list: to the depot when a list is full, and from there to
+//! whoever asks for that size, the owner among others. It comes back into its run when the heap or the run's owner gets
+//! it.
 //!
 //! (Per-thread caches over a shared heap are an old idea: Bonwick and Adams, *Magazines and vmem*, 2001;
-//! tcmalloc. Taking them back while their owners run is done with the asymmetric barrier of
-//! `cache/barrier.rs`.)
+//! tcmalloc. Threads that own pages are mimalloc's: Leijen, Zorn and de Moura, 2019. Taking them back while their owners
+//! run is done with the asymmetric barrier of `cache/barrier.rs`.)
 
 mod barrier;
 mod class;
@@ -67,8 +72,9 @@ const SLOTS: usize = (Heap::LAST_OWNER - Heap::FIRST_OWNER + 1) as usize;
 ///
 /// Same arena, sizes, policies and diagnostics as `Locked`; in addition:
 ///
-/// - A cache keeps at most 1/128 of what is free, all together 1/64, one at most 1 MiB, and gives back what it
-///   did not need for a while.
+/// - Of what nobody uses, a cache keeps at most 1/128 of what is free on its lists, and as much in empty runs; all
+///   together keep 1/64, and one at most 1 MiB, of each. It may take slots from runs of four times as many bytes, which
+///   lie where the heap would have them, too. It gives back what it did not need for a while.
 ///   Blocks that are on their way from threads that free them to threads that allocate them are at most as much
 ///   once more. Where memory is short, caches keep nothing. [`caches`](Self::caches) tells what they have.
 /// - When a thread ends, its cache goes back to the heap. If there is little in it, it goes to the next

@@ -217,7 +217,7 @@ impl Heap {
     }
 
     /// Hands the heap the region of `len` bytes at `start`, of any alignment. Up to 7 bytes at each end stay
-    /// unused, and in a region of 1 KiB or more, one bit for each of its pages of 4 KiB; in one of less than
+    /// unused, and in a region of 1 KiB or more, one byte for each of its pages of 4 KiB; in one of less than
     /// 513 KiB, for pages of 1/256 of it.
     ///
     /// Nothing but those bits is written to the region now. `zeroed` says that all of it is zero, which

@@ -46,6 +46,7 @@
 //! | | `heap/slots`: small requests, and which size class earns a run | |
 //! | | `heap/take`, `heap/align`: which block, and cutting it to size | |
 //! | | `heap/release`, `heap/resize`: coalescing, `realloc` | |
+//! | | `heap/owned`: runs that threads' caches own | |
 //! | | `heap/free_blocks`, `heap/trie`: the bins of free blocks | |
 //! | | `heap/check`, `heap/audit`, `heap/census`: misuse, invariants, figures | |
 //! | `source` | static arena, a caller's region, overflow to the system | yes |
@@ -53,7 +54,7 @@
 //! | `raw_lock` | the default lock: spin, then sleep; no atomic read-modify-write while there is one thread | yes |
 //! | `locked` | mutex and `GlobalAlloc`; `locked/overflow` for blocks of the system | yes |
 //! | `cache` | `ThreadCached`: per-thread caches in front of a `Locked` (`std`, Unix) | yes |
-//! | | `cache/slot`, `cache/lists`, `cache/class`: one cache, its gate, its blocks | |
+//! | | `cache/slot`, `cache/runs`, `cache/lists`, `cache/class`: one cache, its gate, its runs and blocks | |
 //! | | `cache/depot`, `cache/drain`, `cache/pressure`: lists on their way between threads, and back to the heap | |
 //! | | `cache/membership`, `cache/home`, `cache/barrier`: threads that come and go, forks | |
 //! | `uncached` | `ThreadCached` without caches, where there are none | yes |

@@ -1,9 +1,11 @@
 //! What one thread's cache has: its runs, and two lists of blocks for each class.
 //!
-//! On lists are blocks, and slots of runs that are not the thread's. They are taken from and put on the *current* list. When that is full it becomes the *spare* one, and
-//! when it is empty, the spare one takes its place. Only when both are full or both are empty, a full list
-//! goes to the depot or comes from there, as a whole: what a class does many times in a row costs a turn of
-//! the lock for each `batch` blocks only.
+//! On lists are blocks, slots of runs that are not the thread's, and slots of its own that were freed just now, which are
+//! likely to be in the processor's cache. They are taken from and put on the *current* list. When that is full, the
+//! thread's own slots go back into their runs. If anything else comes, the list becomes the *spare* one, and when the
+//! current one is empty, the spare one takes its place. Only when both are full, or both are empty and there is no run to
+//! take from, a full list goes to the depot or comes from there, as a whole: what a class does many times in a row costs
+//! a turn of the lock for each `batch` blocks only.
 //!
 //! All classes share one budget by use: each time a class comes to the lock its lists may become twice as
 //! long, as long as something is left of the budget. Now and then the cache is *looked over*: classes that

@@ -29,7 +29,7 @@ impl RegionShape {
     /// The bytes that a heap over the region can make blocks of: whole granules from the first header on,
     /// which lies 4 bytes behind a multiple of 8. `None` if that is not even the smallest block.
     ///
-    /// In a region of 1 KiB or more there is a bit for each page in front, in whole words of 8 bytes at a
+    /// In a region of 1 KiB or more there is a byte for each page in front, in whole words of 8 bytes at a
     /// multiple of 8.
     pub(crate) fn usable_bytes(self) -> Option<usize> {
         let page = match self.len.div_ceil(256).next_power_of_two() {

@@ -1,0 +1,238 @@
+//! Which stretches of an arena are pages, which pages are runs, and whose.
+
+use super::{Header, Run};
+use crate::block::{Arena, granules_or_more};
+use crate::size::{BlockSize, GRANULE, Index, SlotSize};
+use core::ptr::null_mut;
+use core::sync::atomic::{AtomicU8, Ordering};
+
+/// A page is this share of the arena, rounded up to a power of two, but no shorter than this: 1/256, and 256
+/// bytes.
+const PAGE_SHARE: usize = 256;
+const SHORTEST_PAGE: usize = 256;
+
+/// Where that is 4 KiB or more, it is this long: 33 times what all slots are aligned to, so that run headers
+/// are spread over all sets of a cache.
+const LONGEST_PAGE: usize = 33 * SlotSize::LARGEST_ALIGN;
+
+/// Regions that are shorter have no pages.
+const SHORTEST_REGION: usize = 4 * SHORTEST_PAGE;
+
+/// Dividing by a page's length is multiplying by `2^SHIFT` over that length, rounded up. Exact for all
+/// granules of an arena, of which there are less than 2^29.
+const SHIFT: u32 = 40;
+
+/// Whose a run is, as a number: the heap's, or that of a cache.
+pub(crate) type Owner = u8;
+
+/// Nobody, where a page is no run.
+const NOBODY: Owner = 0;
+
+/// The heap.
+pub(crate) const HEAP: Owner = 1;
+
+/// Which stretches of an arena are pages, and which pages are runs, and whose.
+///
+/// The map of owners lies in front of the arena's origin, one byte for each page.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pages {
+    /// The first page, derived from the arena's origin.
+    start: *mut u8,
+    /// The map's first byte, derived from there, too.
+    map: *mut Owner,
+    /// What dividing by the length is multiplying by.
+    reciprocal: u64,
+    /// Granules of all pages.
+    total: u32,
+    /// Granules of a page.
+    length: u32,
+    /// The position of the first page.
+    first: Index,
+    /// Bytes of the map.
+    map_bytes: u32,
+}
+
+impl Pages {
+    /// What the address of each page is modulo the largest alignment of slots: behind a header and one word
+    /// of bitmap, a slot has any alignment that slots can have.
+    pub(super) const MISALIGNMENT: usize = SlotSize::LARGEST_ALIGN - size_of::<Header>() - size_of::<u64>();
+
+    /// No pages; all zero bytes.
+    pub(crate) const fn none() -> Self {
+        Self {
+            start: null_mut(),
+            map: null_mut(),
+            reciprocal: 0,
+            total: 0,
+            length: 0,
+            first: Index::NONE,
+            map_bytes: 0,
+        }
+    }
+
+    /// The bytes in front of a region of `len` bytes that the map of its pages takes, a multiple of 8; zero
+    /// if the region is too small to have pages.
+    pub(crate) const fn map_bytes(len: usize) -> usize {
+        if len < SHORTEST_REGION {
+            return 0;
+        }
+        (len / Self::length(len)).next_multiple_of(8)
+    }
+
+    /// The length of the pages of a region of `len` bytes, in bytes.
+    const fn length(len: usize) -> usize {
+        let share = len.div_ceil(PAGE_SHARE).next_power_of_two();
+        match share {
+            ..SHORTEST_PAGE => SHORTEST_PAGE,
+            4096.. => LONGEST_PAGE,
+            _ => share,
+        }
+    }
+
+    /// The pages of a region of `len` bytes whose blocks end at `end`. There is a map of
+    /// [`map_bytes`](Self::map_bytes) zeros in front of the arena's origin.
+    pub(crate) fn of(arena: Arena, end: Index, len: usize) -> Self {
+        let map_bytes = Self::map_bytes(len) as u32;
+        if map_bytes == 0 {
+            return Self::none();
+        }
+        let length = (Self::length(len) / GRANULE) as u32;
+        let to_first =
+            (Self::MISALIGNMENT.wrapping_sub(arena.address(Index::FIRST))) % SlotSize::LARGEST_ALIGN;
+        let first = Index::new(Index::FIRST.get() + (to_first / GRANULE) as u32);
+        let total = end.get().saturating_sub(first.get()) / length * length;
+        let reciprocal = (1u64 << SHIFT).div_ceil(length.into());
+        let pages = Self { first, total, length, map_bytes, reciprocal, ..Self::none() };
+        pages.rebased(arena)
+    }
+
+    /// The same pages, of an arena that moved.
+    pub(crate) fn rebased(self, arena: Arena) -> Self {
+        let start = arena.at_index(self.first);
+        Self { start, map: arena.in_front(self.map_bytes as usize), ..self }
+    }
+
+    /// Whether there are any.
+    #[inline(always)]
+    pub(crate) const fn exist(&self) -> bool {
+        self.total != 0
+    }
+
+    /// The bytes between the region's first granule and the arena's origin.
+    #[inline(always)]
+    pub(crate) const fn bytes_of_map(&self) -> usize {
+        self.map_bytes as usize
+    }
+
+    /// A page's length in granules.
+    #[inline(always)]
+    pub(crate) const fn granules(&self) -> u32 {
+        self.length
+    }
+
+    /// The size of a block that is one page.
+    #[inline(always)]
+    pub(crate) const fn block(&self) -> BlockSize {
+        BlockSize::from_granules(self.length)
+    }
+
+    /// The granules to skip from `index` to the next page. What is skipped becomes a free block of its
+    /// own, so they are none or enough for one.
+    pub(crate) fn gap(&self, index: Index) -> u32 {
+        let gap = if index < self.first {
+            self.first.granules_since(index)
+        } else {
+            let into_page = index.granules_since(self.first).checked_rem(self.length);
+            into_page.filter(|&granules| granules > 0).map_or(0, |granules| self.length - granules)
+        };
+        if gap == 1 { self.length + 1 } else { gap }
+    }
+
+    /// The granules that [`gap`](Self::gap) asks for at most, from the first page on.
+    pub(crate) const fn worst_gap(&self) -> u32 {
+        self.length + 1
+    }
+
+    /// The number of the page that an address lies in, and how many granules from the page; `None` if it lies
+    /// in no page, or is no multiple of a granule.
+    #[inline(always)]
+    fn locate(&self, address: usize) -> Option<(u32, u32)> {
+        let distance = granules_or_more(address.wrapping_sub(self.start.addr()));
+        if distance >= self.total as usize {
+            return None;
+        }
+        let page = ((distance as u64 * self.reciprocal) >> SHIFT) as u32;
+        Some((page, distance as u32 - page * self.length))
+    }
+
+    /// Whose a page is.
+    ///
+    /// The map is read and written as relaxed atomics, which costs nothing: the owner of a slot may look its page up
+    /// while another thread, which has the heap's lock, changes the byte of another page.
+    #[inline(always)]
+    fn owner(&self, page: u32) -> &AtomicU8 {
+        // SAFETY: the map has a byte for each page that `locate` finds, and is not touched otherwise.
+        unsafe { AtomicU8::from_ptr(self.map.wrapping_add(page as usize)) }
+    }
+
+    /// What an address, which may be any, leads into.
+    #[inline(always)]
+    pub(crate) fn at(&self, address: usize) -> LeadsInto {
+        let Some((page, in_page)) = self.locate(address) else { return LeadsInto::NoRun };
+        match self.owner(page).load(Ordering::Relaxed) {
+            NOBODY => LeadsInto::NoRun,
+            owner => LeadsInto::Run { owner, run: self.run(page), in_page },
+        }
+    }
+
+    /// The run that an address leads into, and how many granules from the run's start; `None` if it, which
+    /// may be any, leads into no run.
+    #[inline(always)]
+    pub(crate) fn run_at(&self, address: usize) -> Option<(Run, u32)> {
+        match self.at(address) {
+            LeadsInto::NoRun => None,
+            LeadsInto::Run { run, in_page, .. } => Some((run, in_page)),
+        }
+    }
+
+    #[inline(always)]
+    fn run(&self, page: u32) -> Run {
+        Run { header: self.start.wrapping_add((page * self.length) as usize * GRANULE).cast() }
+    }
+
+    /// How many pages in front of a position are runs.
+    pub(crate) fn runs_before(&self, end: Index) -> u32 {
+        let granules = end.get().saturating_sub(self.first.get()).min(self.total);
+        let count = granules.checked_div(self.length).unwrap_or(0);
+        (0..count).map(|page| u32::from(self.owner(page).load(Ordering::Relaxed) != NOBODY)).sum()
+    }
+
+    /// Whose a run is.
+    pub(crate) fn owner_of(&self, run: Run) -> Owner {
+        self.locate(run.header.addr()).map_or(NOBODY, |(page, _)| self.owner(page).load(Ordering::Relaxed))
+    }
+
+    /// Notes whose a run is.
+    pub(crate) fn set_owner(&self, run: Run, owner: Owner) {
+        if let Some((page, _)) = self.locate(run.header.addr()) {
+            self.owner(page).store(owner, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that a page is no run any more.
+    pub(crate) fn forget(&self, run: Run) {
+        self.set_owner(run, NOBODY);
+    }
+}
+
+/// What an address leads into.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum LeadsInto {
+    NoRun,
+    Run {
+        owner: Owner,
+        run: Run,
+        /// Granules from the run's start.
+        in_page: u32,
+    },
+}
