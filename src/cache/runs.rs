@@ -297,10 +297,12 @@ impl Runs {
 
     /// What hardly looks the same again after slots of a class were taken.
     pub(super) fn look(&self, class: Class) -> usize {
-        let Some(class) = class.small() else { return 0 };
-        let spot = class.of(&self.classes).spot;
-        // SAFETY: a spot is one of a run of this cache's, or nowhere.
-        spot.first.addr() ^ unsafe { spot.word.read() } as usize
+        let Some(runs) = class.small().map(|class| class.of(&self.classes)) else { return 0 };
+        if runs.current.is_none() {
+            return 0;
+        }
+        // SAFETY: the spot is one of a run of this cache's.
+        runs.spot.first.addr() ^ unsafe { runs.spot.word.read() } as usize
     }
 
     /// How many bytes the free slots have.
