@@ -31,7 +31,7 @@ mod tests;
 
 use crate::fault::{self, Action, Fault};
 use crate::heap::{AuditError, Heap, InUse, RegionError, Resized, copy};
-use crate::locked::{Contents, Locked, is_panicking};
+use crate::locked::{Contents, Locked, is_in_distress};
 use crate::raw_lock::SpinThenSleep;
 use crate::size::GRANULE;
 use crate::source::{RunTimeSource, Source};
@@ -272,7 +272,7 @@ impl<S: Source> ThreadCached<S> {
     /// An allocation that is of no small block, or that the cache does not serve at once.
     #[inline(never)]
     fn alloc_slow(&self, layout: Layout, contents: Contents) -> *mut u8 {
-        if is_panicking() {
+        if is_in_distress() {
             return self.locked.overflow(layout, contents);
         }
         if let Some(heap) = self.heap_if_asleep() {
@@ -703,7 +703,7 @@ unsafe impl<S: Source> GlobalAlloc for ThreadCached<S> {
 
     #[inline]
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        if is_panicking() {
+        if is_in_distress() {
             // SAFETY: the caller's contract.
             return unsafe { self.realloc_panicking(block, layout, new_size) };
         }

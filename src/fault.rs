@@ -89,8 +89,19 @@ pub enum Fault {
         /// The pointer.
         address: usize,
     },
-    /// What lies in front of the pointer cannot be the header of a live block: the pointer leads into the
-    /// middle of a block, or the header was overwritten.
+    /// A block starts there, and what lies in front of it is no header any more: something was written over it.
+    #[non_exhaustive]
+    Overwritten {
+        /// What the caller wanted to do.
+        action: Action,
+        /// The pointer.
+        address: usize,
+        /// The block that ends there, if that is in use: a write past its end is the likely cause. Its address, and
+        /// the bytes of its payload.
+        left: Option<(usize, usize)>,
+    },
+    /// The pointer leads into the middle of a block, or to one whose size was overwritten with something that
+    /// its neighbours deny.
     #[non_exhaustive]
     NotABlock {
         /// What the caller wanted to do.
@@ -139,6 +150,9 @@ impl fmt::Display for Fault {
                 (action, address, "in memory that was never allocated")
             }
             Self::NotABlock { action, address } => (action, address, "not the start of a live block"),
+            Self::Overwritten { action, address, .. } => {
+                (action, address, "a block whose header was overwritten")
+            }
         };
         let action = match action {
             Action::Free => "free",
@@ -147,6 +161,9 @@ impl fmt::Display for Fault {
         write!(f, "invalid {action}: {address:#x} is {what}")?;
         match *self {
             Self::OutsideArena { start, end, .. } => write!(f, " {start:#x}..{end:#x}"),
+            Self::Overwritten { left: Some((left, bytes)), .. } => {
+                write!(f, ", perhaps by a write past the end of {left:#x} ({bytes} bytes)")
+            }
             _ => Ok(()),
         }
     }
@@ -219,66 +236,8 @@ pub(crate) extern "C" fn raise(fault: Fault) -> ! {
 #[cfg(feature = "std")]
 #[inline(always)]
 pub(crate) fn abort_with(sentence: &dyn fmt::Display) -> ! {
-    stderr::write_line(sentence);
+    crate::stderr::write_line(sentence);
     std::process::abort()
-}
-
-/// A line on stderr without an allocation.
-#[cfg(feature = "std")]
-mod stderr {
-    use core::fmt::{self, Write};
-
-    /// The longest sentence is about 100 bytes.
-    struct Line {
-        bytes: [u8; 192],
-        len: usize,
-    }
-
-    impl Write for Line {
-        fn write_str(&mut self, text: &str) -> fmt::Result {
-            let room = &mut self.bytes[self.len..];
-            let part = text.len().min(room.len());
-            room[..part].copy_from_slice(&text.as_bytes()[..part]);
-            self.len += part;
-            Ok(())
-        }
-
-        // The default can write any character; that is more code than all else here, and the sentences are
-        // ASCII.
-        fn write_char(&mut self, character: char) -> fmt::Result {
-            let mut byte = [b'?'];
-            if character.is_ascii() {
-                byte = [character as u8];
-            }
-            core::str::from_utf8(&byte).map_err(|_| fmt::Error).and_then(|text| self.write_str(text))
-        }
-    }
-
-    pub(super) fn write_line(message: &dyn fmt::Display) {
-        let mut line = Line { bytes: [0; 192], len: 0 };
-        let _ = writeln!(line, "{message}");
-        write(&line.bytes[..line.len]);
-    }
-
-    #[cfg(unix)]
-    fn write(mut rest: &[u8]) {
-        // A signal may interrupt the call, which is reason enough to try again, but not forever.
-        const ATTEMPTS: u32 = 64;
-        for _ in 0..ATTEMPTS {
-            // SAFETY: the pointer and the length are those of a slice that outlives the call.
-            let written = unsafe { libc::write(libc::STDERR_FILENO, rest.as_ptr().cast(), rest.len()) };
-            rest = rest.get(usize::try_from(written).unwrap_or(0)..).unwrap_or(&[]);
-            if rest.is_empty() {
-                return;
-            }
-        }
-    }
-
-    #[cfg(not(unix))]
-    fn write(line: &[u8]) {
-        use std::io::Write as _;
-        let _ = std::io::stderr().write_all(line);
-    }
 }
 
 #[cfg(test)]

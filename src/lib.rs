@@ -39,7 +39,9 @@
 //! | `size` | granules, alignment arithmetic, `Layout` to block size | forbidden |
 //! | `bins` | block size to bin, bitmap search | forbidden |
 //! | `stats` | figures of a heap | forbidden |
+//! | `stderr` | a line without an allocation (`std`) | yes |
 //! | `fault` | what can be wrong with a pointer, one sentence each, and the end of the program | yes |
+//! | `refusal` | what is told when a request is refused | yes |
 //! | `block` | header, footer, links: the one file that knows an offset; the memory layout is drawn there | yes |
 //! | `run` | a block cut into slots, and which pages are such: the second one that knows offsets; drawn there | yes |
 //! | `heap` | the engine: its invariants and its public face | yes |
@@ -89,12 +91,15 @@ mod fault;
 mod heap;
 mod locked;
 mod raw_lock;
+mod refusal;
 mod run;
 mod size;
 mod source;
 #[cfg(all(feature = "std", unix))]
 mod static_memory;
 mod stats;
+#[cfg(feature = "std")]
+mod stderr;
 #[cfg(not(all(feature = "std", unix)))]
 mod uncached;
 
@@ -126,6 +131,7 @@ pub use heap::{AuditError, Blocks, Heap, RegionError};
 pub use lock_api;
 pub use locked::Locked;
 pub use raw_lock::SpinThenSleep;
+pub use refusal::{Refusal, set_refusal_hook};
 #[cfg(feature = "std")]
 pub use source::OrSystem;
 pub use source::{DEFAULT_ARENA, FreeList, Region, RunTimeSource, Source};

@@ -5,6 +5,7 @@ use crate::fault::Fault;
 use crate::fault::{self, Action};
 use crate::heap::{AuditError, Heap, RegionError, Released, Resized, copy};
 use crate::raw_lock::SpinThenSleep;
+use crate::refusal;
 use crate::run::Run;
 use crate::source::{RunTimeSource, Source};
 use crate::stats::Stats;
@@ -143,12 +144,12 @@ pub struct Locked<S: Source, R: RawMutex = SpinThenSleep> {
     source: S,
 }
 
-/// Whether this thread panics, and is served by the system therefore. A load and a comparison, as long as no
-/// thread panics.
+/// Whether this thread panics, or tells of a refusal, and is served by the system therefore. Two loads and two
+/// comparisons, as long as no thread does.
 #[inline(always)]
-pub(crate) fn is_panicking() -> bool {
+pub(crate) fn is_in_distress() -> bool {
     #[cfg(feature = "std")]
-    return std::thread::panicking();
+    return std::thread::panicking() || refusal::is_telling();
     #[cfg(not(feature = "std"))]
     false
 }
@@ -276,7 +277,7 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     /// An allocation that is not of a slot of a run that has room.
     #[inline(never)]
     fn alloc_otherwise(&self, mut heap: MutexGuard<'_, R, Heap>, layout: Layout) -> *mut u8 {
-        if is_panicking() {
+        if is_in_distress() {
             drop(heap);
             return self.overflow(layout, Contents::Any);
         }
@@ -376,18 +377,22 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
         self.overflow(layout, contents)
     }
 
-    #[cfg(feature = "std")]
+    /// What becomes of a request that the arena cannot serve: the system serves it, or it is refused, and that is told.
     #[cold]
+    #[inline(never)]
     pub(crate) fn overflow(&self, layout: Layout, contents: Contents) -> *mut u8 {
-        if S::OVERFLOWS_TO_SYSTEM || is_panicking() {
-            self.overflow.alloc(layout, contents)
-        } else {
-            core::ptr::null_mut()
+        #[cfg(feature = "std")]
+        if S::OVERFLOWS_TO_SYSTEM || is_in_distress() {
+            let block = self.overflow.alloc(layout, contents);
+            if !block.is_null() {
+                return block;
+            }
         }
-    }
-
-    #[cfg(not(feature = "std"))]
-    fn overflow(&self, _: Layout, _: Contents) -> *mut u8 {
+        let _ = contents;
+        if refusal::is_wanted() {
+            let refusal = self.heap_out_of_line().refusal(layout);
+            refusal::tell(&refusal);
+        }
         core::ptr::null_mut()
     }
 
@@ -530,7 +535,7 @@ unsafe impl<S: Source, R: RawMutex> GlobalAlloc for Locked<S, R> {
 
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        if is_panicking() {
+        if is_in_distress() {
             return self.overflow(layout, Contents::Zeroes);
         }
         let mut heap = self.heap_out_of_line();
@@ -556,7 +561,7 @@ unsafe impl<S: Source, R: RawMutex> GlobalAlloc for Locked<S, R> {
 
     #[inline]
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        if is_panicking() && new_size > layout.size() && self.has(block) {
+        if is_in_distress() && new_size > layout.size() && self.has(block) {
             // SAFETY: the caller's contract, and the block lies in the arena.
             return unsafe { self.realloc_refused(block, layout, new_size) };
         }

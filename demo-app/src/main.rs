@@ -38,6 +38,8 @@ use workloads::{Run, Workload};
 static A: Locked<FreeList> = Locked::new();
 
 fn main() -> ExitCode {
+    // The demo says itself what it was refused.
+    mem_alloc_rust::set_refusal_hook(|_| {});
     let std_keeps = StdKeeps::provoke(A.stats());
     let outcome = match cli::parse() {
         Ok(Request::Page(page)) => page.print().map_err(Trouble::Output),

@@ -2,8 +2,10 @@
 
 use super::Heap;
 use crate::block::BlockHeader;
-use crate::size::{BlockSize, GRANULE, Index};
+use crate::refusal::Refusal;
+use crate::size::{BlockSize, GRANULE, HEADER, Index};
 use crate::stats::Stats;
+use core::alloc::Layout;
 
 impl Heap {
     /// Counts the heap's blocks and bytes; takes time in proportion to the number of blocks. Free slots of
@@ -36,6 +38,25 @@ impl Heap {
             stats.largest_free_bytes = stats.largest_free_bytes.max(bytes(top));
         }
         stats
+    }
+
+    /// What is told of a request that was refused. Takes a bounded number of steps.
+    pub(crate) fn refusal(&self, layout: Layout) -> Refusal {
+        let bytes = |granules: u32| granules as usize * GRANULE;
+        let mut largest = self.end.get().saturating_sub(self.top.get());
+        if !self.victim.is_none() {
+            // SAFETY: LISTED, the victim is a free block.
+            largest = largest.max(unsafe { self.arena.tag(self.victim) }.granules());
+        }
+        if let Some(size) = self.free.largest(self.arena) {
+            largest = largest.max(size.granules());
+        }
+        Refusal {
+            layout,
+            arena_bytes: bytes(self.end.get().saturating_sub(Index::FIRST.get())),
+            live_bytes: bytes(self.live),
+            largest_free_bytes: if largest < BlockSize::MIN.granules() { 0 } else { bytes(largest) - HEADER },
+        }
     }
 
     /// All blocks from the lowest address up, each with the distance of its payload from the arena's origin

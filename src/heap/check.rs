@@ -100,12 +100,40 @@ impl Heap {
         }
         // SAFETY: the word lies in a part of the region that was used.
         let tag = unsafe { self.arena.tag(index) };
-        if !tag.is_live() {
+        if tag.is_free() && self.can_be_freed(index, tag) {
             // How large a slot was that went with its run is not known any more.
             let granules = if tag.was_slot() { 1 } else { tag.granules() };
             let bytes = (granules as usize * GRANULE).saturating_sub(HEADER);
             return Fault::AlreadyFree { action, address, bytes };
         }
-        Fault::NotABlock { action, address }
+        match self.block_in_front_of(index) {
+            Some(left) => Fault::Overwritten { action, address, left },
+            None => Fault::NotABlock { action, address },
+        }
+    }
+
+    /// Whether a header can be that of a block or a slot that was given back.
+    fn can_be_freed(&self, index: Index, tag: Tag) -> bool {
+        let fits = u64::from(index.get()) + u64::from(tag.granules()) <= u64::from(self.used_up_to.get());
+        tag.was_slot() || (!tag.is_run() && tag.granules() >= BlockSize::MIN.granules() && fits)
+    }
+
+    /// Whether a block starts at a position, as the headers in front of it say; and the block that ends there, if that
+    /// is in use: its address and the bytes of its payload. Takes time in proportion to the number of blocks.
+    #[allow(clippy::option_option, reason = "whether there is a block, and one in front of it")]
+    fn block_in_front_of(&self, index: Index) -> Option<Option<(usize, usize)>> {
+        let (mut left, mut at) = (None, Index::FIRST);
+        while at < index {
+            // SAFETY: CHAIN as checked up to here: a header starts there, before the top.
+            let tag = unsafe { self.arena.tag(at) };
+            let is_sound = tag.granules() >= BlockSize::MIN.granules()
+                && u64::from(at.get()) + u64::from(tag.granules()) <= u64::from(self.top.get());
+            if !is_sound {
+                return None;
+            }
+            left = tag.is_live().then(|| (self.arena.address(at), tag.size().payload()));
+            at = at + tag.size();
+        }
+        (at == index && at < self.top).then_some(left)
     }
 }

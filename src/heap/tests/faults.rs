@@ -53,6 +53,45 @@ fn wrong_pointers_are_faults() {
 }
 
 #[test]
+fn a_write_past_the_end_of_a_block_is_said_to_be_one() {
+    for behind_is_last in [false, true] {
+        let mut bench = Bench::new(4096);
+        let (culprit, victim) = (bench.alloc(100), bench.alloc(44));
+        if !behind_is_last {
+            bench.alloc(44);
+        }
+        // SAFETY: the bytes lie in the arena; writing past the end is what shall be found.
+        unsafe { culprit.write_bytes(b'A', 120) };
+        // SAFETY: the block is in use.
+        let fault = unsafe { bench.heap.dealloc(victim) }.unwrap_err();
+        let address = victim.addr();
+        assert_eq!(
+            fault,
+            Fault::Overwritten { action: Action::Free, address, left: Some((culprit.addr(), 100)) }
+        );
+        let offset = bench.heap.audit().unwrap_err().offset;
+        assert!(offset < 4096, "{offset}");
+    }
+}
+
+#[test]
+fn an_audit_names_a_place_in_the_arena_whatever_was_overwritten() {
+    for filler in [0x4141_4141_4141_4141, u64::MAX, 0x0000_0001_0000_0001, 0] {
+        for word in 0..64 {
+            let mut bench = Bench::new(512);
+            let blocks: std::vec::Vec<_> = [44, 44, 44, 100, 12, 44].map(|bytes| bench.alloc(bytes)).into();
+            for which in [0, 2, 3] {
+                bench.free(blocks[which]);
+            }
+            bench.memory[word] = filler;
+            if let Err(error) = bench.heap.audit() {
+                assert!(error.offset <= 512, "word {word}: {error}");
+            }
+        }
+    }
+}
+
+#[test]
 fn an_audit_finds_what_was_overwritten() {
     // The hole's header, its links, its footer with the next header, and the last block's header.
     for word in [0, 1, 6, 12] {
