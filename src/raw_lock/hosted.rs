@@ -136,7 +136,7 @@ mod tests {
     #[test]
     #[cfg(target_os = "linux")]
     fn giving_the_lock_back_wakes_a_sleeper() {
-        let (lock, is_done) = (&Lock::INIT, &AtomicBool::new(false));
+        let (lock, is_done) = (Lock::INIT, AtomicBool::new(false));
         lock.lock();
         let was_woken = std::thread::scope(|scope| {
             scope.spawn(|| {
