@@ -12,8 +12,10 @@ mod marked;
 
 use forked::{ABORTED, WELL, fate_of_a_child};
 use marked::{A, Marked, assert_all_is_back};
+use mem_alloc_rust::{FreeList, ThreadCached};
 use nix::errno::Errno;
 use serial_test::serial;
+use std::alloc::{GlobalAlloc, Layout};
 use std::sync::{Barrier, mpsc};
 use std::thread;
 
@@ -52,6 +54,27 @@ fn what_others_have_cached_is_found_before_a_change_of_size_is_refused() {
         assert_eq!(A.caches().bytes, 0);
     });
     assert_all_is_back();
+}
+
+#[test]
+#[serial]
+fn one_allocator_of_a_process_has_caches() {
+    static B: ThreadCached<FreeList> = ThreadCached::new();
+    drop(Marked::new(100, 1));
+    let layout = Layout::new::<[u64; 10]>();
+    for _ in 0..3 {
+        // In a thread that has no cache yet, which would be the other one's.
+        thread::scope(|scope| {
+            let pair = || {
+                // SAFETY: the layout is not of zero bytes, and the block is given back once.
+                unsafe { B.dealloc(B.alloc(layout), layout) }
+            };
+            scope.spawn(move || (0..3).for_each(|_| pair())).join().unwrap();
+        });
+    }
+    let caches = B.caches();
+    assert_eq!((caches.are_available, caches.threads, caches.bytes), (false, 0, 0));
+    assert!(A.caches().are_available);
 }
 
 #[test]
