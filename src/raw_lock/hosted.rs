@@ -168,6 +168,15 @@ mod tests {
     }
 
     #[test]
+    #[cfg(target_os = "linux")]
+    fn a_child_forgets_who_waited() {
+        let lock = super::super::SpinThenSleep(Lock::INIT);
+        lock.0.waiters.pretend();
+        lock.forget_waiters();
+        assert_eq!(lock.0.waiters.sleepers(), 0);
+    }
+
+    #[test]
     fn threads_exclude_each_other_and_none_sleeps_forever() {
         struct Shared(Lock, core::cell::UnsafeCell<u64>);
         // SAFETY: the number is touched by whoever has the lock.

@@ -108,6 +108,11 @@ pub(in crate::raw_lock) mod tests {
     use std::time::Instant;
 
     impl Waiters {
+        /// As if a thread slept.
+        pub(in crate::raw_lock) fn pretend(&self) {
+            self.sleepers.store(1, Ordering::Relaxed);
+        }
+
         pub(in crate::raw_lock) fn sleepers(&self) -> u32 {
             self.sleepers.load(Ordering::Relaxed)
         }
@@ -195,7 +200,7 @@ pub(in crate::raw_lock) mod tests {
         waiters.wake_one();
         assert_eq!(waiters.wakes(), 0);
         // One that was about to sleep, and does not any more.
-        waiters.sleepers.store(1, Ordering::Relaxed);
+        waiters.pretend();
         waiters.wake_one();
         assert_eq!((waiters.wakes(), waiters.waking.load(Ordering::Relaxed)), (1, false));
         waiters.waking.store(true, Ordering::Relaxed);
