@@ -10,7 +10,7 @@ mod forked;
 mod marked;
 
 use fastrand::Rng;
-use forked::{ABORTED, WELL, fate_of_a_child};
+use forked::{ABORTED, End, WELL, fate_of_a_child};
 use marked::{A, Marked, assert_all_is_back, size};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
@@ -276,6 +276,22 @@ fn a_block_that_is_in_a_cache_is_not_freed_again() {
     assert!(text.contains("not a multiple of 8") || text.contains("misaligned"), "{text:?}");
     // SAFETY: in this process, the block is still live.
     unsafe { A.dealloc(block, layout) };
+    assert_all_is_back();
+}
+
+#[test]
+#[serial]
+fn an_audit_finds_what_an_overflow_has_destroyed() {
+    let (large, behind) = (Marked::new(50_000, 1), Marked::new(50_000, 2));
+    let fate = fate_of_a_child(|| {
+        // SAFETY: the header of either block is in front of it; what is destroyed is the child's.
+        unsafe {
+            large.block.max(behind.block).sub(4).write_bytes(b'A', 4);
+            libc::_exit(i32::from(A.audit().is_err()));
+        }
+    });
+    assert_eq!(fate, (End::Exit(1), String::new()));
+    drop((large, behind));
     assert_all_is_back();
 }
 
