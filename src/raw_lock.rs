@@ -94,3 +94,22 @@ impl fmt::Debug for SpinThenSleep {
         f.debug_struct("SpinThenSleep").field("locked", &RawMutex::is_locked(self)).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lock_tells_whether_somebody_has_it() {
+        let lock = SpinThenSleep::INIT;
+        let says = |lock: &SpinThenSleep| std::format!("{lock:?}");
+        assert!(!lock.is_locked());
+        lock.lock();
+        assert!(lock.is_locked() && !lock.try_lock());
+        assert_eq!(says(&lock), "SpinThenSleep { locked: true }");
+        // SAFETY: the lock is held by this thread.
+        unsafe { lock.unlock() };
+        assert_eq!(says(&lock), "SpinThenSleep { locked: false }");
+        assert!(lock.try_lock() && lock.is_locked());
+    }
+}

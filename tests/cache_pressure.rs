@@ -52,6 +52,15 @@ fn caches_keep_what_is_needed_as_long_as_memory_is_not_short() {
     let caches = CACHED.caches();
     assert!(caches.are_available && caches.threads == 1 && caches.bytes >= 100, "{caches:?}");
 
+    // A larger block is cached, too.
+    for bytes in [1100, 1500, 2000] {
+        CACHED.drain();
+        for _ in 0..4 {
+            pair(&CACHED, layout(bytes, 8));
+        }
+        assert!(CACHED.caches().bytes >= bytes, "{bytes}");
+    }
+
     // What has a large alignment comes from the cache and goes into it.
     for align in [16, 32, 64, 128] {
         for bytes in [1, 16, 40, 64, 100, 200, 256] {

@@ -4,6 +4,7 @@
 //! note the live bytes that were asked for over the arena's bytes, then free a random half. The mean of 200
 //! refusals.
 
+use fastrand::Rng;
 use mem_alloc_rust::Heap;
 use std::alloc::Layout;
 use std::ptr::NonNull;
@@ -11,25 +12,13 @@ use std::ptr::NonNull;
 const ARENA: usize = 1 << 20;
 const REFUSALS: usize = 200;
 
-/// The generator xorshift64*: the same numbers in every run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        let high = self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 32;
-        ((high * bound as u64) >> 32) as usize
-    }
-}
-
 /// A heap over an arena of its own, and the blocks that are live in it.
 struct Filler {
     heap: Heap,
     live: Vec<(NonNull<u8>, usize)>,
     live_bytes: usize,
-    random: Random,
+    /// Gives the same numbers in every run.
+    random: Rng,
 }
 
 impl Filler {
@@ -38,18 +27,18 @@ impl Filler {
         let mut heap = Heap::new();
         // SAFETY: the arena is leaked and used by nothing else.
         unsafe { heap.init(arena.as_mut_ptr().cast(), ARENA, true) }.unwrap();
-        Self { heap, live: Vec::new(), live_bytes: 0, random: Random(0x9E37_79B9_7F4A_7C15) }
+        Self { heap, live: Vec::new(), live_bytes: 0, random: Rng::with_seed(0x9E37_79B9_7F4A_7C15) }
     }
 
     fn free_a_random_block(&mut self) {
-        let (block, size) = self.live.swap_remove(self.random.below(self.live.len()));
+        let (block, size) = self.live.swap_remove(self.random.usize(..self.live.len()));
         self.live_bytes -= size;
         // SAFETY: the block was live until now.
         unsafe { self.heap.dealloc(block.as_ptr()) }.unwrap();
     }
 
     /// The live share at the next refusal.
-    fn fill(&mut self, size: fn(&mut Random) -> usize) -> f64 {
+    fn fill(&mut self, size: fn(&mut Rng) -> usize) -> f64 {
         loop {
             let size = size(&mut self.random);
             let Some(block) = self.heap.alloc(Layout::from_size_align(size, 8).unwrap()) else {
@@ -57,14 +46,14 @@ impl Filler {
             };
             self.live.push((block, size));
             self.live_bytes += size;
-            if self.random.below(10) == 0 {
+            if self.random.u32(..10) == 0 {
                 self.free_a_random_block();
             }
         }
     }
 }
 
-fn mean_live_share(size: fn(&mut Random) -> usize) -> f64 {
+fn mean_live_share(size: fn(&mut Rng) -> usize) -> f64 {
     let mut filler = Filler::new();
     let mut sum = 0.0;
     for _ in 0..REFUSALS {
@@ -81,14 +70,14 @@ fn mean_live_share(size: fn(&mut Random) -> usize) -> f64 {
 
 #[test]
 fn small_blocks_fill_88_percent_of_the_arena() {
-    assert!(mean_live_share(|random| 1 + random.below(128)) >= 0.88);
+    assert!(mean_live_share(|random| random.usize(1..=128)) >= 0.88);
 }
 
 #[test]
 fn mixed_blocks_fill_97_percent_of_the_arena() {
-    let mixed = |random: &mut Random| {
-        let cap = 16 + random.below(4096 - 16 + 1);
-        1 + random.below(cap)
+    let mixed = |random: &mut Rng| {
+        let cap = random.usize(16..=4096);
+        random.usize(1..=cap)
     };
     assert!(mean_live_share(mixed) >= 0.97);
 }

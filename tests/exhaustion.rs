@@ -1,12 +1,15 @@
 //! What a std program sees when a 1 MiB arena is full: errors it can handle, and a panic that can still
 //! report itself.
 //!
-//! A program of its own, without the test harness, because how a whole process ends is what is asked: each
-//! case runs as a child of this one.
+//! How a whole process ends is what is asked: each case runs as a child of this program, which is not one
+//! of the usual test harness, because the child's main thread has to be the one that panics.
 
 mod process;
 
+use libtest_mimic::{Arguments, Trial};
 use mem_alloc_rust::{FreeList, Locked};
+use predicates::prelude::PredicateBooleanExt;
+use predicates::str::{contains, ends_with, starts_with};
 
 #[global_allocator]
 static A: Locked<FreeList> = Locked::new();
@@ -64,58 +67,57 @@ fn play(role: &str) {
     }
 }
 
-fn stderr_of(output: &std::process::Output) -> &str {
-    std::str::from_utf8(&output.stderr).expect("stderr is UTF-8")
-}
+/// What `RUST_BACKTRACE` can be.
+const BACKTRACES: [&str; 3] = ["0", "1", "full"];
 
 fn a_panic_with_a_full_arena_reports_itself() {
-    for backtrace in ["0", "1", "full"] {
-        let output = process::run_child("panic", &[], &[("RUST_BACKTRACE", backtrace)]);
-        let stderr = stderr_of(&output);
-        assert_eq!(output.status.code(), Some(101), "RUST_BACKTRACE={backtrace}: {stderr}");
-        assert!(stderr.contains("the arena is full after"), "RUST_BACKTRACE={backtrace}: {stderr}");
+    for backtrace in BACKTRACES {
+        let child = process::run_child("panic", &[], &[("RUST_BACKTRACE", backtrace)]);
+        let child = child.code(101).stderr(contains("the arena is full after"));
+        let stderr = process::stderr(&child);
         assert_eq!(stderr.contains("stack backtrace:"), backtrace != "0", "{stderr}");
         assert_eq!(stderr.contains("exhaustion::play"), backtrace != "0", "symbols are resolved: {stderr}");
     }
 }
 
 fn a_thread_that_panics_with_a_full_arena_leaves_the_program_running() {
-    for backtrace in ["0", "1", "full"] {
-        let output = process::run_child("panic in a thread", &[], &[("RUST_BACKTRACE", backtrace)]);
-        assert_eq!(output.status.code(), Some(0), "RUST_BACKTRACE={backtrace}: {}", stderr_of(&output));
-        assert_eq!(output.stdout, b"went on with 500000 bytes\n");
+    for backtrace in BACKTRACES {
+        let child = process::run_child("panic in a thread", &[], &[("RUST_BACKTRACE", backtrace)]);
+        child.success().stdout("went on with 500000 bytes\n");
     }
 }
 
 fn a_caught_panic_with_a_backtrace_leaves_the_arena_to_the_program() {
-    for backtrace in ["0", "1", "full"] {
-        let output = process::run_child("caught panic", &[], &[("RUST_BACKTRACE", backtrace)]);
-        let kept: usize = String::from_utf8_lossy(&output.stdout).trim().parse().expect("a number of bytes");
-
+    for backtrace in BACKTRACES {
+        let child = process::run_child("caught panic", &[], &[("RUST_BACKTRACE", backtrace)]).success();
+        let stdout = String::from_utf8_lossy(&child.get_output().stdout);
+        let kept: usize = stdout.trim().parse().expect("a number of bytes");
         assert!(kept < 10_000, "RUST_BACKTRACE={backtrace}: {kept} bytes of the arena are gone");
     }
 }
 
 fn a_refused_reservation_is_an_error_and_the_program_goes_on() {
-    let output = process::run_child("goes on", &[], &[]);
-    assert_eq!(output.status.code(), Some(0), "{}", stderr_of(&output));
-    let stdout = String::from_utf8(output.stdout).expect("stdout is UTF-8");
-    assert!(stdout.starts_with("refused: ") && stdout.ends_with("went on\n"), "{stdout}");
+    let child = process::run_child("goes on", &[], &[]).success();
+    child.stdout(starts_with("refused: ").and(ends_with("went on\n")));
 }
 
 #[cfg(unix)]
 fn an_allocation_that_must_succeed_ends_the_program() {
-    use std::os::unix::process::ExitStatusExt;
-
-    for backtrace in ["0", "1", "full"] {
-        let output = process::run_child("must have it", &[], &[("RUST_BACKTRACE", backtrace)]);
-        assert_eq!(output.status.signal(), Some(6), "RUST_BACKTRACE={backtrace}: {}", stderr_of(&output));
-        assert!(
-            stderr_of(&output).contains("memory allocation of 2097152 bytes failed"),
-            "{}",
-            stderr_of(&output)
-        );
+    for backtrace in BACKTRACES {
+        let child = process::run_child("must have it", &[], &[("RUST_BACKTRACE", backtrace)]);
+        process::assert_aborted(&child);
+        child.stderr(contains("memory allocation of 2097152 bytes failed"));
     }
+}
+
+/// The cases with their names.
+macro_rules! trials {
+    ($($(#[$attribute:meta])* $case:ident,)*) => {
+        vec![$($(#[$attribute])* Trial::test(stringify!($case), || {
+            $case();
+            Ok(())
+        }),)*]
+    };
 }
 
 fn main() {
@@ -123,29 +125,13 @@ fn main() {
         play(&role);
         return;
     }
-    let cases: [(&str, fn()); _] = [
-        ("a_panic_with_a_full_arena_reports_itself", a_panic_with_a_full_arena_reports_itself),
-        (
-            "a_thread_that_panics_with_a_full_arena_leaves_the_program_running",
-            a_thread_that_panics_with_a_full_arena_leaves_the_program_running,
-        ),
-        (
-            "a_caught_panic_with_a_backtrace_leaves_the_arena_to_the_program",
-            a_caught_panic_with_a_backtrace_leaves_the_arena_to_the_program,
-        ),
-        (
-            "a_refused_reservation_is_an_error_and_the_program_goes_on",
-            a_refused_reservation_is_an_error_and_the_program_goes_on,
-        ),
+    let trials = trials![
+        a_panic_with_a_full_arena_reports_itself,
+        a_thread_that_panics_with_a_full_arena_leaves_the_program_running,
+        a_caught_panic_with_a_backtrace_leaves_the_arena_to_the_program,
+        a_refused_reservation_is_an_error_and_the_program_goes_on,
         #[cfg(unix)]
-        (
-            "an_allocation_that_must_succeed_ends_the_program",
-            an_allocation_that_must_succeed_ends_the_program,
-        ),
+        an_allocation_that_must_succeed_ends_the_program,
     ];
-    for (name, case) in &cases {
-        case();
-        println!("test {name} ... ok");
-    }
-    println!("\ntest result: ok. {} passed; 0 failed; 0 ignored; 0 measured; 0 filtered out", cases.len());
+    libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }

@@ -3,13 +3,14 @@
 
 #![cfg(all(feature = "std", unix))]
 
+#[expect(dead_code, reason = "other tests use more of it")]
 #[path = "caches/forked.rs"]
 mod forked;
 #[expect(dead_code, reason = "other tests use more of it")]
 #[path = "caches/marked.rs"]
 mod marked;
 
-use forked::fate_of_a_child;
+use forked::{WELL, fate_of_a_child};
 use marked::{A, Marked};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -35,7 +36,7 @@ fn a_child_can_allocate_though_another_thread_had_the_lock() {
                     drop(Marked::new(LARGE, 9));
                 })
             })
-            .take_while(|fate| *fate == (0, String::new()))
+            .take_while(|fate| *fate == WELL)
             .collect();
         done.store(true, Ordering::Relaxed);
         assert_eq!(fates.len(), 200, "the next child did not end well");

@@ -1,6 +1,7 @@
 //! `Locked<FreeList>` as the global allocator of a std program, and under more threads than there are
 //! processors.
 
+use fastrand::Rng;
 use mem_alloc_rust::{FreeList, Locked};
 use serial_test::serial;
 use std::alloc::{GlobalAlloc, Layout};
@@ -111,22 +112,16 @@ fn the_lock_can_be_another_one() {
 /// Allocates, resizes and frees blocks of all sizes, each filled with the thread's own mark, which must never
 /// change.
 fn hammer(allocator: &impl GlobalAlloc, mark: u8) {
-    let mut random = u32::from(mark).wrapping_mul(0x9E37_79B9);
-    let mut next = move |below: usize| {
-        random ^= random << 13;
-        random ^= random >> 17;
-        random ^= random << 5;
-        random as usize % below
-    };
+    let mut random = Rng::with_seed(mark.into());
     let mut slots: [(*mut u8, usize); 32] = [(std::ptr::null_mut(), 0); 32];
     let layout = |size| Layout::from_size_align(size, 8).unwrap();
     for round in 0..40_000 {
-        let (block, size) = &mut slots[next(32)];
+        let (block, size) = &mut slots[random.usize(..32)];
         // SAFETY: a slot's block is this thread's own, of `size` bytes, and is given back or resized once
         // with that size.
         unsafe {
             if block.is_null() {
-                *size = 1 + next(if round % 8 == 0 { 4000 } else { 200 });
+                *size = random.usize(1..=if round % 8 == 0 { 4000 } else { 200 });
                 *block = allocator.alloc(layout(*size));
                 if !block.is_null() {
                     block.write_bytes(mark, *size);
@@ -135,8 +130,8 @@ fn hammer(allocator: &impl GlobalAlloc, mark: u8) {
             }
             let contents = std::slice::from_raw_parts(*block, *size);
             assert!(contents.iter().all(|&byte| byte == mark), "a block of thread {mark} was overwritten");
-            if next(4) == 0 {
-                let new_size = 1 + next(3000);
+            if random.u32(..4) == 0 {
+                let new_size = random.usize(1..=3000);
                 let moved = allocator.realloc(*block, layout(*size), new_size);
                 if !moved.is_null() {
                     moved.write_bytes(mark, new_size);

@@ -5,7 +5,10 @@
 
 mod process;
 
+use assert_cmd::assert::Assert;
 use mem_alloc_rust::{FreeList, Locked};
+use predicates::prelude::PredicateBooleanExt;
+use predicates::str::{contains, starts_with};
 use std::alloc::{GlobalAlloc, Layout};
 
 #[global_allocator]
@@ -18,20 +21,22 @@ const BLOCK: Layout = Layout::new::<[u64; 6]>();
 /// address.
 #[cfg(unix)]
 fn dies_with(test: &str, sentence: &str, misuse: fn()) {
-    use std::os::unix::process::ExitStatusExt;
-
     if process::role().as_deref() == Some(test) {
         misuse();
         return;
     }
-    let output = process::run_child(test, &[test, "--exact", "--nocapture", "--test-threads=1"], &[]);
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    let mut lines = stderr.lines();
+    let child = run_test(test);
+    process::assert_aborted(&child);
+    let mut lines = process::stderr(&child).lines();
     let address =
         lines.next().and_then(|line| line.strip_prefix("about ")).expect("the child says the address");
     let complaint: Vec<_> = lines.collect();
     assert_eq!(complaint, [sentence.replace("{}", address)]);
-    assert_eq!(output.status.signal(), Some(6), "the child has to abort");
+}
+
+/// Runs one test of this program as a child.
+fn run_test(test: &str) -> Assert {
+    process::run_child(test, &[test, "--exact", "--nocapture", "--test-threads=1"], &[])
 }
 
 fn about(block: *mut u8) -> *mut u8 {
@@ -159,8 +164,9 @@ fn foreign(test: &str, what: &str, misuse: fn()) {
         misuse();
         return;
     }
-    let output = process::run_child(test, &[test, "--exact", "--nocapture", "--test-threads=1"], &[]);
-    let stderr = String::from_utf8(output.stderr).unwrap();
+    let child = run_test(test);
+    process::assert_aborted(&child);
+    let stderr = process::stderr(&child);
     let lines: Vec<_> = stderr.lines().collect();
     let [place, address, sentence] = lines[..] else { panic!("three lines expected: {stderr}") };
     let hexadecimal = |text: &str| usize::from_str_radix(text.strip_prefix("0x").unwrap(), 16).unwrap();
@@ -173,11 +179,6 @@ fn foreign(test: &str, what: &str, misuse: fn()) {
     assert_eq!(end - first, (1 << 20) - 256);
     assert!(first >= place && end <= place + size_of_val(&A));
     assert!(!(first..end).contains(&hexadecimal(address)));
-    assert_eq!(
-        std::os::unix::process::ExitStatusExt::signal(&output.status),
-        Some(6),
-        "the child has to abort"
-    );
 }
 
 #[test]
@@ -191,11 +192,8 @@ fn a_hook_is_told_and_may_end_the_program_its_own_way() {
         free(block().wrapping_add(4));
         return;
     }
-    let output = process::run_child(test, &[test, "--exact", "--nocapture", "--test-threads=1"], &[]);
-    assert_eq!(output.status.code(), Some(77));
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert!(stderr.starts_with("the hook says: invalid free: 0x"), "{stderr}");
-    assert_eq!(stderr.lines().count(), 1);
+    let child = run_test(test).code(77).stderr(starts_with("the hook says: invalid free: 0x"));
+    assert_eq!(process::stderr(&child).lines().count(), 1);
 }
 
 #[test]
@@ -208,12 +206,7 @@ fn a_hook_that_panics_cannot_unwind() {
         eprintln!("came back: {}", caught.is_err());
         return;
     }
-    let output = process::run_child(test, &[test, "--exact", "--nocapture", "--test-threads=1"], &[]);
-    assert_eq!(
-        std::os::unix::process::ExitStatusExt::signal(&output.status),
-        Some(6),
-        "the child has to abort"
-    );
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert!(stderr.contains("from the hook") && !stderr.contains("came back"), "{stderr}");
+    let child = run_test(test);
+    process::assert_aborted(&child);
+    child.stderr(contains("from the hook").and(contains("came back").not()));
 }

@@ -7,6 +7,7 @@ mod support;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
 use support::memory::RegionShape;
 use support::operation::Operation;
 use support::shadow::{Failure, Shadow};
@@ -124,8 +125,17 @@ fn huge_sizes() -> impl Strategy<Value = usize> {
     ]
 }
 
+/// The seeds of sequences that once failed: proptest adds to them, and every test begins with them. The file
+/// comes into being with the first one, and belongs into the repository.
+const REGRESSIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/proptest-regressions/model.txt");
+
 fn config() -> ProptestConfig {
-    ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() }
+    let persistence = FileFailurePersistence::Direct(REGRESSIONS);
+    ProptestConfig {
+        cases: CASES,
+        failure_persistence: Some(Box::new(persistence)),
+        ..ProptestConfig::default()
+    }
 }
 
 proptest! {

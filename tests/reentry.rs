@@ -3,11 +3,14 @@
 
 #![cfg(all(feature = "std", unix))]
 
+#[expect(dead_code, reason = "other tests use more of it")]
 #[path = "caches/forked.rs"]
 mod forked;
 
-use forked::fate_of_a_child;
+use forked::{ABORTED, fate_of_a_child};
 use mem_alloc_rust::{FreeList, Locked, ThreadCached};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::unistd::alarm;
 use std::alloc::{GlobalAlloc, Layout};
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
@@ -45,25 +48,24 @@ fn interrupted(exercise: fn()) {
     /// Processor time between two signals.
     const MICROSECONDS: libc::suseconds_t = 200;
     CALLED.store(exercise as *mut (), Ordering::Relaxed);
-    // SAFETY: the handler is a function of that type; the structures are initialised.
-    unsafe {
-        // A hang is a failure: nobody handles this signal.
-        libc::alarm(30);
-        let mut action: libc::sigaction = std::mem::zeroed();
-        action.sa_sigaction = allocate as *const () as usize;
-        libc::sigaction(libc::SIGVTALRM, &raw const action, std::ptr::null_mut());
-        let interval = libc::timeval { tv_sec: 0, tv_usec: MICROSECONDS };
-        let timer = libc::itimerval { it_interval: interval, it_value: interval };
-        libc::setitimer(libc::ITIMER_VIRTUAL, &raw const timer, std::ptr::null_mut());
-    }
+    // A hang is a failure: nobody handles this signal.
+    alarm::set(30);
+    let action = SigAction::new(SigHandler::Handler(allocate), SaFlags::empty(), SigSet::empty());
+    // SAFETY: the handler touches what the test is about, and atomics.
+    unsafe { sigaction(Signal::SIGVTALRM, &action) }.unwrap();
+    let interval = libc::timeval { tv_sec: 0, tv_usec: MICROSECONDS };
+    let timer = libc::itimerval { it_interval: interval, it_value: interval };
+    // SAFETY: the timer is initialised, and nobody asks for the one before.
+    let result = unsafe { libc::setitimer(libc::ITIMER_VIRTUAL, &raw const timer, std::ptr::null_mut()) };
+    assert_eq!(result, 0);
     while SIGNALS.load(Ordering::Relaxed) < 20_000 {
         exercise();
     }
 }
 
 fn assert_told(exercise: fn()) {
-    let (signal, text) = fate_of_a_child(|| interrupted(exercise));
-    assert_eq!(signal, libc::SIGABRT, "{text:?}");
+    let (end, text) = fate_of_a_child(|| interrupted(exercise));
+    assert_eq!(end, ABORTED, "{text:?}");
     assert!(text.starts_with("re-entry: a thread that is inside the allocator called it again"), "{text:?}");
 }
 
@@ -85,7 +87,7 @@ fn a_hook_may_allocate() {
     }
     let layout = Layout::from_size_align(2000, 8).unwrap();
     for allocator in [&LOCKED as &(dyn GlobalAlloc + Sync), &CACHED] {
-        let (signal, text) = fate_of_a_child(|| {
+        let (end, text) = fate_of_a_child(|| {
             mem_alloc_rust::set_fault_hook(hook);
             // SAFETY: the second release is the misuse that ends the child.
             unsafe {
@@ -94,14 +96,14 @@ fn a_hook_may_allocate() {
                 allocator.dealloc(block, layout);
             }
         });
-        assert_eq!(signal, libc::SIGABRT);
+        assert_eq!(end, ABORTED);
         assert!(text.contains("double free"), "{text:?}");
     }
     // Even where its thread is inside the allocator.
-    let (signal, text) = fate_of_a_child(|| {
+    let (end, text) = fate_of_a_child(|| {
         mem_alloc_rust::set_fault_hook(hook);
         interrupted(|| exercise(&LOCKED));
     });
-    assert_eq!(signal, libc::SIGABRT);
+    assert_eq!(end, ABORTED);
     assert!(text.starts_with("re-entry"), "{text:?}");
 }

@@ -73,3 +73,35 @@ fn an_allocator_may_move_between_requests() {
         assert_eq!(allocator.stats().live_blocks, 1);
     }
 }
+
+#[test]
+fn an_audit_finds_what_an_overflow_has_destroyed() {
+    let allocator: Locked<Region> = Locked::new();
+    let layout = Layout::new::<[u8; 1000]>();
+    // SAFETY: the memory is leaked and used by nothing else; what is written to is in it, though not the
+    // block's.
+    unsafe {
+        allocator.init(memory(4096), 4096).unwrap();
+        let mut blocks = [(); 2].map(|()| allocator.alloc(layout));
+        blocks.sort_unstable();
+        allocator.audit().unwrap();
+        // The header of the block behind.
+        blocks[1].sub(4).write_bytes(b'A', 4);
+    }
+    allocator.audit().unwrap_err();
+}
+
+#[test]
+fn the_picture_shows_what_is_in_use() {
+    let allocator: Locked<Region> = Locked::new();
+    let mut cells = [u8::MAX; 8];
+    // SAFETY: the memory is leaked and used by nothing else.
+    unsafe {
+        allocator.init(memory(64 << 10), 64 << 10).unwrap();
+        assert!(!allocator.alloc(Layout::new::<[u8; 32 << 10]>()).is_null());
+    }
+    allocator.occupancy(&mut cells);
+    assert!(cells.contains(&0) && cells.contains(&100), "{cells:?}");
+    let mean = cells.iter().copied().map(usize::from).sum::<usize>() / cells.len();
+    assert!((49..=51).contains(&mean), "{cells:?}");
+}

@@ -9,8 +9,11 @@ mod forked;
 #[path = "caches/marked.rs"]
 mod marked;
 
-use forked::fate_of_a_child;
-use marked::{A, Marked, Random, assert_all_is_back};
+use fastrand::Rng;
+use forked::{ABORTED, End, WELL, fate_of_a_child};
+use marked::{A, Marked, assert_all_is_back, size};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{ForkResult, fork};
 use serial_test::serial;
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::RefCell;
@@ -81,9 +84,9 @@ fn blocks_may_be_freed_by_another_thread() {
     let (sender, receiver) = mpsc::sync_channel::<Vec<Marked>>(4);
     thread::scope(|scope| {
         scope.spawn(move || {
-            let mut random = Random(11);
+            let mut random = Rng::with_seed(11);
             for round in 0..2000 {
-                sender.send((0..20).map(|_| Marked::new(random.size(), round as u8)).collect()).unwrap();
+                sender.send((0..20).map(|_| Marked::new(size(&mut random), round as u8)).collect()).unwrap();
             }
         });
         scope.spawn(move || receiver.into_iter().for_each(drop));
@@ -103,20 +106,20 @@ fn threads_that_do_everything_at_once_leave_nothing_behind() {
             .map(|number| {
                 let sender = sender.clone();
                 scope.spawn(move || {
-                    let mut random = Random(number * 0x9E37_79B9);
+                    let mut random = Rng::with_seed(number * 0x9E37_79B9);
                     let mut own: Vec<Marked> = Vec::new();
                     for _ in 0..STEPS {
-                        match random.below(16) {
-                            0..7 => own.extend(Marked::try_new(random.size(), number as u8)),
-                            7..13 if !own.is_empty() => drop(own.swap_remove(random.below(own.len()))),
+                        match random.u32(..16) {
+                            0..7 => own.extend(Marked::try_new(size(&mut random), number as u8)),
+                            7..13 if !own.is_empty() => drop(own.swap_remove(random.usize(..own.len()))),
                             13 if !own.is_empty() => {
-                                let which = random.below(own.len());
-                                own[which].resize(random.size());
+                                let which = random.usize(..own.len());
+                                own[which].resize(size(&mut random));
                             }
                             14 if !own.is_empty() => {
-                                let _ = sender.try_send(own.swap_remove(random.below(own.len())));
+                                let _ = sender.try_send(own.swap_remove(random.usize(..own.len())));
                             }
-                            15 if random.below(500) == 0 => A.flush_thread(),
+                            15 if random.u32(..500) == 0 => A.flush_thread(),
                             _ if own.len() > 300 => own.truncate(100),
                             _ => {}
                         }
@@ -202,27 +205,21 @@ fn a_child_that_is_forked_while_others_allocate_can_allocate_and_free() {
         for number in 0..3 {
             let done = &done;
             scope.spawn(move || {
-                let mut random = Random(77 + number);
+                let mut random = Rng::with_seed(77 + number);
                 while !done.load(Ordering::Relaxed) {
-                    let blocks: Vec<_> = (0..20).map(|_| Marked::new(random.size(), number as u8)).collect();
+                    let blocks: Vec<_> =
+                        (0..20).map(|_| Marked::new(size(&mut random), number as u8)).collect();
                     drop(blocks);
                 }
             });
         }
         for _ in 0..100 {
-            // SAFETY: the child uses the allocator under test, whose promise is that it may, and leaves by
-            // `_exit`.
-            let child = unsafe { libc::fork() };
-            assert!(child >= 0);
-            if child == 0 {
+            let fate = fate_of_a_child(|| {
                 let code = in_the_child(&inherited);
                 // SAFETY: leaving at once is always allowed.
                 unsafe { libc::_exit(code) }
-            }
-            let mut status = 0;
-            // SAFETY: the child is this process's, and the status has room.
-            assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
-            assert_eq!(status, 0, "the child did not get through");
+            });
+            assert_eq!(fate, WELL, "the child did not get through");
         }
         done.store(true, Ordering::Relaxed);
     });
@@ -233,9 +230,6 @@ fn a_child_that_is_forked_while_others_allocate_can_allocate_and_free() {
 /// What a forked child does; zero if all is well. No panic: its output could wait for a lock that a thread of
 /// the parent had.
 fn in_the_child(inherited: &[Marked]) -> i32 {
-    // A hang is a failure.
-    // SAFETY: no handler is set, so the alarm ends the child.
-    unsafe { libc::alarm(20) };
     for block in inherited {
         // SAFETY: in the child, the parent's blocks are the child's, and are given back once.
         unsafe { A.dealloc(block.block, block.layout) };
@@ -250,14 +244,13 @@ fn in_the_child(inherited: &[Marked]) -> i32 {
             }
             A.dealloc(block, layout);
         }
-        let grandchild = libc::fork();
-        if grandchild == 0 {
-            libc::_exit(i32::from(A.alloc(layout).is_null()));
-        }
-        let mut status = 0;
-        if libc::waitpid(grandchild, &raw mut status, 0) != grandchild || status != 0 {
-            return 2;
-        }
+    }
+    // SAFETY: as for its parent; the layout is not of zero bytes.
+    match unsafe { fork() } {
+        // SAFETY: leaving at once is always allowed.
+        Ok(ForkResult::Child) => unsafe { libc::_exit(i32::from(A.alloc(layout).is_null())) },
+        Ok(ForkResult::Parent { child }) if waitpid(child, None) == Ok(WaitStatus::Exited(child, 0)) => {}
+        _ => return 2,
     }
     i32::from(A.audit().is_err()) * 3
 }
@@ -269,20 +262,36 @@ fn a_block_that_is_in_a_cache_is_not_freed_again() {
     // SAFETY: the layout is not of zero bytes.
     let block = unsafe { A.alloc(layout) };
     // SAFETY: the second release is the misuse that ends the child.
-    let (signal, text) = fate_of_a_child(|| unsafe {
+    let (end, text) = fate_of_a_child(|| unsafe {
         A.dealloc(block, layout);
         A.dealloc(block, layout);
     });
-    assert_eq!(signal, libc::SIGABRT);
+    assert_eq!(end, ABORTED);
     assert!(text.contains("double free") && text.contains(&format!("{block:p}")), "{text:?}");
     // SAFETY: the misuse ends the child.
-    let (signal, text) = fate_of_a_child(|| unsafe {
+    let (end, text) = fate_of_a_child(|| unsafe {
         A.dealloc(block.wrapping_add(4), layout);
     });
-    assert_eq!(signal, libc::SIGABRT);
+    assert_eq!(end, ABORTED);
     assert!(text.contains("not a multiple of 8") || text.contains("misaligned"), "{text:?}");
     // SAFETY: in this process, the block is still live.
     unsafe { A.dealloc(block, layout) };
+    assert_all_is_back();
+}
+
+#[test]
+#[serial]
+fn an_audit_finds_what_an_overflow_has_destroyed() {
+    let (large, behind) = (Marked::new(50_000, 1), Marked::new(50_000, 2));
+    let fate = fate_of_a_child(|| {
+        // SAFETY: the header of either block is in front of it; what is destroyed is the child's.
+        unsafe {
+            large.block.max(behind.block).sub(4).write_bytes(b'A', 4);
+            libc::_exit(i32::from(A.audit().is_err()));
+        }
+    });
+    assert_eq!(fate, (End::Exit(1), String::new()));
+    drop((large, behind));
     assert_all_is_back();
 }
 
@@ -294,11 +303,11 @@ fn a_cached_block_is_not_resized() {
     let block = unsafe { A.alloc(layout) };
     for new_size in [97, 400, 5000] {
         // SAFETY: as above.
-        let (signal, text) = fate_of_a_child(|| unsafe {
+        let (end, text) = fate_of_a_child(|| unsafe {
             A.dealloc(block, layout);
             A.realloc(block, layout, new_size);
         });
-        assert_eq!(signal, libc::SIGABRT, "{new_size}");
+        assert_eq!(end, ABORTED, "{new_size}");
         assert!(text.contains(&format!("{block:p}")), "{text:?}");
     }
     // SAFETY: in this process, the block is still live.
@@ -328,6 +337,8 @@ fn a_block_shrinks_and_grows_in_a_full_arena() {
 #[serial]
 fn data_that_looks_like_the_mark_of_a_cached_block_accuses_nobody() {
     let layout = Layout::from_size_align(100, 8).unwrap();
+    // What earlier threads have left goes.
+    A.drain();
     // SAFETY: the layout is not of zero bytes, the words lie in the block, and it is given back once at a
     // time.
     unsafe {
@@ -341,6 +352,9 @@ fn data_that_looks_like_the_mark_of_a_cached_block_accuses_nobody() {
         assert_eq!(A.alloc(layout), block);
         block.add(8).cast::<u32>().write(mark);
         A.dealloc(block, layout);
+        // It went to the heap, because of the mark. The search for it has left the cache open.
+        A.dealloc(A.alloc(layout), layout);
+        assert!(A.caches().bytes >= 100);
     }
     assert_all_is_back();
 }
@@ -382,12 +396,12 @@ fn a_forked_child_can_have_threads_of_its_own() {
         for number in 0..3 {
             let done = &done;
             scope.spawn(move || {
-                let mut random = Random(99 + number);
+                let mut random = Rng::with_seed(99 + number);
                 while !done.load(Ordering::Relaxed) {
                     // Larger ones take the lock, so that some of these threads wait for it when the process
                     // forks.
                     let blocks: Vec<_> =
-                        (0..20).map(|_| Marked::new(8000 + random.size(), number as u8)).collect();
+                        (0..20).map(|_| Marked::new(8000 + size(&mut random), number as u8)).collect();
                     drop(blocks);
                 }
             });
@@ -425,7 +439,7 @@ fn a_forked_child_can_have_threads_of_its_own() {
             .collect();
         // The threads end, whatever became of the children.
         done.store(true, Ordering::Relaxed);
-        assert!(fates.iter().all(|fate| *fate == (0, String::new())), "{fates:?}");
+        assert!(fates.iter().all(|fate| *fate == WELL), "{fates:?}");
     });
     assert_all_is_back();
 }

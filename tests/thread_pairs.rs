@@ -6,10 +6,15 @@
 
 #![cfg(all(feature = "std", unix))]
 
+#[expect(dead_code, reason = "other tests use more of it")]
+#[path = "caches/forked.rs"]
+mod forked;
 #[path = "caches/marked.rs"]
 mod marked;
 
-use marked::{A, Marked, Random, assert_all_is_back};
+use fastrand::Rng;
+use forked::{WELL, fate_of_a_child};
+use marked::{A, Marked, assert_all_is_back, size};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
@@ -22,68 +27,60 @@ const EACH: Duration = Duration::from_millis(60);
 const MOST: usize = 200;
 
 /// What a thread does over and over, with the other one's mailbox and its own.
-type Action = fn(&mut Random, &mut Vec<Marked>, &SyncSender<Marked>, &Receiver<Marked>);
+type Action = fn(&mut Rng, &mut Vec<Marked>, &SyncSender<Marked>, &Receiver<Marked>);
 
 const ACTIONS: [(&str, Action); 7] = [
     ("allocate and release", |random, own, _, _| {
-        if own.len() < MOST && random.below(2) == 0 {
-            own.push(Marked::new(random.size(), 1));
+        if own.len() < MOST && random.bool() {
+            own.push(Marked::new(size(random), 1));
         } else if !own.is_empty() {
-            own.swap_remove(random.below(own.len()));
+            own.swap_remove(random.usize(..own.len()));
         }
     }),
     ("release what the other allocated", |random, _, other, mailbox| {
         mailbox.try_iter().take(10).for_each(drop);
-        let _ = other.try_send(Marked::new(random.size(), 2));
+        let _ = other.try_send(Marked::new(size(random), 2));
     }),
     ("change sizes", |random, own, _, _| {
         if own.len() < MOST / 10 {
-            own.push(Marked::new(random.size(), 3));
+            own.push(Marked::new(size(random), 3));
         }
-        let which = random.below(own.len());
-        own[which].resize(random.size());
+        let which = random.usize(..own.len());
+        own[which].resize(size(random));
     }),
     ("begin and end threads", |random, _, _, _| {
-        let (bytes, count) = (random.size(), random.below(30));
+        let (bytes, count) = (size(random), random.usize(..30));
         let work = move || (0..count).for_each(|_| drop(Marked::new(bytes, 4)));
         thread::spawn(work).join().unwrap();
     }),
     ("drain", |random, own, _, _| {
         own.truncate(MOST / 2);
-        own.push(Marked::new(random.size(), 5));
+        own.push(Marked::new(size(random), 5));
         A.drain();
     }),
     ("flush", |random, own, _, _| {
         own.truncate(MOST / 2);
-        own.extend((0..5).map(|_| Marked::new(random.size(), 6)));
+        own.extend((0..5).map(|_| Marked::new(size(random), 6)));
         A.flush_thread();
     }),
     ("fork", |random, own, _, _| {
         own.truncate(MOST / 2);
-        own.push(Marked::new(random.size(), 7));
+        own.push(Marked::new(size(random), 7));
         fork_and_wait(own);
     }),
 ];
 
 /// Forks a child that allocates, releases what it inherited, and audits the heap.
 fn fork_and_wait(inherited: &mut Vec<Marked>) {
-    // SAFETY: the child uses the allocator under test, whose promise is that it may, and leaves by `_exit`.
-    unsafe {
-        let child = libc::fork();
-        assert!(child >= 0);
-        if child == 0 {
-            // A hang is a failure.
-            libc::alarm(20);
-            let fresh = Marked::try_new(100, 8);
-            let is_served = fresh.is_some();
-            drop(fresh);
-            inherited.drain(..).for_each(drop);
-            libc::_exit(i32::from(!is_served || A.audit().is_err()));
-        }
-        let mut status = 0;
-        assert_eq!(libc::waitpid(child, &raw mut status, 0), child);
-        assert_eq!(status, 0, "the child did not get through");
-    }
+    let fate = fate_of_a_child(|| {
+        let fresh = Marked::try_new(100, 8);
+        let is_served = fresh.is_some();
+        drop(fresh);
+        inherited.drain(..).for_each(drop);
+        // SAFETY: leaving at once is always allowed.
+        unsafe { libc::_exit(i32::from(!is_served || A.audit().is_err())) }
+    });
+    assert_eq!(fate, WELL, "the child did not get through");
 }
 
 /// Does the two actions at the same time.
@@ -92,7 +89,7 @@ fn side_by_side(first: Action, second: Action) {
     let (to_first, of_first) = sync_channel(64);
     let (to_second, of_second) = sync_channel(64);
     let work = |seed: u64, action: Action, other: SyncSender<Marked>, mailbox: Receiver<Marked>| {
-        let (mut random, mut own) = (Random(seed), Vec::with_capacity(MOST));
+        let (mut random, mut own) = (Rng::with_seed(seed), Vec::with_capacity(MOST));
         while !done.load(Ordering::Relaxed) {
             action(&mut random, &mut own, &other, &mailbox);
         }

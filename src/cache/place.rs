@@ -98,3 +98,28 @@ impl Found {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::size::BlockSize;
+    use core::alloc::Layout;
+    use std::boxed::Box;
+
+    #[test]
+    fn what_would_reach_beyond_the_arena_is_not_found() {
+        const BYTES: usize = 16 << 10;
+        let memory = Box::leak(std::vec![0u64; BYTES / 8].into_boxed_slice());
+        let mut heap = Heap::new();
+        // SAFETY: the memory is leaked and used by nothing else.
+        unsafe { heap.init(memory.as_mut_ptr().cast(), BYTES, true) }.unwrap();
+        let layout = Layout::new::<[u8; 2000]>();
+        let highest = core::iter::from_fn(|| heap.alloc(layout)).max().unwrap();
+        let place = Place::of(&heap);
+        assert!(place.find_any(highest.as_ptr()).is_some());
+        let beyond = BlockSize::for_payload(2 * layout.size()).unwrap();
+        // SAFETY: the header is in front of the block, which is this test's.
+        unsafe { highest.as_ptr().cast::<u32>().sub(1).write(Tag::used(beyond).bits()) };
+        assert!(place.find_any(highest.as_ptr()).is_none());
+    }
+}

@@ -114,6 +114,16 @@ mod tests {
     }
 
     #[test]
+    fn caches_are_looked_into_only_if_one_has_been_awake_since() {
+        let pressure = Pressure::new();
+        assert!(!pressure.may_have_blocks());
+        pressure.note_awake();
+        assert!(pressure.may_have_blocks());
+        pressure.note_all_asleep();
+        assert!(!pressure.may_have_blocks());
+    }
+
+    #[test]
     fn a_cache_wakes_after_some_calm() {
         let (pressure, mut calm) = (Pressure::new(), Calm::new());
         let mut comes = |pressure: &Pressure| (1..).find(|_| calm.has_come(pressure));

@@ -467,6 +467,30 @@ mod tests {
     use super::*;
 
     #[test]
+    fn who_closes_the_gate_waits_until_the_owner_is_outside() {
+        static SLOT: Slot = Slot::new();
+        let (is_inside, is_done) = (&AtomicBool::new(false), &AtomicBool::new(false));
+        let stay_for_a_while = |_: &mut Lists| {
+            is_inside.store(true, Ordering::Release);
+            std::thread::sleep(core::time::Duration::from_millis(50));
+            is_done.store(true, Ordering::Release);
+        };
+        // SAFETY: the slot is vacant and this test's alone.
+        unsafe { SLOT.occupy((&raw const SLOT).cast(), Place::nowhere(), 0) };
+        std::thread::scope(|scope| {
+            // SAFETY: that thread is the owner.
+            scope.spawn(|| assert!(unsafe { SLOT.inside_slowly(stay_for_a_while) }.is_some()));
+            while !is_inside.load(Ordering::Acquire) {
+                std::thread::yield_now();
+            }
+            SLOT.close();
+            barrier::everywhere();
+            SLOT.wait();
+            assert!(is_done.load(Ordering::Acquire));
+        });
+    }
+
+    #[test]
     fn whoever_is_inside_does_not_enter_again() {
         static SLOT: Slot = Slot::new();
         let allocator = (&raw const SLOT).cast::<()>();

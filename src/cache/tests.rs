@@ -26,6 +26,14 @@ fn slots_are_occupied_left_taken_over_and_waited_for() {
     let allocate_and_free = || unsafe { A.dealloc(A.alloc(Layout::new::<u64>()), Layout::new::<u64>()) };
     // Who comes while the first thread sets things up goes without a cache.
     allocate_and_free();
+    // A thread that has more than it may leave gives all of it back: what it uses often has got room.
+    std::thread::scope(|scope| {
+        let work = || (0..50).for_each(|_| one_thread(0, &Barrier::new(1)));
+        scope.spawn(work).join().unwrap();
+    });
+    let heap = A.heap();
+    assert!(A.occupied().all(|slot| !slot.is_left()));
+    drop(heap);
     std::thread::scope(|scope| {
         let threads: Vec<_> =
             (0..THREADS).map(|number| scope.spawn(move || one_thread(number, together))).collect();

@@ -53,3 +53,19 @@ fn nap() {
 fn nap() {
     std::thread::sleep(NAP);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    #[test]
+    fn who_has_waited_for_some_time_sleeps_between_looks() {
+        const NAPS: u32 = 20;
+        let mut backoff = Backoff::new();
+        (0..SPINS + YIELDS).for_each(|_| backoff.pause());
+        let start = Instant::now();
+        (0..NAPS).for_each(|_| backoff.pause());
+        assert!(start.elapsed() >= NAPS * NAP);
+    }
+}

@@ -118,6 +118,8 @@ impl Lock {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_os = "linux")]
+    use core::sync::atomic::AtomicBool;
 
     #[test]
     fn the_first_lock_asks_the_c_library() {
@@ -129,6 +131,49 @@ mod tests {
         // SAFETY: the lock is held by this thread.
         unsafe { lock.unlock() };
         assert!(lock.try_lock());
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn giving_the_lock_back_wakes_a_sleeper() {
+        let (lock, is_done) = (Lock::INIT, AtomicBool::new(false));
+        lock.lock();
+        let was_woken = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_done.load(Ordering::Relaxed) {
+                    lock.lock();
+                    // SAFETY: the lock is held by this thread.
+                    unsafe { lock.unlock() };
+                }
+            });
+            // While it waits, the other thread sleeps nearly all the time; now and then it is between two
+            // sleeps when the lock is given back.
+            let was_woken = (0..1000).any(|_| {
+                while lock.waiters.sleepers() == 0 {
+                    std::thread::yield_now();
+                }
+                let before = lock.waiters.wakes();
+                // SAFETY: the lock is held by this thread.
+                unsafe { lock.unlock() };
+                let was_woken = lock.waiters.wakes() > before;
+                lock.lock();
+                was_woken
+            });
+            is_done.store(true, Ordering::Relaxed);
+            // SAFETY: the lock is held by this thread.
+            unsafe { lock.unlock() };
+            was_woken
+        });
+        assert!(was_woken);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_child_forgets_who_waited() {
+        let lock = super::super::SpinThenSleep(Lock::INIT);
+        lock.0.waiters.pretend();
+        lock.forget_waiters();
+        assert_eq!(lock.0.waiters.sleepers(), 0);
     }
 
     #[test]

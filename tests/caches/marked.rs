@@ -1,6 +1,7 @@
 //! The allocator with caches of a test program, and blocks of it that know whether somebody else wrote into
 //! them.
 
+use fastrand::Rng;
 use mem_alloc_rust::{FreeList, ThreadCached};
 use std::alloc::{GlobalAlloc, Layout};
 
@@ -61,22 +62,10 @@ impl Drop for Marked {
     }
 }
 
-/// Numbers that look random.
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 33) as usize % bound
-    }
-
-    /// Small ones mostly, and some that no cache takes.
-    pub fn size(&mut self) -> usize {
-        let cap = [32, 128, 1100, 6000][self.below(4)];
-        1 + self.below(cap)
-    }
+/// The size of a block: small mostly, and now and then such that no cache takes it.
+pub fn size(random: &mut Rng) -> usize {
+    let most = [32, 128, 1100, 6000][random.usize(..4)];
+    random.usize(1..=most)
 }
 
 /// Nothing is live, nothing is cached, and all of the arena is one block.
