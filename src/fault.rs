@@ -151,9 +151,7 @@ pub(crate) extern "C" fn raise(fault: Fault) -> ! {
     /// A hook that allocates would come back here without end, where its thread is inside the allocator.
     static REENTERED: AtomicBool = AtomicBool::new(false);
     let is_repeated = fault == Fault::Reentry && REENTERED.swap(true, Ordering::Relaxed);
-    if let Some(hook) = hook()
-        && !is_repeated
-    {
+    if let Some(hook) = hook().filter(|_| !is_repeated) {
         hook(&fault);
     }
     #[cfg(feature = "std")]

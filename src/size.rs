@@ -287,7 +287,7 @@ impl Sub<BlockSize> for Index {
 /// `address` is a multiple of [`GRANULE`], `align` a power of two.
 #[inline]
 pub(crate) fn alignment_gap(address: usize, align: usize) -> usize {
-    invariant!(address.is_multiple_of(GRANULE) && align.is_power_of_two());
+    invariant!(address % GRANULE == 0 && align.is_power_of_two());
     let misalignment = address.wrapping_neg() & (align - 1);
     let gap = if misalignment == GRANULE { misalignment + align } else { misalignment };
     gap / GRANULE
@@ -353,7 +353,7 @@ mod tests {
             for granule in 0..1024 {
                 let address = granule * GRANULE;
                 let gap = alignment_gap(address, align);
-                assert!((address + gap * GRANULE).is_multiple_of(align));
+                assert_eq!((address + gap * GRANULE) % align, 0);
                 assert!(gap == 0 || gap >= BlockSize::MIN.granules() as usize);
                 assert!(gap <= worst_alignment_gap(align));
             }

@@ -123,7 +123,7 @@ fn main() {
         play(&role);
         return;
     }
-    let cases: [(&str, fn()); _] = [
+    let cases: [(&str, fn()); 5] = [
         ("a_panic_with_a_full_arena_reports_itself", a_panic_with_a_full_arena_reports_itself),
         (
             "a_thread_that_panics_with_a_full_arena_leaves_the_program_running",

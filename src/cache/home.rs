@@ -243,9 +243,7 @@ extern "C" fn after_fork_in_child() {
 
 fn after_fork(go_on: impl FnOnce(&dyn Home)) {
     // What `before_fork` did not do is not undone.
-    if LOCAL.with(|local| local.forks.replace(false))
-        && let Some(home) = REGISTRY.home()
-    {
-        go_on(home);
+    if LOCAL.with(|local| local.forks.replace(false)) {
+        REGISTRY.home().map(go_on);
     }
 }

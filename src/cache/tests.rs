@@ -13,7 +13,7 @@ fn slots_are_occupied_left_taken_over_and_waited_for() {
     let together = &Barrier::new(THREADS);
     let one_thread = |number: usize, together: &Barrier| {
         // A third of the threads leave much.
-        let sizes = if number.is_multiple_of(3) { 8..500 } else { 8..100 };
+        let sizes = if number % 3 == 0 { 8..500 } else { 8..100 };
         let layouts = sizes.flat_map(|bytes| Layout::from_size_align(bytes, 8));
         // SAFETY: the layouts are of more than no bytes, and each block is given back once.
         unsafe {
