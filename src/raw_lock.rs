@@ -5,6 +5,8 @@ use lock_api::{GuardNoSend, RawMutex};
 
 #[cfg(feature = "std")]
 mod backoff;
+#[cfg(all(feature = "std", target_os = "linux"))]
+mod duration;
 #[cfg(all(feature = "std", unix))]
 mod errno;
 #[cfg(feature = "std")]
