@@ -11,7 +11,7 @@ use support::memory::RegionShape;
 use support::operation::Operation;
 use support::shadow::{Failure, Shadow};
 
-/// Sequences per test.
+/// Sequences per test, unless `PROPTEST_CASES` says another number: an emulated processor is slow.
 const CASES: u32 = 6000;
 
 /// Operations in a sequence, at most.
@@ -125,7 +125,9 @@ fn huge_sizes() -> impl Strategy<Value = usize> {
 }
 
 fn config() -> ProptestConfig {
-    ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() }
+    let default = ProptestConfig::default();
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { CASES };
+    ProptestConfig { cases, failure_persistence: None, ..default }
 }
 
 proptest! {
