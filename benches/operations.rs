@@ -1,6 +1,7 @@
 //! The allocator's own operations, so that the effect of a change is seen in a minute: `cargo bench`.
 //!
 //! How it stands beside other allocators is measured by the package in `benches/side-by-side`.
+#![allow(missing_docs, reason = "a macro of criterion's makes a function that has none")]
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use fastrand::Rng;

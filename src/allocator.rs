@@ -9,14 +9,16 @@ use core::alloc::Layout;
 use core::fmt;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicBool, Ordering};
+use spin::mutex::SpinMutex;
 
 /// The one static arena. It takes part in a program only if `FreeListAllocator` does.
 static ARENA: FreeList<DEFAULT_ARENA> = FreeList::new();
 
 /// Whether an allocator owns [`ARENA`] now.
-static OWNED: AtomicBool = AtomicBool::new(false);
+static OWNED: SpinMutex<bool> = SpinMutex::new(false);
 
-/// Whether an allocator ever owned [`ARENA`], so that it may no longer be zero.
+/// Whether an allocator ever owned [`ARENA`], so that it may no longer be zero. Only the owner asks, and only
+/// the owner writes.
 static USED: AtomicBool = AtomicBool::new(false);
 
 /// What came of [`FreeListAllocator::init`].
@@ -130,10 +132,11 @@ impl FreeListAllocator {
         if self.heap.is_initialized() {
             return InitOutcome::AlreadyReady;
         }
-        if OWNED.swap(true, Ordering::Acquire) {
+        if core::mem::replace(&mut *OWNED.lock(), true) {
             return InitOutcome::ArenaInUse;
         }
-        let zeroed = !USED.swap(true, Ordering::Relaxed);
+        let zeroed = !USED.load(Ordering::Relaxed);
+        USED.store(true, Ordering::Relaxed);
         // SAFETY: `OWNED` makes this heap the only one over the arena, and blocks of earlier owners are dead
         // (contract). Before the first owner the arena is as zero as every static.
         let result = unsafe { self.heap.init_without_runs(ARENA.start(), DEFAULT_ARENA, zeroed) };
@@ -204,7 +207,7 @@ impl FreeListAllocator {
 impl Drop for FreeListAllocator {
     fn drop(&mut self) {
         if self.heap.is_initialized() {
-            OWNED.store(false, Ordering::Release);
+            *OWNED.lock() = false;
         }
     }
 }

@@ -282,9 +282,9 @@ impl<S: Source> ThreadCached<S> {
             self.register();
         }
         let mut heap = None;
-        if let Some(class) = class_serving(layout)
-            && let Some(slot) = self.own_slot().or_else(|| self.join())
-        {
+        let cached =
+            class_serving(layout).and_then(|class| Some((class, self.own_slot().or_else(|| self.join())?)));
+        if let Some((class, slot)) = cached {
             let (guard, block) = self.take_or_refill(slot, class, layout.align());
             heap = guard;
             if let Some(block) = block {
@@ -552,9 +552,7 @@ impl<S: Source> ThreadCached<S> {
             InUse::Block(tag) => Class::of(tag),
             InUse::Slot(slot) => Some(Class::of_slot(slot)),
         });
-        if let Some(class) = class
-            && self.is_cached(class, block)
-        {
+        if class.is_some_and(|class| self.is_cached(class, block)) {
             drop(heap);
             fault::raise(Fault::AlreadyFree { action, address: block.addr(), bytes: layout.size() })
         }

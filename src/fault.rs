@@ -220,10 +220,12 @@ fn hook() -> Option<fn(&Fault)> {
 pub(crate) extern "C" fn raise(fault: Fault) -> ! {
     /// A hook that allocates would come back here without end, where its thread is inside the allocator.
     static REENTERED: AtomicBool = AtomicBool::new(false);
-    let is_repeated = fault == Fault::Reentry && REENTERED.swap(true, Ordering::Relaxed);
-    if let Some(hook) = hook()
-        && !is_repeated
-    {
+    let is_reentry = fault == Fault::Reentry;
+    let is_repeated = is_reentry && REENTERED.load(Ordering::Relaxed);
+    if is_reentry {
+        REENTERED.store(true, Ordering::Relaxed);
+    }
+    if let Some(hook) = hook().filter(|_| !is_repeated) {
         hook(&fault);
     }
     #[cfg(feature = "std")]

@@ -103,7 +103,8 @@ pub enum RegionError {
         /// Bytes of the region.
         len: usize,
     },
-    /// The region is larger than 4 GiB less a page, which is the most that one heap manages.
+    /// The region is larger than 4 GiB less a page, which is the most that one heap manages; on targets of 32
+    /// bits than 2 GiB less a page.
     TooLarge {
         /// Bytes of the region.
         len: usize,

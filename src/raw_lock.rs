@@ -5,6 +5,8 @@ use lock_api::{GuardNoSend, RawMutex};
 
 #[cfg(feature = "std")]
 mod backoff;
+#[cfg(all(feature = "std", target_os = "linux"))]
+mod duration;
 #[cfg(all(feature = "std", unix))]
 mod errno;
 #[cfg(feature = "std")]
@@ -51,6 +53,83 @@ type Lock = spin::mutex::SpinMutex<()>;
 /// `std`, a thread that waits for itself ends the program with one sentence
 /// ([`Fault::Reentry`](crate::Fault::Reentry)); without, it spins forever. Where that can happen, give
 /// [`Locked`](crate::Locked) a lock that masks interrupts.
+///
+/// # Processors without compare-and-swap
+///
+/// A lock needs an instruction that Cortex-M0 and RISC-V without its extension A do not have. There, spin takes
+/// what stands in for it from the crate `portable-atomic`, and the program says in its own `Cargo.toml` what that
+/// is; only the program knows whether there are several cores. As a rule it is the critical section of the
+/// chip's support crate:
+///
+/// ```toml
+/// portable-atomic = { version = "1", default-features = false, features = ["critical-section"] }
+/// ```
+///
+/// Without that line nothing compiles, and `portable-atomic`'s error says so.
+///
+/// # A lock that masks interrupts
+///
+/// Programs that allocate in interrupt handlers, too, make the allocator's own lock of the crate
+/// `critical-section`. Its value is all zero bytes, so that the arena stays in `.bss`.
+///
+/// ```
+/// use core::cell::Cell;
+/// use critical_section::RestoreState;
+/// use mem_alloc_rust::lock_api::{GuardNoSend, RawMutex};
+/// use mem_alloc_rust::{FreeList, Locked};
+///
+/// struct CriticalSection {
+///     is_locked: Cell<bool>,
+///     before: Cell<RestoreState>,
+/// }
+///
+/// // SAFETY: the cells are touched inside of a critical section only, which one core at a time is in.
+/// unsafe impl Sync for CriticalSection {}
+///
+/// // SAFETY: `is_locked` is tested and set inside of a critical section, which lasts until the lock is given back.
+/// unsafe impl RawMutex for CriticalSection {
+///     const INIT: Self =
+///         Self { is_locked: Cell::new(false), before: Cell::new(RestoreState::invalid()) };
+///
+///     type GuardMarker = GuardNoSend;
+///
+///     fn lock(&self) {
+///         // Another core waits for the critical section. This one is in it already, if it does not get the
+///         // lock: it was called inside of itself, and waits forever. (A lock must not unwind.)
+///         while !self.try_lock() {}
+///     }
+///
+///     fn try_lock(&self) -> bool {
+///         // SAFETY: it is released below, or in `unlock`.
+///         let before = unsafe { critical_section::acquire() };
+///         if self.is_locked.replace(true) {
+///             // SAFETY: acquired just now.
+///             unsafe { critical_section::release(before) };
+///             return false;
+///         }
+///         self.before.set(before);
+///         true
+///     }
+///
+///     unsafe fn unlock(&self) {
+///         self.is_locked.set(false);
+///         // SAFETY: the caller has the lock, so `try_lock` acquired it.
+///         unsafe { critical_section::release(self.before.get()) };
+///     }
+/// }
+///
+/// static A: Locked<FreeList<{ 16 << 10 }>, CriticalSection> = Locked::new();
+/// # fn main() {
+/// #     use std::alloc::{GlobalAlloc, Layout};
+/// #     let layout = Layout::new::<[u64; 4]>();
+/// #     unsafe {
+/// #         let block = A.alloc(layout);
+/// #         assert!(!block.is_null());
+/// #         A.dealloc(block, layout);
+/// #     }
+/// #     assert_eq!(A.stats().live_blocks, 0);
+/// # }
+/// ```
 pub struct SpinThenSleep(Lock);
 
 impl SpinThenSleep {

@@ -65,7 +65,7 @@ struct Header {
     reciprocal: u64,
 }
 
-const _: () = assert!(size_of::<Header>().is_multiple_of(size_of::<u64>()));
+const _: () = assert!(size_of::<Header>() % size_of::<u64>() == 0);
 
 /// Words of the longest bitmap.
 const MOST_WORDS: u32 = u8::BITS;

@@ -18,10 +18,10 @@ pub(crate) const HEADER: usize = 4;
 /// Bytes of the smallest block: header, two links and footer.
 pub(crate) const MIN_BLOCK: usize = 16;
 
-/// The largest region one heap manages, in bytes: 4 GiB less a page.
-///
-/// A block's size in bytes has to fit the 32-bit header.
-pub(crate) const MAX_REGION: usize = (u32::MAX as usize) - 4095;
+/// The largest region one heap manages, in bytes: 4 GiB less a page, because a block's size in bytes has to fit
+/// the 32-bit header. Where addresses have 32 bits it is 2 GiB less a page: no pointer may be moved by more.
+pub(crate) const MAX_REGION: usize =
+    if usize::BITS > u32::BITS { u32::MAX as usize - 4095 } else { isize::MAX as usize - 4095 };
 
 /// A block's size: at least [`MIN_BLOCK`] bytes, a whole number of granules, header included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -287,7 +287,7 @@ impl Sub<BlockSize> for Index {
 /// `address` is a multiple of [`GRANULE`], `align` a power of two.
 #[inline]
 pub(crate) fn alignment_gap(address: usize, align: usize) -> usize {
-    invariant!(address.is_multiple_of(GRANULE) && align.is_power_of_two());
+    invariant!(address % GRANULE == 0 && align.is_power_of_two());
     let misalignment = address.wrapping_neg() & (align - 1);
     let gap = if misalignment == GRANULE { misalignment + align } else { misalignment };
     gap / GRANULE
@@ -353,7 +353,7 @@ mod tests {
             for granule in 0..1024 {
                 let address = granule * GRANULE;
                 let gap = alignment_gap(address, align);
-                assert!((address + gap * GRANULE).is_multiple_of(align));
+                assert_eq!((address + gap * GRANULE) % align, 0);
                 assert!(gap == 0 || gap >= BlockSize::MIN.granules() as usize);
                 assert!(gap <= worst_alignment_gap(align));
             }

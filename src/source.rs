@@ -122,7 +122,7 @@ impl<const SIZE: usize> FreeList<SIZE> {
                 SIZE <= ARENA_LIMITS.1,
                 "the arena of a FreeList<SIZE> can have at most 1 GiB; hand larger regions to a Heap or a Region at run time"
             );
-            assert!(SIZE.is_multiple_of(GRANULE), "the SIZE of a FreeList<SIZE> is a multiple of 8 bytes");
+            assert!(SIZE % GRANULE == 0, "the SIZE of a FreeList<SIZE> is a multiple of 8 bytes");
         }
         Self { arena: UnsafeCell::new(MaybeUninit::new([0; SIZE])) }
     }

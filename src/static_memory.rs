@@ -4,7 +4,6 @@
 //! must be there as long. A `Box` in the arena of a global allocator lies in static memory, too, and is not;
 //! so the arenas of this crate's that lie there are noted.
 
-use core::ffi::{c_int, c_void};
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
@@ -88,6 +87,8 @@ impl Object {
 /// is linked statically, too.
 #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
 fn object_with(start: usize, bytes: usize) -> Option<Object> {
+    use core::ffi::{c_int, c_void};
+
     struct Search {
         start: usize,
         bytes: usize,

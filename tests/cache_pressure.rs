@@ -22,7 +22,7 @@ fn pair<A: GlobalAlloc>(allocator: &A, layout: Layout) -> *mut u8 {
     // SAFETY: the layout is not of zero bytes, and the block is given back once, if there is one.
     unsafe {
         let block = allocator.alloc(layout);
-        assert!(!block.is_null() && block.addr().is_multiple_of(layout.align()));
+        assert!(!block.is_null() && block.addr() % layout.align() == 0);
         allocator.dealloc(block, layout);
         block
     }

@@ -26,7 +26,7 @@ fn the_first_allocation_touches_three_pages_at_most_whatever_its_size() {
     static ZEROED: Locked<FreeList<ARENA>> = Locked::new();
 
     let layout = |size, align| Layout::from_size_align(size, align).unwrap();
-    let cases: [(&Locked<FreeList<ARENA>>, Layout, bool); _] = [
+    let cases: [(&Locked<FreeList<ARENA>>, Layout, bool); 4] = [
         (&SMALL, layout(1, 1), false),
         (&LARGE, layout(ARENA - ARENA / 2048, 8), false),
         (&ALIGNED, layout(1000, 1 << 20), false),

@@ -12,7 +12,7 @@ use support::memory::RegionShape;
 use support::operation::Operation;
 use support::shadow::{Failure, Shadow};
 
-/// Sequences per test.
+/// Sequences per test, unless `PROPTEST_CASES` says another number: an emulated processor is slow.
 const CASES: u32 = 6000;
 
 /// Operations in a sequence, at most.
@@ -130,12 +130,10 @@ fn huge_sizes() -> impl Strategy<Value = usize> {
 const REGRESSIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/proptest-regressions/model.txt");
 
 fn config() -> ProptestConfig {
+    let default = ProptestConfig::default();
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { CASES };
     let persistence = FileFailurePersistence::Direct(REGRESSIONS);
-    ProptestConfig {
-        cases: CASES,
-        failure_persistence: Some(Box::new(persistence)),
-        ..ProptestConfig::default()
-    }
+    ProptestConfig { cases, failure_persistence: Some(Box::new(persistence)), ..default }
 }
 
 proptest! {

@@ -12,7 +12,7 @@ use crate::block::cached;
 use crate::fault::{self, Fault};
 use core::cell::{Cell, UnsafeCell};
 use core::ffi::c_void;
-use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 /// The allocator that has caches, as the C library's callbacks see it.
 pub(super) trait Home: Sync {
@@ -43,15 +43,19 @@ struct Registry {
     progress: AtomicU8,
     /// Written before `PUBLISHED`, and never again.
     home: UnsafeCell<Option<&'static dyn Home>>,
-    /// The key whose destructor runs when a thread ends.
-    key: AtomicU32,
+    /// The key whose destructor runs when a thread ends: a `pthread_key_t`, which is of another width on each
+    /// system, and of no more than a pointer's on any.
+    key: AtomicUsize,
 }
 
 // SAFETY: `home` is written by the one thread that made the progress `BEGUN`, and read from `PUBLISHED` on.
 unsafe impl Sync for Registry {}
 
-static REGISTRY: Registry =
-    Registry { progress: AtomicU8::new(progress::NONE), home: UnsafeCell::new(None), key: AtomicU32::new(0) };
+static REGISTRY: Registry = Registry {
+    progress: AtomicU8::new(progress::NONE),
+    home: UnsafeCell::new(None),
+    key: AtomicUsize::new(0),
+};
 
 impl Registry {
     fn home(&self) -> Option<&'static dyn Home> {
@@ -95,7 +99,7 @@ impl Registry {
                 ) == 0
         };
         if done {
-            self.key.store(key, Ordering::Relaxed);
+            self.key.store(key as usize, Ordering::Relaxed);
             self.progress.store(progress::READY, Ordering::Release);
         }
     }
@@ -193,7 +197,7 @@ pub(super) fn join(home: &'static dyn Home, occupy: impl FnOnce(&dyn Fn(&'static
             return false;
         }
         let slot = slot();
-        let key: libc::pthread_key_t = REGISTRY.key.load(Ordering::Relaxed);
+        let key = REGISTRY.key.load(Ordering::Relaxed) as libc::pthread_key_t;
         // SAFETY: the key was made and is never deleted.
         if unsafe { libc::pthread_setspecific(key, core::ptr::from_ref(slot).cast()) } != 0 {
             local.slot.set(&NOBODY);
@@ -243,9 +247,7 @@ extern "C" fn after_fork_in_child() {
 
 fn after_fork(go_on: impl FnOnce(&dyn Home)) {
     // What `before_fork` did not do is not undone.
-    if LOCAL.with(|local| local.forks.replace(false))
-        && let Some(home) = REGISTRY.home()
-    {
-        go_on(home);
+    if LOCAL.with(|local| local.forks.replace(false)) {
+        REGISTRY.home().map(go_on);
     }
 }

@@ -406,10 +406,10 @@ impl Lists {
 
     /// Makes the spare list the current one, if that is empty.
     pub(super) fn begin_spare(&mut self, class: Class) {
-        if self.current.get(class).is_null()
-            && let Some(spare) = self.take_spare(class)
-        {
-            self.adopt(class, spare);
+        if self.current.get(class).is_null() {
+            if let Some(spare) = self.take_spare(class) {
+                self.adopt(class, spare);
+            }
         }
     }
 

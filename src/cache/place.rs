@@ -102,6 +102,7 @@ impl Found {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::block::Tag;
     use crate::size::BlockSize;
     use core::alloc::Layout;
     use std::boxed::Box;
@@ -116,10 +117,11 @@ mod tests {
         let layout = Layout::new::<[u8; 2000]>();
         let highest = core::iter::from_fn(|| heap.alloc(layout)).max().unwrap();
         let place = Place::of(&heap);
-        assert!(place.find_any(highest.as_ptr()).is_some());
+        assert!(place.find(highest.as_ptr()).is_some());
         let beyond = BlockSize::for_payload(2 * layout.size()).unwrap();
+        let index = Index::new(place.arena.index_of(highest.addr().get()) as u32);
         // SAFETY: the header is in front of the block, which is this test's.
-        unsafe { highest.as_ptr().cast::<u32>().sub(1).write(Tag::used(beyond).bits()) };
-        assert!(place.find_any(highest.as_ptr()).is_none());
+        unsafe { place.arena.set_tag(index, Tag::used(beyond)) };
+        assert!(place.find(highest.as_ptr()).is_none());
     }
 }

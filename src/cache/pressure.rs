@@ -108,7 +108,7 @@ mod tests {
             budget
         });
         assert_eq!(budgets[..3], [8192; 3]);
-        assert_eq!((budgets[8], pressure.budget(1 << 40)), (2048, LARGEST_BUDGET));
+        assert_eq!((budgets[8], pressure.budget(usize::MAX)), (2048, LARGEST_BUDGET));
         pressure.note_cache_gone();
         assert_eq!(pressure.budget(1 << 20), 2048);
     }

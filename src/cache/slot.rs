@@ -475,8 +475,12 @@ mod tests {
             std::thread::sleep(core::time::Duration::from_millis(50));
             is_done.store(true, Ordering::Release);
         };
-        // SAFETY: the slot is vacant and this test's alone.
-        unsafe { SLOT.occupy((&raw const SLOT).cast(), Place::nowhere(), 0) };
+        let (mut heap, mut region) = (Heap::new(), [0u64; 16]);
+        // SAFETY: the region is the heap's as long as it is in use. The slot is vacant and this test's alone.
+        unsafe {
+            heap.init(region.as_mut_ptr().cast(), size_of_val(&region), true).unwrap();
+            SLOT.occupy((&raw const SLOT).cast(), Heap::FIRST_OWNER, &mut heap, 0);
+        }
         std::thread::scope(|scope| {
             // SAFETY: that thread is the owner.
             scope.spawn(|| assert!(unsafe { SLOT.inside_slowly(stay_for_a_while) }.is_some()));

@@ -79,7 +79,7 @@ impl Heap {
             return Fault::OutsideArena { action, address, start, end };
         }
         let offset = self.arena.offset_of(address);
-        if !offset.is_multiple_of(GRANULE) {
+        if offset % GRANULE != 0 {
             return Fault::Misaligned { action, address };
         }
         if let Some((run, in_page)) = self.run_at(block) {

@@ -30,11 +30,11 @@ impl Heap {
         if align > GRANULE {
             return self.take_aligned(size, align, end);
         }
-        if size < Bin::MIXED
-            && let Some(index) = self.free.pop_exact(self.arena, size)
-        {
-            self.use_whole(index, size);
-            return Some(index);
+        if size < Bin::MIXED {
+            if let Some(index) = self.free.pop_exact(self.arena, size) {
+                self.use_whole(index, size);
+                return Some(index);
+            }
         }
         let found = if size < Bin::MIXED { self.find_small(size) } else { self.find_large(size) };
         match found {
@@ -52,11 +52,12 @@ impl Heap {
             return Some((self.victim, victim));
         }
         let (index, whole) = self.free.good_fit(self.arena, size)?;
-        if let Remainder::Block(rest) = whole.remainder(size)
-            && self.victim_holding(rest).is_none()
-        {
-            // SAFETY: LISTED.
-            unsafe { self.make_victim(index, whole) };
+        match whole.remainder(size) {
+            Remainder::Block(rest) if self.victim_holding(rest).is_none() => {
+                // SAFETY: LISTED.
+                unsafe { self.make_victim(index, whole) };
+            }
+            _ => {}
         }
         Some((index, whole))
     }

@@ -126,14 +126,14 @@ pub(super) unsafe fn remove(arena: Arena, bin: Bin, root: Index, index: Index, s
             let heir = if next.is_none() { unhook_leaf_below(arena, index) } else { next };
             return put_in_place(arena, root, index, heir);
         }
-        if arena.next(index).is_none()
-            && let Way::To(node) = descend(arena, bin, root, size)
-        {
-            arena.unlink(node, index);
-        } else {
-            // Which one is the first matters for the last one only.
-            arena.unlink(Index::NONE, index);
+        // Which one is the first matters for the last one only.
+        let mut first = Index::NONE;
+        if arena.next(index).is_none() {
+            if let Way::To(node) = descend(arena, bin, root, size) {
+                first = node;
+            }
         }
+        arena.unlink(first, index);
         root
     }
 }

@@ -41,9 +41,9 @@ impl Backoff {
 /// lock.
 #[cfg(target_os = "linux")]
 fn nap() {
-    let time = libc::timespec { tv_sec: 0, tv_nsec: NAP.subsec_nanos().into() };
+    let time = super::duration::KernelDuration::new(NAP);
     super::errno::preserving_errno(|| {
-        let nowhere = core::ptr::null_mut::<libc::timespec>();
+        let nowhere = core::ptr::null_mut::<super::duration::KernelDuration>();
         // SAFETY: the time is there, and nobody asks for what is left of it.
         unsafe { libc::syscall(libc::SYS_nanosleep, &raw const time, nowhere) };
     });

@@ -231,7 +231,7 @@ impl Shadow {
     /// Puts a block among the live ones, if it may be where it is.
     fn admit(&mut self, block: LiveBlock) -> Result<(), String> {
         let (region, len) = (self.memory.start().addr(), self.memory.shape().len);
-        if !block.start().is_multiple_of(block.layout.align().max(super::GRANULE)) {
+        if block.start() % block.layout.align().max(super::GRANULE) != 0 {
             return Err(format!("{:#x} is misaligned", block.start()));
         }
         if block.start() < region || block.size() > len || block.end() > region + len {

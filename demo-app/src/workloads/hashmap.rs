@@ -29,7 +29,7 @@ pub(crate) fn run(stage: &mut Stage<'_>) -> Result<(), Trouble<'static>> {
 }
 
 fn next(number: u64) -> u64 {
-    if number.is_multiple_of(2) { number / 2 } else { 3 * number + 1 }
+    if number % 2 == 0 { number / 2 } else { 3 * number + 1 }
 }
 
 fn steps_without_table(start: u64) -> u32 {

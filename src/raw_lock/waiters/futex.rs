@@ -1,7 +1,9 @@
 //! Waiters that sleep on a futex.
 
+use crate::raw_lock::duration::KernelDuration;
 use crate::raw_lock::errno::preserving_errno;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::time::Duration;
 
 /// How often a waiter looks at the lock before it lets other threads run.
 ///
@@ -9,8 +11,9 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 /// does not run needs the processor more than the waiter.
 const SPINS: u32 = 100;
 
-/// The longest sleep: half a millisecond.
-static NAP: libc::timespec = libc::timespec { tv_sec: 0, tv_nsec: 500_000 };
+/// The longest sleep.
+static NAP: KernelDuration = KernelDuration::new(NAP_DURATION);
+const NAP_DURATION: Duration = Duration::from_micros(500);
 
 /// The waiters of one lock.
 pub(in super::super) struct Waiters {
@@ -220,7 +223,7 @@ pub(in crate::raw_lock) mod tests {
             start.elapsed() > LONG
         });
         // Each round is a nap at least, and nobody cuts it short.
-        let naps = LONG.as_nanos() as u32 / NAP.tv_nsec as u32;
+        let naps = (LONG.as_nanos() / NAP_DURATION.as_nanos()) as u32;
         let most = (naps + 1) * (SPINS + 1);
         assert!((SPINS..=most).contains(&looks), "{looks} looks in {LONG:?}");
         assert_eq!(waiters.sleepers(), 0);

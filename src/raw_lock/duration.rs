@@ -1,0 +1,24 @@
+//! A duration as Linux's system calls take it.
+
+use core::time::Duration;
+
+/// The kernel's word: of 64 bits for programs with 32-bit pointers on x86-64, else as wide as the C language's `long`.
+#[cfg(all(target_arch = "x86_64", target_pointer_width = "32"))]
+type Word = i64;
+#[cfg(not(all(target_arch = "x86_64", target_pointer_width = "32")))]
+type Word = core::ffi::c_long;
+
+/// What `nanosleep` and `futex` read. `libc::timespec` is the C library's, whose seconds may be wider: those of
+/// musl have 64 bits everywhere.
+#[repr(C)]
+pub(super) struct KernelDuration {
+    seconds: Word,
+    nanoseconds: Word,
+}
+
+impl KernelDuration {
+    pub(super) const fn new(duration: Duration) -> Self {
+        // Both fit: naps are shorter than a second.
+        Self { seconds: duration.as_secs() as Word, nanoseconds: duration.subsec_nanos() as Word }
+    }
+}
