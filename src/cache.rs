@@ -72,9 +72,11 @@ const SLOTS: usize = (Heap::LAST_OWNER - Heap::FIRST_OWNER + 1) as usize;
 ///
 /// Same arena, sizes, policies and diagnostics as `Locked`; in addition:
 ///
-/// - Of what nobody uses, a cache keeps at most 1/128 of what is free on its lists, and as much in empty runs; all
-///   together keep 1/64, and one at most 1 MiB, of each. It may take slots from runs of four times as many bytes, which
-///   lie where the heap would have them, too. It gives back what it did not need for a while.
+/// - On its lists a cache keeps 1/128 of what is free, and half a page for each size that it has a run for; all
+///   together keep 1/64, and one at most 1 MiB. The runs that it takes slots from, and those that became empty, are of
+///   four times as many bytes at most. Other runs of its own have slots in use: what is free in them is where the heap
+///   would have it, too, but for this thread only. It gives back what it did not need for a while, and everything before
+///   a request is refused.
 ///   Blocks that are on their way from threads that free them to threads that allocate them are at most as much
 ///   once more. Where memory is short, caches keep nothing. [`caches`](Self::caches) tells what they have.
 /// - When a thread ends, its cache goes back to the heap. If there is little in it, it goes to the next
@@ -83,7 +85,7 @@ const SLOTS: usize = (Heap::LAST_OWNER - Heap::FIRST_OWNER + 1) as usize;
 /// - An allocation fails only if it would fail with every cache empty. See also [`drain`](Self::drain) and
 ///   [`flush_thread`](Self::flush_thread).
 /// - A child process that was forked, by whichever thread and whatever the others were doing, can allocate
-///   and release at once.
+///   and release at once; unless that was before the first allocation had returned, and another thread made one, too.
 /// - Up to 64 threads have a cache at one time. Others, and threads that are about to end, use the lock. Now
 ///   and then the others ask for one again.
 /// - One allocator of a process has caches: the first one used that lies in static memory. Any other is a
@@ -351,11 +353,14 @@ impl<S: Source> ThreadCached<S> {
             outcome = outcome.and(give_back(heap, &self.depot, block));
         };
         let fill = |lists: &mut Lists| {
+            if lists.is_due() {
+                visited = self.visit(lists, class, &mut heap);
+            }
             // The lists need not be empty: perhaps the gate was closed a moment ago.
             if let Some(block) = lists.take_of_runs(class).or_else(|| next_aligned(lists, &mut heap)) {
                 return Some(block);
             }
-            visited = self.visit(lists, class, &mut heap);
+            visited = visited.and(self.visit(lists, class, &mut heap));
             // SAFETY: this thread has the lock.
             if let Some(list) = unsafe { self.depot.take(class) } {
                 lists.adopt(class, list);
@@ -384,7 +389,8 @@ impl<S: Source> ThreadCached<S> {
     fn take_of_new_runs(&self, lists: &mut Lists, class: Class, heap: &mut Heap) -> Option<NonNull<u8>> {
         let slot = class.slot_size()?;
         let mut free = 0;
-        while free < MOST_BLOCKS && lists.may_have_run() {
+        // An empty one is enough, whatever it has.
+        while free < MOST_BLOCKS && !lists.has_many_empty_runs() && lists.may_have_run() {
             let Some((run, more)) = heap.hand_over_run(slot, lists.runs.owner()) else { break };
             // SAFETY: it was just handed over.
             unsafe { lists.runs.accept(run) };

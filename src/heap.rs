@@ -221,7 +221,7 @@ impl Heap {
     /// unused, and in a region of 1 KiB or more, one byte for each of its pages of 4 KiB; in one of less than
     /// 513 KiB, for pages of 1/256 of it.
     ///
-    /// Nothing but those bits is written to the region now. `zeroed` says that all of it is zero, which
+    /// Nothing but those is written to the region now. `zeroed` says that all of it is zero, which
     /// spares them the clearing, and [`alloc_zeroed`](Self::alloc_zeroed) that of memory that is used for
     /// the first time.
     ///

@@ -21,13 +21,13 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 ///     assert!(refusal.largest_free_bytes < refusal.layout.size());
 ///     assert_eq!(
 ///         refusal.to_string(),
-///         "no memory for 2000 bytes: of 1016 bytes of arena 0 are in use, and the largest free block holds 1012; \
+///         "no memory for 2000 bytes: of 992 bytes of arena 0 are in use, and the largest free block holds 988; \
 ///          a larger arena is FreeList<SIZE>, and OrSystem takes the rest from the system",
 ///     );
 ///     REFUSED_BYTES.fetch_add(refusal.layout.size(), Relaxed);
 /// }
 ///
-/// static A: Locked<FreeList<1024>> = Locked::new();
+/// static A: Locked<FreeList<1000>> = Locked::new();
 ///
 /// set_refusal_hook(note);
 /// // SAFETY: the layout is of more than no bytes.
@@ -103,8 +103,12 @@ fn hook() -> Option<fn(&Refusal)> {
     Some(unsafe { core::mem::transmute::<*mut (), fn(&Refusal)>(hook) })
 }
 
-/// Whether somebody is to be told of the next refusal.
+/// Whether somebody is to be told of the next refusal: not of one that happens while it is told of another.
 pub(crate) fn is_wanted() -> bool {
+    #[cfg(feature = "std")]
+    if is_telling() {
+        return false;
+    }
     hook().is_some() || by_default::is_wanted()
 }
 

@@ -40,8 +40,11 @@ use core::num::NonZero;
 use core::ptr::NonNull;
 #[cfg(all(feature = "std", unix))]
 use core::ptr::null_mut;
-#[cfg(all(feature = "std", unix))]
-use core::sync::atomic::{AtomicU64, Ordering};
+#[cfg(any(not(target_pointer_width = "64"), all(feature = "std", unix)))]
+use core::sync::atomic::AtomicU32;
+#[cfg(target_pointer_width = "64")]
+use core::sync::atomic::AtomicU64;
+use core::sync::atomic::Ordering;
 
 /// The header of a run, at the beginning of its page. The bitmap follows.
 #[repr(C)]
@@ -107,10 +110,22 @@ impl Division {
 
 /// A word of a run's bitmap: a bit for each of 64 slots, set while the slot is free.
 ///
-/// It is read and written as a relaxed atomic, which costs nothing: who gives a slot back looks whether it is in
-/// use, while the run's owner is at the bits of others.
+/// It is read and written as a relaxed atomic, or as two of 32 bits where registers are not wider, which costs
+/// nothing: who gives a slot back looks whether it is in use, while the run's owner is at the bits of others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Word(*mut u64);
+
+/// A word that is not one of a run's, and zero.
+#[cfg(all(feature = "std", unix))]
+#[repr(C, align(8))]
+pub(crate) struct EmptyWord([AtomicU32; 2]);
+
+#[cfg(all(feature = "std", unix))]
+impl EmptyWord {
+    pub(crate) const fn new() -> Self {
+        Self([const { AtomicU32::new(0) }; 2])
+    }
+}
 
 impl Word {
     /// No word; all zero bytes.
@@ -121,42 +136,62 @@ impl Word {
 
     /// A word that is not one of a run's.
     #[cfg(all(feature = "std", unix))]
-    pub(crate) const fn of(word: &'static AtomicU64) -> Self {
-        Self(word.as_ptr())
+    pub(crate) fn of(word: &'static EmptyWord) -> Self {
+        Self(word.0.as_ptr().cast_mut().cast())
     }
 
     /// # Safety
     ///
     /// - It is a word of a run's bitmap, or another that nobody writes.
+    #[cfg(target_pointer_width = "64")]
     #[inline(always)]
     pub(crate) unsafe fn read(self) -> u64 {
         // SAFETY: the word is there (contract), aligned to eight, and accessed like this only.
-        #[cfg(all(feature = "std", unix))]
-        unsafe {
-            AtomicU64::from_ptr(self.0).load(Ordering::Relaxed)
-        }
-        // SAFETY: the word is there (contract), and who is at it has the heap to itself.
-        #[cfg(not(all(feature = "std", unix)))]
-        unsafe {
-            self.0.read()
-        }
+        unsafe { AtomicU64::from_ptr(self.0) }.load(Ordering::Relaxed)
     }
 
     /// # Safety
     ///
     /// - It is a word of a run's bitmap, and the caller is the run's owner, or has the lock of the heap that is.
+    #[cfg(target_pointer_width = "64")]
     #[inline(always)]
     pub(crate) unsafe fn write(self, bits: u64) {
         // SAFETY: as for `read`; nobody else writes it.
-        #[cfg(all(feature = "std", unix))]
-        unsafe {
-            AtomicU64::from_ptr(self.0).store(bits, Ordering::Relaxed)
-        }
-        // SAFETY: as for `read`.
-        #[cfg(not(all(feature = "std", unix)))]
-        unsafe {
-            self.0.write(bits)
-        }
+        unsafe { AtomicU64::from_ptr(self.0) }.store(bits, Ordering::Relaxed)
+    }
+
+    /// # Safety
+    ///
+    /// - It is a word of a run's bitmap, or another that nobody writes.
+    #[cfg(not(target_pointer_width = "64"))]
+    #[inline(always)]
+    pub(crate) unsafe fn read(self) -> u64 {
+        // SAFETY: the caller's contract.
+        let [low, high] = unsafe { self.halves() }.map(|half| u64::from(half.load(Ordering::Relaxed)));
+        low | high << u32::BITS
+    }
+
+    /// # Safety
+    ///
+    /// - It is a word of a run's bitmap, and the caller is the run's owner, or has the lock of the heap that is.
+    #[cfg(not(target_pointer_width = "64"))]
+    #[inline(always)]
+    pub(crate) unsafe fn write(self, bits: u64) {
+        // SAFETY: the caller's contract; nobody else writes it.
+        let [low, high] = unsafe { self.halves() };
+        low.store(bits as u32, Ordering::Relaxed);
+        high.store((bits >> u32::BITS) as u32, Ordering::Relaxed);
+    }
+
+    /// # Safety
+    ///
+    /// - It is a word of a run's bitmap, or another that nobody writes.
+    #[cfg(not(target_pointer_width = "64"))]
+    #[inline(always)]
+    unsafe fn halves<'a>(self) -> [&'a AtomicU32; 2] {
+        let half: *mut u32 = self.0.cast();
+        // SAFETY: the word is there (contract), aligned to eight, and accessed like this only.
+        unsafe { [AtomicU32::from_ptr(half), AtomicU32::from_ptr(half.wrapping_add(1))] }
     }
 }
 

@@ -15,7 +15,7 @@ use core::mem::MaybeUninit;
 /// // SAFETY: the layouts are of more than no bytes.
 /// unsafe {
 ///     assert!(A.alloc(Layout::new::<[u8; DEFAULT_ARENA]>()).is_null(), "the heap needs some of it itself");
-///     assert!(!A.alloc(Layout::new::<[u8; DEFAULT_ARENA - 64]>()).is_null());
+///     assert!(!A.alloc(Layout::new::<[u8; DEFAULT_ARENA - 512]>()).is_null());
 /// }
 /// ```
 pub const DEFAULT_ARENA: usize = 1 << 20;

@@ -157,12 +157,16 @@ impl Lists {
         (self.visits == VISITS).then(|| self.look_over(budget, give_back))
     }
 
-    /// A class has come to the end of its slots at hand. False if it is to come to the lock: it is time to look the cache
-    /// over.
+    /// Whether the next visit is the one at which the cache is looked over.
+    pub(super) fn is_due(&self) -> bool {
+        self.visits + 1 >= VISITS
+    }
+
+    /// A class has come to the end of its slots at hand. False if it is to come to the lock for more: it is time to look
+    /// the cache over.
     pub(super) fn count_visit(&mut self) -> bool {
-        let is_early = self.visits + 1 < VISITS;
-        self.visits += u8::from(is_early);
-        is_early
+        self.visits += u8::from(!self.is_due());
+        !self.is_due()
     }
 
     /// Whether the cache has more runs without a slot in use than it may.
@@ -172,7 +176,7 @@ impl Lists {
 
     /// Whether the cache may have another run.
     pub(super) fn may_have_run(&self) -> bool {
-        let bytes = self.runs.bytes_of_current() + self.runs.page();
+        let bytes = self.runs.bytes_of_current() + self.runs.bytes_of_empty() + self.runs.page();
         self.runs.may_be() && bytes <= self.budget << RUNS_SHARE_LOG2
     }
 
@@ -305,8 +309,8 @@ impl Lists {
     /// - It was found just now. If it is in use, nobody uses its bytes any more.
     #[inline(always)]
     pub(super) unsafe fn give_simply(&mut self, found: Found) -> bool {
-        // SAFETY: what was found is a run with a slot of that number. A block or slot of a class that has room is long
-        // enough for a key, and its bytes are the cache's now (contract).
+        // SAFETY: what was found is a run with a slot of that number. A block or slot of a class that has room, or of a
+        // run that a cache owns, is long enough for a key, and its bytes are the cache's now (contract).
         unsafe {
             match found {
                 Found::Block(class, block) => {
@@ -317,7 +321,7 @@ impl Lists {
                     if self.has_room(class) {
                         run.is_used(number) && !cached::has_key(slot) && self.push(class, slot)
                     } else {
-                        self.runs.are_of(owner) && run.put_back_simply(number)
+                        self.runs.are_of(owner) && !cached::has_key(slot) && run.put_back_simply(number)
                     }
                 }
             }

@@ -13,10 +13,9 @@
 use super::class::{Class, SMALL_CLASSES, SmallClass};
 use crate::block::Arena;
 use crate::heap::Heap;
-use crate::run::{LeadsInto, Owner, Pages, Run, RunList, Spot, Word};
+use crate::run::{EmptyWord, LeadsInto, Owner, Pages, Run, RunList, Spot, Word};
 use crate::size::{GRANULE, Index, SlotSize};
 use core::ptr::{NonNull, null_mut};
-use core::sync::atomic::AtomicU64;
 
 /// The owner of no run.
 const NOBODY: Owner = Owner::MAX;
@@ -58,7 +57,7 @@ impl ClassRuns {
 }
 
 /// A word without room, which is never written.
-static NO_ROOM: AtomicU64 = AtomicU64::new(0);
+static NO_ROOM: EmptyWord = EmptyWord::new();
 
 /// A spot without room.
 fn nowhere() -> Spot {

@@ -13,8 +13,8 @@ fn slots_are_occupied_left_taken_over_and_waited_for() {
     let together = &Barrier::new(THREADS);
     let one_thread = |number: usize, together: &Barrier| {
         // A third of the threads leave much.
-        let (sizes, step) = if number % 3 == 0 { (8..30_000, 500) } else { (8..100, 1) };
-        let layouts = sizes.step_by(step).flat_map(|bytes| Layout::from_size_align(bytes, 8));
+        let sizes = if number % 3 == 0 { 8..500 } else { 8..100 };
+        let layouts = sizes.flat_map(|bytes| Layout::from_size_align(bytes, 8));
         // SAFETY: the layouts are of more than no bytes, and each block is given back once.
         unsafe {
             let blocks: Vec<_> = layouts.map(|layout| (A.alloc(layout), layout)).collect();
@@ -28,7 +28,17 @@ fn slots_are_occupied_left_taken_over_and_waited_for() {
     allocate_and_free();
     // A thread that has more than it may leave gives all of it back: what it uses often has got room.
     std::thread::scope(|scope| {
-        let work = || (0..10).for_each(|_| one_thread(0, &Barrier::new(1)));
+        let work = || {
+            let sizes = (10_000..30_000).step_by(2_000).flat_map(|bytes| [bytes; 8]);
+            let layouts: Vec<_> = sizes.flat_map(|bytes| Layout::from_size_align(bytes, 8)).collect();
+            for _ in 0..10 {
+                // SAFETY: the layouts are of more than no bytes, and each block is given back once.
+                unsafe {
+                    let blocks: Vec<_> = layouts.iter().map(|&layout| (A.alloc(layout), layout)).collect();
+                    blocks.into_iter().for_each(|(block, layout)| A.dealloc(block, layout));
+                }
+            }
+        };
         scope.spawn(work).join().unwrap();
     });
     let heap = A.heap();

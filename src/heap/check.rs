@@ -18,6 +18,17 @@ pub(crate) enum InUse {
     Slot(SlotSize),
 }
 
+/// What the chain of headers says about a position.
+#[derive(Clone, Copy, Debug)]
+enum Chain {
+    /// A block starts there. The one that ends there, if that is in use: its address, and the bytes of its payload.
+    Starts { left: Option<(usize, usize)> },
+    /// It lies in a free block, or in the top.
+    InFreeBlock,
+    /// It lies in a block in use, or a header in front of it is none any more.
+    Elsewhere,
+}
+
 impl Heap {
     /// The block in use at `block` and its header, or `None` if there cannot be one.
     ///
@@ -100,40 +111,48 @@ impl Heap {
         }
         // SAFETY: the word lies in a part of the region that was used.
         let tag = unsafe { self.arena.tag(index) };
-        if tag.is_free() && self.can_be_freed(index, tag) {
+        let is_sound = tag.granules() >= BlockSize::MIN.granules()
+            && u64::from(index.get()) + u64::from(tag.granules()) <= u64::from(self.used_up_to.get());
+        let is_already_free = match self.chain_at(index) {
+            Chain::Starts { left } if !tag.is_free() || !is_sound => {
+                return Fault::Overwritten { action, address, left };
+            }
+            Chain::Starts { .. } => true,
+            // Links of that block may have come to lie there.
+            Chain::InFreeBlock => tag.is_free(),
+            // It was merged, and what lies there now was handed out since.
+            Chain::Elsewhere => tag.is_free() && (is_sound || tag.was_slot()),
+        };
+        if is_already_free {
             // How large a slot was that went with its run is not known any more.
             let granules = if tag.was_slot() { 1 } else { tag.granules() };
             let bytes = (granules as usize * GRANULE).saturating_sub(HEADER);
             return Fault::AlreadyFree { action, address, bytes };
         }
-        match self.block_in_front_of(index) {
-            Some(left) => Fault::Overwritten { action, address, left },
-            None => Fault::NotABlock { action, address },
-        }
+        Fault::NotABlock { action, address }
     }
 
-    /// Whether a header can be that of a block or a slot that was given back.
-    fn can_be_freed(&self, index: Index, tag: Tag) -> bool {
-        let fits = u64::from(index.get()) + u64::from(tag.granules()) <= u64::from(self.used_up_to.get());
-        tag.was_slot() || (!tag.is_run() && tag.granules() >= BlockSize::MIN.granules() && fits)
-    }
-
-    /// Whether a block starts at a position, as the headers in front of it say; and the block that ends there, if that
-    /// is in use: its address and the bytes of its payload. Takes time in proportion to the number of blocks.
-    #[allow(clippy::option_option, reason = "whether there is a block, and one in front of it")]
-    fn block_in_front_of(&self, index: Index) -> Option<Option<(usize, usize)>> {
-        let (mut left, mut at) = (None, Index::FIRST);
-        while at < index {
+    /// What the headers in front of a position say about it. Takes time in proportion to the number of blocks.
+    fn chain_at(&self, index: Index) -> Chain {
+        let (mut left, mut at, mut is_free) = (None, Index::FIRST, true);
+        while at < index && at < self.top {
             // SAFETY: CHAIN as checked up to here: a header starts there, before the top.
             let tag = unsafe { self.arena.tag(at) };
             let is_sound = tag.granules() >= BlockSize::MIN.granules()
                 && u64::from(at.get()) + u64::from(tag.granules()) <= u64::from(self.top.get());
             if !is_sound {
-                return None;
+                return Chain::Elsewhere;
             }
+            is_free = tag.is_free();
             left = tag.is_live().then(|| (self.arena.address(at), tag.size().payload()));
             at = at + tag.size();
         }
-        (at == index && at < self.top).then_some(left)
+        match () {
+            // The top is a free block, too.
+            () if at >= self.top && at <= index => Chain::InFreeBlock,
+            () if at == index => Chain::Starts { left },
+            () if is_free => Chain::InFreeBlock,
+            () => Chain::Elsewhere,
+        }
     }
 }

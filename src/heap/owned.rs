@@ -82,9 +82,9 @@ impl Heap {
         }
     }
 
-    /// Whether a run is an active cache's, so that the heap must not touch it.
+    /// Whether a run is a cache's, active or not.
     pub(super) fn is_run_of_cache(&self, run: Run) -> bool {
-        self.is_active(self.pages.owner_of(run))
+        self.pages.owner_of(run) != HEAP
     }
 
     /// The rest of [`dealloc`](Self::dealloc), for a pointer that [`release_slot`](Self::release_slot) rejected: if it is
