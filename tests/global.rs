@@ -34,6 +34,13 @@ fn collections_keep_what_is_put_into_them() {
 
 #[test]
 #[serial]
+fn the_allocator_can_be_printed_though_that_allocates() {
+    let text = format!("{A:?}");
+    assert!(text.starts_with("Locked { stats: Stats { arena_bytes: "), "{text}");
+}
+
+#[test]
+#[serial]
 fn threads_hand_blocks_to_each_other() {
     let live = A.stats().live_blocks;
     std::thread::scope(|scope| {

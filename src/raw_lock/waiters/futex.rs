@@ -198,6 +198,28 @@ pub(in crate::raw_lock) mod tests {
     }
 
     #[test]
+    fn a_waiter_sleeps_where_it_is_woken() {
+        const PATIENCE: Duration = Duration::from_secs(10);
+        let (waiters, is_done) = (&Waiters::none(), &AtomicBool::new(false));
+        let was_woken = thread::scope(|scope| {
+            scope.spawn(|| waiters.wait_until(|| is_done.load(Ordering::Relaxed)));
+            let start = Instant::now();
+            let command = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
+            // SAFETY: the word is there; nothing else is touched.
+            let wake = || unsafe { libc::syscall(libc::SYS_futex, waiters.wakes.as_ptr(), command, 1) };
+            // Now and then it is between two sleeps.
+            let mut was_woken = false;
+            while !was_woken && start.elapsed() < PATIENCE {
+                thread::yield_now();
+                was_woken = wake() == 1;
+            }
+            is_done.store(true, Ordering::Relaxed);
+            was_woken
+        });
+        assert!(was_woken);
+    }
+
+    #[test]
     fn nobody_is_woken_where_nobody_sleeps() {
         let waiters = Waiters::none();
         waiters.wake_one();
