@@ -41,8 +41,6 @@ pub(super) struct Lists {
     pub(super) runs: Runs,
     /// Whether the class came to the lock since the cache was looked over.
     came: ByClass<bool>,
-    /// What the lists and the current run of each class with slots looked like when the cache was looked over.
-    seen: ByClass<usize>,
     /// How many bytes the lists may keep together, and how many of them no class was given yet: less than none
     /// if lists of other caches were longer than this one's.
     budget: usize,
@@ -119,7 +117,6 @@ impl Lists {
             spare_count: ByClass::new(0),
             runs: Runs::new(),
             came: ByClass::new(false),
-            seen: ByClass::new(0),
             budget: 0,
             left: 0,
             visits: 0,
@@ -203,8 +200,8 @@ impl Lists {
     fn look_over(&mut self, budget: usize, mut give_back: impl FnMut(Unneeded)) -> Class {
         let is_too_much = self.budget as isize - self.left > budget as isize;
         for class in Class::all_with_slots() {
-            let look = self.look(class);
-            *self.came.get_mut(class) |= self.seen.get(class) != look;
+            let was_used = self.runs.was_used(class, self.current.get(class));
+            *self.came.get_mut(class) |= was_used;
         }
         let renewed = self.next_to_renew();
         let may_have_run = self.may_have_run();
@@ -230,7 +227,7 @@ impl Lists {
         self.budget = budget;
         self.came = ByClass::new(false);
         for class in Class::all_with_slots() {
-            *self.seen.get_mut(class) = self.look(class);
+            self.runs.note_look(class, self.current.get(class));
         }
         self.visits = 0;
         self.renewed = renewed;
@@ -258,11 +255,6 @@ impl Lists {
         let charged = batch - self.granted.get(class);
         self.left += bytes_of(class, charged.into()) - bytes_of(class, (batch + more - granted).into());
         *self.granted.get_mut(class) = granted;
-    }
-
-    /// What hardly looks the same again after blocks of a class were taken or given.
-    fn look(&self, class: Class) -> usize {
-        self.current.get(class).addr() ^ self.runs.look(class)
     }
 
     /// The class behind the one that was renewed last that came since the last time.

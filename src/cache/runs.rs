@@ -48,11 +48,13 @@ struct ClassRuns {
     with_room: RunList,
     /// Runs that have no slot in use.
     empty: RunList,
+    /// What the class [looked](Runs::look) like when the cache was looked over.
+    seen: u32,
 }
 
 impl ClassRuns {
     const fn at(spot: Spot) -> Self {
-        Self { spot, current: Index::NONE, with_room: RunList::EMPTY, empty: RunList::EMPTY }
+        Self { spot, current: Index::NONE, with_room: RunList::EMPTY, empty: RunList::EMPTY, seen: 0 }
     }
 }
 
@@ -294,14 +296,29 @@ impl Runs {
         Some(run)
     }
 
-    /// What hardly looks the same again after slots of a class were taken.
-    pub(super) fn look(&self, class: Class) -> usize {
+    /// What hardly is the same again after slots of a class were taken, or its list, which begins there, has changed.
+    fn look(&self, class: Class, list: *mut u8) -> u32 {
         let Some(runs) = class.small().map(|class| class.of(&self.classes)) else { return 0 };
-        if runs.current.is_none() {
-            return 0;
+        let mut look = list.addr() as u64;
+        if !runs.current.is_none() {
+            // SAFETY: the spot is one of a run of this cache's.
+            look ^= runs.spot.first.addr() as u64 ^ unsafe { runs.spot.word.read() };
         }
-        // SAFETY: the spot is one of a run of this cache's.
-        runs.spot.first.addr() ^ unsafe { runs.spot.word.read() } as usize
+        (look ^ look >> 32) as u32
+    }
+
+    /// Whether a class was used since [`note_look`](Self::note_look).
+    pub(super) fn was_used(&self, class: Class, list: *mut u8) -> bool {
+        let look = self.look(class, list);
+        class.small().is_some_and(|class| class.of(&self.classes).seen != look)
+    }
+
+    /// Notes what a class and its list look like.
+    pub(super) fn note_look(&mut self, class: Class, list: *mut u8) {
+        let look = self.look(class, list);
+        if let Some(runs) = self.of(class) {
+            runs.seen = look;
+        }
     }
 
     /// How many bytes the free slots have.
