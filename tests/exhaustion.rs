@@ -1,9 +1,11 @@
 //! What a std program sees when a 1 MiB arena is full: errors it can handle, and a panic that can still
-//! report itself.
+//! report itself. And what it is told if a signal handler calls the allocator that it interrupted.
 //!
 //! How a whole process ends is what is asked: each case runs as a child of this program, which is not one
-//! of the usual test harness, because the child's main thread has to be the one that panics.
+//! of the usual test harness, because the child's main thread has to be the one that panics, and its only one.
 
+#[cfg(unix)]
+mod interrupted;
 mod process;
 
 use libtest_mimic::{Arguments, Trial};
@@ -62,6 +64,8 @@ fn play(role: &str) {
             A.audit().unwrap();
             println!("went on");
         }
+        #[cfg(unix)]
+        "interrupted" => interrupted::interrupted(|| interrupted::exercise(&A)),
         "must have it" => drop(std::hint::black_box(vec![1u8; 2 << 20])),
         other => panic!("no such role: {other}"),
     }
@@ -110,6 +114,15 @@ fn an_allocation_that_must_succeed_ends_the_program() {
     }
 }
 
+/// Where the harness of the other tests has two threads, this child has one: the lock does not know its holder
+/// by a number then.
+#[cfg(unix)]
+fn a_handler_that_interrupts_the_only_thread_is_told() {
+    let child = process::run_child("interrupted", &[], &[]);
+    process::assert_aborted(&child);
+    child.stderr(starts_with(interrupted::TOLD));
+}
+
 /// The cases with their names.
 macro_rules! trials {
     ($($(#[$attribute:meta])* $case:ident,)*) => {
@@ -132,6 +145,8 @@ fn main() {
         a_refused_reservation_is_an_error_and_the_program_goes_on,
         #[cfg(unix)]
         an_allocation_that_must_succeed_ends_the_program,
+        #[cfg(unix)]
+        a_handler_that_interrupts_the_only_thread_is_told,
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }
