@@ -177,7 +177,7 @@ mod by_default {
         while_telling(|| {
             let backtrace = Backtrace::capture();
             if backtrace.status() == BacktraceStatus::Captured {
-                let _ = writeln!(std::io::stderr(), "{backtrace}");
+                let _ = writeln!(std::io::stderr(), "stack backtrace:\n{backtrace}");
             }
         });
     }

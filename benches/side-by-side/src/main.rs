@@ -17,6 +17,8 @@ use side_by_side::output::{Section, write_all};
 use side_by_side::page;
 
 fn main() -> Result<ExitCode> {
+    // Many workloads go on until they are refused.
+    mem_alloc_rust::set_refusal_hook(|_| {});
     let Cli { command, options } = Cli::parse();
     let sections = match command.unwrap_or(Command::Report) {
         Command::Report => report(&options)?,
