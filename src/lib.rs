@@ -125,6 +125,7 @@ pub use heap::{AuditError, Blocks, Heap, RegionError};
 /// static A: Locked<FreeList> = Locked::new();
 ///
 /// fn main() {
+///     let _first = Box::new(1);
 ///     assert!(free_bytes(&A) > 1_000_000);
 /// }
 /// ```

@@ -42,6 +42,7 @@ const ARENA_LIMITS: (usize, usize) = (256, 1 << 30);
 /// static A: Locked<FreeList> = Locked::new();
 ///
 /// fn main() {
+///     let _first = Box::new(1);
 ///     assert!(!is_half_full(&A));
 ///     let _most = vec![0u8; 600 << 10];
 ///     assert!(is_half_full(&A));
