@@ -4,8 +4,9 @@
 //! sentence to stderr without allocating (feature `std`), and aborts. Without `std` it panics inside a
 //! function that no panic can leave, because unwinding out of a `GlobalAlloc` is undefined behaviour.
 
+use crate::hook::Hook;
 use core::fmt;
-use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicBool, Ordering};
 
 /// What the caller wanted to do with the pointer.
 ///
@@ -171,8 +172,7 @@ impl fmt::Display for Fault {
 
 impl core::error::Error for Fault {}
 
-/// The user's hook as a pointer, or null.
-static HOOK: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
+static HOOK: Hook<Fault> = Hook::new();
 
 /// Sets a function that is told of every fault before the program ends.
 ///
@@ -201,16 +201,7 @@ static HOOK: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 /// unreachable!("without the hook, the program would have been aborted");
 /// ```
 pub fn set_fault_hook(hook: fn(&Fault)) {
-    HOOK.store(hook as *mut (), Ordering::Release);
-}
-
-fn hook() -> Option<fn(&Fault)> {
-    let hook = HOOK.load(Ordering::Acquire);
-    if hook.is_null() {
-        return None;
-    }
-    // SAFETY: only `set_fault_hook` writes HOOK, and what it writes is a function of exactly this type.
-    Some(unsafe { core::mem::transmute::<*mut (), fn(&Fault)>(hook) })
+    HOOK.set(hook);
 }
 
 /// Ends the program over a fault. Never unwinds: a panic, the hook's included, stops at this function.
@@ -225,7 +216,7 @@ pub(crate) extern "C" fn raise(fault: Fault) -> ! {
     if is_reentry {
         REENTERED.store(true, Ordering::Relaxed);
     }
-    if let Some(hook) = hook().filter(|_| !is_repeated) {
+    if let Some(hook) = HOOK.get().filter(|_| !is_repeated) {
         hook(&fault);
     }
     #[cfg(feature = "std")]

@@ -39,6 +39,7 @@
 //! | `size` | granules, alignment arithmetic, `Layout` to block size | forbidden |
 //! | `bins` | block size to bin, bitmap search | forbidden |
 //! | `stats` | figures of a heap | forbidden |
+//! | `hook` | a function of the program's that is told of something | yes |
 //! | `stderr` | a line without an allocation (`std`) | yes |
 //! | `fault` | what can be wrong with a pointer, one sentence each, and the end of the program | yes |
 //! | `refusal` | what is told when a request is refused | yes |
@@ -89,6 +90,7 @@ mod cache;
 pub mod choosing {}
 mod fault;
 mod heap;
+mod hook;
 mod locked;
 mod raw_lock;
 mod refusal;

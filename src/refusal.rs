@@ -1,10 +1,10 @@
 //! What is told when a request is refused: one sentence, once in a process, or a value for a hook of the program's.
 
+use crate::hook::Hook;
 use core::alloc::Layout;
 use core::fmt;
 #[cfg(feature = "std")]
-use core::sync::atomic::AtomicUsize;
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// A request that the allocator could not serve, and what the arena looked like.
 ///
@@ -66,8 +66,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// The user's hook as a pointer, or null.
-static HOOK: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
+static HOOK: Hook<Refusal> = Hook::new();
 
 /// Sets a function that is told of every request that is refused, before the program gets null.
 ///
@@ -91,16 +90,7 @@ static HOOK: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 /// }
 /// ```
 pub fn set_refusal_hook(hook: fn(&Refusal)) {
-    HOOK.store(hook as *mut (), Ordering::Release);
-}
-
-fn hook() -> Option<fn(&Refusal)> {
-    let hook = HOOK.load(Ordering::Acquire);
-    if hook.is_null() {
-        return None;
-    }
-    // SAFETY: only `set_refusal_hook` writes HOOK, and what it writes is a function of exactly this type.
-    Some(unsafe { core::mem::transmute::<*mut (), fn(&Refusal)>(hook) })
+    HOOK.set(hook);
 }
 
 /// Whether somebody is to be told of the next refusal: not of one that happens while it is told of another.
@@ -109,13 +99,13 @@ pub(crate) fn is_wanted() -> bool {
     if is_telling() {
         return false;
     }
-    hook().is_some() || by_default::is_wanted()
+    HOOK.get().is_some() || by_default::is_wanted()
 }
 
 /// Tells of a refusal. Never unwinds: a panic of the hook's stops at this function.
 #[allow(improper_ctypes_definitions, reason = "extern \"C\" only for its rule that no panic leaves it")]
 pub(crate) extern "C" fn tell(refusal: &Refusal) {
-    match hook() {
+    match HOOK.get() {
         Some(hook) => while_telling(|| hook(refusal)),
         None => by_default::tell(refusal),
     }
