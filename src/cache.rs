@@ -353,14 +353,17 @@ impl<S: Source> ThreadCached<S> {
             outcome = outcome.and(give_back(heap, &self.depot, block));
         };
         let fill = |lists: &mut Lists| {
-            if lists.is_due() {
+            let is_due = lists.is_due();
+            if is_due {
                 visited = self.visit(lists, class, &mut heap);
             }
             // The lists need not be empty: perhaps the gate was closed a moment ago.
             if let Some(block) = lists.take_of_runs(class).or_else(|| next_aligned(lists, &mut heap)) {
                 return Some(block);
             }
-            visited = visited.and(self.visit(lists, class, &mut heap));
+            if !is_due {
+                visited = self.visit(lists, class, &mut heap);
+            }
             // SAFETY: this thread has the lock.
             if let Some(list) = unsafe { self.depot.take(class) } {
                 lists.adopt(class, list);
@@ -531,12 +534,8 @@ impl<S: Source> ThreadCached<S> {
         let Some(slot) = self.own_slot() else { return };
         let mut heap = self.heap();
         let give_back = |lists: &mut Lists| {
-            for class in Class::all_with_slots() {
-                while let Some(run) = lists.runs.pop_empty(class) {
-                    // SAFETY: it was just taken out of the cache.
-                    unsafe { heap.take_over_run(run) };
-                }
-            }
+            // SAFETY: it was just taken out of the cache.
+            lists.runs.take_empty(|run| unsafe { heap.take_over_run(run) });
         };
         // SAFETY: this thread is the owner, outside of its gate, and has the lock.
         unsafe { slot.with_lock(give_back) };

@@ -354,15 +354,11 @@ impl Run {
     #[inline(always)]
     pub(crate) unsafe fn put(self, number: u32) -> Option<Returned> {
         let header = self.header;
-        let bit = 1u64 << (number % 64);
-        let bitmap = self.word(number / 64);
         // SAFETY: the header and the bitmap of a run are the heap's own; the slot has a bit.
         unsafe {
-            let free = bitmap.read();
-            if free & bit != 0 {
+            if !self.set_free(number) {
                 return None;
             }
-            bitmap.write(free | bit);
             let with_room = (*header).with_room;
             (*header).with_room = with_room | 1 << (number / 64);
             (*header).used -= 1;
@@ -372,6 +368,26 @@ impl Run {
                 () => Returned::Simply,
             })
         }
+    }
+
+    /// Sets the bit of a slot. Returns whether that was not set before.
+    ///
+    /// # Safety
+    ///
+    /// - It is a run with a slot of that number, and its bitmap is the caller's to write.
+    #[inline(always)]
+    unsafe fn set_free(self, number: u32) -> bool {
+        let bit = 1u64 << (number % 64);
+        let word = self.word(number / 64);
+        // SAFETY: the slot has a bit (contract).
+        unsafe {
+            let free = word.read();
+            if free & bit != 0 {
+                return false;
+            }
+            word.write(free | bit);
+        }
+        true
     }
 
     /// Whether the slot of that number is in use.

@@ -218,11 +218,7 @@ impl Lists {
                 self.shorten(class);
             }
         }
-        for class in Class::all_with_slots() {
-            while let Some(run) = self.runs.pop_empty(class) {
-                give_back(Unneeded::Run(run));
-            }
-        }
+        self.runs.take_empty(|run| give_back(Unneeded::Run(run)));
         self.left += budget as isize - self.budget as isize;
         self.budget = budget;
         self.came = ByClass::new(false);

@@ -1,7 +1,7 @@
 //! Where cached blocks can lie, and what class a block or slot at an address is of.
 
 use super::class::Class;
-use crate::block::Arena;
+use crate::block::{Arena, cached};
 use crate::heap::Heap;
 use crate::run::{LeadsInto, Owner, Pages, Run};
 use crate::size::Index;
@@ -84,6 +84,14 @@ impl Found {
             let number = run.slot_at(in_page)?;
             Some(Self::Slot { owner, run, number, slot: run.payload_at(address) })
         }
+    }
+
+    /// The class, and the payload, of what is no free slot and has no key of a cached block.
+    #[inline(always)]
+    pub(super) fn unless_cached(self) -> Option<(Class, NonNull<u8>)> {
+        // SAFETY: a block or a slot of a class is long enough for a key.
+        self.unless_free()
+            .filter(|&(class, block)| class == Class::NONE || !unsafe { cached::has_key(block) })
     }
 
     /// The class, and the payload, of what is no free slot.

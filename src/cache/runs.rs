@@ -288,12 +288,21 @@ impl Runs {
     }
 
     /// Takes one run of a class out of the cache that has no slot in use.
-    pub(super) fn pop_empty(&mut self, class: Class) -> Option<Run> {
+    fn pop_empty(&mut self, class: Class) -> Option<Run> {
         let arena = self.arena;
         // SAFETY: as for `pop`.
         let run = unsafe { self.of(class)?.empty.pop(arena) }?;
         self.empty -= 1;
         Some(run)
+    }
+
+    /// Takes all runs out of the cache that have no slot in use.
+    pub(super) fn take_empty(&mut self, mut give_back: impl FnMut(Run)) {
+        for class in Class::all_with_slots() {
+            while let Some(run) = self.pop_empty(class) {
+                give_back(run);
+            }
+        }
     }
 
     /// What hardly is the same again after slots of a class were taken, or its list, which begins there, has changed.

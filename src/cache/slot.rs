@@ -17,7 +17,6 @@ use super::class::{Class, SmallClass};
 use super::lists::{Given, Lists};
 use super::place::{Found, Place};
 use super::pressure::Pressure;
-use crate::block::cached;
 use crate::heap::Heap;
 use crate::raw_lock::Backoff;
 use crate::run::Owner;
@@ -263,11 +262,7 @@ impl Slot {
     #[inline(always)]
     pub(super) unsafe fn give(&self, allocator: *const (), block: *mut u8) -> bool {
         // SAFETY: the caller's contract.
-        let give = |place: &Place, lists: &mut Lists| unsafe {
-            place.find_slot(block).is_some_and(|found| lists.give_simply(found))
-        };
-        // SAFETY: the caller's contract.
-        unsafe { self.inside(allocator, give) }.unwrap_or(false)
+        unsafe { self.give_found(allocator, |place| place.find_slot(block)) }
     }
 
     /// As [`give`](Self::give), for blocks.
@@ -278,8 +273,19 @@ impl Slot {
     #[inline(always)]
     pub(super) unsafe fn give_block(&self, allocator: *const (), block: *mut u8) -> bool {
         // SAFETY: the caller's contract.
+        unsafe { self.give_found(allocator, |place| place.find(block)) }
+    }
+
+    /// As [`give`](Self::give), for what is found in a place.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`give`](Self::give).
+    #[inline(always)]
+    unsafe fn give_found(&self, allocator: *const (), find: impl FnOnce(&Place) -> Option<Found>) -> bool {
+        // SAFETY: the caller's contract.
         let give = |place: &Place, lists: &mut Lists| unsafe {
-            place.find(block).is_some_and(|found| lists.give_simply(found))
+            find(place).is_some_and(|found| lists.give_simply(found))
         };
         // SAFETY: the caller's contract.
         unsafe { self.inside(allocator, give) }.unwrap_or(false)
@@ -302,11 +308,7 @@ impl Slot {
     ) -> Option<(NonNull<u8>, bool)> {
         let resize = |place: &Place, lists: &mut Lists| {
             let found = place.find(block)?;
-            let (old_class, old) = found.unless_free()?;
-            // SAFETY: a block or a slot of a class is long enough for a key.
-            if old_class == Class::NONE || unsafe { cached::has_key(old) } {
-                return None;
-            }
+            let (old_class, old) = found.unless_cached().filter(|&(class, _)| class != Class::NONE)?;
             if old_class == class.class() {
                 return Some((old, false));
             }
@@ -354,10 +356,7 @@ impl Slot {
     pub(super) fn find(&self, block: *mut u8) -> Option<(Found, Class)> {
         // SAFETY: the place does not change while the slot has an owner.
         let found = unsafe { &*self.place.get() }.find(block)?;
-        let (class, block) = found.unless_free()?;
-        // SAFETY: a block or a slot of a class is long enough for a key.
-        let has_key = class != Class::NONE && unsafe { cached::has_key(block) };
-        (!has_key).then_some((found, class))
+        found.unless_cached().map(|(class, _)| (found, class))
     }
 
     /// Enters the gate while it is plainly open, runs an operation, and leaves; `None` if that cannot be, or

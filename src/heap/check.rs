@@ -18,6 +18,13 @@ pub(crate) enum InUse {
     Slot(SlotSize),
 }
 
+/// Whether a header at a position has the size of a block that ends at `end` or in front of it.
+#[inline(always)]
+fn fits(index: Index, tag: Tag, end: Index) -> bool {
+    tag.granules() >= BlockSize::MIN.granules()
+        && u64::from(index.get()) + u64::from(tag.granules()) <= u64::from(end.get())
+}
+
 /// What the chain of headers says about a position.
 #[derive(Clone, Copy, Debug)]
 enum Chain {
@@ -44,9 +51,7 @@ impl Heap {
         // SAFETY: the word lies in front of the top. It is a header (contract of the callers), or something
         // in the middle of a block that is looked at to find out.
         let tag = unsafe { self.arena.tag(index) };
-        let is_sound = tag.granules() >= BlockSize::MIN.granules()
-            && index.get() as u64 + u64::from(tag.granules()) <= self.top.get() as u64;
-        (tag.is_live() && is_sound).then_some((index, tag))
+        (tag.is_live() && fits(index, tag, self.top)).then_some((index, tag))
     }
 
     /// The run that a pointer leads into, and how many granules from its start.
@@ -111,8 +116,7 @@ impl Heap {
         }
         // SAFETY: the word lies in a part of the region that was used.
         let tag = unsafe { self.arena.tag(index) };
-        let is_sound = tag.granules() >= BlockSize::MIN.granules()
-            && u64::from(index.get()) + u64::from(tag.granules()) <= u64::from(self.used_up_to.get());
+        let is_sound = fits(index, tag, self.used_up_to);
         let is_already_free = match self.chain_at(index) {
             Chain::Starts { left } if !tag.is_free() || !is_sound => {
                 return Fault::Overwritten { action, address, left };
@@ -138,9 +142,7 @@ impl Heap {
         while at < index && at < self.top {
             // SAFETY: CHAIN as checked up to here: a header starts there, before the top.
             let tag = unsafe { self.arena.tag(at) };
-            let is_sound = tag.granules() >= BlockSize::MIN.granules()
-                && u64::from(at.get()) + u64::from(tag.granules()) <= u64::from(self.top.get());
-            if !is_sound {
+            if !fits(at, tag, self.top) {
                 return Chain::Elsewhere;
             }
             is_free = tag.is_free();

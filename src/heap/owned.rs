@@ -8,7 +8,6 @@ use super::Heap;
 use crate::run::Run;
 #[cfg(all(feature = "std", unix))]
 use {
-    super::Released,
     crate::run::{HEAP, LeadsInto, Owner},
     crate::size::SlotSize,
 };
@@ -106,14 +105,7 @@ impl Heap {
         invariant!(free == 0);
         self.pages.set_owner(run, HEAP);
         // SAFETY: the caller's contract.
-        unsafe {
-            match self.put_slot(run, in_page) {
-                Released::SlotOf(run) => self.settle(run),
-                Released::Slot => {}
-                Released::NoSlot | Released::Rejected => return false,
-            }
-        }
-        true
+        unsafe { self.put_slot_and_settle(run, in_page) }
     }
 }
 

@@ -9,8 +9,8 @@
 //!    by the caller, who gives the old one back, so that nobody has to wait for the copying of a large block.
 //! 5. Where no new block can be had, it slides down into the free block in front, which may still hold it.
 
+use super::Heap;
 use super::take::End;
-use super::{Heap, Released};
 use crate::block::Tag;
 use crate::fault::{Action, Fault};
 use crate::run::Run;
@@ -140,9 +140,7 @@ impl Heap {
                 return Resized::MoveTo(target);
             }
             target.copy_from_nonoverlapping(here, layout.size().min(new_size));
-            if let Released::SlotOf(run) = self.put_slot(run, in_page) {
-                self.settle(run);
-            }
+            self.put_slot_and_settle(run, in_page);
         }
         Resized::Done(target)
     }

@@ -297,6 +297,24 @@ impl Heap {
         }
     }
 
+    /// As [`put_slot`](Self::put_slot), and settles what is to become of the run. False, and nothing is done, if the slot
+    /// is not in use.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`put_slot`](Self::put_slot).
+    pub(super) unsafe fn put_slot_and_settle(&mut self, run: Run, in_page: u32) -> bool {
+        // SAFETY: the caller's contract.
+        unsafe {
+            match self.put_slot(run, in_page) {
+                Released::SlotOf(run) => self.settle(run),
+                Released::Slot => {}
+                Released::NoSlot | Released::Rejected => return false,
+            }
+        }
+        true
+    }
+
     /// Lists a run that was full. Returns whether the class may have an idle run, so that the run is to be
     /// [settled](Self::settle).
     ///

@@ -86,47 +86,35 @@ impl Run {
     /// - It is a run with a slot of that number, and the caller is its owner.
     #[inline(always)]
     pub(crate) unsafe fn put_back(self, number: u32) -> Option<bool> {
-        let bit = 1u64 << (number % 64);
-        let word = self.word(number / 64);
         // SAFETY: the slot has a bit, and header and bitmap are the owner's to write.
         unsafe {
-            let free = word.read();
-            if free & bit != 0 {
+            if !self.set_free(number) {
                 return None;
             }
-            word.write(free | bit);
             let used = &raw mut (*self.header).used;
             *used = (*used).wrapping_sub(1);
             Some(*used == 0)
         }
     }
 
-    /// As [`put_back`](Self::put_back), but does nothing if the owner would have to look at the run then. Returns whether
-    /// it is done.
+    /// As [`put_back`](Self::put_back), but does nothing if the owner would have to look at the run then. Returns
+    /// whether it is done.
     ///
     /// # Safety
     ///
     /// - As for [`put_back`](Self::put_back).
     #[inline(always)]
     pub(crate) unsafe fn put_back_simply(self, number: u32) -> bool {
-        let bit = 1u64 << (number % 64);
-        let word = self.word(number / 64);
-        // SAFETY: the slot has a bit, and header and bitmap are the owner's to write.
+        // SAFETY: the caller's contract. What is undone was done just now.
         unsafe {
-            let free = word.read();
-            if free & bit != 0 {
-                return false;
-            }
-            word.write(free | bit);
-            let used = &raw mut (*self.header).used;
-            *used = (*used).wrapping_sub(1);
-            if *used == 0 {
+            let is_to_look = self.put_back(number);
+            if is_to_look == Some(true) {
                 // To look first and to write then would take more instructions.
-                word.write(free);
-                *used = 1;
-                return false;
+                let word = self.word(number / 64);
+                word.write(word.read() & !(1 << (number % 64)));
+                self.look_after(1);
             }
-            true
+            is_to_look == Some(false)
         }
     }
 
