@@ -24,13 +24,16 @@ mod lists;
 mod membership;
 mod place;
 mod pressure;
+mod release;
+mod resize;
 mod runs;
 mod slot;
+mod take;
 #[cfg(test)]
 mod tests;
 
 use crate::fault::{self, Action, Fault};
-use crate::heap::{AuditError, Heap, InUse, RegionError, Resized, copy};
+use crate::heap::{AuditError, Heap, InUse, RegionError};
 use crate::locked::{Contents, Locked, is_in_distress};
 use crate::raw_lock::SpinThenSleep;
 use crate::size::GRANULE;
@@ -40,10 +43,10 @@ use class::{Class, LARGEST_SMALL_PAYLOAD};
 use core::alloc::{GlobalAlloc, Layout};
 use core::fmt;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::AtomicBool;
 use depot::Depot;
-use drain::{Afterwards, empty, give_back, give_back_all, give_back_unneeded, raise_outside, take_back_runs};
-use lists::{FullList, Given, Lists, MOST_BLOCKS};
+use drain::{Afterwards, empty, give_back_all, give_back_unneeded, raise_outside, take_back_runs};
+use lists::{FullList, Lists};
 use lock_api::MutexGuard;
 use pressure::Pressure;
 use slot::Slot;
@@ -247,161 +250,6 @@ impl<S: Source> ThreadCached<S> {
         self.locked.heap()
     }
 
-    /// An allocation of a small block that the cache serves at once.
-    #[inline(always)]
-    fn alloc_fast(&self, layout: Layout) -> Option<NonNull<u8>> {
-        if layout.size() > LARGEST_SMALL_PAYLOAD || layout.align() > GRANULE {
-            return None;
-        }
-        // SAFETY: the slot is this thread's, or nobody's.
-        unsafe { home::slot().take(self.identity(), Class::serving_small(layout.size())) }
-    }
-
-    /// As [`alloc_fast`](Self::alloc_fast) for larger blocks, and for what only slots are aligned to; and then
-    /// all other ways.
-    #[inline(never)]
-    fn alloc_otherwise(&self, layout: Layout) -> *mut u8 {
-        if let Some(class) = class_serving(layout) {
-            // SAFETY: the slot is this thread's, or nobody's.
-            let block = unsafe { home::slot().take_aligned(self.identity(), class, layout.align()) };
-            if let Some(block) = block {
-                return block.as_ptr();
-            }
-        }
-        self.alloc_slow(layout, Contents::Any)
-    }
-
-    /// An allocation that is of no small block, or that the cache does not serve at once.
-    #[inline(never)]
-    fn alloc_slow(&self, layout: Layout, contents: Contents) -> *mut u8 {
-        if is_in_distress() {
-            return self.locked.overflow(layout, contents);
-        }
-        if let Some(heap) = self.heap_if_asleep() {
-            return self.alloc_locked(heap, layout, contents);
-        }
-        if home::is_unknown() && !self.is_not_static.load(Ordering::Relaxed) {
-            self.register();
-        }
-        let mut heap = None;
-        let cached =
-            class_serving(layout).and_then(|class| Some((class, self.own_slot().or_else(|| self.join())?)));
-        if let Some((class, slot)) = cached {
-            let (guard, block) = self.take_or_refill(slot, class, layout.align());
-            heap = guard;
-            if let Some(block) = block {
-                drop(heap);
-                if matches!(contents, Contents::Zeroes) {
-                    // SAFETY: the class holds that many bytes, and nobody has the block's address yet.
-                    unsafe { block.write_bytes(0, layout.size()) };
-                }
-                return block.as_ptr();
-            }
-        }
-        // Where memory is short, a small request is served to the byte.
-        self.alloc_locked(heap.unwrap_or_else(|| self.heap()), layout, contents)
-    }
-
-    /// An allocation from the heap, after draining if need be.
-    fn alloc_locked(&self, mut heap: Guard<'_>, layout: Layout, contents: Contents) -> *mut u8 {
-        let mut found = heap.alloc_to_clear(layout);
-        if found.is_none() {
-            let is_drained;
-            (heap, is_drained) = self.drained_for(heap, layout);
-            if is_drained {
-                found = heap.alloc_to_clear(layout);
-            }
-        }
-        let Some((block, dirty)) = found else { return self.locked.refused(heap, layout, contents) };
-        drop(heap);
-        if matches!(contents, Contents::Zeroes) {
-            // SAFETY: the block holds that many bytes, and nobody has its pointer yet.
-            unsafe { block.write_bytes(0, dirty) };
-        }
-        block.as_ptr()
-    }
-
-    /// Takes a block of a class, at a multiple of `align`, from the calling thread's cache. Where that has none,
-    /// it is filled from the depot or from the heap; then the heap is returned, too, locked. Drains nothing,
-    /// and takes nothing for a cache that is asleep.
-    ///
-    /// Blocks in front of it that are not aligned go back to the heap.
-    fn take_or_refill(
-        &self,
-        slot: &Slot,
-        class: Class,
-        align: usize,
-    ) -> (Option<Guard<'_>>, Option<NonNull<u8>>) {
-        // SAFETY: the slot is this thread's.
-        let block = unsafe { slot.take_slowly(class, align) };
-        if block.is_some() {
-            return (None, block);
-        }
-        let mut heap = self.heap();
-        if !self.wakes_in_time(slot, &mut heap) {
-            // It fell asleep just now.
-            return (Some(heap), None);
-        }
-        let (mut outcome, mut visited) = (Ok(()), Ok(()));
-        let mut next_aligned = |lists: &mut Lists, heap: &mut Heap| loop {
-            lists.begin_spare(class);
-            let is_aligned = lists.is_first_aligned(class, align);
-            let block = lists.pop(class)?;
-            if is_aligned {
-                return Some(block);
-            }
-            outcome = outcome.and(give_back(heap, &self.depot, block));
-        };
-        let fill = |lists: &mut Lists| {
-            let is_due = lists.is_due();
-            if is_due {
-                visited = self.visit(lists, class, &mut heap);
-            }
-            // The lists need not be empty: perhaps the gate was closed a moment ago.
-            if let Some(block) = lists.take_of_runs(class).or_else(|| next_aligned(lists, &mut heap)) {
-                return Some(block);
-            }
-            if !is_due {
-                visited = self.visit(lists, class, &mut heap);
-            }
-            // SAFETY: this thread has the lock.
-            if let Some(list) = unsafe { self.depot.take(class) } {
-                lists.adopt(class, list);
-                if let Some(block) = next_aligned(lists, &mut heap) {
-                    return Some(block);
-                }
-            }
-            if let Some(slot) = self.take_of_new_runs(lists, class, &mut heap) {
-                return Some(slot);
-            }
-            lists.lengthen(class);
-            heap.alloc_several(class.payload(), align, lists.refill(class), |block| {
-                // SAFETY: the block was just handed out for the class.
-                let has_room = unsafe { lists.push(class, block) };
-                invariant!(has_room);
-            });
-            lists.pop(class)
-        };
-        // SAFETY: this thread is the owner, outside of its gate, and has the lock.
-        let block = unsafe { slot.with_lock(fill) };
-        let heap = raise_outside(heap, outcome.and(visited));
-        (Some(self.without_many_strays(heap)), block)
-    }
-
-    /// Takes a slot of a class from runs that the heap hands over to a cache, if it may have some, and there are.
-    fn take_of_new_runs(&self, lists: &mut Lists, class: Class, heap: &mut Heap) -> Option<NonNull<u8>> {
-        let slot = class.slot_size()?;
-        let mut free = 0;
-        // An empty one is enough, whatever it has.
-        while free < MOST_BLOCKS && !lists.has_many_empty_runs() && lists.may_have_run() {
-            let Some((run, more)) = heap.hand_over_run(slot, lists.runs.owner()) else { break };
-            // SAFETY: it was just handed over.
-            unsafe { lists.runs.accept(run) };
-            free += more as usize;
-        }
-        lists.take_of_runs(class)
-    }
-
     /// The heap, locked, if the calling thread has a cache that is asleep and does not wake now.
     #[inline(always)]
     fn heap_if_asleep(&self) -> Option<Guard<'_>> {
@@ -437,110 +285,6 @@ impl<S: Source> ThreadCached<S> {
         outcome
     }
 
-    /// A release of a block, or of a slot that the cache does not take at once.
-    ///
-    /// # Safety
-    ///
-    /// - As for [`GlobalAlloc::dealloc`].
-    #[inline(never)]
-    unsafe fn dealloc_otherwise(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: the slot is this thread's, or nobody's; the caller's contract.
-        unsafe {
-            if !home::slot().give_block(self.identity(), block) {
-                self.dealloc_slow(block, layout);
-            }
-        }
-    }
-
-    /// A release that the cache does not take at once.
-    ///
-    /// # Safety
-    ///
-    /// - As for [`GlobalAlloc::dealloc`].
-    #[inline(never)]
-    unsafe fn dealloc_slow(&self, block: *mut u8, layout: Layout) {
-        if let Some(heap) = self.heap_if_asleep() {
-            let heap = self.unless_cached(heap, block, layout, Action::Free);
-            // SAFETY: the caller's contract.
-            return unsafe { self.dealloc_locked(heap, block, layout) };
-        }
-        let slot = class_serving(layout).and_then(|_| self.own_slot().or_else(|| self.join()));
-        let Some((slot, (found, class))) = slot.and_then(|slot| Some((slot, slot.find(block)?))) else {
-            let heap = self.unless_cached(self.heap(), block, layout, Action::Free);
-            // SAFETY: the caller's contract.
-            return unsafe { self.dealloc_locked(heap, block, layout) };
-        };
-        // SAFETY: the slot is this thread's; the caller's contract.
-        match unsafe { slot.give_slowly(found) } {
-            Given::Yes => return,
-            Given::TooMuch => return self.give_back_empty_runs(),
-            Given::No => {}
-        }
-        let mut heap = self.heap();
-        if !self.wakes_in_time(slot, &mut heap) {
-            // It fell asleep just now. SAFETY: the caller's contract.
-            return unsafe { self.dealloc_locked(heap, block, layout) };
-        }
-        // The cache has a spare list, or had the gate closed a moment ago.
-        let (mut full, mut outcome) = (None, Ok(()));
-        let budget = self.budget(&heap);
-        let give = |lists: &mut Lists| {
-            outcome = self.visit(lists, class, &mut heap);
-            lists.lengthen(class);
-            // SAFETY: it is what was found, which nobody uses (contract).
-            unsafe {
-                let given = lists.give(found);
-                if given != Given::No {
-                    return true;
-                }
-                full = lists.take_spare(class);
-                lists.give(found) != Given::No
-            }
-        };
-        // SAFETY: this thread is the owner, outside of its gate, and has the lock.
-        let is_given = unsafe { slot.with_lock(give) };
-        // SAFETY: this thread has the lock; the list was just taken off the cache.
-        if let Some(full) = full.filter(|&full| !unsafe { self.depot.put(class, full, budget) }) {
-            outcome = outcome.and_then(|()| give_back_all(&mut heap, &self.depot, full.first));
-        }
-        let heap = raise_outside(heap, outcome);
-        if is_given {
-            drop(self.without_many_strays(heap));
-        } else {
-            // The cache keeps none of this class. SAFETY: the caller's contract.
-            unsafe { self.dealloc_locked(heap, block, layout) }
-        }
-    }
-
-    /// A release to the heap.
-    ///
-    /// # Safety
-    ///
-    /// - As for [`GlobalAlloc::dealloc`].
-    unsafe fn dealloc_locked(&self, heap: Guard<'_>, block: *mut u8, layout: Layout) {
-        let Some((slot, cacheable)) = heap.slot_of_cache(block).zip(NonNull::new(block)) else {
-            // SAFETY: the caller's contract.
-            return unsafe { self.locked.dealloc_in(heap, block, layout) };
-        };
-        // SAFETY: this thread has the lock; the slot is in use, and nobody uses its bytes any more (contract).
-        unsafe { self.depot.put_stray(Class::of_slot(slot), cacheable) };
-        drop(self.without_many_strays(heap));
-    }
-
-    /// Gives back the runs of the calling thread's cache that have no slot in use.
-    #[cold]
-    #[inline(never)]
-    fn give_back_empty_runs(&self) {
-        let Some(slot) = self.own_slot() else { return };
-        let mut heap = self.heap();
-        let give_back = |lists: &mut Lists| {
-            // SAFETY: it was just taken out of the cache.
-            lists.runs.take_empty(|run| unsafe { heap.take_over_run(run) });
-        };
-        // SAFETY: this thread is the owner, outside of its gate, and has the lock.
-        unsafe { slot.with_lock(give_back) };
-    }
-
     /// The heap, for a release or a change of size of a block that must not be in a cache: that would be a
     /// second release.
     fn unless_cached<'a>(
@@ -562,77 +306,6 @@ impl<S: Source> ThreadCached<S> {
             fault::raise(Fault::AlreadyFree { action, address: block.addr(), bytes: layout.size() })
         }
         heap
-    }
-
-    /// A change of size by the heap, after draining if need be.
-    ///
-    /// # Safety
-    ///
-    /// - As for [`GlobalAlloc::realloc`].
-    #[inline(never)]
-    unsafe fn realloc_locked(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        let mut heap = self.unless_cached(self.heap(), block, layout, Action::Realloc);
-        // SAFETY: the caller's contract.
-        let mut result = unsafe { heap.resize(block, layout, new_size) };
-        if let (Resized::Refused, Ok(new_layout)) =
-            (result, Layout::from_size_align(new_size, layout.align()))
-        {
-            let is_drained;
-            (heap, is_drained) = self.drained_for(heap, new_layout);
-            if is_drained {
-                // SAFETY: as above; what was refused is unchanged.
-                result = unsafe { heap.resize(block, layout, new_size) };
-            }
-        }
-        drop(heap);
-        match result {
-            Resized::Done(block) => block.as_ptr(),
-            // SAFETY: both hold the smaller of the two sizes, and do not overlap. The old one is given back
-            // as the caller had it.
-            Resized::MoveTo(target) => unsafe {
-                copy(block, target.as_ptr(), layout.size().min(new_size));
-                self.dealloc(block, layout);
-                target.as_ptr()
-            },
-            // SAFETY: the heap knows the block; only growing can be refused.
-            Resized::Refused => unsafe { self.realloc_refused(block, layout, new_size) },
-            // SAFETY: the caller's contract.
-            Resized::Rejected => unsafe { self.locked.realloc_rejected(block, layout, new_size) },
-        }
-    }
-
-    /// A change of size by a panicking thread: what grows moves to the system.
-    ///
-    /// # Safety
-    ///
-    /// - As for [`GlobalAlloc::realloc`].
-    #[cold]
-    unsafe fn realloc_panicking(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        // SAFETY: the caller's contract.
-        unsafe {
-            if new_size > layout.size() && self.locked.has(block) {
-                self.realloc_refused(block, layout, new_size)
-            } else {
-                self.realloc_locked(block, layout, new_size)
-            }
-        }
-    }
-
-    /// The way of a `realloc` that the heap refused: the block may move to the system.
-    ///
-    /// # Safety
-    ///
-    /// - As for [`GlobalAlloc::realloc`]; the block lies in the arena.
-    #[cold]
-    unsafe fn realloc_refused(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        // SAFETY: the caller's contract. When the contents have moved, nobody uses the old block again.
-        unsafe {
-            let moved = self.locked.move_to_system(block, layout, new_size);
-            if !moved.is_null() {
-                self.dealloc(block, layout);
-            }
-            moved
-        }
     }
 }
 

@@ -1,0 +1,116 @@
+//! Releases: into the thread's cache, and where that does not take them.
+
+use super::class::Class;
+use super::drain::{give_back_all, raise_outside};
+use super::lists::{Given, Lists};
+use super::{Guard, ThreadCached, class_serving, home};
+use crate::fault::Action;
+use crate::source::Source;
+use core::alloc::Layout;
+use core::ptr::NonNull;
+
+impl<S: Source> ThreadCached<S> {
+    /// A release of a block, or of a slot that the cache does not take at once.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`GlobalAlloc::dealloc`].
+    #[inline(never)]
+    pub(super) unsafe fn dealloc_otherwise(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: the slot is this thread's, or nobody's; the caller's contract.
+        unsafe {
+            if !home::slot().give_block(self.identity(), block) {
+                self.dealloc_slow(block, layout);
+            }
+        }
+    }
+
+    /// A release that the cache does not take at once.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`GlobalAlloc::dealloc`].
+    #[inline(never)]
+    pub(super) unsafe fn dealloc_slow(&self, block: *mut u8, layout: Layout) {
+        if let Some(heap) = self.heap_if_asleep() {
+            let heap = self.unless_cached(heap, block, layout, Action::Free);
+            // SAFETY: the caller's contract.
+            return unsafe { self.dealloc_locked(heap, block, layout) };
+        }
+        let slot = class_serving(layout).and_then(|_| self.own_slot().or_else(|| self.join()));
+        let Some((slot, (found, class))) = slot.and_then(|slot| Some((slot, slot.find(block)?))) else {
+            let heap = self.unless_cached(self.heap(), block, layout, Action::Free);
+            // SAFETY: the caller's contract.
+            return unsafe { self.dealloc_locked(heap, block, layout) };
+        };
+        // SAFETY: the slot is this thread's; the caller's contract.
+        match unsafe { slot.give_slowly(found) } {
+            Given::Yes => return,
+            Given::TooMuch => return self.give_back_empty_runs(),
+            Given::No => {}
+        }
+        let mut heap = self.heap();
+        if !self.wakes_in_time(slot, &mut heap) {
+            // It fell asleep just now. SAFETY: the caller's contract.
+            return unsafe { self.dealloc_locked(heap, block, layout) };
+        }
+        // The cache has a spare list, or had the gate closed a moment ago.
+        let (mut full, mut outcome) = (None, Ok(()));
+        let budget = self.budget(&heap);
+        let give = |lists: &mut Lists| {
+            outcome = self.visit(lists, class, &mut heap);
+            lists.lengthen(class);
+            // SAFETY: it is what was found, which nobody uses (contract).
+            unsafe {
+                let given = lists.give(found);
+                if given != Given::No {
+                    return true;
+                }
+                full = lists.take_spare(class);
+                lists.give(found) != Given::No
+            }
+        };
+        // SAFETY: this thread is the owner, outside of its gate, and has the lock.
+        let is_given = unsafe { slot.with_lock(give) };
+        // SAFETY: this thread has the lock; the list was just taken off the cache.
+        if let Some(full) = full.filter(|&full| !unsafe { self.depot.put(class, full, budget) }) {
+            outcome = outcome.and_then(|()| give_back_all(&mut heap, &self.depot, full.first));
+        }
+        let heap = raise_outside(heap, outcome);
+        if is_given {
+            drop(self.without_many_strays(heap));
+        } else {
+            // The cache keeps none of this class. SAFETY: the caller's contract.
+            unsafe { self.dealloc_locked(heap, block, layout) }
+        }
+    }
+
+    /// A release to the heap.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`GlobalAlloc::dealloc`].
+    pub(super) unsafe fn dealloc_locked(&self, heap: Guard<'_>, block: *mut u8, layout: Layout) {
+        let Some((slot, cacheable)) = heap.slot_of_cache(block).zip(NonNull::new(block)) else {
+            // SAFETY: the caller's contract.
+            return unsafe { self.locked.dealloc_in(heap, block, layout) };
+        };
+        // SAFETY: this thread has the lock; the slot is in use, and nobody uses its bytes any more (contract).
+        unsafe { self.depot.put_stray(Class::of_slot(slot), cacheable) };
+        drop(self.without_many_strays(heap));
+    }
+
+    /// Gives back the runs of the calling thread's cache that have no slot in use.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn give_back_empty_runs(&self) {
+        let Some(slot) = self.own_slot() else { return };
+        let mut heap = self.heap();
+        let give_back = |lists: &mut Lists| {
+            // SAFETY: it was just taken out of the cache.
+            lists.runs.take_empty(|run| unsafe { heap.take_over_run(run) });
+        };
+        // SAFETY: this thread is the owner, outside of its gate, and has the lock.
+        unsafe { slot.with_lock(give_back) };
+    }
+}

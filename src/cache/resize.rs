@@ -1,0 +1,85 @@
+//! Changes of size that the thread's cache does not serve at once.
+
+use super::ThreadCached;
+use crate::fault::Action;
+use crate::heap::{Resized, copy};
+use crate::source::Source;
+use core::alloc::{GlobalAlloc, Layout};
+
+impl<S: Source> ThreadCached<S> {
+    /// A change of size by the heap, after draining if need be.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`GlobalAlloc::realloc`].
+    #[inline(never)]
+    pub(super) unsafe fn realloc_locked(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        let mut heap = self.unless_cached(self.heap(), block, layout, Action::Realloc);
+        // SAFETY: the caller's contract.
+        let mut result = unsafe { heap.resize(block, layout, new_size) };
+        if let (Resized::Refused, Ok(new_layout)) =
+            (result, Layout::from_size_align(new_size, layout.align()))
+        {
+            let is_drained;
+            (heap, is_drained) = self.drained_for(heap, new_layout);
+            if is_drained {
+                // SAFETY: as above; what was refused is unchanged.
+                result = unsafe { heap.resize(block, layout, new_size) };
+            }
+        }
+        drop(heap);
+        match result {
+            Resized::Done(block) => block.as_ptr(),
+            // SAFETY: both hold the smaller of the two sizes, and do not overlap. The old one is given back
+            // as the caller had it.
+            Resized::MoveTo(target) => unsafe {
+                copy(block, target.as_ptr(), layout.size().min(new_size));
+                self.dealloc(block, layout);
+                target.as_ptr()
+            },
+            // SAFETY: the heap knows the block; only growing can be refused.
+            Resized::Refused => unsafe { self.realloc_refused(block, layout, new_size) },
+            // SAFETY: the caller's contract.
+            Resized::Rejected => unsafe { self.locked.realloc_rejected(block, layout, new_size) },
+        }
+    }
+
+    /// A change of size by a panicking thread: what grows moves to the system.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`GlobalAlloc::realloc`].
+    #[cold]
+    pub(super) unsafe fn realloc_panicking(
+        &self,
+        block: *mut u8,
+        layout: Layout,
+        new_size: usize,
+    ) -> *mut u8 {
+        // SAFETY: the caller's contract.
+        unsafe {
+            if new_size > layout.size() && self.locked.has(block) {
+                self.realloc_refused(block, layout, new_size)
+            } else {
+                self.realloc_locked(block, layout, new_size)
+            }
+        }
+    }
+
+    /// The way of a `realloc` that the heap refused: the block may move to the system.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`GlobalAlloc::realloc`]; the block lies in the arena.
+    #[cold]
+    pub(super) unsafe fn realloc_refused(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        // SAFETY: the caller's contract. When the contents have moved, nobody uses the old block again.
+        unsafe {
+            let moved = self.locked.move_to_system(block, layout, new_size);
+            if !moved.is_null() {
+                self.dealloc(block, layout);
+            }
+            moved
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Allocations: from the thread's cache, and what fills that.
+
+use super::class::{Class, LARGEST_SMALL_PAYLOAD};
+use super::drain::{give_back, raise_outside};
+use super::lists::{Lists, MOST_BLOCKS};
+use super::slot::Slot;
+use super::{Guard, ThreadCached, class_serving, home};
+use crate::heap::Heap;
+use crate::locked::{Contents, is_in_distress};
+use crate::size::GRANULE;
+use crate::source::Source;
+use core::alloc::Layout;
+use core::ptr::NonNull;
+use core::sync::atomic::Ordering;
+
+impl<S: Source> ThreadCached<S> {
+    /// An allocation of a small block that the cache serves at once.
+    #[inline(always)]
+    pub(super) fn alloc_fast(&self, layout: Layout) -> Option<NonNull<u8>> {
+        if layout.size() > LARGEST_SMALL_PAYLOAD || layout.align() > GRANULE {
+            return None;
+        }
+        // SAFETY: the slot is this thread's, or nobody's.
+        unsafe { home::slot().take(self.identity(), Class::serving_small(layout.size())) }
+    }
+
+    /// As [`alloc_fast`](Self::alloc_fast) for larger blocks, and for what only slots are aligned to; and then
+    /// all other ways.
+    #[inline(never)]
+    pub(super) fn alloc_otherwise(&self, layout: Layout) -> *mut u8 {
+        if let Some(class) = class_serving(layout) {
+            // SAFETY: the slot is this thread's, or nobody's.
+            let block = unsafe { home::slot().take_aligned(self.identity(), class, layout.align()) };
+            if let Some(block) = block {
+                return block.as_ptr();
+            }
+        }
+        self.alloc_slow(layout, Contents::Any)
+    }
+
+    /// An allocation that is of no small block, or that the cache does not serve at once.
+    #[inline(never)]
+    pub(super) fn alloc_slow(&self, layout: Layout, contents: Contents) -> *mut u8 {
+        if is_in_distress() {
+            return self.locked.overflow(layout, contents);
+        }
+        if let Some(heap) = self.heap_if_asleep() {
+            return self.alloc_locked(heap, layout, contents);
+        }
+        if home::is_unknown() && !self.is_not_static.load(Ordering::Relaxed) {
+            self.register();
+        }
+        let mut heap = None;
+        let cached =
+            class_serving(layout).and_then(|class| Some((class, self.own_slot().or_else(|| self.join())?)));
+        if let Some((class, slot)) = cached {
+            let (guard, block) = self.take_or_refill(slot, class, layout.align());
+            heap = guard;
+            if let Some(block) = block {
+                drop(heap);
+                if matches!(contents, Contents::Zeroes) {
+                    // SAFETY: the class holds that many bytes, and nobody has the block's address yet.
+                    unsafe { block.write_bytes(0, layout.size()) };
+                }
+                return block.as_ptr();
+            }
+        }
+        // Where memory is short, a small request is served to the byte.
+        self.alloc_locked(heap.unwrap_or_else(|| self.heap()), layout, contents)
+    }
+
+    /// An allocation from the heap, after draining if need be.
+    pub(super) fn alloc_locked(&self, mut heap: Guard<'_>, layout: Layout, contents: Contents) -> *mut u8 {
+        let mut found = heap.alloc_to_clear(layout);
+        if found.is_none() {
+            let is_drained;
+            (heap, is_drained) = self.drained_for(heap, layout);
+            if is_drained {
+                found = heap.alloc_to_clear(layout);
+            }
+        }
+        let Some((block, dirty)) = found else { return self.locked.refused(heap, layout, contents) };
+        drop(heap);
+        if matches!(contents, Contents::Zeroes) {
+            // SAFETY: the block holds that many bytes, and nobody has its pointer yet.
+            unsafe { block.write_bytes(0, dirty) };
+        }
+        block.as_ptr()
+    }
+
+    /// Takes a block of a class, at a multiple of `align`, from the calling thread's cache. Where that has none,
+    /// it is filled from the depot or from the heap; then the heap is returned, too, locked. Drains nothing,
+    /// and takes nothing for a cache that is asleep.
+    ///
+    /// Blocks in front of it that are not aligned go back to the heap.
+    pub(super) fn take_or_refill(
+        &self,
+        slot: &Slot,
+        class: Class,
+        align: usize,
+    ) -> (Option<Guard<'_>>, Option<NonNull<u8>>) {
+        // SAFETY: the slot is this thread's.
+        let block = unsafe { slot.take_slowly(class, align) };
+        if block.is_some() {
+            return (None, block);
+        }
+        let mut heap = self.heap();
+        if !self.wakes_in_time(slot, &mut heap) {
+            // It fell asleep just now.
+            return (Some(heap), None);
+        }
+        let (mut outcome, mut visited) = (Ok(()), Ok(()));
+        let mut next_aligned = |lists: &mut Lists, heap: &mut Heap| loop {
+            lists.begin_spare(class);
+            let is_aligned = lists.is_first_aligned(class, align);
+            let block = lists.pop(class)?;
+            if is_aligned {
+                return Some(block);
+            }
+            outcome = outcome.and(give_back(heap, &self.depot, block));
+        };
+        let fill = |lists: &mut Lists| {
+            let is_due = lists.is_due();
+            if is_due {
+                visited = self.visit(lists, class, &mut heap);
+            }
+            // The lists need not be empty: perhaps the gate was closed a moment ago.
+            if let Some(block) = lists.take_of_runs(class).or_else(|| next_aligned(lists, &mut heap)) {
+                return Some(block);
+            }
+            if !is_due {
+                visited = self.visit(lists, class, &mut heap);
+            }
+            // SAFETY: this thread has the lock.
+            if let Some(list) = unsafe { self.depot.take(class) } {
+                lists.adopt(class, list);
+                if let Some(block) = next_aligned(lists, &mut heap) {
+                    return Some(block);
+                }
+            }
+            if let Some(slot) = self.take_of_new_runs(lists, class, &mut heap) {
+                return Some(slot);
+            }
+            lists.lengthen(class);
+            heap.alloc_several(class.payload(), align, lists.refill(class), |block| {
+                // SAFETY: the block was just handed out for the class.
+                let has_room = unsafe { lists.push(class, block) };
+                invariant!(has_room);
+            });
+            lists.pop(class)
+        };
+        // SAFETY: this thread is the owner, outside of its gate, and has the lock.
+        let block = unsafe { slot.with_lock(fill) };
+        let heap = raise_outside(heap, outcome.and(visited));
+        (Some(self.without_many_strays(heap)), block)
+    }
+
+    /// Takes a slot of a class from runs that the heap hands over to a cache, if it may have some, and there are.
+    pub(super) fn take_of_new_runs(
+        &self,
+        lists: &mut Lists,
+        class: Class,
+        heap: &mut Heap,
+    ) -> Option<NonNull<u8>> {
+        let slot = class.slot_size()?;
+        let mut free = 0;
+        // An empty one is enough, whatever it has.
+        while free < MOST_BLOCKS && !lists.has_many_empty_runs() && lists.may_have_run() {
+            let Some((run, more)) = heap.hand_over_run(slot, lists.runs.owner()) else { break };
+            // SAFETY: it was just handed over.
+            unsafe { lists.runs.accept(run) };
+            free += more as usize;
+        }
+        lists.take_of_runs(class)
+    }
+}
