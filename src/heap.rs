@@ -145,7 +145,8 @@ impl core::error::Error for RegionError {}
 /// let mut heap = Heap::new();
 /// let layout = Layout::new::<[u8; 60]>();
 /// assert!(heap.alloc(layout).is_none() && !heap.is_initialized());
-/// // SAFETY: only the heap uses the arena, which is all zero. The block holds what is written to it, and is given back once.
+/// // SAFETY: only the heap uses the arena, which is all zero. The block holds what is written to it, and is given
+/// // back once.
 /// unsafe {
 ///     heap.init(arena.as_mut_ptr().cast(), size_of_val(&arena), true).unwrap();
 ///     let block = heap.alloc_zeroed(layout).unwrap();

@@ -60,8 +60,8 @@ use overflow::Overflow;
 ///
 /// **parking_lot's `RawMutex` does not qualify**, although it implements the trait: a thread that has to wait is
 /// entered into a table, which it allocates. That goes well until two threads meet for the first time; then the
-/// allocation waits for the very lock under which it would be served, or recurs until the stack is at its end. spin's mutexes
-/// qualify, and so does a lock over an operating system's futex.
+/// allocation waits for the very lock under which it would be served, or recurs until the stack is at its end.
+/// spin's mutexes qualify, and so does a lock over an operating system's futex.
 ///
 /// A lock that masks interrupts:
 ///

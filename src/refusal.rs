@@ -74,9 +74,9 @@ static HOOK: Hook<Refusal> = Hook::new();
 /// allocating, and with `RUST_BACKTRACE=1` where it was asked for. A hook takes the place of that; `|_| {}` is
 /// silence.
 ///
-/// A program that goes on after a refusal, as with `try_reserve`, may be refused often: the hook should be
-/// quick. It runs outside of the allocator's lock. It may allocate with `std`: the system serves
-/// that, as it serves a thread that panics. Without `std` it must not. It must not unwind; if it does, the program ends.
+/// A program that goes on after a refusal, as with `try_reserve`, may be refused often: the hook should be quick.
+/// It runs outside of the allocator's lock. It may allocate with `std`: the system serves that, as it serves a
+/// thread that panics. Without `std` it must not. It must not unwind; if it does, the program ends.
 ///
 /// ```
 /// use mem_alloc_rust::{FreeList, Locked, set_refusal_hook};

@@ -13,8 +13,8 @@ static A: ThreadCached<FreeList<{ 16 << 20 }>> = ThreadCached::new();
 /// More than a list takes, of a class of which one run has fewer.
 const COUNT: usize = 400;
 
-/// One of the first that are freed, so that it is on a list, but none of the first that are asked for, which are blocks with
-/// headers.
+/// One of the first that are freed, so that it is on a list, but none of the first that are asked for, which are
+/// blocks with headers.
 const LISTED: usize = 25;
 
 fn layout(bytes: usize) -> Layout {

@@ -8,8 +8,8 @@
 //!  └────────┴───────────┴──────┴────────────┘
 //! ```
 //!
-//! - Its header, or its run's bitmap, says that it is in use: only whoever has the heap's lock writes a header, and only
-//!   he or the run's owner a bitmap.
+//! - Its header, or its run's bitmap, says that it is in use: only whoever has the heap's lock writes a header, and
+//!   only he or the run's owner a bitmap.
 //! - `next` is the next block's payload, null for the last one. It is a pointer, which was derived from the
 //!   arena's origin, and not a position: that spares the owner of the cache the arithmetic.
 //! - `key` is a number that is unlikely to stand there by chance, another one for each block and in each process,

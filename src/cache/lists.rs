@@ -1,11 +1,11 @@
 //! What one thread's cache has: its runs, and two lists of blocks for each class.
 //!
-//! On lists are blocks, slots of runs that are not the thread's, and slots of its own that were freed just now, which are
-//! likely to be in the processor's cache. They are taken from and put on the *current* list. When that is full, the
-//! thread's own slots go back into their runs. If anything else comes, the list becomes the *spare* one, and when the
-//! current one is empty, the spare one takes its place. Only when both are full, or both are empty and there is no run to
-//! take from, a full list goes to the depot or comes from there, as a whole: what a class does many times in a row costs
-//! a turn of the lock for each `batch` blocks only.
+//! On lists are blocks, slots of runs that are not the thread's, and slots of its own that were freed just now,
+//! which are likely to be in the processor's cache. They are taken from and put on the *current* list. When that is
+//! full, the thread's own slots go back into their runs. If anything else comes, the list becomes the *spare* one,
+//! and when the current one is empty, the spare one takes its place. Only when both are full, or both are empty and
+//! there is no run to take from, a full list goes to the depot or comes from there, as a whole: what a class does
+//! many times in a row costs a turn of the lock for each `batch` blocks only.
 //!
 //! All classes share one budget by use: each time a class comes to the lock its lists may become twice as
 //! long, as long as something is left of the budget. Now and then the cache is *looked over*: classes that
@@ -159,8 +159,8 @@ impl Lists {
         self.visits + 1 >= VISITS
     }
 
-    /// A class has come to the end of its slots at hand. False if it is to come to the lock for more: it is time to look
-    /// the cache over.
+    /// A class has come to the end of its slots at hand. False if it is to come to the lock for more: it is time to
+    /// look the cache over.
     pub(super) fn count_visit(&mut self) -> bool {
         self.visits += u8::from(!self.is_due());
         !self.is_due()
@@ -240,8 +240,8 @@ impl Lists {
         *self.room.get_mut(class) = granted;
     }
 
-    /// Gives the lists of a class that has a run the length of half a page, if they are not longer. What is freed just now
-    /// is in the processor's cache, and so is better taken again from a list than from the run.
+    /// Gives the lists of a class that has a run the length of half a page, if they are not longer. What is freed
+    /// just now is in the processor's cache, and so is better taken again from a list than from the run.
     fn grant(&mut self, class: Class) {
         let batch = self.batch.get(class);
         let granted = (self.runs.page() / 2).checked_div(class.payload()).unwrap_or(0).min(MOST_BLOCKS) as u8;
@@ -289,8 +289,8 @@ impl Lists {
         slot
     }
 
-    /// Takes what was found, if that is quickly done: onto the current list, or, if that is full, into the run, if that is
-    /// the cache's. Returns whether it is done.
+    /// Takes what was found, if that is quickly done: onto the current list, or, if that is full, into the run, if
+    /// that is the cache's. Returns whether it is done.
     ///
     /// # Safety
     ///

@@ -53,8 +53,8 @@ impl Place {
             return None;
         }
         let index = Index::new(granule as u32);
-        // SAFETY: the word before a position of the place is in the arena, aligned to 4, and never handed out if it is a
-        // header; it is looked at to find out.
+        // SAFETY: the word before a position of the place is in the arena, aligned to 4, and never handed out if it
+        // is a header; it is looked at to find out.
         let tag = unsafe { self.arena.tag(index) };
         let class = Class::of(tag).filter(|_| tag.granules() as usize <= self.positions - position)?;
         // SAFETY: as above.

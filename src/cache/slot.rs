@@ -181,8 +181,8 @@ impl Slot {
     ///
     /// # Safety
     ///
-    /// - Its owner is outside of the gate and does not use it any more, and the caller has the heap's lock. There are no
-    ///   runs with room.
+    /// - Its owner is outside of the gate and does not use it any more, and the caller has the heap's lock. There
+    ///   are no runs with room.
     pub(super) unsafe fn leave(&self, heap: &mut Heap) {
         // SAFETY: the caller's contract.
         unsafe { self.with_closed_gate(|lists| lists.runs.stop(heap)) };
@@ -251,8 +251,8 @@ impl Slot {
         unsafe { self.inside(allocator, pop)? }
     }
 
-    /// Puts a slot into the cache, if that is quickly done and the cache is one of that allocator's. Returns whether it is
-    /// done.
+    /// Puts a slot into the cache, if that is quickly done and the cache is one of that allocator's. Returns
+    /// whether it is done.
     ///
     /// # Safety
     ///
@@ -291,9 +291,9 @@ impl Slot {
         unsafe { self.inside(allocator, give) }.unwrap_or(false)
     }
 
-    /// Moves what is in a slot or in a small block to one of another class, if that is quickly done and the cache is one
-    /// of that allocator's. Returns where it is then, and whether the old one is yet to be given back; it stays where it
-    /// is if it is of that class.
+    /// Moves what is in a slot or in a small block to one of another class, if that is quickly done and the cache
+    /// is one of that allocator's. Returns where it is then, and whether the old one is yet to be given back; it
+    /// stays where it is if it is of that class.
     ///
     /// # Safety
     ///

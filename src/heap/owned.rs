@@ -86,9 +86,9 @@ impl Heap {
         self.pages.owner_of(run) != HEAP
     }
 
-    /// The rest of [`dealloc`](Self::dealloc), for a pointer that [`release_slot`](Self::release_slot) rejected: if it is
-    /// that of a slot of a cache that is not active, the run is the heap's from now on. False, and nothing is done, if it
-    /// cannot be that of a slot in use.
+    /// The rest of [`dealloc`](Self::dealloc), for a pointer that [`release_slot`](Self::release_slot) rejected: if
+    /// it is that of a slot of a cache that is not active, the run is the heap's from now on. False, and nothing is
+    /// done, if it cannot be that of a slot in use.
     ///
     /// # Safety
     ///

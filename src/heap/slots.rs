@@ -297,8 +297,8 @@ impl Heap {
         }
     }
 
-    /// As [`put_slot`](Self::put_slot), and settles what is to become of the run. False, and nothing is done, if the slot
-    /// is not in use.
+    /// As [`put_slot`](Self::put_slot), and settles what is to become of the run. False, and nothing is done, if
+    /// the slot is not in use.
     ///
     /// # Safety
     ///

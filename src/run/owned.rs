@@ -30,7 +30,8 @@ impl Run {
         u32::from(unsafe { (*self.header).slots }).div_ceil(64)
     }
 
-    /// Prepares the run for a cache. Returns how many slots are free. The owner looks at it at the latest possible time.
+    /// Prepares the run for a cache. Returns how many slots are free. The owner looks at it at the latest possible
+    /// time.
     ///
     /// # Safety
     ///

@@ -1,5 +1,5 @@
-//! What a program has of the crate: a global allocator, and the others beside it. A static has its code generated with the
-//! functions that use it, and these are public, so that all of it is there in a library, too.
+//! What a program has of the crate: a global allocator, and the others beside it. A static has its code generated
+//! with the functions that use it, and these are public, so that all of it is there in a library, too.
 
 #![cfg_attr(not(feature = "std"), no_std)]
 
