@@ -26,7 +26,8 @@
 //!   *victim*, is on no list). `prev` of the first one is the last one, `next` of the last one is zero. The
 //!   footer repeats the size in granules, so that the block to the right finds where this one starts. A large
 //!   free block is also a node of the trie of its bin (`heap/trie.rs`). All of these are granule counts,
-//!   never pointers.
+//!   never pointers. Whole pages of what a large one has behind that may have been given back to the system, which its
+//!   header tells.
 //! - The *top* is the span behind the last block. It has no header, no links and no footer: a fresh arena is
 //!   not written to, and taking from its near end writes one header and moves one number.
 //!
@@ -53,6 +54,7 @@ pub(crate) struct Tag(u32);
 impl Tag {
     const FREE: u32 = 1;
     const LEFT_FREE: u32 = 2;
+    /// A block in use that is cut into slots, or a free one whose pages were given back.
     const RUN: u32 = 4;
     const FLAGS: u32 = 7;
 
@@ -86,6 +88,25 @@ impl Tag {
     #[inline(always)]
     pub(crate) const fn is_left_free(self) -> bool {
         self.0 & Self::LEFT_FREE != 0
+    }
+
+    /// The tag of the same free block, of which whole pages were given back to the system. It is forgotten when the
+    /// block changes: then there may be more to give back.
+    #[cfg(all(feature = "std", unix))]
+    pub(crate) const fn given_back(self) -> Self {
+        Self(self.0 | Self::RUN)
+    }
+
+    /// Whether a free block's pages were given back.
+    #[cfg(all(feature = "std", unix))]
+    pub(crate) const fn is_given_back(self) -> bool {
+        self.0 & Self::RUN != 0
+    }
+
+    /// Whether this is the tag of a free block of that size whose left neighbour is in use.
+    #[inline(always)]
+    pub(crate) const fn is_of_free(self, size: BlockSize) -> bool {
+        self.0 | Self::RUN == Self::free(size).0 | Self::RUN
     }
 
     /// Whether the block is cut into slots.
@@ -593,6 +614,18 @@ impl Arena {
     pub(crate) unsafe fn set_parent(self, index: Index, parent: Index) {
         // SAFETY: a large free block's fifth word is the heap's own (contract).
         unsafe { self.parent_word(index).write(parent) }
+    }
+
+    /// Where what is unused of a large free block begins, which ends where the footer does.
+    #[cfg(all(feature = "std", unix))]
+    pub(crate) fn behind_links(self, index: Index) -> *mut u8 {
+        self.at_index(index).wrapping_add(24)
+    }
+
+    /// The address of the word before the header of the block at `index`.
+    #[cfg(all(feature = "std", unix))]
+    pub(crate) fn left_footer_address(self, index: Index) -> usize {
+        self.left_footer_word(index).addr()
     }
 
     /// A copy of the header of a block, with the link if it is free.

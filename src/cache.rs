@@ -19,6 +19,7 @@ mod barrier;
 mod class;
 mod depot;
 mod drain;
+mod growing;
 mod home;
 mod lists;
 mod membership;
@@ -181,7 +182,7 @@ impl<S: Source> ThreadCached<S> {
     /// Counts blocks and bytes after [draining](Self::drain); holds the lock for a time in proportion to the
     /// number of blocks. Does not allocate.
     pub fn stats(&self) -> Stats {
-        self.inspect(Heap::stats)
+        self.inspect(|heap| self.locked.stats_of(heap))
     }
 
     /// Counts what is in caches. Takes a system call and waits for threads that are just in theirs.
@@ -214,6 +215,26 @@ impl<S: Source> ThreadCached<S> {
         stats
     }
 
+    /// Gives memory that is free back to the operating system now, after [draining](Self::drain), and returns how many
+    /// bytes that were; see [`Locked::trim`].
+    ///
+    /// ```
+    /// use mem_alloc_rust::{FreeList, ThreadCached};
+    ///
+    /// #[global_allocator]
+    /// static A: ThreadCached<FreeList<{ 16 << 20 }>> = ThreadCached::new();
+    ///
+    /// fn main() {
+    ///     drop((0..100_000).map(|n| Box::new(n)).collect::<Vec<_>>());
+    ///     // Where memory can be given back, most of these megabytes are.
+    ///     assert!(A.trim() > 1 << 20 || cfg!(not(unix)));
+    /// }
+    /// ```
+    pub fn trim(&self) -> usize {
+        let mut heap = self.drain_into(self.heap(), Afterwards::Awake);
+        self.locked.source.trim(&mut heap)
+    }
+
     /// Checks every invariant of the heap after [draining](Self::drain); holds the lock for a time in
     /// proportion to the number of blocks. Does not allocate.
     ///
@@ -221,7 +242,7 @@ impl<S: Source> ThreadCached<S> {
     ///
     /// The first violation found; see [`Heap::audit`].
     pub fn audit(&self) -> Result<(), AuditError> {
-        self.inspect(Heap::audit)
+        self.inspect(|heap| self.locked.audit_of(heap))
     }
 
     /// What slots know their allocator by.
@@ -282,6 +303,7 @@ impl<S: Source> ThreadCached<S> {
                 self.depot.take_oldest(renewed).into_iter().for_each(give_back_list);
             }
         }
+        self.locked.source.note_visit(heap);
         outcome
     }
 

@@ -30,7 +30,7 @@
 //!
 //! # Invariants
 //!
-//! [`Heap::audit`] checks all but OWNED and FRESH; SAFETY comments name the one they rest on.
+//! [`Heap::audit`] checks all but OWNED, FRESH and COMMITTED; SAFETY comments name the one they rest on.
 //!
 //! - CHAIN: from [`Index::FIRST`] to `top`, blocks lie end to end, each with an initialised header that tells
 //!   its size.
@@ -46,13 +46,16 @@
 //!   that caches own.
 //! - OWNED: payload bytes of a block or slot in use are the caller's and are neither read nor written, except
 //!   to move or clear them on request.
-//! - FRESH: no byte from the payload position `used_up_to` on was ever written.
+//! - FRESH: no byte from the payload position `used_up_to` on was ever written, or all were given back since.
+//! - COMMITTED: up to the position `committed` the region may be used; what is behind is only reserved
+//!   (`heap/growth.rs`). In a region that is used as a whole that is its end.
 
 mod align;
 mod audit;
 mod census;
 mod check;
 mod free_blocks;
+mod growth;
 mod owned;
 mod release;
 mod resize;
@@ -66,6 +69,8 @@ pub use audit::AuditError;
 pub use census::Blocks;
 #[cfg(all(feature = "std", unix))]
 pub(crate) use check::InUse;
+#[cfg(all(feature = "std", unix))]
+pub(crate) use growth::Reserved;
 pub(crate) use release::Released;
 pub(crate) use resize::{Resized, copy};
 
@@ -77,6 +82,7 @@ use core::alloc::Layout;
 use core::fmt;
 use core::ptr::NonNull;
 use free_blocks::FreeBlocks;
+use growth::Growth;
 use slots::SlotClasses;
 use take::End;
 
@@ -177,6 +183,10 @@ pub struct Heap {
     top: Index,
     /// Behind the last granule. `NONE` as long as there is no region.
     end: Index,
+    /// Behind the last granule that may be used now; never beyond `end`.
+    committed: Index,
+    /// How that moves, and what is not to be used though it may be.
+    growth: Growth,
     /// The free block that small blocks are cut from, which is in no bin, or `NONE`.
     victim: Index,
     /// Granules of the blocks and slots in use, and the most there ever were.
@@ -206,6 +216,8 @@ impl Heap {
             pages: Pages::none(),
             top: Index::NONE,
             end: Index::NONE,
+            committed: Index::NONE,
+            growth: Growth::none(),
             victim: Index::NONE,
             live: 0,
             peak: 0,
@@ -298,6 +310,8 @@ impl Heap {
         self.region = start;
         self.top = Index::FIRST;
         self.end = end;
+        self.committed = end;
+        self.growth.capacity = end.get();
         self.used_up_to = Index::FIRST;
         self.zeroed = zeroed;
         Ok(())
@@ -460,14 +474,13 @@ impl Heap {
     /// How many bytes are not in use.
     #[cfg(all(feature = "std", unix))]
     pub(crate) fn free_bytes(&self) -> usize {
-        let granules = if self.is_initialized() { self.end.get().saturating_sub(self.live) } else { 0 };
-        granules as usize * GRANULE
+        self.growth.capacity.saturating_sub(self.live) as usize * GRANULE
     }
 
     /// Whether a block for `layout` could be had if nothing were in use, but for its alignment.
     #[cfg(all(feature = "std", unix))]
     pub(crate) fn could_hold(&self, layout: Layout) -> bool {
-        let most = if self.is_initialized() { self.end.granules_since(Index::FIRST) } else { 0 };
+        let most = self.growth.capacity.saturating_sub(Index::FIRST.get());
         BlockSize::for_payload(layout.size()).is_some_and(|size| size.granules() <= most)
     }
 

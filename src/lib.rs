@@ -23,6 +23,7 @@
 //! |---|---|
 //! | [`Locked<FreeList>`](Locked) | the global allocator of a program, over a static arena of 1 MiB or [another size](FreeList) |
 //! | `ThreadCached<FreeList>` | the same for programs with threads: each has a cache of its own (`std`, Unix; else a `Locked`) |
+//! | `ThreadCached<Growing<CAP>>` | as much memory as is needed, from the system, up to a cap (`std`, Unix) |
 //! | [`Locked<Region>`](Region) | the same over memory that is found at run time, as in a kernel |
 //! | [`Locked<OrSystem<FreeList>>`](Locked) | a fast arena that overflows to the operating system instead of refusing (`std`) |
 //! | [`Heap`] | the engine itself, over any bytes, without a lock |
@@ -50,11 +51,15 @@
 //! | | `heap/take`, `heap/align`: which block, and cutting it to size | |
 //! | | `heap/release`, `heap/resize`: coalescing, `realloc` | |
 //! | | `heap/owned`: runs that threads' caches own | |
+//! | | `heap/growth`: a region that is committed as it is needed, and given back | |
 //! | | `heap/free_blocks`, `heap/trie`: the bins of free blocks | |
 //! | | `heap/check`, `heap/audit`, `heap/census`: misuse, invariants, figures | |
-//! | `source` | static arena, a caller's region, overflow to the system | yes |
-//! | `static_memory` | what lies in the program's static memory, and in no arena there (`std`, Unix) | yes |
 //! | `raw_lock` | the default lock: spin, then sleep; no atomic read-modify-write while there is one thread | yes |
+//! | `mapping` | memory of the system's in whole pages: the few system calls (`std`, Unix) | yes |
+//! | `source` | where memory comes from: what there is besides the heap's region | yes |
+//! | | `source/free_list`, `source/region`, `source/or_system`: static arena, a caller's region, overflow to the system | |
+//! | | `source/growing`: as much as is needed, from the system: blocks with pages of their own, further heaps, the cap | |
+//! | `static_memory` | what lies in the program's static memory, and in no arena there (`std`, Unix) | yes |
 //! | `locked` | mutex and `GlobalAlloc`; `locked/overflow` for blocks of the system | yes |
 //! | `cache` | `ThreadCached`: per-thread caches in front of a `Locked` (`std`, Unix) | yes |
 //! | | `cache/take`, `cache/release`, `cache/resize`: what callers ask for | |
@@ -93,6 +98,8 @@ mod fault;
 mod heap;
 mod hook;
 mod locked;
+#[cfg(all(feature = "std", unix))]
+mod mapping;
 mod raw_lock;
 mod refusal;
 mod run;
@@ -136,6 +143,9 @@ pub use lock_api;
 pub use locked::Locked;
 pub use raw_lock::SpinThenSleep;
 pub use refusal::{Refusal, set_refusal_hook};
+#[cfg(all(feature = "std", unix))]
+#[cfg_attr(docsrs, doc(auto_cfg = false))]
+pub use source::Growing;
 #[cfg(feature = "std")]
 pub use source::OrSystem;
 pub use source::{DEFAULT_ARENA, FreeList, Region, RunTimeSource, Source};

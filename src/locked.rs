@@ -7,12 +7,15 @@ use crate::heap::{AuditError, Heap, RegionError, Released, Resized, copy};
 use crate::raw_lock::SpinThenSleep;
 use crate::refusal;
 use crate::run::Run;
-use crate::source::{RunTimeSource, Source};
+use crate::source::{Elsewhere, RunTimeSource, Source};
 use crate::stats::Stats;
 use core::alloc::{GlobalAlloc, Layout};
 use core::fmt;
+use core::ptr::NonNull;
 use lock_api::{Mutex, MutexGuard, RawMutex};
 
+#[cfg(all(feature = "std", unix))]
+mod growing;
 #[cfg(feature = "std")]
 mod overflow;
 #[cfg(feature = "std")]
@@ -141,7 +144,7 @@ pub struct Locked<S: Source, R: RawMutex = SpinThenSleep> {
     #[cfg(feature = "std")]
     overflow: Overflow,
     /// Behind the heap, because it may contain the arena.
-    source: S,
+    pub(crate) source: S,
 }
 
 /// Whether this thread panics, or tells of a refusal, and is served by the system therefore. Two loads and two
@@ -186,7 +189,14 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     /// Counts blocks and bytes; holds the lock for a time in proportion to the number of
     /// blocks. Does not allocate.
     pub fn stats(&self) -> Stats {
-        self.heap().stats()
+        self.stats_of(&self.heap())
+    }
+
+    /// The figures of a heap that is locked, and of what lies elsewhere.
+    pub(crate) fn stats_of(&self, heap: &Heap) -> Stats {
+        let mut stats = heap.stats();
+        self.source.add_to_stats(heap, &mut stats);
+        stats
     }
 
     /// Checks every invariant of the heap; holds the lock for a time in proportion to the number of blocks.
@@ -196,7 +206,40 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     ///
     /// The first violation found; see [`Heap::audit`].
     pub fn audit(&self) -> Result<(), AuditError> {
-        self.heap().audit()
+        self.audit_of(&self.heap())
+    }
+
+    /// Checks a heap that is locked, and what lies elsewhere.
+    pub(crate) fn audit_of(&self, heap: &Heap) -> Result<(), AuditError> {
+        heap.audit().and_then(|()| self.source.audit_elsewhere(heap))
+    }
+
+    /// Gives memory that is free back to the operating system now, and returns how many bytes that were: whole pages of
+    /// it in free blocks, and what was used behind the last block. It stays part of the arena, and is had again when it
+    /// is used. Holds the lock for a time in proportion to the number of free blocks of a page and more.
+    ///
+    /// Nothing is given back where this is not the system's memory that nobody else has: a
+    /// [`Region`](crate::Region), and without `std`.
+    ///
+    /// ```
+    /// use core::alloc::{GlobalAlloc, Layout};
+    /// use mem_alloc_rust::{FreeList, Locked};
+    ///
+    /// static A: Locked<FreeList<{ 16 << 20 }>> = Locked::new();
+    /// let layout = Layout::new::<[u8; 8 << 20]>();
+    /// // SAFETY: the layout is of more than no bytes, and the block is given back once.
+    /// unsafe {
+    ///     let block = A.alloc(layout);
+    ///     block.write_bytes(1, layout.size());
+    ///     A.dealloc(block, layout);
+    /// }
+    /// // Where memory can be given back, these eight megabytes are, but for a page at either end.
+    /// let given_back = A.trim();
+    /// assert!(given_back > 7 << 20 || cfg!(not(all(unix, feature = "std"))));
+    /// assert_eq!(A.trim(), 0);
+    /// ```
+    pub fn trim(&self) -> usize {
+        self.source.trim(&mut self.heap())
     }
 
     /// Draws the arena: divides it into as many stretches as there are `cells`, and writes into each the
@@ -268,6 +311,9 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     /// An allocation with the lock held.
     #[inline(always)]
     fn alloc_in(&self, mut heap: MutexGuard<'_, R, Heap>, layout: Layout) -> *mut u8 {
+        if S::HAS_CAP && !self.source.may_serve(&heap, layout.size()) {
+            return self.refused(heap, layout, Contents::Any);
+        }
         match heap.alloc_fast(layout) {
             Some(slot) => slot.as_ptr(),
             None => self.alloc_otherwise(heap, layout),
@@ -281,10 +327,36 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
             drop(heap);
             return self.overflow(layout, Contents::Any);
         }
-        match heap.alloc_otherwise(layout) {
+        let found = if S::HAS_ELSEWHERE {
+            self.find(&mut heap, layout).map(|(block, _)| block)
+        } else {
+            heap.alloc_otherwise(layout)
+        };
+        match found {
             Some(block) => block.as_ptr(),
             None => self.refused(heap, layout, Contents::Any),
         }
+    }
+
+    /// A block of the heap's or from elsewhere, and how many bytes at its beginning are not known to be zero.
+    #[inline(always)]
+    pub(crate) fn find(&self, heap: &mut Heap, layout: Layout) -> Option<(NonNull<u8>, usize)> {
+        if !S::HAS_ELSEWHERE {
+            return heap.alloc_to_clear(layout);
+        }
+        self.find_anywhere(heap, layout)
+    }
+
+    /// As [`find`](Self::find), for sources with blocks elsewhere.
+    #[inline(never)]
+    fn find_anywhere(&self, heap: &mut Heap, layout: Layout) -> Option<(NonNull<u8>, usize)> {
+        if !heap.is_initialized() || !self.source.may_serve(heap, layout.size()) {
+            return None;
+        }
+        if layout.size() >= S::ELSEWHERE_FROM {
+            return self.source.alloc_elsewhere(heap, layout).or_else(|| heap.alloc_to_clear(layout));
+        }
+        heap.alloc_to_clear(layout).or_else(|| self.source.alloc_elsewhere(heap, layout))
     }
 
     /// A release while somebody else is at the heap, or where it need not be fast.
@@ -316,7 +388,7 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
         unsafe {
             match heap.release_slot(block) {
                 Released::Slot => {}
-                Released::SlotOf(run) => Self::settle(heap, run),
+                Released::SlotOf(run) => self.settle(heap, run),
                 Released::NoSlot => self.dealloc_block(heap, block, layout),
                 Released::Rejected => self.dealloc_rejected(heap, block, layout),
             }
@@ -329,9 +401,10 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     ///
     /// - As for [`Heap::settle`].
     #[inline(never)]
-    unsafe fn settle(mut heap: MutexGuard<'_, R, Heap>, run: Run) {
+    unsafe fn settle(&self, mut heap: MutexGuard<'_, R, Heap>, run: Run) {
         // SAFETY: the caller's contract.
         unsafe { heap.settle(run) }
+        self.source.note_visit(&mut heap);
     }
 
     /// A release of a block.
@@ -345,9 +418,10 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
         // address.
         unsafe {
             if !heap.release_block(block) {
-                self.dealloc_rejected(heap, block, layout)
+                return self.dealloc_rejected(heap, block, layout);
             }
         }
+        self.source.note_visit(&mut heap);
     }
 
     /// The way of a request that the heap refused: the heap may not have its memory yet, or be exhausted.
@@ -360,7 +434,7 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
         contents: Contents,
     ) -> *mut u8 {
         if !heap.is_initialized() && self.source.supply(&mut heap).is_ok() {
-            let (bounds, first) = (heap.bounds(), heap.alloc_to_clear(layout));
+            let (bounds, first) = (heap.bounds(), self.find(&mut heap, layout));
             drop(heap);
             note_arena(bounds);
             // The first block of an arena that is all zero is not cleared.
@@ -408,6 +482,13 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
         if unsafe { heap.release_left_slot(block) } {
             return;
         }
+        if S::HAS_ELSEWHERE {
+            // SAFETY: the caller's contract.
+            if let Some(leftover) = unsafe { self.source.dealloc_elsewhere(&mut heap, block) } {
+                drop(heap);
+                return leftover.settle();
+            }
+        }
         let fault = heap.fault_of(block, Action::Free);
         drop(heap);
         #[cfg(feature = "std")]
@@ -440,7 +521,8 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     #[cold]
     #[inline(never)]
     pub(crate) fn has(&self, block: *mut u8) -> bool {
-        self.heap_out_of_line().is_live(block)
+        let heap = self.heap_out_of_line();
+        heap.is_live(block) || (S::HAS_ELSEWHERE && self.source.is_live_elsewhere(&heap, block))
     }
 
     /// The way of a `realloc` that the heap refused: the block may move to the system.
@@ -539,7 +621,7 @@ unsafe impl<S: Source, R: RawMutex> GlobalAlloc for Locked<S, R> {
             return self.overflow(layout, Contents::Zeroes);
         }
         let mut heap = self.heap_out_of_line();
-        let Some((block, dirty)) = heap.alloc_to_clear(layout) else {
+        let Some((block, dirty)) = self.find(&mut heap, layout) else {
             return self.refused(heap, layout, Contents::Zeroes);
         };
         drop(heap);
@@ -566,7 +648,7 @@ unsafe impl<S: Source, R: RawMutex> GlobalAlloc for Locked<S, R> {
             return unsafe { self.realloc_refused(block, layout, new_size) };
         }
         // SAFETY: as for `dealloc`.
-        let resized = unsafe { self.heap().resize(block, layout, new_size) };
+        let resized = unsafe { self.resize(self.heap(), block, layout, new_size).1 };
         if let Resized::Done(block) = resized {
             return block.as_ptr();
         }
@@ -576,6 +658,80 @@ unsafe impl<S: Source, R: RawMutex> GlobalAlloc for Locked<S, R> {
 }
 
 impl<S: Source, R: RawMutex> Locked<S, R> {
+    /// Changes a block's size, wherever it lies, and returns the heap, locked, and what came of it.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`GlobalAlloc::realloc`]. If the outcome is to move, the caller does it.
+    #[inline(always)]
+    pub(crate) unsafe fn resize<'a>(
+        &'a self,
+        mut heap: MutexGuard<'a, R, Heap>,
+        block: *mut u8,
+        layout: Layout,
+        new_size: usize,
+    ) -> (MutexGuard<'a, R, Heap>, Resized) {
+        // SAFETY: the caller's contract.
+        unsafe {
+            if S::HAS_ELSEWHERE {
+                return self.resize_anywhere(heap, block, layout, new_size);
+            }
+            let resized = heap.resize(block, layout, new_size);
+            (heap, resized)
+        }
+    }
+
+    /// As [`resize`](Self::resize), for sources with blocks elsewhere. What is elsewhere is looked for there first if it
+    /// is large, and so is what becomes large.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`resize`](Self::resize).
+    #[inline(never)]
+    unsafe fn resize_anywhere<'a>(
+        &'a self,
+        mut heap: MutexGuard<'a, R, Heap>,
+        block: *mut u8,
+        layout: Layout,
+        new_size: usize,
+    ) -> (MutexGuard<'a, R, Heap>, Resized) {
+        let is_in_heap = heap.is_live(block);
+        if new_size > layout.size() && !self.source.may_serve(&heap, new_size - layout.size()) {
+            return (heap, Resized::Refused);
+        }
+        // SAFETY: the caller's contract.
+        unsafe {
+            if !is_in_heap {
+                return match self.source.resize_elsewhere(&mut heap, block, layout, new_size) {
+                    Elsewhere::Unknown => (heap, Resized::Rejected),
+                    Elsewhere::Known(resized) => (heap, resized),
+                    Elsewhere::ToMove(to_move) => {
+                        drop(heap);
+                        let moved = to_move.run();
+                        let resized = moved.to().map_or(Resized::Refused, Resized::Done);
+                        heap = self.heap();
+                        self.source.note_moved(&mut heap, moved);
+                        (heap, resized)
+                    }
+                };
+            }
+            let elsewhere = |heap: &mut Heap| {
+                let layout = Layout::from_size_align(new_size, layout.align()).ok()?;
+                self.source.alloc_elsewhere(heap, layout).map(|(target, _)| Resized::MoveTo(target))
+            };
+            if new_size >= S::ELSEWHERE_FROM && new_size > layout.size() {
+                if let Some(resized) = elsewhere(&mut heap) {
+                    return (heap, resized);
+                }
+            }
+            let mut resized = heap.resize(block, layout, new_size);
+            if resized == Resized::Refused {
+                resized = elsewhere(&mut heap).unwrap_or(resized);
+            }
+            (heap, resized)
+        }
+    }
+
     /// The rest of a `realloc` that is not done with the change of size.
     ///
     /// # Safety
@@ -596,7 +752,11 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
             // as the caller had it.
             Resized::MoveTo(target) => unsafe {
                 copy(block, target.as_ptr(), layout.size().min(new_size));
-                self.dealloc_block(self.heap(), block, layout);
+                if S::HAS_ELSEWHERE {
+                    self.dealloc_contended(block, layout);
+                } else {
+                    self.dealloc_block(self.heap(), block, layout);
+                }
                 target.as_ptr()
             },
             // SAFETY: the heap knows the block; only growing can be refused.

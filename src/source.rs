@@ -1,27 +1,24 @@
-//! Where a heap's memory comes from: a static arena, or a region that the caller hands over at run time.
+//! Where a heap's memory comes from: a static arena, a region that the caller hands over at run time, or the system.
 
-use crate::heap::{Heap, RegionError};
-use crate::size::GRANULE;
-use core::cell::UnsafeCell;
-use core::mem::MaybeUninit;
+mod free_list;
+#[cfg(all(feature = "std", unix))]
+mod growing;
+#[cfg(feature = "std")]
+mod or_system;
+mod region;
 
-/// Bytes of the arena where nothing else is said: 1 MiB.
-///
-/// ```
-/// use core::alloc::{GlobalAlloc, Layout};
-/// use mem_alloc_rust::{DEFAULT_ARENA, FreeList, Locked};
-///
-/// static A: Locked<FreeList> = Locked::new();
-/// // SAFETY: the layouts are of more than no bytes.
-/// unsafe {
-///     assert!(A.alloc(Layout::new::<[u8; DEFAULT_ARENA]>()).is_null(), "the heap needs some of it itself");
-///     assert!(!A.alloc(Layout::new::<[u8; DEFAULT_ARENA - 512]>()).is_null());
-/// }
-/// ```
-pub const DEFAULT_ARENA: usize = 1 << 20;
+pub use free_list::{DEFAULT_ARENA, FreeList};
+#[cfg(all(feature = "std", unix))]
+pub use growing::Growing;
+#[cfg(feature = "std")]
+pub use or_system::OrSystem;
+pub use region::{Region, RunTimeSource};
 
-/// The smallest and the largest [`FreeList`] arena, in bytes.
-const ARENA_LIMITS: (usize, usize) = (256, 1 << 30);
+use crate::heap::{AuditError, Heap, RegionError, Resized};
+#[cfg(all(feature = "std", unix))]
+use crate::mapping;
+use crate::stats::Stats;
+use core::ptr::NonNull;
 
 /// Where the memory of a [`Locked`](crate::Locked) allocator comes from.
 ///
@@ -54,7 +51,9 @@ pub trait Source: sealed::Source + Sync + 'static {}
 impl<S: sealed::Source + Sync + 'static> Source for S {}
 
 pub(crate) mod sealed {
-    use super::{Heap, RegionError};
+    use super::{AuditError, Elsewhere, Heap, Leftover, Moved, RegionError, Stats};
+    use core::alloc::Layout;
+    use core::ptr::NonNull;
 
     pub trait Source {
         /// A source that has claimed nothing yet; all zero bytes.
@@ -64,6 +63,16 @@ pub(crate) mod sealed {
         /// Whether the operating system serves what the arena cannot.
         const OVERFLOWS_TO_SYSTEM: bool = false;
 
+        /// Whether blocks can lie elsewhere than in the heap's region. They are under the heap's lock, too: whoever has
+        /// the heap to pass on has that.
+        const HAS_ELSEWHERE: bool = false;
+
+        /// Requests of so many bytes are served elsewhere, if they can be.
+        const ELSEWHERE_FROM: usize = usize::MAX;
+
+        /// Whether there may come to be more in use than is allowed.
+        const HAS_CAP: bool = false;
+
         /// Hands the source's memory to a heap that has none.
         fn supply(&self, heap: &mut Heap) -> Result<(), RegionError>;
 
@@ -72,200 +81,152 @@ pub(crate) mod sealed {
 
         /// Whether the heap knows where its memory is.
         fn is_at_home(&self, heap: &Heap) -> bool;
-    }
-}
 
-/// A free list over a static arena of `SIZE` bytes, 1 MiB by default: the memory a program can use is decided
-/// at build time.
-///
-/// `SIZE` is a multiple of 8 from 256 bytes to 1 GiB; anything else does not compile. Use it as
-/// [`Locked<FreeList>`](crate::Locked) or `Locked<FreeList<{ 64 << 20 }>>`.
-///
-/// ```compile_fail
-/// # use mem_alloc_rust::{FreeList, Locked};
-/// // error: the arena of a FreeList<SIZE> needs at least 256 bytes
-/// static A: Locked<FreeList<100>> = Locked::new();
-/// ```
-///
-/// ```
-/// use core::alloc::{GlobalAlloc, Layout};
-/// use mem_alloc_rust::{FreeList, Locked};
-///
-/// static A: Locked<FreeList<4096>> = Locked::new();
-/// // SAFETY: the layouts are of more than no bytes, and the block is given back once.
-/// unsafe {
-///     let layout = Layout::new::<[u8; 3000]>();
-///     let block = A.alloc(layout);
-///     assert!(!block.is_null());
-///     assert!(A.alloc(layout).is_null(), "another one does not fit, and nothing grows");
-///     A.dealloc(block, layout);
-/// }
-/// ```
-///
-/// Its initial value is all zero bytes, so that the arena lies in `.bss`: it does not make the program's file
-/// larger, and a page that is never used takes no memory.
-#[repr(align(128))]
-pub struct FreeList<const SIZE: usize = DEFAULT_ARENA> {
-    /// Beside the heap and not inside of it: a `&mut Heap` must not cover bytes that were handed out.
-    /// Zero in the beginning; callers may leave bytes of their blocks uninitialised.
-    arena: UnsafeCell<MaybeUninit<[u8; SIZE]>>,
-}
-
-// SAFETY: the arena is only reached through a heap that it was handed to, and the heap is behind a lock.
-unsafe impl<const SIZE: usize> Sync for FreeList<SIZE> {}
-
-impl<const SIZE: usize> FreeList<SIZE> {
-    /// The arena, all zero.
-    pub(crate) const fn new() -> Self {
-        const {
-            assert!(SIZE >= ARENA_LIMITS.0, "the arena of a FreeList<SIZE> needs at least 256 bytes");
-            assert!(
-                SIZE <= ARENA_LIMITS.1,
-                "the arena of a FreeList<SIZE> can have at most 1 GiB; hand larger regions to a Heap or a Region at run time"
-            );
-            assert!(SIZE % GRANULE == 0, "the SIZE of a FreeList<SIZE> is a multiple of 8 bytes");
+        /// A block from elsewhere, and how many bytes at its beginning are not known to be zero.
+        fn alloc_elsewhere(&self, heap: &mut Heap, layout: Layout) -> Option<(NonNull<u8>, usize)> {
+            let _ = (heap, layout);
+            None
         }
-        Self { arena: UnsafeCell::new(MaybeUninit::new([0; SIZE])) }
-    }
 
-    pub(crate) const fn start(&self) -> *mut u8 {
-        self.arena.get().cast()
-    }
-}
+        /// Gives back a block that does not lie in the heap's region. `None` if it is not known elsewhere.
+        ///
+        /// # Safety
+        ///
+        /// - If it is known, it is in use, and nobody uses its bytes any more.
+        unsafe fn dealloc_elsewhere(&self, heap: &mut Heap, block: *mut u8) -> Option<Leftover> {
+            let _ = (heap, block);
+            None
+        }
 
-impl<const SIZE: usize> sealed::Source for FreeList<SIZE> {
-    #[allow(clippy::declare_interior_mutable_const, reason = "the initial value of statics")]
-    const INIT: Self = Self::new();
+        /// Changes the size of a block that does not lie in the heap's region.
+        ///
+        /// # Safety
+        ///
+        /// - If it is known, it is in use, and was allocated for the layout.
+        unsafe fn resize_elsewhere(
+            &self,
+            heap: &mut Heap,
+            block: *mut u8,
+            layout: Layout,
+            new_size: usize,
+        ) -> Elsewhere {
+            let _ = (heap, block, layout, new_size);
+            Elsewhere::Unknown
+        }
 
-    fn supply(&self, heap: &mut Heap) -> Result<(), RegionError> {
-        // SAFETY: the arena is this source's own and reached through its heap only; a heap without memory has
-        // handed out nothing, so every byte is still zero.
-        unsafe { heap.init(self.start(), SIZE, true) }
-    }
+        /// Notes what came of a block that was to be moved outside of the lock.
+        fn note_moved(&self, heap: &mut Heap, moved: Moved) {
+            let _ = (heap, moved);
+        }
 
-    #[inline(always)]
-    fn rebase(&self, heap: &mut Heap) {
-        // SAFETY: the arena moves with the source as a whole, and always to a multiple of 128.
-        unsafe { heap.rebase(self.start()) }
-    }
+        /// Whether a block is one in use elsewhere.
+        fn is_live_elsewhere(&self, heap: &Heap, block: *mut u8) -> bool {
+            let _ = (heap, block);
+            false
+        }
 
-    #[inline(always)]
-    fn is_at_home(&self, heap: &Heap) -> bool {
-        heap.is_based_on(self.start())
-    }
-}
+        /// Whether so many bytes more may be in use.
+        #[inline(always)]
+        fn may_serve(&self, heap: &Heap, bytes: usize) -> bool {
+            let _ = (heap, bytes);
+            true
+        }
 
-/// A region of memory that is handed over at run time, with [`Locked::init`](crate::Locked::init).
-///
-/// ```
-/// use core::alloc::{GlobalAlloc, Layout};
-/// use mem_alloc_rust::{Locked, Region, RegionError};
-///
-/// static A: Locked<Region> = Locked::new();
-///
-/// let memory = Box::leak(vec![0u64; 1000].into_boxed_slice());
-/// let (start, len) = (memory.as_mut_ptr().cast(), size_of_val(memory));
-/// // SAFETY: the memory is leaked, and nothing else uses it. The layout is of more than no bytes.
-/// unsafe {
-///     let layout = Layout::new::<[u64; 10]>();
-///     assert!(A.alloc(layout).is_null(), "there is no memory yet");
-///     A.init(start, len).unwrap();
-///     assert!(!A.alloc(layout).is_null());
-///     assert_eq!(A.init(start, len), Err(RegionError::AlreadyInitialized));
-/// }
-/// ```
-#[derive(Debug)]
-pub struct Region(());
+        /// A block or a run of the heap's was given back, or a cache has come to the heap: what is free may go back to
+        /// the system.
+        #[inline(always)]
+        fn note_visit(&self, heap: &mut Heap) {
+            let _ = heap;
+        }
 
-/// A source whose memory is handed over at run time: [`Region`], or `OrSystem` around it. Sealed.
-///
-/// ```
-/// use mem_alloc_rust::{Locked, Region, RegionError, RunTimeSource};
-///
-/// /// Gives an allocator a leaked buffer.
-/// fn give_buffer<S: RunTimeSource>(allocator: &Locked<S>, granules: usize) -> Result<(), RegionError> {
-///     let buffer = Box::leak(vec![0u64; granules].into_boxed_slice());
-///     // SAFETY: the buffer is leaked, and nothing else uses it.
-///     unsafe { allocator.init(buffer.as_mut_ptr().cast(), size_of_val(buffer)) }
-/// }
-///
-/// let allocator = Locked::<Region>::new();
-/// give_buffer(&allocator, 128).unwrap();
-/// assert!(allocator.stats().arena_bytes > 1000);
-/// ```
-pub trait RunTimeSource: Source {}
+        /// Gives everything back to the system that is free and can be given back. Returns how many bytes that were.
+        fn trim(&self, heap: &mut Heap) -> usize {
+            let _ = heap;
+            0
+        }
 
-impl RunTimeSource for Region {}
+        /// Adds what lies elsewhere to the figures of the heap.
+        fn add_to_stats(&self, heap: &Heap, stats: &mut Stats) {
+            let _ = (heap, stats);
+        }
 
-#[cfg(feature = "std")]
-impl RunTimeSource for OrSystem<Region> {}
-
-impl sealed::Source for Region {
-    const INIT: Self = Self(());
-
-    fn supply(&self, heap: &mut Heap) -> Result<(), RegionError> {
-        // Until the user calls `init` there is nothing to supply.
-        let _ = heap;
-        Err(RegionError::TooSmall { len: 0 })
-    }
-
-    #[inline(always)]
-    fn rebase(&self, heap: &mut Heap) {
-        // The region stays where it is when the allocator moves.
-        let _ = heap;
-    }
-
-    #[inline(always)]
-    fn is_at_home(&self, _: &Heap) -> bool {
-        true
+        /// Checks what lies elsewhere.
+        fn audit_elsewhere(&self, heap: &Heap) -> Result<(), AuditError> {
+            let _ = heap;
+            Ok(())
+        }
     }
 }
 
-/// What another source cannot serve comes from [`std::alloc::System`]: a fast arena rather than a hard bound.
-///
-/// Blocks of the two are told apart by their address when they come back.
-///
-/// ```
-/// use mem_alloc_rust::{FreeList, Locked, OrSystem};
-///
-/// #[global_allocator]
-/// static A: Locked<OrSystem<FreeList>> = Locked::new();
-///
-/// fn main() {
-///     let larger_than_the_arena = vec![1u8; 2 << 20];
-///     assert_eq!(larger_than_the_arena.last(), Some(&1));
-///     // The figures are those of the arena alone.
-///     assert!(A.stats().peak_bytes < 1 << 20);
-/// }
-/// ```
-#[cfg(feature = "std")]
-#[derive(Debug)]
-pub struct OrSystem<S>(S);
+/// What became of a block elsewhere that was to change its size.
+pub enum Elsewhere {
+    /// It is not known there.
+    Unknown,
+    /// As for a block of the heap's.
+    Known(Resized),
+    /// It is to be moved by whoever asks, outside of the lock, and then [noted](sealed::Source::note_moved).
+    ToMove(ToMove),
+}
 
-#[cfg(feature = "std")]
-impl<S: sealed::Source> sealed::Source for OrSystem<S> {
-    #[allow(clippy::declare_interior_mutable_const, reason = "the initial value of statics")]
-    const INIT: Self = Self(S::INIT);
+/// Pages that a block elsewhere had, to be given back to the system outside of the lock: that takes time in proportion
+/// to their number.
+#[must_use]
+pub struct Leftover {
+    start: *mut u8,
+    bytes: usize,
+}
 
-    const OVERFLOWS_TO_SYSTEM: bool = true;
+impl Leftover {
+    /// Nothing is left over.
+    #[cfg_attr(
+        not(all(feature = "std", unix)),
+        allow(dead_code, reason = "other sources have no pages of their own")
+    )]
+    pub(crate) const NOTHING: Self = Self { start: core::ptr::null_mut(), bytes: 0 };
 
-    fn supply(&self, heap: &mut Heap) -> Result<(), RegionError> {
-        self.0.supply(heap)
-    }
-
-    #[inline(always)]
-    fn rebase(&self, heap: &mut Heap) {
-        self.0.rebase(heap);
-    }
-
-    #[inline(always)]
-    fn is_at_home(&self, heap: &Heap) -> bool {
-        self.0.is_at_home(heap)
+    /// Gives them back.
+    pub(crate) fn settle(self) {
+        #[cfg(all(feature = "std", unix))]
+        if self.bytes > 0 {
+            // SAFETY: they were mapped for a block, which nobody uses any more.
+            unsafe { mapping::unmap(self.start, self.bytes) };
+        }
+        let _ = (self.start, self.bytes);
     }
 }
 
-impl<const SIZE: usize> core::fmt::Debug for FreeList<SIZE> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "FreeList<{SIZE}>")
+/// A block with pages of its own that are to become more or fewer, and may move.
+pub struct ToMove {
+    start: *mut u8,
+    bytes: usize,
+    new_bytes: usize,
+}
+
+impl ToMove {
+    /// Does it. Nobody else knows the block meanwhile.
+    pub(crate) fn run(self) -> Moved {
+        let Self { start, bytes, new_bytes } = self;
+        #[cfg(all(feature = "std", unix))]
+        // SAFETY: the pages were mapped for one block, whose owner waits for this.
+        let to = unsafe { mapping::remap(start, bytes, new_bytes) };
+        #[cfg(not(all(feature = "std", unix)))]
+        let to = None;
+        Moved { start, bytes, new_bytes, to }
+    }
+}
+
+/// What came of that.
+#[cfg_attr(not(all(feature = "std", unix)), allow(dead_code, reason = "other sources move nothing"))]
+pub struct Moved {
+    start: *mut u8,
+    bytes: usize,
+    new_bytes: usize,
+    to: Option<NonNull<u8>>,
+}
+
+impl Moved {
+    /// Where the block is now, if it has its new size.
+    pub(crate) fn to(&self) -> Option<NonNull<u8>> {
+        self.to
     }
 }

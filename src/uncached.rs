@@ -53,6 +53,11 @@ impl<S: Source> ThreadCached<S> {
         self.locked.stats()
     }
 
+    /// As for [`Locked::trim`].
+    pub fn trim(&self) -> usize {
+        self.locked.trim()
+    }
+
     /// As for [`Locked::audit`].
     ///
     /// # Errors

@@ -112,5 +112,6 @@ impl<S: Source> ThreadCached<S> {
         };
         // SAFETY: this thread is the owner, outside of its gate, and has the lock.
         unsafe { slot.with_lock(give_back) };
+        self.locked.source.note_visit(&mut heap);
     }
 }

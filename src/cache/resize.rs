@@ -14,9 +14,9 @@ impl<S: Source> ThreadCached<S> {
     /// - As for [`GlobalAlloc::realloc`].
     #[inline(never)]
     pub(super) unsafe fn realloc_locked(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        let mut heap = self.unless_cached(self.heap(), block, layout, Action::Realloc);
+        let heap = self.unless_cached(self.heap(), block, layout, Action::Realloc);
         // SAFETY: the caller's contract.
-        let mut result = unsafe { heap.resize(block, layout, new_size) };
+        let (mut heap, mut result) = unsafe { self.locked.resize(heap, block, layout, new_size) };
         if let (Resized::Refused, Ok(new_layout)) =
             (result, Layout::from_size_align(new_size, layout.align()))
         {
@@ -24,7 +24,7 @@ impl<S: Source> ThreadCached<S> {
             (heap, is_drained) = self.drained_for(heap, new_layout);
             if is_drained {
                 // SAFETY: as above; what was refused is unchanged.
-                result = unsafe { heap.resize(block, layout, new_size) };
+                (heap, result) = unsafe { self.locked.resize(heap, block, layout, new_size) };
             }
         }
         drop(heap);

@@ -71,12 +71,12 @@ impl<S: Source> ThreadCached<S> {
 
     /// An allocation from the heap, after draining if need be.
     pub(super) fn alloc_locked(&self, mut heap: Guard<'_>, layout: Layout, contents: Contents) -> *mut u8 {
-        let mut found = heap.alloc_to_clear(layout);
+        let mut found = self.locked.find(&mut heap, layout);
         if found.is_none() {
             let is_drained;
             (heap, is_drained) = self.drained_for(heap, layout);
             if is_drained {
-                found = heap.alloc_to_clear(layout);
+                found = self.locked.find(&mut heap, layout);
             }
         }
         let Some((block, dirty)) = found else { return self.locked.refused(heap, layout, contents) };
@@ -105,8 +105,9 @@ impl<S: Source> ThreadCached<S> {
             return (None, block);
         }
         let mut heap = self.heap();
-        if !self.wakes_in_time(slot, &mut heap) {
-            // It fell asleep just now.
+        let is_allowed = !S::HAS_CAP || self.locked.source.may_serve(&heap, class.payload());
+        if !is_allowed || !self.wakes_in_time(slot, &mut heap) {
+            // It fell asleep just now, or there is too much in use.
             return (Some(heap), None);
         }
         let (mut outcome, mut visited) = (Ok(()), Ok(()));

@@ -104,7 +104,10 @@ impl Heap {
     /// Takes a block of `size` at such a place from the top.
     fn take_top_at(&mut self, size: BlockSize, place: Place, end: End) -> Option<Index> {
         let gap = self.gap_at(self.top, place);
-        if gap + size.granules() as usize > self.end.granules_since(self.top) as usize {
+        let needed = gap + size.granules() as usize;
+        if needed > self.committed.granules_since(self.top) as usize
+            && !u32::try_from(needed).is_ok_and(|needed| self.commit(self.top, needed))
+        {
             return None;
         }
         let near = (gap > 0).then(|| BlockSize::from_granules(gap as u32));

@@ -72,9 +72,10 @@ impl Heap {
         if self.top < Index::FIRST
             || self.top > self.end
             || self.used_up_to < self.top
-            || self.used_up_to > self.end
+            || self.used_up_to > self.committed
+            || self.committed > self.end
         {
-            return violation(self.top, "the top lies outside of the arena");
+            return violation(self.top, "the top lies outside of the arena, or of what of it may be used");
         }
         let totals = self.audit_chain()?;
         self.audit_bins(&totals)?;

@@ -197,6 +197,17 @@ impl FreeBlocks {
         self.first_block_from(bin.next())
     }
 
+    /// The next node of the trie that one is of, in no particular order.
+    ///
+    /// # Safety
+    ///
+    /// - It is a node of the trie of its bin.
+    #[cfg(all(feature = "std", unix))]
+    pub(super) unsafe fn next_node(&self, arena: Arena, node: Index) -> Option<Index> {
+        // SAFETY: the caller's contract.
+        unsafe { trie::next_node(arena, self.head(Bin::of(arena.tag(node).size())), node) }
+    }
+
     /// Makes a free block the first one of its size, so that the next search begins with it. Those that were
     /// in front of it come last.
     ///

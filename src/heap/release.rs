@@ -87,7 +87,7 @@ impl Heap {
         }
         let left = BlockSize::from_granules(left);
         // SAFETY: the word lies between the first block and this one; it is looked at to find out.
-        (unsafe { self.arena.tag(index - left) } == Tag::free(left)).then_some(left)
+        unsafe { self.arena.tag(index - left) }.is_of_free(left).then_some(left)
     }
 
     /// Makes a free block whose neighbours are in use, and puts it into its bin, or makes it the victim. The

@@ -27,7 +27,7 @@ const MOST_MOVED_AT_ONCE: usize = SlotSize::MOST_GRANULES * GRANULE;
 
 /// What became of a block that was to change its size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Resized {
+pub enum Resized {
     /// It has the new size, and its contents, at this address.
     Done(NonNull<u8>),
     /// Here is a new block. The old one is as it was: its contents are to be copied, and then it is to be
@@ -255,7 +255,8 @@ impl Heap {
 
     /// Moves the border between a block and the top, if that has room.
     fn resize_before_top(&mut self, index: Index, tag: Tag, wanted: BlockSize) -> InPlace {
-        if self.end.granules_since(index) < wanted.granules() {
+        if self.committed.granules_since(index) < wanted.granules() && !self.commit(index, wanted.granules())
+        {
             return InPlace::TooTight;
         }
         // SAFETY: the header is that of a block in use, which now ends where the top begins.
@@ -298,7 +299,7 @@ impl Heap {
             right.is_free().then(|| right.size())
         };
         let span_end = match right_size {
-            _ if behind == self.top => self.end,
+            _ if behind == self.top => self.committed,
             Some(right_size) => behind + right_size,
             None => behind,
         };

@@ -231,7 +231,7 @@ impl Heap {
             return false;
         }
         let live = u64::from(self.live);
-        let free = u64::from(self.end.get()).saturating_sub(live);
+        let free = u64::from(self.growth.capacity).saturating_sub(live);
         if slot.granules() > SMALL && live > free {
             return false;
         }

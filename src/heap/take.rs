@@ -76,12 +76,19 @@ impl Heap {
     #[inline(always)]
     fn take_top(&mut self, size: BlockSize, end: End) -> Option<Index> {
         if !self.fits_top(size) {
-            return None;
+            return self.take_top_beyond(size);
         }
         Some(match self.gap_to_far_end(size, GRANULE, end) {
             Some(gap) => self.take_from_top_behind(gap, size),
             None => self.take_from_top(size),
         })
+    }
+
+    /// Takes a block from the top, which has no room for it as far as it is committed.
+    #[cold]
+    #[inline(never)]
+    fn take_top_beyond(&mut self, size: BlockSize) -> Option<Index> {
+        self.commit(self.top, size.granules()).then(|| self.take_from_top(size))
     }
 
     /// The size of the victim, if there is one and it is at least `size`.
@@ -116,7 +123,7 @@ impl Heap {
     /// Whether the top has room for a block of `size`.
     #[inline(always)]
     pub(super) fn fits_top(&self, size: BlockSize) -> bool {
-        self.end.granules_since(self.top) >= size.granules()
+        self.committed.granules_since(self.top) >= size.granules()
     }
 
     /// Marks a free block, which was just taken off its list, as used.
@@ -148,7 +155,7 @@ impl Heap {
     }
 
     /// How many granules of the top to leave in front of a block so that it lies at the far end, if it is to
-    /// lie there: if it is broad, and at most half of the arena is left in front of it.
+    /// lie there: if it is broad, at most half of the arena is left in front of it, and the far end may be used.
     ///
     /// The top has room for the block.
     ///
@@ -158,7 +165,7 @@ impl Heap {
     #[inline(always)]
     pub(super) fn gap_to_far_end(&self, size: BlockSize, align: usize, end: End) -> Option<BlockSize> {
         let arena = self.end.get();
-        if end == End::Near || size.granules() < arena >> BROAD_SHARE_LOG2 {
+        if end == End::Near || size.granules() < arena >> BROAD_SHARE_LOG2 || self.committed != self.end {
             return None;
         }
         let highest = Index::new(arena - size.granules());
@@ -172,7 +179,7 @@ impl Heap {
     #[inline(always)]
     pub(super) fn take_from_top(&mut self, size: BlockSize) -> Index {
         let index = self.top;
-        // SAFETY: the span from `top` to `end` is the heap's own, and its first header belongs to the block
+        // SAFETY: the span from `top` to `committed` is the heap's own (COMMITTED), and its first header belongs to the block
         // that starts there. COALESCED: the block to its left is in use.
         unsafe { self.arena.set_tag(index, Tag::used(size)) };
         self.top = index + size;

@@ -1,0 +1,261 @@
+//! A region of which only the front may be used yet, and what of it can be given back meanwhile.
+//!
+//! Address space is *reserved*, and memory is *committed* from the front on, in steps, as the top advances. The heap
+//! knows no operating system: it is told how at the beginning, and how far it may go.
+//!
+//! ```text
+//!  │ map │ blocks … │ top: never used, or given back │ reserved … │
+//!                   ↑                                ↑       ↑    ↑
+//!                  top                       committed   limit  end
+//! ```
+
+use super::Heap;
+#[cfg(all(feature = "std", unix))]
+use super::RegionError;
+#[cfg(all(feature = "std", unix))]
+use crate::bins::Bin;
+#[cfg(all(feature = "std", unix))]
+use crate::run::Pages;
+#[cfg(all(feature = "std", unix))]
+use crate::size::{BlockSize, HEADER};
+use crate::size::{GRANULE, Index};
+
+/// Makes `least` bytes from `start` on usable, or as many as `most`, and more than that up to the end of a page.
+/// Returns how many there are from `start` on, or zero if there are none.
+///
+/// It is called with what follows directly on what is committed, and never for more than the reserved span and its
+/// heap's limit have.
+pub(crate) type Commit = unsafe fn(start: *mut u8, least: usize, most: usize) -> usize;
+
+/// At each step at least so many granules are committed, 64 KiB, and this share of what is committed: 1/8.
+const LEAST_STEP: u32 = 8192;
+const STEP_SHARE_LOG2: u32 = 3;
+
+/// How a heap's region becomes usable; all zero bytes as long as there is none.
+#[derive(Clone, Copy)]
+pub(super) struct Growth {
+    /// How many granules may be in use, which decides what is plenty and what is tight: those of the region, or
+    /// what a cap leaves.
+    pub(super) capacity: u32,
+    /// The position that `committed` may advance to.
+    limit: Index,
+    /// How it does; `None` if all of the region is usable.
+    commit: Option<Commit>,
+}
+
+impl Growth {
+    pub(super) const fn none() -> Self {
+        Self { capacity: 0, limit: Index::NONE, commit: None }
+    }
+}
+
+/// A region that is reserved, and how memory is had for it.
+#[cfg(all(feature = "std", unix))]
+#[derive(Clone, Copy)]
+pub(crate) struct Reserved {
+    /// Where it begins; a multiple of the system's page, as its length and what is committed are.
+    pub(crate) start: *mut u8,
+    pub(crate) len: usize,
+    /// Bytes at its start that may be used.
+    pub(crate) committed: usize,
+    pub(crate) commit: Commit,
+}
+
+impl Heap {
+    /// Commits memory up to `granules` from a position on, and some more, if that is allowed and the system agrees.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn commit(&mut self, from: Index, granules: u32) -> bool {
+        let Some(commit) = self.growth.commit else { return false };
+        let limit = self.growth.limit.get().min(self.end.get());
+        let here = self.committed.get();
+        let Some(needed) = from.get().checked_add(granules).filter(|&needed| needed <= limit) else {
+            return false;
+        };
+        let step = LEAST_STEP.max(here >> STEP_SHARE_LOG2);
+        let wanted = needed.max(here.saturating_add(step).min(limit));
+        let start = self.arena.at_index(self.committed);
+        let bytes = |to: u32| Index::new(to.saturating_sub(here)).byte_offset();
+        // SAFETY: COMMITTED, what follows is reserved, up to the limit at least.
+        let had = unsafe { commit(start, bytes(needed), bytes(wanted)) };
+        self.committed = Index::new(here + (had / GRANULE) as u32).min(self.end);
+        self.committed.get() >= needed
+    }
+}
+
+#[cfg(all(feature = "std", unix))]
+impl Heap {
+    /// As [`init`](Self::init), for a region of which only the front may be used yet. That is as long as
+    /// [`least_committed`](Self::least_committed) says at least, and all of the reserved span is zero.
+    ///
+    /// # Errors
+    ///
+    /// As for [`init`](Self::init).
+    ///
+    /// # Safety
+    ///
+    /// - As for [`init`](Self::init), for what is committed, and for the rest from when `commit` has made it usable.
+    /// - The rest can be read before, and is zero.
+    pub(crate) unsafe fn init_reserved(&mut self, reserved: Reserved) -> Result<(), RegionError> {
+        let Reserved { start, len, committed, commit } = reserved;
+        // SAFETY: the caller's contract; only the map of pages is written to, which is committed.
+        unsafe { self.init(start, len, true)? };
+        self.committed = self.position_behind(committed);
+        self.growth = Growth { limit: self.committed, commit: Some(commit), ..self.growth };
+        Ok(())
+    }
+
+    /// Bytes of a region of `len` bytes that have to be usable from the beginning.
+    pub(crate) fn least_committed(len: usize) -> usize {
+        Pages::map_bytes(len) + HEADER + GRANULE + BlockSize::MIN.bytes()
+    }
+
+    /// The position behind the last block that would lie in so many bytes of the region, which are a multiple of the
+    /// system's page, as the region's start is.
+    fn position_behind(&self, bytes: usize) -> Index {
+        let behind = self.region.addr() + bytes;
+        Index::new((self.arena.offset_of(behind) / GRANULE) as u32).min(self.end)
+    }
+
+    /// Bytes of the region, from its start, that may be used.
+    pub(crate) fn committed_bytes(&self) -> usize {
+        if self.is_initialized() { self.arena.address(self.committed) - self.region.addr() } else { 0 }
+    }
+
+    /// Sets how many bytes of the region may be committed, a multiple of the system's page, and how many bytes of
+    /// blocks may be in use. What is beyond stays as it is.
+    pub(crate) fn set_limits(&mut self, region: usize, in_use: usize) {
+        let len = self.arena.address(self.end).wrapping_sub(self.region.addr());
+        self.growth.limit = self.position_behind(region.min(len));
+        self.growth.capacity = u32::try_from(in_use / GRANULE).unwrap_or(u32::MAX).min(self.end.get());
+    }
+
+    /// Bytes of the blocks and slots in use.
+    pub(crate) fn live_bytes(&self) -> usize {
+        self.live as usize * GRANULE
+    }
+
+    /// The most that was in use since the last call, in bytes. It begins anew.
+    pub(crate) fn restart_peak(&mut self) -> usize {
+        core::mem::replace(&mut self.peak, self.live) as usize * GRANULE
+    }
+
+    /// Gives back what is free and lies in whole pages of the system's: each free block of at least `least` bytes
+    /// that was not given back as it is, and the top. `discard` is handed spans whose bytes are zero afterwards, and
+    /// returns whether they are; the first that are not end it. Returns how many bytes were given back.
+    pub(crate) fn give_back(
+        &mut self,
+        least: usize,
+        page: usize,
+        mut discard: impl FnMut(*mut u8, usize) -> bool,
+    ) -> usize {
+        let mut given_back = self.give_back_top(page, &mut discard);
+        let Some(least) = BlockSize::for_payload(least) else { return given_back };
+        if let Some(size) = self.victim_holding(least.max(Bin::MIXED)) {
+            match self.give_back_block(self.victim, size, page, &mut discard) {
+                Some(bytes) => given_back += bytes,
+                None => return given_back,
+            }
+        }
+        let mut bin = Bin::of(least.max(Bin::MIXED));
+        while let Some(first) = self.free.first_block_from(bin) {
+            let mut node = Some(first);
+            while let Some(first) = node {
+                let mut index = first;
+                while !index.is_none() {
+                    // SAFETY: LISTED.
+                    let (size, next) = unsafe { (self.arena.tag(index).size(), self.arena.next(index)) };
+                    match self.give_back_block(index, size, page, &mut discard) {
+                        Some(bytes) => given_back += bytes,
+                        None => return given_back,
+                    }
+                    index = next;
+                }
+                // SAFETY: LISTED, and it is the first one of its size.
+                node = unsafe { self.free.next_node(self.arena, first) };
+            }
+            // SAFETY: LISTED.
+            bin = Bin::of(unsafe { self.arena.tag(first).size() }).next();
+        }
+        given_back
+    }
+
+    /// Gives back the whole pages in a large free block, behind what is written in it. `None` if they were not taken.
+    fn give_back_block(
+        &mut self,
+        index: Index,
+        size: BlockSize,
+        page: usize,
+        discard: &mut impl FnMut(*mut u8, usize) -> bool,
+    ) -> Option<usize> {
+        let to = self.arena.left_footer_address(index + size);
+        let pages = whole_pages(self.arena.behind_links(index), to, page);
+        // SAFETY: LISTED, or it is the victim: a free block.
+        let tag = unsafe { self.arena.tag(index) };
+        let Some((start, bytes)) = pages.filter(|_| !tag.is_given_back()) else {
+            return Some(0);
+        };
+        if !discard(start, bytes) {
+            return None;
+        }
+        // SAFETY: as above.
+        unsafe { self.arena.set_tag(index, tag.given_back()) };
+        Some(bytes)
+    }
+
+    /// Behind the last byte that blocks can have: of a reserved region the end of a page.
+    fn usable_end(&self) -> usize {
+        let behind = self.arena.address(self.committed);
+        if self.growth.commit.is_some() { behind } else { behind - HEADER }
+    }
+
+    /// Gives back the whole pages that were used and are part of the top now.
+    fn give_back_top(&mut self, page: usize, discard: &mut impl FnMut(*mut u8, usize) -> bool) -> usize {
+        if !self.is_initialized() {
+            return 0;
+        }
+        // The header of the first block that will lie in the top belongs to it, those behind do not.
+        let from = self.arena.at_index(self.top).wrapping_sub(HEADER);
+        let to = self.arena.address(self.used_up_to).next_multiple_of(page);
+        let to = to.min(self.usable_end());
+        let Some((start, bytes)) = whole_pages(from, to, page) else { return 0 };
+        if !discard(start, bytes) {
+            return 0;
+        }
+        // What lies behind the last whole page was never used, or the committed span ends in that page.
+        if start.addr() + bytes >= self.arena.address(self.used_up_to) {
+            let first = Index::new((self.arena.offset_of(start.addr()).div_ceil(GRANULE)) as u32);
+            self.used_up_to = first.max(self.top);
+        }
+        bytes
+    }
+
+    /// Makes the end of the committed span reserved again, but for `kept` bytes behind the top, in whole pages.
+    /// `uncommit` is handed that, and returns whether it did. Returns how many bytes that were.
+    pub(crate) fn uncommit(
+        &mut self,
+        kept: usize,
+        page: usize,
+        uncommit: impl FnOnce(*mut u8, usize) -> bool,
+    ) -> usize {
+        if self.growth.commit.is_none() {
+            return 0;
+        }
+        let from = self.arena.at_index(self.top).wrapping_add(kept);
+        let Some((start, bytes)) = whole_pages(from, self.usable_end(), page) else { return 0 };
+        if !uncommit(start, bytes) {
+            return 0;
+        }
+        self.committed = Index::new((self.arena.offset_of(start.addr()) / GRANULE) as u32);
+        self.used_up_to = self.used_up_to.min(self.committed);
+        bytes
+    }
+}
+
+/// The whole pages between a pointer and an address, if there are any.
+#[cfg(all(feature = "std", unix))]
+fn whole_pages(from: *mut u8, to: usize, page: usize) -> Option<(*mut u8, usize)> {
+    let start = from.wrapping_add(from.addr().wrapping_neg() % page);
+    let end = to - to % page;
+    (start.addr() < end).then(|| (start, end - start.addr()))
+}

@@ -1,0 +1,235 @@
+//! Memory of the operating system's, in whole pages: the few calls that reserve, commit and give back.
+//!
+//! Every one of them can be refused, and says so; nothing is lost then. The crate's own tests have them refused in turn.
+//! None of them changes `errno`: an allocator's caller may be about to look at it.
+
+use crate::raw_lock::preserving_errno;
+use core::ptr::{NonNull, null_mut};
+use core::sync::atomic::{AtomicUsize, Ordering};
+use libc::{c_int, c_void};
+
+/// Bytes of a page of the system's.
+pub(crate) fn page() -> usize {
+    static PAGE: AtomicUsize = AtomicUsize::new(0);
+    let known = PAGE.load(Ordering::Relaxed);
+    if known != 0 {
+        return known;
+    }
+    // SAFETY: any name may be asked for.
+    let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096);
+    PAGE.store(page, Ordering::Relaxed);
+    page
+}
+
+/// The least multiple of a page that is not less; `None` if there is none.
+pub(crate) fn whole_pages(bytes: usize) -> Option<usize> {
+    bytes.checked_next_multiple_of(page())
+}
+
+/// Makes a call, unless a test has it refused.
+fn unless_refused<T>(refused: T, call: impl FnOnce() -> T) -> T {
+    #[cfg(test)]
+    if refusals::is_next_refused() {
+        return refused;
+    }
+    let mut outcome = refused;
+    preserving_errno(|| outcome = call());
+    outcome
+}
+
+/// Maps `bytes` of memory that is all zero, with that protection.
+fn map_with(bytes: usize, protection: c_int) -> Option<NonNull<u8>> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANON;
+    let start = unless_refused(libc::MAP_FAILED, || {
+        // SAFETY: the system finds a place where nothing is.
+        unsafe { libc::mmap(null_mut(), bytes, protection, flags, -1, 0) }
+    });
+    if start == libc::MAP_FAILED { None } else { NonNull::new(start.cast()) }
+}
+
+/// Reserves address space: it can be read, and is all zero. What is only readable does not count as memory, however
+/// strictly the system counts.
+pub(crate) fn reserve(bytes: usize) -> Option<NonNull<u8>> {
+    map_with(bytes, libc::PROT_READ)
+}
+
+/// Maps `bytes` of memory that is all zero, at a multiple of `align`. Both are multiples of a page.
+pub(crate) fn map(bytes: usize, align: usize) -> Option<NonNull<u8>> {
+    const USABLE: c_int = libc::PROT_READ | libc::PROT_WRITE;
+    if align <= page() {
+        return map_with(bytes, USABLE);
+    }
+    let more = bytes.checked_add(align - page())?;
+    let start = map_with(more, USABLE)?;
+    let in_front = start.addr().get().wrapping_neg() % align;
+    let aligned = start.as_ptr().wrapping_add(in_front);
+    // SAFETY: what was just mapped is nobody's, and this is what is not returned of it.
+    unsafe {
+        if in_front > 0 {
+            unmap(start.as_ptr(), in_front);
+        }
+        if more - in_front > bytes {
+            unmap(aligned.wrapping_add(bytes), more - in_front - bytes);
+        }
+    }
+    NonNull::new(aligned)
+}
+
+/// Unmaps whole pages. If the system refuses, which it does when it has no room to note a hole, they stay, and are
+/// given back otherwise.
+///
+/// # Safety
+///
+/// - They were mapped here, and nobody uses them any more.
+pub(crate) unsafe fn unmap(start: *mut u8, bytes: usize) {
+    // SAFETY: the caller's contract.
+    unsafe {
+        if unless_refused(-1, || libc::munmap(start.cast::<c_void>(), bytes)) != 0 {
+            discard(start, bytes);
+        }
+    }
+}
+
+/// Makes reserved pages usable. False, and nothing is done, if the system refuses.
+///
+/// # Safety
+///
+/// - They are part of what was [reserved](reserve).
+pub(crate) unsafe fn commit(start: *mut u8, bytes: usize) -> bool {
+    // SAFETY: the caller's contract.
+    unless_refused(-1, || unsafe { libc::mprotect(start.cast(), bytes, libc::PROT_READ | libc::PROT_WRITE) })
+        == 0
+}
+
+/// Makes usable pages reserved ones again, all zero. False if the system refuses; what they contain is lost.
+///
+/// # Safety
+///
+/// - They are part of what was [reserved](reserve), and nobody uses them any more.
+pub(crate) unsafe fn uncommit(start: *mut u8, bytes: usize) -> bool {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANON | libc::MAP_FIXED;
+    // A new mapping in the place of the old one: only so the memory does not count any more.
+    // SAFETY: the caller's contract.
+    let mapped = unless_refused(libc::MAP_FAILED, || unsafe {
+        libc::mmap(start.cast(), bytes, libc::PROT_READ, flags, -1, 0)
+    });
+    mapped == start.cast()
+}
+
+/// Gives the memory of usable pages back; they stay usable, and are all zero. False if the system refuses.
+///
+/// # Safety
+///
+/// - They are private and anonymous, and nobody uses what they contain any more.
+pub(crate) unsafe fn discard(start: *mut u8, bytes: usize) -> bool {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    // SAFETY: the caller's contract.
+    return unless_refused(-1, || unsafe { libc::madvise(start.cast(), bytes, libc::MADV_DONTNEED) }) == 0;
+    // Elsewhere that is an advice without a promise, and a new mapping keeps one.
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANON | libc::MAP_FIXED;
+        // SAFETY: the caller's contract.
+        let mapped = unless_refused(libc::MAP_FAILED, || unsafe {
+            libc::mmap(start.cast(), bytes, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0)
+        });
+        mapped == start.cast()
+    }
+}
+
+/// Whether a mapping can become longer, and move with what it contains.
+pub(crate) const CAN_MOVE: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
+/// Changes the length of a mapping, which may move, with what it contains; what is new is all zero. `None`, and nothing
+/// is done, if the system refuses, or cannot do that.
+///
+/// # Safety
+///
+/// - It was [mapped](map) as a whole, and nobody uses it meanwhile, nor the old one afterwards.
+pub(crate) unsafe fn remap(start: *mut u8, bytes: usize, new_bytes: usize) -> Option<NonNull<u8>> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        // SAFETY: the caller's contract.
+        let moved = unless_refused(libc::MAP_FAILED, || unsafe {
+            libc::mremap(start.cast(), bytes, new_bytes, libc::MREMAP_MAYMOVE)
+        });
+        if moved == libc::MAP_FAILED { None } else { NonNull::new(moved.cast()) }
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    {
+        if new_bytes > bytes {
+            return None;
+        }
+        // SAFETY: the caller's contract.
+        unsafe { unmap(start.wrapping_add(new_bytes), bytes - new_bytes) };
+        NonNull::new(start)
+    }
+}
+
+/// Asks for huge pages where they are to be had on request.
+///
+/// # Safety
+///
+/// - The pages were mapped or reserved here.
+pub(crate) unsafe fn prefer_huge_pages(start: *mut u8, bytes: usize) {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    // SAFETY: the caller's contract; an advice changes nothing that a program can see.
+    preserving_errno(|| unsafe {
+        libc::madvise(start.cast(), bytes, libc::MADV_HUGEPAGE);
+    });
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let _ = (start, bytes);
+}
+
+/// Bytes of address space that the process may have; `usize::MAX` if there is no limit.
+pub(crate) fn most_address_space() -> usize {
+    let mut limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: the system writes to the limit only.
+    preserving_errno(|| unsafe {
+        libc::getrlimit(libc::RLIMIT_AS, &raw mut limit);
+    });
+    usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX)
+}
+
+/// A time that only grows, in milliseconds.
+pub(crate) fn milliseconds() -> u64 {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    const CLOCK: libc::clockid_t = libc::CLOCK_MONOTONIC_COARSE;
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    const CLOCK: libc::clockid_t = libc::CLOCK_MONOTONIC;
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the system writes to the time only.
+    preserving_errno(|| unsafe {
+        libc::clock_gettime(CLOCK, &raw mut time);
+    });
+    time.tv_sec as u64 * 1000 + time.tv_nsec as u64 / 1_000_000
+}
+
+/// The system's refusals in turn, for tests.
+#[cfg(test)]
+pub(crate) mod refusals {
+    use core::cell::Cell;
+
+    std::thread_local! {
+        static UNTIL: Cell<u32> = const { Cell::new(u32::MAX) };
+    }
+
+    /// Has the call refused after so many of this thread's that are made, and all that follow, until that is
+    /// [ended](end).
+    pub(crate) fn begin_after(calls: u32) {
+        UNTIL.set(calls);
+    }
+
+    /// Ends the refusals, and returns whether there were any.
+    pub(crate) fn end() -> bool {
+        UNTIL.replace(u32::MAX) == 0
+    }
+
+    pub(super) fn is_next_refused() -> bool {
+        let until = UNTIL.get();
+        if until != u32::MAX && until > 0 {
+            UNTIL.set(until - 1);
+        }
+        until == 0
+    }
+}

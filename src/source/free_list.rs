@@ -1,0 +1,120 @@
+//! A static arena, in the allocator itself.
+
+use super::sealed;
+use crate::heap::{Heap, RegionError};
+#[cfg(all(feature = "std", unix))]
+use crate::mapping;
+use crate::size::GRANULE;
+use core::cell::UnsafeCell;
+use core::mem::MaybeUninit;
+
+/// Bytes of the arena where nothing else is said: 1 MiB.
+///
+/// ```
+/// use core::alloc::{GlobalAlloc, Layout};
+/// use mem_alloc_rust::{DEFAULT_ARENA, FreeList, Locked};
+///
+/// static A: Locked<FreeList> = Locked::new();
+/// // SAFETY: the layouts are of more than no bytes.
+/// unsafe {
+///     assert!(A.alloc(Layout::new::<[u8; DEFAULT_ARENA]>()).is_null(), "the heap needs some of it itself");
+///     assert!(!A.alloc(Layout::new::<[u8; DEFAULT_ARENA - 512]>()).is_null());
+/// }
+/// ```
+pub const DEFAULT_ARENA: usize = 1 << 20;
+
+/// The smallest and the largest [`FreeList`] arena, in bytes.
+const ARENA_LIMITS: (usize, usize) = (256, 1 << 30);
+
+/// A free list over a static arena of `SIZE` bytes, 1 MiB by default: the memory a program can use is decided
+/// at build time.
+///
+/// `SIZE` is a multiple of 8 from 256 bytes to 1 GiB; anything else does not compile. Use it as
+/// [`Locked<FreeList>`](crate::Locked) or `Locked<FreeList<{ 64 << 20 }>>`.
+///
+/// ```compile_fail
+/// # use mem_alloc_rust::{FreeList, Locked};
+/// // error: the arena of a FreeList<SIZE> needs at least 256 bytes
+/// static A: Locked<FreeList<100>> = Locked::new();
+/// ```
+///
+/// ```
+/// use core::alloc::{GlobalAlloc, Layout};
+/// use mem_alloc_rust::{FreeList, Locked};
+///
+/// static A: Locked<FreeList<4096>> = Locked::new();
+/// // SAFETY: the layouts are of more than no bytes, and the block is given back once.
+/// unsafe {
+///     let layout = Layout::new::<[u8; 3000]>();
+///     let block = A.alloc(layout);
+///     assert!(!block.is_null());
+///     assert!(A.alloc(layout).is_null(), "another one does not fit, and nothing grows");
+///     A.dealloc(block, layout);
+/// }
+/// ```
+///
+/// Its initial value is all zero bytes, so that the arena lies in `.bss`: it does not make the program's file
+/// larger, and a page that is never used takes no memory.
+#[repr(align(128))]
+pub struct FreeList<const SIZE: usize = DEFAULT_ARENA> {
+    /// Beside the heap and not inside of it: a `&mut Heap` must not cover bytes that were handed out.
+    /// Zero in the beginning; callers may leave bytes of their blocks uninitialised.
+    arena: UnsafeCell<MaybeUninit<[u8; SIZE]>>,
+}
+
+// SAFETY: the arena is only reached through a heap that it was handed to, and the heap is behind a lock.
+unsafe impl<const SIZE: usize> Sync for FreeList<SIZE> {}
+
+impl<const SIZE: usize> FreeList<SIZE> {
+    /// The arena, all zero.
+    pub(crate) const fn new() -> Self {
+        const {
+            assert!(SIZE >= ARENA_LIMITS.0, "the arena of a FreeList<SIZE> needs at least 256 bytes");
+            assert!(
+                SIZE <= ARENA_LIMITS.1,
+                "the arena of a FreeList<SIZE> can have at most 1 GiB; hand larger regions to a Heap or a Region at run time"
+            );
+            assert!(SIZE % GRANULE == 0, "the SIZE of a FreeList<SIZE> is a multiple of 8 bytes");
+        }
+        Self { arena: UnsafeCell::new(MaybeUninit::new([0; SIZE])) }
+    }
+
+    pub(crate) const fn start(&self) -> *mut u8 {
+        self.arena.get().cast()
+    }
+}
+
+impl<const SIZE: usize> sealed::Source for FreeList<SIZE> {
+    #[allow(clippy::declare_interior_mutable_const, reason = "the initial value of statics")]
+    const INIT: Self = Self::new();
+
+    fn supply(&self, heap: &mut Heap) -> Result<(), RegionError> {
+        // SAFETY: the arena is this source's own and reached through its heap only; a heap without memory has
+        // handed out nothing, so every byte is still zero.
+        unsafe { heap.init(self.start(), SIZE, true) }
+    }
+
+    #[inline(always)]
+    fn rebase(&self, heap: &mut Heap) {
+        // SAFETY: the arena moves with the source as a whole, and always to a multiple of 128.
+        unsafe { heap.rebase(self.start()) }
+    }
+
+    #[inline(always)]
+    fn is_at_home(&self, heap: &Heap) -> bool {
+        heap.is_based_on(self.start())
+    }
+
+    #[cfg(all(feature = "std", unix))]
+    fn trim(&self, heap: &mut Heap) -> usize {
+        let page = mapping::page();
+        // SAFETY: whole pages of the arena are private, and what the heap gives back is nobody's.
+        heap.give_back(page, page, |start, bytes| unsafe { mapping::discard(start, bytes) })
+    }
+}
+
+impl<const SIZE: usize> core::fmt::Debug for FreeList<SIZE> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "FreeList<{SIZE}>")
+    }
+}

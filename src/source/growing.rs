@@ -1,0 +1,619 @@
+//! Memory from the operating system, as much as is needed, up to a cap.
+
+mod cap;
+mod further;
+mod kept;
+mod pace;
+mod table;
+
+use super::{Elsewhere, Leftover, Moved, ToMove, sealed};
+use crate::heap::{AuditError, Heap, RegionError, Reserved, Resized};
+use crate::mapping;
+use crate::size::MAX_REGION;
+use crate::stats::Stats;
+use core::alloc::Layout;
+use core::cell::UnsafeCell;
+use core::fmt;
+use core::ptr::{NonNull, null_mut};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use further::Further;
+use kept::Kept;
+use pace::Pace;
+use table::Table;
+
+/// Requests of so many bytes get pages of their own.
+const OWN_PAGES_FROM: usize = 1 << 20;
+
+/// Free blocks of so many bytes are given back as memory in use falls, and so many bytes, or this share of what is in
+/// use, it has to fall before: 64 KiB, 1 MiB and 1/8.
+const LEAST_GIVEN_BACK: usize = 64 << 10;
+const LEAST_FALL: usize = 1 << 20;
+const FALL_SHARE_LOG2: u32 = 3;
+
+/// The least cap, and the least that is reserved, in bytes.
+const LEAST_CAP: usize = 64 << 10;
+
+/// Bytes of a huge page, for those who ask for them.
+const HUGE_PAGE: usize = 2 << 20;
+
+/// Memory from the operating system as it is needed, up to a cap of `CAP` bytes.
+///
+/// ```
+/// use mem_alloc_rust::{Growing, ThreadCached};
+///
+/// #[global_allocator]
+/// static A: ThreadCached<Growing<{ 8 << 30 }>> = ThreadCached::new();
+///
+/// fn main() {
+///     let larger_than_any_arena_by_default = vec![1u8; 64 << 20];
+///     assert!(A.committed_bytes() > larger_than_any_arena_by_default.len());
+///     drop(larger_than_any_arena_by_default);
+///     assert!(A.committed_bytes() < 8 << 20);
+/// }
+/// ```
+///
+/// - The static is small, whatever the cap. At the first request address space is reserved, up to 4 GiB, which costs
+///   nothing, and counts for nothing where overcommitting is off. Memory is committed in steps of an eighth as it is
+///   needed, and never beyond the cap: the cap bounds all that the allocator has from the system, its own bookkeeping
+///   included. Where address space is limited (`ulimit -v`), half of it is reserved at most.
+/// - Requests of 1 MiB and more get pages of their own, which go back when they are freed, and grow without being
+///   copied where the system can do that (Linux). They count towards the cap.
+/// - What is full to 4 GiB is followed by further spans, each with a heap of its own: so far do 32-bit sizes and
+///   positions reach, which keep blocks small. Their blocks are in no thread's cache.
+/// - When memory in use has fallen by an eighth (1 MiB at least), free stretches of 64 KiB and more go back to the
+///   system, a gigabyte in a second at most, so that a program that frees and allocates in turn does not pay each
+///   time. [`trim`](crate::Locked::trim) gives back everything now.
+/// - The cap can be changed [while the program runs](crate::Locked::set_cap), and by the environment variable
+///   `MEM_ALLOC_RUST_CAP` (bytes, or with a suffix `K`, `M`, `G` or `T`), which is read once, at the first request.
+/// - When the system refuses, the request is refused, nothing is lost, and a later one may succeed. A child process
+///   that was forked has all of it.
+///
+/// `HUGE_PAGES` asks for huge pages where the system gives them on request (Linux): see
+/// [choosing](crate::choosing) for what that costs and gains.
+///
+/// On Unix, with `std`. The bound in time that a fixed arena has is not that of a growing one: a request may take
+/// system calls.
+pub struct Growing<const CAP: usize = { usize::MAX }, const HUGE_PAGES: bool = false> {
+    /// The cap in bytes, as long as somebody has set it; else it is `CAP`.
+    cap: AtomicUsize,
+    is_cap_set: AtomicBool,
+    /// Whether there is more committed than the cap allows, because it was lowered.
+    is_beyond_cap: AtomicBool,
+    /// Touched by whoever has the heap's lock.
+    state: UnsafeCell<State>,
+}
+
+// SAFETY: the state is only touched under the heap's lock, and what it points to is the allocator's own.
+unsafe impl<const CAP: usize, const HUGE_PAGES: bool> Sync for Growing<CAP, HUGE_PAGES> {}
+// SAFETY: as above; none of it belongs to a thread.
+unsafe impl<const CAP: usize, const HUGE_PAGES: bool> Send for Growing<CAP, HUGE_PAGES> {}
+
+/// All zero bytes in the beginning.
+struct State {
+    /// The span of the first heap.
+    first: (*mut u8, usize),
+    is_environment_read: bool,
+    /// Blocks with pages of their own, and the bytes of all of these.
+    table: Table,
+    mapped: usize,
+    /// Bytes of blocks that are moved just now, before or afterwards, whichever is more.
+    pending: usize,
+    /// Pages that a block had, and that are kept for the next one.
+    kept: Kept,
+    further: Further,
+    pace: Pace,
+    /// The most that was in use since something was given back.
+    mark: usize,
+    /// The most that was in use, as far as it was noted.
+    peak: usize,
+}
+
+/// How much more may be had from the system.
+#[derive(Clone, Copy)]
+struct Budget {
+    left: usize,
+    huge_pages: bool,
+}
+
+impl Budget {
+    fn less(self, bytes: usize) -> Self {
+        Self { left: self.left.saturating_sub(bytes), ..self }
+    }
+
+    /// Lets a heap have all of it.
+    fn limit(self, heap: &mut Heap) {
+        heap.set_limits(heap.committed_bytes() + self.left, heap.live_bytes().saturating_add(self.left));
+    }
+}
+
+/// Reserves a span of `most` bytes, or as many as there are to be had, and `least` at least.
+fn reserve(most: usize, least: usize, huge_pages: bool) -> Option<(*mut u8, usize)> {
+    let whole = |bytes: usize| bytes - bytes % mapping::page();
+    let mut bytes = whole(most.min(MAX_REGION).min(mapping::most_address_space() / 2));
+    while bytes >= least {
+        if let Some(start) = mapping::reserve(bytes) {
+            if huge_pages {
+                // SAFETY: it was just reserved.
+                unsafe { mapping::prefer_huge_pages(start.as_ptr(), bytes) };
+            }
+            return Some((start.as_ptr(), bytes));
+        }
+        bytes = whole(bytes / 2);
+    }
+    None
+}
+
+/// Hands a heap a span that is reserved, and whose first `committed` bytes are committed.
+///
+/// # Safety
+///
+/// - The span was reserved for this heap, and `committed` bytes of it were committed, which are whole pages.
+unsafe fn init(heap: &mut Heap, start: *mut u8, len: usize, committed: usize) -> Result<(), RegionError> {
+    /// Whole pages of those; only what is needed, if the system refuses more.
+    unsafe fn commit(start: *mut u8, least: usize, most: usize) -> usize {
+        for bytes in [most, least].map(mapping::whole_pages).into_iter().flatten() {
+            // SAFETY: the heap asks for what is reserved for it, whose end is that of a page.
+            if unsafe { mapping::commit(start, bytes) } {
+                return bytes;
+            }
+        }
+        0
+    }
+    // SAFETY: the caller's contract; what is reserved can be read, and is all zero.
+    unsafe { heap.init_reserved(Reserved { start, len, committed, commit }) }
+}
+
+/// Gives back what is free in a heap, in free blocks of at least so many bytes, and what is committed and was never
+/// used, but for `kept` bytes.
+fn give_back(heap: &mut Heap, least: usize, kept: usize) -> usize {
+    let page = mapping::page();
+    // SAFETY: the heap's span was reserved here, and what it gives back is nobody's.
+    unsafe {
+        let given_back = heap.give_back(least, page, |start, bytes| mapping::discard(start, bytes));
+        heap.uncommit(kept, page, |start, bytes| mapping::uncommit(start, bytes));
+        given_back
+    }
+}
+
+impl State {
+    const fn new() -> Self {
+        Self {
+            first: (null_mut(), 0),
+            is_environment_read: false,
+            table: Table::new(),
+            mapped: 0,
+            pending: 0,
+            kept: Kept::new(),
+            further: Further::new(),
+            pace: Pace::new(),
+            mark: 0,
+            peak: 0,
+        }
+    }
+
+    /// Bytes that the allocator has from the system.
+    fn committed(&self, heap: &Heap) -> usize {
+        heap.committed_bytes()
+            + self.further.committed_bytes()
+            + self.table.own_bytes()
+            + self.mapped
+            + self.pending
+            + self.kept.bytes()
+    }
+
+    /// Bytes in use that are not the first heap's.
+    fn outside(&self) -> usize {
+        self.mapped + self.further.iter().map(Heap::live_bytes).sum::<usize>()
+    }
+
+    /// Notes the peak before something changes that is not the first heap's.
+    fn note_peak(&mut self, heap: &mut Heap) {
+        self.peak = self.peak.max(heap.restart_peak() + self.outside());
+    }
+}
+
+impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
+    #[allow(clippy::declare_interior_mutable_const, reason = "the initial value of statics")]
+    const NEW: Self = {
+        assert!(CAP >= LEAST_CAP, "the CAP of a Growing<CAP> is at least 64 KiB");
+        Self {
+            cap: AtomicUsize::new(0),
+            is_cap_set: AtomicBool::new(false),
+            is_beyond_cap: AtomicBool::new(false),
+            state: UnsafeCell::new(State::new()),
+        }
+    };
+
+    /// The state, which whoever has the heap may touch: the two are under one lock.
+    ///
+    /// # Safety
+    ///
+    /// - There is no other reference to it: it is asked for once by whoever has the heap, and not kept.
+    #[inline(always)]
+    #[allow(clippy::mut_from_ref, reason = "the heap is behind a lock, and stands for that")]
+    unsafe fn state(&self, _: &Heap) -> &mut State {
+        // SAFETY: the caller's contract.
+        unsafe { &mut *self.state.get() }
+    }
+
+    /// The cap in bytes.
+    pub(crate) fn cap(&self) -> usize {
+        if self.is_cap_set.load(Ordering::Relaxed) { self.cap.load(Ordering::Relaxed) } else { CAP }
+    }
+
+    fn store_cap(&self, bytes: usize) {
+        self.cap.store(bytes, Ordering::Relaxed);
+        self.is_cap_set.store(true, Ordering::Relaxed);
+    }
+
+    /// Sets the cap. What is free goes back if there is more than that.
+    pub(crate) fn set_cap(&self, heap: &mut Heap, bytes: usize) {
+        self.store_cap(bytes);
+        // SAFETY: the heap is here.
+        let state = unsafe { self.state(heap) };
+        if state.committed(heap) > bytes {
+            self.trim_all(state, heap);
+        }
+        self.settle_limits(state, heap);
+    }
+
+    /// Bytes that the allocator has from the system.
+    pub(crate) fn committed_bytes(&self, heap: &Heap) -> usize {
+        // SAFETY: the heap is here.
+        unsafe { self.state(heap) }.committed(heap)
+    }
+
+    /// What the cap leaves, in whole pages.
+    fn budget(&self, state: &State, heap: &Heap) -> Budget {
+        let left = self.cap().saturating_sub(state.committed(heap));
+        Budget { left: left - left % mapping::page(), huge_pages: HUGE_PAGES }
+    }
+
+    /// Lets the first heap have what the cap leaves.
+    fn settle_limits(&self, state: &State, heap: &mut Heap) {
+        let (cap, left) = (self.cap(), self.budget(state, heap).left);
+        let elsewhere = state.committed(heap) - heap.committed_bytes();
+        heap.set_limits(heap.committed_bytes() + left, cap.saturating_sub(elsewhere));
+        self.is_beyond_cap.store(state.committed(heap) > cap, Ordering::Relaxed);
+    }
+
+    /// Whether so many bytes more may be in use though more is committed than the cap allows.
+    #[cold]
+    #[inline(never)]
+    fn may_serve_beyond_cap(&self, heap: &Heap, bytes: usize) -> bool {
+        // SAFETY: the heap is here.
+        let in_use = heap.live_bytes() + unsafe { self.state(heap) }.outside();
+        in_use.saturating_add(bytes) <= self.cap()
+    }
+
+    /// Makes room for so many bytes under the cap, as far as what is kept, and was never used, is enough for that.
+    fn make_room(&self, state: &mut State, heap: &mut Heap, bytes: usize) -> bool {
+        if self.budget(state, heap).left >= bytes {
+            return true;
+        }
+        state.kept.give_back(|_| true);
+        // SAFETY: the heap's span was reserved here, and what it gives back is nobody's.
+        heap.uncommit(0, mapping::page(), |start, bytes| unsafe { mapping::uncommit(start, bytes) });
+        self.budget(state, heap).left >= bytes
+    }
+
+    /// A block with pages of its own, and how many bytes at its beginning are not known to be zero.
+    fn map_block(&self, state: &mut State, heap: &mut Heap, layout: Layout) -> Option<(NonNull<u8>, usize)> {
+        let bytes = mapping::whole_pages(layout.size())?;
+        let kept = if layout.align() <= mapping::page() && state.table.wanted_bytes() == 0 {
+            state.kept.take(bytes)
+        } else {
+            None
+        };
+        let (start, bytes, dirty) = match kept {
+            Some((start, bytes)) => (start, bytes, layout.size()),
+            None => {
+                let needed = bytes.checked_add(state.table.wanted_bytes())?;
+                if !self.make_room(state, heap, needed) || !state.table.make_room() {
+                    return None;
+                }
+                let is_huge = HUGE_PAGES && bytes >= HUGE_PAGE;
+                let align = layout.align().max(if is_huge { HUGE_PAGE } else { mapping::page() });
+                let start = mapping::map(bytes, align)?;
+                if is_huge {
+                    // SAFETY: it was just mapped.
+                    unsafe { mapping::prefer_huge_pages(start.as_ptr(), bytes) };
+                }
+                (start, bytes, 0)
+            }
+        };
+        state.table.insert(start.as_ptr(), bytes);
+        state.mapped += bytes;
+        Some((start, dirty))
+    }
+
+    /// What memory in use has fallen by since something was given back, and what is kept, is too much: it goes back, as
+    /// far as the pace allows.
+    #[cold]
+    #[inline(never)]
+    fn give_back_fallen(&self, state: &mut State, heap: &mut Heap, live: usize) {
+        if self.is_beyond_cap.load(Ordering::Relaxed) {
+            self.trim_all(state, heap);
+        } else {
+            let most = state.committed(heap);
+            let State { pace, kept, .. } = state;
+            kept.give_back(|bytes| pace.allows(bytes, most));
+            let fall = state.mark - live;
+            if fall <= least_fall(live) || !state.pace.allows(fall, most) {
+                return self.settle_limits(state, heap);
+            }
+            give_back(heap, LEAST_GIVEN_BACK, least_fall(live));
+            state.further.give_back(LEAST_GIVEN_BACK, least_fall(live));
+        }
+        state.mark = live;
+        self.settle_limits(state, heap);
+    }
+
+    /// Gives back all that is free.
+    fn trim_all(&self, state: &mut State, heap: &mut Heap) -> usize {
+        let page = mapping::page();
+        state.kept.give_back(|_| true) + give_back(heap, page, 0) + state.further.give_back(page, 0)
+    }
+}
+
+/// How much memory in use has to fall before something is given back.
+fn least_fall(live: usize) -> usize {
+    LEAST_FALL.max(live >> FALL_SHARE_LOG2)
+}
+
+impl<const CAP: usize, const HUGE_PAGES: bool> sealed::Source for Growing<CAP, HUGE_PAGES> {
+    #[allow(clippy::declare_interior_mutable_const, reason = "the initial value of statics")]
+    const INIT: Self = Self::NEW;
+
+    const HAS_ELSEWHERE: bool = true;
+    const ELSEWHERE_FROM: usize = OWN_PAGES_FROM;
+    const HAS_CAP: bool = true;
+
+    fn supply(&self, heap: &mut Heap) -> Result<(), RegionError> {
+        const NO_MEMORY: RegionError = RegionError::TooSmall { len: 0 };
+        // SAFETY: the heap is here.
+        let state = unsafe { self.state(heap) };
+        if !core::mem::replace(&mut state.is_environment_read, true)
+            && !self.is_cap_set.load(Ordering::Relaxed)
+        {
+            if let Some(bytes) = cap::from_environment() {
+                self.store_cap(bytes);
+            }
+        }
+        let Budget { left, .. } = self.budget(state, heap);
+        let (start, len) = reserve(left, LEAST_CAP, HUGE_PAGES).ok_or(NO_MEMORY)?;
+        let committed = mapping::whole_pages(Heap::least_committed(len)).filter(|&bytes| bytes <= len);
+        // SAFETY: the span was just reserved, and is used for this heap if that takes it. Nobody sees it if not.
+        unsafe {
+            let is_committed = committed.is_some_and(|bytes| mapping::commit(start, bytes));
+            let outcome = match committed {
+                Some(committed) if is_committed => init(heap, start, len, committed),
+                _ => Err(NO_MEMORY),
+            };
+            if outcome.is_err() {
+                mapping::unmap(start, len);
+                return outcome;
+            }
+        }
+        state.first = (start, len);
+        self.settle_limits(state, heap);
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn rebase(&self, heap: &mut Heap) {
+        // The memory stays where it is when the allocator moves.
+        let _ = heap;
+    }
+
+    #[inline(always)]
+    fn is_at_home(&self, _: &Heap) -> bool {
+        true
+    }
+
+    fn alloc_elsewhere(&self, heap: &mut Heap, layout: Layout) -> Option<(NonNull<u8>, usize)> {
+        // SAFETY: the heap is here.
+        let state = unsafe { self.state(heap) };
+        state.note_peak(heap);
+        let found = if layout.size() >= OWN_PAGES_FROM {
+            self.map_block(state, heap, layout)
+        } else {
+            let budget = self.budget(state, heap);
+            state.further.alloc(layout, budget)
+        };
+        self.settle_limits(state, heap);
+        found
+    }
+
+    unsafe fn dealloc_elsewhere(&self, heap: &mut Heap, block: *mut u8) -> Option<Leftover> {
+        // SAFETY: the heap is here.
+        let state = unsafe { self.state(heap) };
+        state.note_peak(heap);
+        let leftover = if let Some((start, bytes)) = state.table.remove(block.addr(), false) {
+            let most = state.committed(heap);
+            state.mapped -= bytes;
+            if state.pace.allows(bytes, most) || !state.kept.put(start, bytes) {
+                Leftover { start, bytes }
+            } else {
+                Leftover::NOTHING
+            }
+        } else {
+            // SAFETY: the caller's contract.
+            let (start, bytes) = unsafe { state.further.dealloc(block) }?;
+            Leftover { start, bytes }
+        };
+        self.settle_limits(state, heap);
+        Some(leftover)
+    }
+
+    unsafe fn resize_elsewhere(
+        &self,
+        heap: &mut Heap,
+        block: *mut u8,
+        layout: Layout,
+        new_size: usize,
+    ) -> Elsewhere {
+        // SAFETY: the heap is here.
+        let state = unsafe { self.state(heap) };
+        state.note_peak(heap);
+        let new_layout = Layout::from_size_align(new_size, layout.align()).ok();
+        let outcome = if let Some((start, bytes)) = state.table.find(block.addr()) {
+            self.resize_mapped(state, heap, (start, bytes), new_layout)
+        } else {
+            let budget = self.budget(state, heap);
+            // SAFETY: the caller's contract.
+            match unsafe { state.further.resize(block, layout, new_size, budget) } {
+                None => Elsewhere::Unknown,
+                Some(Resized::Refused) => {
+                    let moved = new_layout.and_then(|layout| {
+                        if new_size >= OWN_PAGES_FROM {
+                            self.map_block(state, heap, layout)
+                        } else {
+                            heap.alloc_to_clear(layout).or_else(|| state.further.alloc(layout, budget))
+                        }
+                    });
+                    Elsewhere::Known(moved.map_or(Resized::Refused, |(target, _)| Resized::MoveTo(target)))
+                }
+                Some(resized) => Elsewhere::Known(resized),
+            }
+        };
+        self.settle_limits(state, heap);
+        outcome
+    }
+
+    fn note_moved(&self, heap: &mut Heap, moved: Moved) {
+        let Moved { start, bytes, new_bytes, to } = moved;
+        // SAFETY: the heap is here.
+        let state = unsafe { self.state(heap) };
+        state.pending -= bytes.max(new_bytes);
+        let (start, bytes) = to.map_or((start, bytes), |to| (to.as_ptr(), new_bytes));
+        state.table.insert_held(start, bytes);
+        state.note_peak(heap);
+        state.mapped += bytes;
+        self.settle_limits(state, heap);
+    }
+
+    fn is_live_elsewhere(&self, heap: &Heap, block: *mut u8) -> bool {
+        // SAFETY: the heap is here.
+        let state = unsafe { self.state(heap) };
+        state.table.find(block.addr()).is_some() || state.further.is_live(block)
+    }
+
+    #[inline(always)]
+    fn may_serve(&self, heap: &Heap, bytes: usize) -> bool {
+        !self.is_beyond_cap.load(Ordering::Relaxed) || self.may_serve_beyond_cap(heap, bytes)
+    }
+
+    #[inline(always)]
+    fn note_visit(&self, heap: &mut Heap) {
+        // SAFETY: the heap is here.
+        let state = unsafe { self.state(heap) };
+        let live = heap.live_bytes() + state.further.iter().map(Heap::live_bytes).sum::<usize>();
+        state.mark = state.mark.max(live);
+        if state.mark - live + state.kept.bytes() > least_fall(live) {
+            self.give_back_fallen(state, heap, live);
+        }
+    }
+
+    fn trim(&self, heap: &mut Heap) -> usize {
+        // SAFETY: the heap is here.
+        let state = unsafe { self.state(heap) };
+        let given_back = self.trim_all(state, heap);
+        state.mark = 0;
+        self.settle_limits(state, heap);
+        given_back
+    }
+
+    fn add_to_stats(&self, heap: &Heap, stats: &mut Stats) {
+        // SAFETY: the heap is here.
+        let state = unsafe { self.state(heap) };
+        stats.peak_bytes = state.peak.max(stats.peak_bytes + state.outside());
+        for further in state.further.iter().map(Heap::stats) {
+            stats.live_bytes += further.live_bytes;
+            stats.live_blocks += further.live_blocks;
+            stats.free_blocks += further.free_blocks;
+            stats.largest_free_bytes = stats.largest_free_bytes.max(further.largest_free_bytes);
+        }
+        stats.live_bytes += state.mapped;
+        stats.live_blocks += state.table.count();
+        stats.largest_free_bytes = stats.largest_free_bytes.max(self.budget(state, heap).left);
+        stats.arena_bytes = self.cap().max(stats.live_bytes);
+        stats.free_bytes = stats.arena_bytes - stats.live_bytes;
+    }
+
+    fn audit_elsewhere(&self, heap: &Heap) -> Result<(), AuditError> {
+        let error = |violation| Err(AuditError { offset: 0, violation });
+        // SAFETY: the heap is here.
+        let state = unsafe { self.state(heap) };
+        state.further.iter().try_for_each(Heap::audit)?;
+        if state.table.iter().map(|(_, bytes)| bytes).sum::<usize>() != state.mapped {
+            return error("the bytes of blocks with pages of their own are not what these add up to");
+        }
+        if state.table.iter().count() != state.table.count() {
+            return error("the number of blocks with pages of their own is wrong");
+        }
+        Ok(())
+    }
+}
+
+impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
+    /// Changes the size of a block with pages of its own.
+    fn resize_mapped(
+        &self,
+        state: &mut State,
+        heap: &mut Heap,
+        (start, bytes): (*mut u8, usize),
+        new_layout: Option<Layout>,
+    ) -> Elsewhere {
+        let (Some(layout), Some(here)) = (new_layout, NonNull::new(start)) else {
+            return Elsewhere::Known(Resized::Refused);
+        };
+        let Some(new_bytes) = mapping::whole_pages(layout.size().max(1)) else {
+            return Elsewhere::Known(Resized::Refused);
+        };
+        if layout.size() < OWN_PAGES_FROM {
+            // What has become small moves in among its like, if there is room.
+            if let Some((target, _)) = heap.alloc_to_clear(layout) {
+                return Elsewhere::Known(Resized::MoveTo(target));
+            }
+        }
+        if new_bytes == bytes {
+            return Elsewhere::Known(Resized::Done(here));
+        }
+        // Moved pages are at a multiple of a page, and of no more.
+        let may_move = mapping::CAN_MOVE && layout.align() <= mapping::page();
+        if new_bytes > bytes && !may_move {
+            let moved = self.map_block(state, heap, layout);
+            return Elsewhere::Known(moved.map_or(Resized::Refused, |(target, _)| Resized::MoveTo(target)));
+        }
+        if new_bytes > bytes && !self.make_room(state, heap, new_bytes - bytes) {
+            return Elsewhere::Known(Resized::Refused);
+        }
+        state.table.remove(start.addr(), true);
+        state.mapped -= bytes;
+        state.pending += bytes.max(new_bytes);
+        Elsewhere::ToMove(ToMove { start, bytes, new_bytes })
+    }
+}
+
+impl<const CAP: usize, const HUGE_PAGES: bool> Drop for Growing<CAP, HUGE_PAGES> {
+    fn drop(&mut self) {
+        let state = self.state.get_mut();
+        state.kept.give_back(|_| true);
+        // SAFETY: all of it was mapped here, and nobody uses a block of an allocator that is not there any more.
+        unsafe {
+            state.further.unmap_all();
+            state.table.iter().for_each(|(start, bytes)| mapping::unmap(start, bytes));
+            state.table.unmap();
+            if state.first.1 > 0 {
+                mapping::unmap(state.first.0, state.first.1);
+            }
+        }
+    }
+}
+
+impl<const CAP: usize, const HUGE_PAGES: bool> fmt::Debug for Growing<CAP, HUGE_PAGES> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Growing").field("cap", &self.cap()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,66 @@
+//! The cap that an environment variable sets, read without an allocation.
+
+use crate::stderr::write_line;
+
+/// The variable's name.
+const NAME: &core::ffi::CStr = c"MEM_ALLOC_RUST_CAP";
+
+/// The cap in bytes that the environment gives, if it gives one. What is none is told on stderr.
+pub(super) fn from_environment() -> Option<usize> {
+    // SAFETY: the name is a C string. Nobody sets variables before the program's first allocation has returned.
+    let value = unsafe { libc::getenv(NAME.as_ptr()) };
+    if value.is_null() {
+        return None;
+    }
+    // SAFETY: a variable's value is a C string, and stays as long as nobody sets the variable.
+    let value = unsafe { core::ffi::CStr::from_ptr(value) }.to_bytes();
+    let cap = parse(value);
+    if cap.is_none() {
+        write_line(&format_args!(
+            "mem_alloc_rust: MEM_ALLOC_RUST_CAP is no number of bytes such as 67108864, 65536K, 64M, 1G or 1T: the \
+             cap that the program was built with stays"
+        ));
+    }
+    cap
+}
+
+/// A number of bytes, with a suffix for powers of 1024.
+fn parse(value: &[u8]) -> Option<usize> {
+    let digits = value.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let shift = match &value[digits..] {
+        b"" => 0,
+        b"K" | b"k" => 10,
+        b"M" | b"m" => 20,
+        b"G" | b"g" => 30,
+        b"T" | b"t" => 40,
+        _ => return None,
+    };
+    let number: u64 = core::str::from_utf8(&value[..digits]).ok()?.parse().ok()?;
+    usize::try_from(number.checked_mul(1 << shift)?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cap_is_a_number_of_bytes_with_a_suffix() {
+        let good: [(&[u8], usize); 7] = [
+            (b"0", 0),
+            (b"67108864", 64 << 20),
+            (b"64M", 64 << 20),
+            (b"65536k", 64 << 20),
+            (b"1g", 1 << 30),
+            (b"007K", 7 << 10),
+            (b"4294967295", u32::MAX as usize),
+        ];
+        for (value, bytes) in good {
+            assert_eq!(parse(value), Some(bytes), "{value:?}");
+        }
+        for value in
+            ["", "M", "64MB", "64 M", "-1", "+1", "0x10", "1.5G", "99999999999999999999", "99999999T", "1e9"]
+        {
+            assert_eq!(parse(value.as_bytes()), None, "{value}");
+        }
+    }
+}
