@@ -471,12 +471,6 @@ impl Heap {
         if released { Ok(()) } else { Err(self.fault_of(block, Action::Free)) }
     }
 
-    /// How many bytes are not in use.
-    #[cfg(all(feature = "std", unix))]
-    pub(crate) fn free_bytes(&self) -> usize {
-        self.growth.capacity.saturating_sub(self.live) as usize * GRANULE
-    }
-
     /// Whether a block for `layout` could be had if nothing were in use, but for its alignment.
     #[cfg(all(feature = "std", unix))]
     pub(crate) fn could_hold(&self, layout: Layout) -> bool {

@@ -142,7 +142,7 @@ pub use heap::{AuditError, Blocks, Heap, RegionError};
 pub use lock_api;
 pub use locked::Locked;
 pub use raw_lock::SpinThenSleep;
-pub use refusal::{Refusal, set_refusal_hook};
+pub use refusal::{GrowthLimit, Refusal, set_refusal_hook};
 #[cfg(all(feature = "std", unix))]
 #[cfg_attr(docsrs, doc(auto_cfg = false))]
 pub use source::Growing;

@@ -464,7 +464,10 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
         }
         let _ = contents;
         if refusal::is_wanted() {
-            let refusal = self.heap_out_of_line().refusal(layout);
+            let heap = self.heap_out_of_line();
+            let mut refusal = heap.refusal(layout);
+            self.source.add_to_refusal(&heap, &mut refusal);
+            drop(heap);
             refusal::tell(&refusal);
         }
         core::ptr::null_mut()

@@ -46,14 +46,56 @@ pub struct Refusal {
     /// Bytes that the largest free block would hold. A request for that many may be refused all the same, if
     /// they are to lie at a multiple of more than eight.
     pub largest_free_bytes: usize,
+    /// What a `Growing` allocator may have from the system, and has; `None` where the arena is fixed.
+    pub growth: Option<GrowthLimit>,
+}
+
+/// How far an allocator over growing memory may go, and has gone.
+///
+/// ```
+/// # #[cfg(all(unix, feature = "std"))] {
+/// use core::alloc::{GlobalAlloc, Layout};
+/// use mem_alloc_rust::{GrowthLimit, Growing, Locked, set_refusal_hook};
+///
+/// static A: Locked<Growing<{ 1 << 20 }>> = Locked::new();
+///
+/// set_refusal_hook(|refusal| {
+///     let GrowthLimit { cap_bytes, committed_bytes, .. } = refusal.growth.unwrap();
+///     assert!(cap_bytes == 1 << 20 && committed_bytes <= cap_bytes);
+/// });
+/// // SAFETY: the layout is of more than no bytes.
+/// assert!(unsafe { A.alloc(Layout::new::<[u8; 2 << 20]>()) }.is_null());
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GrowthLimit {
+    /// Bytes that the allocator may have from the system.
+    pub cap_bytes: usize,
+    /// Bytes that it has.
+    pub committed_bytes: usize,
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { layout, arena_bytes, live_bytes, largest_free_bytes } = *self;
+        let Self { layout, arena_bytes, live_bytes, largest_free_bytes, growth } = *self;
         write!(f, "no memory for {} bytes", layout.size())?;
         if layout.align() > 8 {
             write!(f, " at a multiple of {}", layout.align())?;
+        }
+        if let Some(GrowthLimit { cap_bytes, committed_bytes }) = growth {
+            if layout.size() > cap_bytes.saturating_sub(committed_bytes) {
+                return write!(
+                    f,
+                    ": of a cap of {cap_bytes} bytes {committed_bytes} are committed and {live_bytes} in use; a higher \
+                     cap is Growing<CAP>, set_cap, or the environment variable MEM_ALLOC_RUST_CAP"
+                );
+            }
+            return write!(
+                f,
+                ": the system gives no more than the {committed_bytes} bytes that are committed, of which {live_bytes} \
+                 are in use; the cap is {cap_bytes}"
+            );
         }
         if arena_bytes == 0 {
             return f.write_str(": the allocator was given none yet");

@@ -17,6 +17,7 @@ pub use region::{Region, RunTimeSource};
 use crate::heap::{AuditError, Heap, RegionError, Resized};
 #[cfg(all(feature = "std", unix))]
 use crate::mapping;
+use crate::refusal::Refusal;
 use crate::stats::Stats;
 use core::ptr::NonNull;
 
@@ -51,7 +52,7 @@ pub trait Source: sealed::Source + Sync + 'static {}
 impl<S: sealed::Source + Sync + 'static> Source for S {}
 
 pub(crate) mod sealed {
-    use super::{AuditError, Elsewhere, Heap, Leftover, Moved, RegionError, Stats};
+    use super::{AuditError, Elsewhere, Heap, Leftover, Moved, Refusal, RegionError, Stats};
     use core::alloc::Layout;
     use core::ptr::NonNull;
 
@@ -148,6 +149,11 @@ pub(crate) mod sealed {
         /// Adds what lies elsewhere to the figures of the heap.
         fn add_to_stats(&self, heap: &Heap, stats: &mut Stats) {
             let _ = (heap, stats);
+        }
+
+        /// Adds to what is told of a refusal.
+        fn add_to_refusal(&self, heap: &Heap, refusal: &mut Refusal) {
+            let _ = (heap, refusal);
         }
 
         /// Checks what lies elsewhere.

@@ -28,8 +28,12 @@ use crate::size::{GRANULE, Index};
 pub(crate) type Commit = unsafe fn(start: *mut u8, least: usize, most: usize) -> usize;
 
 /// At each step at least so many granules are committed, 64 KiB, and this share of what is committed: 1/8.
-const LEAST_STEP: u32 = 8192;
+const LEAST_STEP: u32 = 8 << 10;
 const STEP_SHARE_LOG2: u32 = 3;
+
+/// Granules that count as free in a region that is committed as it is needed, if it may have them: 32 MiB.
+#[cfg(all(feature = "std", unix))]
+const LEAST_FREE: u32 = 4 << 20;
 
 /// How a heap's region becomes usable; all zero bytes as long as there is none.
 #[derive(Clone, Copy)]
@@ -83,6 +87,14 @@ impl Heap {
     }
 }
 
+impl Heap {
+    /// How many granules a block can take from the top, with what may be committed for it.
+    pub(super) fn most_at_top(&self) -> u32 {
+        let limit = if self.growth.commit.is_some() { self.growth.limit.min(self.end) } else { self.end };
+        limit.max(self.committed).get().saturating_sub(self.top.get())
+    }
+}
+
 #[cfg(all(feature = "std", unix))]
 impl Heap {
     /// As [`init`](Self::init), for a region of which only the front may be used yet. That is as long as
@@ -128,6 +140,14 @@ impl Heap {
         let len = self.arena.address(self.end).wrapping_sub(self.region.addr());
         self.growth.limit = self.position_behind(region.min(len));
         self.growth.capacity = u32::try_from(in_use / GRANULE).unwrap_or(u32::MAX).min(self.end.get());
+    }
+
+    /// How many bytes are not in use, of which caches may keep a share: in a region that is committed as it is needed, no
+    /// more than are in use, or [`LEAST_FREE`], since what is only reserved is nothing yet.
+    pub(crate) fn free_bytes(&self) -> usize {
+        let free = self.growth.capacity.saturating_sub(self.live);
+        let most = if self.growth.commit.is_some() { self.live.max(LEAST_FREE) } else { free };
+        free.min(most) as usize * GRANULE
     }
 
     /// Bytes of the blocks and slots in use.

@@ -9,6 +9,7 @@ mod table;
 use super::{Elsewhere, Leftover, Moved, ToMove, sealed};
 use crate::heap::{AuditError, Heap, RegionError, Reserved, Resized};
 use crate::mapping;
+use crate::refusal::{GrowthLimit, Refusal};
 use crate::size::MAX_REGION;
 use crate::stats::Stats;
 use core::alloc::Layout;
@@ -25,8 +26,8 @@ use table::Table;
 const OWN_PAGES_FROM: usize = 1 << 20;
 
 /// Free blocks of so many bytes are given back as memory in use falls, and so many bytes, or this share of what is in
-/// use, it has to fall before: 64 KiB, 1 MiB and 1/8.
-const LEAST_GIVEN_BACK: usize = 64 << 10;
+/// use, it has to fall before: 16 KiB, 1 MiB and 1/8.
+const LEAST_GIVEN_BACK: usize = 16 << 10;
 const LEAST_FALL: usize = 1 << 20;
 const FALL_SHARE_LOG2: u32 = 3;
 
@@ -60,8 +61,8 @@ const HUGE_PAGE: usize = 2 << 20;
 ///   copied where the system can do that (Linux). They count towards the cap.
 /// - What is full to 4 GiB is followed by further spans, each with a heap of its own: so far do 32-bit sizes and
 ///   positions reach, which keep blocks small. Their blocks are in no thread's cache.
-/// - When memory in use has fallen by an eighth (1 MiB at least), free stretches of 64 KiB and more go back to the
-///   system, a gigabyte in a second at most, so that a program that frees and allocates in turn does not pay each
+/// - When memory in use has fallen by an eighth (1 MiB at least), free stretches of 16 KiB and more go back to the
+///   system, 128 MiB in a second at most, so that a program that frees and allocates in turn does not pay each
 ///   time. [`trim`](crate::Locked::trim) gives back everything now.
 /// - The cap can be changed [while the program runs](crate::Locked::set_cap), and by the environment variable
 ///   `MEM_ALLOC_RUST_CAP` (bytes, or with a suffix `K`, `M`, `G` or `T`), which is read once, at the first request.
@@ -539,6 +540,13 @@ impl<const CAP: usize, const HUGE_PAGES: bool> sealed::Source for Growing<CAP, H
         stats.largest_free_bytes = stats.largest_free_bytes.max(self.budget(state, heap).left);
         stats.arena_bytes = self.cap().max(stats.live_bytes);
         stats.free_bytes = stats.arena_bytes - stats.live_bytes;
+    }
+
+    fn add_to_refusal(&self, heap: &Heap, refusal: &mut Refusal) {
+        // SAFETY: the heap is here.
+        let state = unsafe { self.state(heap) };
+        refusal.live_bytes += state.outside();
+        refusal.growth = Some(GrowthLimit { cap_bytes: self.cap(), committed_bytes: state.committed(heap) });
     }
 
     fn audit_elsewhere(&self, heap: &Heap) -> Result<(), AuditError> {

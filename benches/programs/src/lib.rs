@@ -2,10 +2,11 @@
 //!
 //! The program performs one of the [`workloads`], whose name is its only argument, several times,
 //! and prints a checksum of the results, the most memory that it had, and the processor time of
-//! each run.
+//! each run. Asked for [`waves`], it makes those instead.
 
 mod checksum;
 mod program;
+pub mod waves;
 pub mod workloads;
 
 pub use checksum::Checksum;

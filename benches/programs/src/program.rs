@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bench_common::{clock, peak};
 
-use crate::workloads;
+use crate::{waves, workloads};
 
 /// How often a program performs its workload: the first run finds a heap that is as fresh as no
 /// program's stays.
@@ -51,9 +51,19 @@ impl FromStr for Report {
     }
 }
 
-/// Performs the workload that the command line names, [`RUNS`] times, and prints the [`Report`].
+/// Performs the workload that the command line names, [`RUNS`] times, and prints the [`Report`]; or makes [`waves`].
 #[must_use]
 pub fn run() -> ExitCode {
+    if std::env::args().nth(1).is_some_and(|name| name == waves::NAME) {
+        let seconds = std::env::args().nth(2).and_then(|text| text.parse().ok()).unwrap_or(waves::SECONDS);
+        return match waves::make(Duration::from_secs(seconds), |wave| println!("{wave}")) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("the memory of this process is unknown: {error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let Some(workload) = std::env::args().nth(1).and_then(|name| workloads::by_name(&name)) else {
         eprintln!("the name of a workload is expected");
         return ExitCode::FAILURE;

@@ -15,9 +15,10 @@ pub(crate) struct Allocator {
 pub(crate) const SYSTEM: &str = "system";
 
 /// In the order of the tables.
-pub(crate) const ALL: [Allocator; 8] = [
+pub(crate) const ALL: [Allocator; 9] = [
     rust("locked", "`mem_alloc_rust::Locked<FreeList>`"),
     rust("thread_cached", "`mem_alloc_rust::ThreadCached<FreeList>`"),
+    rust("growing", "`mem_alloc_rust::ThreadCached<Growing>`"),
     rust("talc", "`talc::TalcLock` in a spin lock over a static arena"),
     rust(SYSTEM, "the program as it is published, with the allocator of the C library"),
     c("mimalloc", "`mimalloc::MiMalloc`, default features"),

@@ -63,7 +63,7 @@ mod tests {
     #[test]
     fn allocators_from_c_can_be_left_out() {
         assert_eq!(names(&[]).len(), allocators::ALL.len());
-        let rust = ["locked", "thread_cached", "talc", "system", "rusty_alloc"];
+        let rust = ["locked", "thread_cached", "growing", "talc", "system", "rusty_alloc"];
         assert_eq!(names(&["--without-c-peers"]), rust);
         assert_eq!(names(&["--only", "alloc", "--without-c-peers"]), ["system", "rusty_alloc"]);
     }

@@ -18,8 +18,8 @@ pub use rusty_alloc_api::RustyAlloc as Allocator;
 #[cfg(feature = "snmalloc")]
 pub use snmalloc_rs::SnMalloc as Allocator;
 
-#[cfg(any(feature = "locked", feature = "thread_cached", feature = "talc"))]
-mod over_an_arena;
+#[cfg(any(feature = "locked", feature = "thread_cached", feature = "growing", feature = "talc"))]
+mod in_a_static;
 
-#[cfg(any(feature = "locked", feature = "thread_cached", feature = "talc"))]
-pub use over_an_arena::Allocator;
+#[cfg(any(feature = "locked", feature = "thread_cached", feature = "growing", feature = "talc"))]
+pub use in_a_static::Allocator;

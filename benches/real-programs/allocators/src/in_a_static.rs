@@ -1,4 +1,4 @@
-//! The allocators that serve a program from an arena.
+//! The allocators that are named here rather than in the program.
 //!
 //! The compiler holds the initial value of the arena in memory while it compiles the crate that the
 //! arena belongs to. This is that crate, so that the many programs are not.
@@ -7,6 +7,7 @@ use std::alloc::{GlobalAlloc, Layout};
 
 /// Bytes of the arena: several times what any of the works needs. It lies in `.bss`, where pages
 /// that are never used take no memory.
+#[cfg(not(feature = "growing"))]
 const ARENA: usize = 1 << 30;
 
 #[cfg(feature = "locked")]
@@ -15,6 +16,10 @@ static CHOSEN: mem_alloc_rust::Locked<mem_alloc_rust::FreeList<ARENA>> = mem_all
 #[cfg(feature = "thread_cached")]
 static CHOSEN: mem_alloc_rust::ThreadCached<mem_alloc_rust::FreeList<ARENA>> =
     mem_alloc_rust::ThreadCached::new();
+
+/// As much as there is.
+#[cfg(feature = "growing")]
+static CHOSEN: mem_alloc_rust::ThreadCached<mem_alloc_rust::Growing> = mem_alloc_rust::ThreadCached::new();
 
 #[cfg(feature = "talc")]
 static CHOSEN: talc::TalcLock<spin::Mutex<()>, talc::source::Claim> = {
