@@ -39,24 +39,33 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 pub struct Refusal {
     /// What was asked for.
     pub layout: Layout,
-    /// Bytes of the arena; zero if the allocator has no memory yet.
+    /// Bytes of the arena, or of the cap; zero if the allocator has no memory yet.
     pub arena_bytes: usize,
     /// Bytes in use, as in [`Stats`](crate::Stats). What threads' caches keep was taken back before.
     pub live_bytes: usize,
     /// Bytes that the largest free block would hold. A request for that many may be refused all the same, if
     /// they are to lie at a multiple of more than eight.
     pub largest_free_bytes: usize,
+    /// Whether the arena's bytes are a cap on what the system may be asked for.
+    pub(crate) has_cap: bool,
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { layout, arena_bytes, live_bytes, largest_free_bytes } = *self;
+        let Self { layout, arena_bytes, live_bytes, largest_free_bytes, has_cap } = *self;
         write!(f, "no memory for {} bytes", layout.size())?;
         if layout.align() > 8 {
             write!(f, " at a multiple of {}", layout.align())?;
         }
         if arena_bytes == 0 {
             return f.write_str(": the allocator was given none yet");
+        }
+        if has_cap {
+            return write!(
+                f,
+                ": of the {arena_bytes} bytes of its cap {live_bytes} are in use, and {largest_free_bytes} are to be had \
+                 in one piece; MEM_ALLOC_RUST_CAP sets the cap, and OrSystem takes the rest from the system"
+            );
         }
         write!(
             f,

@@ -17,6 +17,7 @@ pub use region::{Region, RunTimeSource};
 use crate::heap::{AuditError, Heap, RegionError, Resized};
 #[cfg(all(feature = "std", unix))]
 use crate::mapping;
+use crate::refusal::Refusal;
 use crate::stats::Stats;
 use core::ptr::NonNull;
 
@@ -51,7 +52,7 @@ pub trait Source: sealed::Source + Sync + 'static {}
 impl<S: sealed::Source + Sync + 'static> Source for S {}
 
 pub(crate) mod sealed {
-    use super::{AuditError, Elsewhere, Heap, Leftover, Moved, RegionError, Stats};
+    use super::{AuditError, Elsewhere, Heap, Leftover, Moved, Refusal, RegionError, Stats};
     use core::alloc::Layout;
     use core::ptr::NonNull;
 
@@ -150,6 +151,11 @@ pub(crate) mod sealed {
             let _ = (heap, stats);
         }
 
+        /// The same for what is told of a request that was refused.
+        fn add_to_refusal(&self, heap: &Heap, refusal: &mut Refusal) {
+            let _ = (heap, refusal);
+        }
+
         /// Checks what lies elsewhere.
         fn audit_elsewhere(&self, heap: &Heap) -> Result<(), AuditError> {
             let _ = heap;
@@ -225,8 +231,10 @@ pub struct Moved {
 }
 
 impl Moved {
-    /// Where the block is now, if it has its new size.
-    pub(crate) fn to(&self) -> Option<NonNull<u8>> {
-        self.to
+    /// What that is for whoever asked. If the system refuses to take pages away, the block has them all, and that is
+    /// enough.
+    pub(crate) fn outcome(&self) -> Resized {
+        let stays = NonNull::new(self.start).filter(|_| self.new_bytes <= self.bytes);
+        self.to.or(stays).map_or(Resized::Refused, Resized::Done)
     }
 }

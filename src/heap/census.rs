@@ -32,7 +32,7 @@ impl Heap {
                 stats.live_blocks += 1;
             }
         }
-        let top = self.end.granules_since(self.top);
+        let top = self.reach().saturating_sub(self.top.get());
         if top >= BlockSize::MIN.granules() {
             stats.free_blocks += 1;
             stats.largest_free_bytes = stats.largest_free_bytes.max(bytes(top));
@@ -43,7 +43,7 @@ impl Heap {
     /// What is told of a request that was refused. Takes a bounded number of steps.
     pub(crate) fn refusal(&self, layout: Layout) -> Refusal {
         let bytes = |granules: u32| granules as usize * GRANULE;
-        let mut largest = self.end.get().saturating_sub(self.top.get());
+        let mut largest = self.reach().saturating_sub(self.top.get());
         if !self.victim.is_none() {
             // SAFETY: LISTED, the victim is a free block.
             largest = largest.max(unsafe { self.arena.tag(self.victim) }.granules());
@@ -56,6 +56,7 @@ impl Heap {
             arena_bytes: bytes(self.end.get().saturating_sub(Index::FIRST.get())),
             live_bytes: bytes(self.live),
             largest_free_bytes: if largest < BlockSize::MIN.granules() { 0 } else { bytes(largest) - HEADER },
+            has_cap: false,
         }
     }
 

@@ -62,6 +62,12 @@ pub(crate) struct Reserved {
 }
 
 impl Heap {
+    /// The position that blocks can reach up to, with what may still be committed.
+    pub(super) fn reach(&self) -> u32 {
+        let limit = if self.growth.commit.is_some() { self.growth.limit } else { self.end };
+        limit.min(self.end).max(self.committed).get()
+    }
+
     /// Commits memory up to `granules` from a position on, and some more, if that is allowed and the system agrees.
     #[cold]
     #[inline(never)]

@@ -2,6 +2,7 @@
 
 use super::{Elsewhere, Leftover, Moved, Region, RunTimeSource, sealed};
 use crate::heap::{AuditError, Heap, RegionError};
+use crate::refusal::Refusal;
 use crate::stats::Stats;
 use core::alloc::Layout;
 use core::ptr::NonNull;
@@ -93,6 +94,10 @@ impl<S: sealed::Source> sealed::Source for OrSystem<S> {
 
     fn add_to_stats(&self, heap: &Heap, stats: &mut Stats) {
         self.0.add_to_stats(heap, stats);
+    }
+
+    fn add_to_refusal(&self, heap: &Heap, refusal: &mut Refusal) {
+        self.0.add_to_refusal(heap, refusal);
     }
 
     fn audit_elsewhere(&self, heap: &Heap) -> Result<(), AuditError> {
