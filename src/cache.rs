@@ -281,8 +281,17 @@ impl<S: Source> ThreadCached<S> {
 
     /// Whether the calling thread's cache takes anything, now that it has come to the heap's lock.
     fn wakes_in_time(&self, slot: &Slot, heap: &mut Heap) -> bool {
+        if self.is_too_much_in_use(heap) {
+            return false;
+        }
         // SAFETY: this thread is the owner, outside of its gate, and has the lock.
         unsafe { slot.wake_in_time(&self.pressure, heap, |heap| self.budget(heap)) }
+    }
+
+    /// Whether more is in use than the cap allows. No cache is awake then: it would serve what is to be refused.
+    #[inline(always)]
+    fn is_too_much_in_use(&self, heap: &Heap) -> bool {
+        S::HAS_CAP && !self.locked.source.may_serve(heap, 0)
     }
 
     /// Notes that the calling thread has come to the heap's lock for the sake of a class. Now and then its

@@ -705,18 +705,26 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
         // SAFETY: the caller's contract.
         unsafe {
             if !is_in_heap {
-                return match self.source.resize_elsewhere(&mut heap, block, layout, new_size) {
-                    Elsewhere::Unknown => (heap, Resized::Rejected),
-                    Elsewhere::Known(resized) => (heap, resized),
+                let mut resized = match self.source.resize_elsewhere(&mut heap, block, layout, new_size) {
+                    Elsewhere::Unknown => Resized::Rejected,
+                    Elsewhere::Known(resized) => resized,
                     Elsewhere::ToMove(to_move) => {
                         drop(heap);
                         let moved = to_move.run();
-                        let resized = moved.to().map_or(Resized::Refused, Resized::Done);
+                        let resized = moved.outcome();
                         heap = self.heap();
                         self.source.note_moved(&mut heap, moved);
-                        (heap, resized)
+                        resized
                     }
                 };
+                // It may grow in another place.
+                if let (Resized::Refused, Ok(layout)) =
+                    (resized, Layout::from_size_align(new_size, layout.align()))
+                {
+                    let found = self.find_anywhere(&mut heap, layout);
+                    resized = found.map_or(resized, |(target, _)| Resized::MoveTo(target));
+                }
+                return (heap, resized);
             }
             let elsewhere = |heap: &mut Heap| {
                 let layout = Layout::from_size_align(new_size, layout.align()).ok()?;

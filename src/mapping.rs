@@ -212,6 +212,7 @@ pub(crate) mod refusals {
 
     std::thread_local! {
         static UNTIL: Cell<u32> = const { Cell::new(u32::MAX) };
+        static IS_ONE: Cell<bool> = const { Cell::new(false) };
     }
 
     /// Has the call refused after so many of this thread's that are made, and all that follow, until that is
@@ -225,7 +226,15 @@ pub(crate) mod refusals {
         UNTIL.replace(u32::MAX) == 0
     }
 
+    /// Has the next call refused, and no other.
+    pub(crate) fn refuse_one() {
+        IS_ONE.set(true);
+    }
+
     pub(super) fn is_next_refused() -> bool {
+        if IS_ONE.replace(false) {
+            return true;
+        }
         let until = UNTIL.get();
         if until != u32::MAX && until > 0 {
             UNTIL.set(until - 1);

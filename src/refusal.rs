@@ -39,7 +39,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 pub struct Refusal {
     /// What was asked for.
     pub layout: Layout,
-    /// Bytes of the arena; zero if the allocator has no memory yet.
+    /// Bytes of the arena, or of the cap; zero if the allocator has no memory yet.
     pub arena_bytes: usize,
     /// Bytes in use, as in [`Stats`](crate::Stats). What threads' caches keep was taken back before.
     pub live_bytes: usize,
@@ -87,8 +87,8 @@ impl fmt::Display for Refusal {
             if layout.size() > cap_bytes.saturating_sub(committed_bytes) {
                 return write!(
                     f,
-                    ": of a cap of {cap_bytes} bytes {committed_bytes} are committed and {live_bytes} in use; a higher \
-                     cap is Growing<CAP>, set_cap, or the environment variable MEM_ALLOC_RUST_CAP"
+                    ": of the {cap_bytes} bytes of its cap {live_bytes} are in use, and {largest_free_bytes} are to be had \
+                     in one piece; MEM_ALLOC_RUST_CAP sets the cap, and OrSystem takes the rest from the system"
                 );
             }
             return write!(

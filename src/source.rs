@@ -231,8 +231,10 @@ pub struct Moved {
 }
 
 impl Moved {
-    /// Where the block is now, if it has its new size.
-    pub(crate) fn to(&self) -> Option<NonNull<u8>> {
-        self.to
+    /// What that is for whoever asked. If the system refuses to take pages away, the block has them all, and that is
+    /// enough.
+    pub(crate) fn outcome(&self) -> Resized {
+        let stays = NonNull::new(self.start).filter(|_| self.new_bytes <= self.bytes);
+        self.to.or(stays).map_or(Resized::Refused, Resized::Done)
     }
 }

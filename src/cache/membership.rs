@@ -55,6 +55,9 @@ impl<S: Source> ThreadCached<S> {
         let everlasting = unsafe { self.everlasting() };
         let occupy = |adopt: &dyn Fn(&'static Slot)| {
             let mut heap = everlasting.locked.heap();
+            if everlasting.is_too_much_in_use(&heap) {
+                return true;
+            }
             let mut vacant = None;
             for (number, slot) in (Heap::FIRST_OWNER..).zip(&everlasting.slots) {
                 if slot.is_left() {

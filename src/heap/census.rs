@@ -32,7 +32,7 @@ impl Heap {
                 stats.live_blocks += 1;
             }
         }
-        let top = self.most_at_top();
+        let top = self.reach().saturating_sub(self.top.get());
         if top >= BlockSize::MIN.granules() {
             stats.free_blocks += 1;
             stats.largest_free_bytes = stats.largest_free_bytes.max(bytes(top));
@@ -43,7 +43,7 @@ impl Heap {
     /// What is told of a request that was refused. Takes a bounded number of steps.
     pub(crate) fn refusal(&self, layout: Layout) -> Refusal {
         let bytes = |granules: u32| granules as usize * GRANULE;
-        let mut largest = self.most_at_top();
+        let mut largest = self.reach().saturating_sub(self.top.get());
         if !self.victim.is_none() {
             // SAFETY: LISTED, the victim is a free block.
             largest = largest.max(unsafe { self.arena.tag(self.victim) }.granules());

@@ -66,6 +66,12 @@ pub(crate) struct Reserved {
 }
 
 impl Heap {
+    /// The position that blocks can reach up to, with what may still be committed.
+    pub(super) fn reach(&self) -> u32 {
+        let limit = if self.growth.commit.is_some() { self.growth.limit } else { self.end };
+        limit.min(self.end).max(self.committed).get()
+    }
+
     /// Commits memory up to `granules` from a position on, and some more, if that is allowed and the system agrees.
     #[cold]
     #[inline(never)]
@@ -84,14 +90,6 @@ impl Heap {
         let had = unsafe { commit(start, bytes(needed), bytes(wanted)) };
         self.committed = Index::new(here + (had / GRANULE) as u32).min(self.end);
         self.committed.get() >= needed
-    }
-}
-
-impl Heap {
-    /// How many granules a block can take from the top, with what may be committed for it.
-    pub(super) fn most_at_top(&self) -> u32 {
-        let limit = if self.growth.commit.is_some() { self.growth.limit.min(self.end) } else { self.end };
-        limit.max(self.committed).get().saturating_sub(self.top.get())
     }
 }
 

@@ -68,6 +68,9 @@ impl<const CAP: usize, const HUGE_PAGES: bool, R: RawMutex> Locked<Growing<CAP, 
 }
 
 #[cfg(test)]
+mod corners;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::mapping::refusals;

@@ -10,7 +10,7 @@ use super::{Elsewhere, Leftover, Moved, ToMove, sealed};
 use crate::heap::{AuditError, Heap, RegionError, Reserved, Resized};
 use crate::mapping;
 use crate::refusal::{GrowthLimit, Refusal};
-use crate::size::MAX_REGION;
+use crate::size::{HEADER, MAX_REGION};
 use crate::stats::Stats;
 use core::alloc::Layout;
 use core::cell::UnsafeCell;
@@ -169,11 +169,15 @@ unsafe fn init(heap: &mut Heap, start: *mut u8, len: usize, committed: usize) ->
 fn give_back(heap: &mut Heap, least: usize, kept: usize) -> usize {
     let page = mapping::page();
     // SAFETY: the heap's span was reserved here, and what it gives back is nobody's.
-    unsafe {
-        let given_back = heap.give_back(least, page, |start, bytes| mapping::discard(start, bytes));
-        heap.uncommit(kept, page, |start, bytes| mapping::uncommit(start, bytes));
-        given_back
-    }
+    let given_back = unsafe { heap.give_back(least, page, |start, bytes| mapping::discard(start, bytes)) };
+    uncommit(heap, kept);
+    given_back
+}
+
+/// Makes what is committed behind the top reserved again, but for `kept` bytes.
+fn uncommit(heap: &mut Heap, kept: usize) {
+    // SAFETY: the heap's span was reserved here, and what it gives back is nobody's.
+    heap.uncommit(kept, mapping::page(), |start, bytes| unsafe { mapping::uncommit(start, bytes) });
 }
 
 impl State {
@@ -204,7 +208,7 @@ impl State {
 
     /// Bytes in use that are not the first heap's.
     fn outside(&self) -> usize {
-        self.mapped + self.further.iter().map(Heap::live_bytes).sum::<usize>()
+        self.mapped + self.pending + self.further.live_bytes()
     }
 
     /// Notes the peak before something changes that is not the first heap's.
@@ -239,12 +243,13 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
 
     /// The cap in bytes.
     pub(crate) fn cap(&self) -> usize {
-        if self.is_cap_set.load(Ordering::Relaxed) { self.cap.load(Ordering::Relaxed) } else { CAP }
+        if self.is_cap_set.load(Ordering::Acquire) { self.cap.load(Ordering::Relaxed) } else { CAP }
     }
 
     fn store_cap(&self, bytes: usize) {
         self.cap.store(bytes, Ordering::Relaxed);
-        self.is_cap_set.store(true, Ordering::Relaxed);
+        // Who asks for the cap need not have the lock.
+        self.is_cap_set.store(true, Ordering::Release);
     }
 
     /// Sets the cap. What is free goes back if there is more than that.
@@ -287,19 +292,19 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
         in_use.saturating_add(bytes) <= self.cap()
     }
 
-    /// Makes room for so many bytes under the cap, as far as what is kept, and was never used, is enough for that.
-    fn make_room(&self, state: &mut State, heap: &mut Heap, bytes: usize) -> bool {
-        if self.budget(state, heap).left >= bytes {
-            return true;
-        }
+    /// Gives back what stands in the way of another request, under the cap or in the system: what is kept, and what is
+    /// committed and was never used. Returns whether there was any.
+    fn make_room(&self, state: &mut State, heap: &mut Heap) -> bool {
+        let before = state.committed(heap);
         state.kept.give_back(|_| true);
-        // SAFETY: the heap's span was reserved here, and what it gives back is nobody's.
-        heap.uncommit(0, mapping::page(), |start, bytes| unsafe { mapping::uncommit(start, bytes) });
-        self.budget(state, heap).left >= bytes
+        uncommit(heap, 0);
+        state.further.uncommit();
+        self.settle_limits(state, heap);
+        state.committed(heap) < before
     }
 
     /// A block with pages of its own, and how many bytes at its beginning are not known to be zero.
-    fn map_block(&self, state: &mut State, heap: &mut Heap, layout: Layout) -> Option<(NonNull<u8>, usize)> {
+    fn map_block(&self, state: &mut State, heap: &Heap, layout: Layout) -> Option<(NonNull<u8>, usize)> {
         let bytes = mapping::whole_pages(layout.size())?;
         let kept = if layout.align() <= mapping::page() && state.table.wanted_bytes() == 0 {
             state.kept.take(bytes)
@@ -310,7 +315,7 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
             Some((start, bytes)) => (start, bytes, layout.size()),
             None => {
                 let needed = bytes.checked_add(state.table.wanted_bytes())?;
-                if !self.make_room(state, heap, needed) || !state.table.make_room() {
+                if self.budget(state, heap).left < needed || !state.table.make_room() {
                     return None;
                 }
                 let is_huge = HUGE_PAGES && bytes >= HUGE_PAGE;
@@ -416,12 +421,21 @@ impl<const CAP: usize, const HUGE_PAGES: bool> sealed::Source for Growing<CAP, H
         // SAFETY: the heap is here.
         let state = unsafe { self.state(heap) };
         state.note_peak(heap);
-        let found = if layout.size() >= OWN_PAGES_FROM {
-            self.map_block(state, heap, layout)
-        } else {
+        let is_large = layout.size() >= OWN_PAGES_FROM;
+        let find = |state: &mut State, heap: &Heap| {
+            if is_large {
+                return self.map_block(state, heap, layout);
+            }
             let budget = self.budget(state, heap);
             state.further.alloc(layout, budget)
         };
+        let mut found = find(state, heap);
+        if found.is_none() && self.make_room(state, heap) {
+            if !is_large {
+                found = heap.alloc_to_clear(layout);
+            }
+            found = found.or_else(|| find(state, heap));
+        }
         self.settle_limits(state, heap);
         found
     }
@@ -433,17 +447,15 @@ impl<const CAP: usize, const HUGE_PAGES: bool> sealed::Source for Growing<CAP, H
         let leftover = if let Some((start, bytes)) = state.table.remove(block.addr(), false) {
             let most = state.committed(heap);
             state.mapped -= bytes;
-            if state.pace.allows(bytes, most) || !state.kept.put(start, bytes) {
-                Leftover { start, bytes }
-            } else {
-                Leftover::NOTHING
-            }
+            let goes = self.is_beyond_cap.load(Ordering::Relaxed) || state.pace.allows(bytes, most);
+            if goes || !state.kept.put(start, bytes) { Leftover { start, bytes } } else { Leftover::NOTHING }
         } else {
             // SAFETY: the caller's contract.
             let (start, bytes) = unsafe { state.further.dealloc(block) }?;
             Leftover { start, bytes }
         };
         self.settle_limits(state, heap);
+        self.note_visit(heap);
         Some(leftover)
     }
 
@@ -463,20 +475,8 @@ impl<const CAP: usize, const HUGE_PAGES: bool> sealed::Source for Growing<CAP, H
         } else {
             let budget = self.budget(state, heap);
             // SAFETY: the caller's contract.
-            match unsafe { state.further.resize(block, layout, new_size, budget) } {
-                None => Elsewhere::Unknown,
-                Some(Resized::Refused) => {
-                    let moved = new_layout.and_then(|layout| {
-                        if new_size >= OWN_PAGES_FROM {
-                            self.map_block(state, heap, layout)
-                        } else {
-                            heap.alloc_to_clear(layout).or_else(|| state.further.alloc(layout, budget))
-                        }
-                    });
-                    Elsewhere::Known(moved.map_or(Resized::Refused, |(target, _)| Resized::MoveTo(target)))
-                }
-                Some(resized) => Elsewhere::Known(resized),
-            }
+            let resized = unsafe { state.further.resize(block, layout, new_size, budget) };
+            resized.map_or(Elsewhere::Unknown, Elsewhere::Known)
         };
         self.settle_limits(state, heap);
         outcome
@@ -489,8 +489,8 @@ impl<const CAP: usize, const HUGE_PAGES: bool> sealed::Source for Growing<CAP, H
         state.pending -= bytes.max(new_bytes);
         let (start, bytes) = to.map_or((start, bytes), |to| (to.as_ptr(), new_bytes));
         state.table.insert_held(start, bytes);
-        state.note_peak(heap);
         state.mapped += bytes;
+        state.note_peak(heap);
         self.settle_limits(state, heap);
     }
 
@@ -509,7 +509,7 @@ impl<const CAP: usize, const HUGE_PAGES: bool> sealed::Source for Growing<CAP, H
     fn note_visit(&self, heap: &mut Heap) {
         // SAFETY: the heap is here.
         let state = unsafe { self.state(heap) };
-        let live = heap.live_bytes() + state.further.iter().map(Heap::live_bytes).sum::<usize>();
+        let live = heap.live_bytes() + state.further.live_bytes();
         state.mark = state.mark.max(live);
         if state.mark - live + state.kept.bytes() > least_fall(live) {
             self.give_back_fallen(state, heap, live);
@@ -535,8 +535,8 @@ impl<const CAP: usize, const HUGE_PAGES: bool> sealed::Source for Growing<CAP, H
             stats.free_blocks += further.free_blocks;
             stats.largest_free_bytes = stats.largest_free_bytes.max(further.largest_free_bytes);
         }
-        stats.live_bytes += state.mapped;
-        stats.live_blocks += state.table.count();
+        stats.live_bytes += state.mapped + state.pending;
+        stats.live_blocks += state.table.count_with_held();
         stats.largest_free_bytes = stats.largest_free_bytes.max(self.budget(state, heap).left);
         stats.arena_bytes = self.cap().max(stats.live_bytes);
         stats.free_bytes = stats.arena_bytes - stats.live_bytes;
@@ -546,6 +546,10 @@ impl<const CAP: usize, const HUGE_PAGES: bool> sealed::Source for Growing<CAP, H
         // SAFETY: the heap is here.
         let state = unsafe { self.state(heap) };
         refusal.live_bytes += state.outside();
+        refusal.arena_bytes = self.cap().max(refusal.live_bytes);
+        let further = state.further.iter().map(|heap| heap.refusal(refusal.layout).largest_free_bytes);
+        let to_be_had = self.budget(state, heap).left.saturating_sub(HEADER);
+        refusal.largest_free_bytes = further.fold(refusal.largest_free_bytes, usize::max).max(to_be_had);
         refusal.growth = Some(GrowthLimit { cap_bytes: self.cap(), committed_bytes: state.committed(heap) });
     }
 
@@ -590,12 +594,13 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
         }
         // Moved pages are at a multiple of a page, and of no more.
         let may_move = mapping::CAN_MOVE && layout.align() <= mapping::page();
-        if new_bytes > bytes && !may_move {
-            let moved = self.map_block(state, heap, layout);
-            return Elsewhere::Known(moved.map_or(Resized::Refused, |(target, _)| Resized::MoveTo(target)));
-        }
-        if new_bytes > bytes && !self.make_room(state, heap, new_bytes - bytes) {
-            return Elsewhere::Known(Resized::Refused);
+        if new_bytes > bytes {
+            let has_room = |state: &State, heap: &Heap| self.budget(state, heap).left >= new_bytes - bytes;
+            let may_grow =
+                may_move && (has_room(state, heap) || self.make_room(state, heap) && has_room(state, heap));
+            if !may_grow {
+                return Elsewhere::Known(Resized::Refused);
+            }
         }
         state.table.remove(start.addr(), true);
         state.mapped -= bytes;

@@ -1,5 +1,6 @@
 //! The cap that an environment variable sets, read without an allocation.
 
+use crate::raw_lock::preserving_errno;
 use crate::stderr::write_line;
 
 /// The variable's name.
@@ -16,10 +17,11 @@ pub(super) fn from_environment() -> Option<usize> {
     let value = unsafe { core::ffi::CStr::from_ptr(value) }.to_bytes();
     let cap = parse(value);
     if cap.is_none() {
-        write_line(&format_args!(
+        let message = format_args!(
             "mem_alloc_rust: MEM_ALLOC_RUST_CAP is no number of bytes such as 67108864, 65536K, 64M, 1G or 1T: the \
              cap that the program was built with stays"
-        ));
+        );
+        preserving_errno(|| write_line(&message));
     }
     cap
 }

@@ -36,6 +36,11 @@ impl Further {
             .map(|annex| &annex.heap)
     }
 
+    /// Bytes of blocks in use.
+    pub(super) fn live_bytes(&self) -> usize {
+        self.iter().map(Heap::live_bytes).sum()
+    }
+
     /// Bytes that are committed.
     pub(super) fn committed_bytes(&self) -> usize {
         // SAFETY: as in `iter`.
@@ -88,7 +93,7 @@ impl Further {
     }
 
     /// Gives a block back. `None` if it is in none of the heaps, or the span that is to be unmapped now, which may be
-    /// empty.
+    /// empty. The first heap without a block stays for the next one.
     ///
     /// # Safety
     ///
@@ -98,7 +103,8 @@ impl Further {
         // SAFETY: as in `alloc`; the caller's contract.
         unsafe {
             (*annex.as_ptr()).heap.dealloc(block).ok()?;
-            if annex.as_ref().heap.live_bytes() > 0 {
+            let is_empty = |heap: &&Heap| heap.live_bytes() == 0;
+            if !is_empty(&&annex.as_ref().heap) || self.iter().filter(is_empty).count() == 1 {
                 return Some((null_mut(), 0));
             }
             let mut link = &raw mut self.first;
@@ -107,6 +113,34 @@ impl Further {
             }
             *link = annex.as_ref().next;
             Some((annex.as_ptr().cast(), annex.as_ref().reserved))
+        }
+    }
+
+    /// Unmaps the spans of heaps without a block.
+    fn unmap_empty(&mut self) {
+        let mut link = &raw mut self.first;
+        // SAFETY: as in `alloc`. Nobody uses a block of a heap that has none.
+        unsafe {
+            while let Some(Annex { heap, next, reserved, .. }) = (*link).as_mut() {
+                if heap.live_bytes() > 0 {
+                    link = next;
+                    continue;
+                }
+                let (annex, reserved) = (*link, *reserved);
+                *link = *next;
+                mapping::unmap(annex.cast(), reserved);
+            }
+        }
+    }
+
+    /// Gives back what is committed and was never used.
+    pub(super) fn uncommit(&mut self) {
+        self.unmap_empty();
+        let mut annex = self.first;
+        // SAFETY: as in `alloc`.
+        while let Some(Annex { heap, next, .. }) = unsafe { annex.as_mut() } {
+            super::uncommit(heap, 0);
+            annex = *next;
         }
     }
 
@@ -133,6 +167,7 @@ impl Further {
 
     /// Gives back what is free in all of the heaps, in free blocks of at least so many bytes.
     pub(super) fn give_back(&mut self, least: usize, kept: usize) -> usize {
+        self.unmap_empty();
         let mut annex = self.first;
         let mut given_back = 0;
         // SAFETY: as in `alloc`.

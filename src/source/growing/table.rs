@@ -38,6 +38,11 @@ impl Table {
         self.taken
     }
 
+    /// How many there are with those for which room is held.
+    pub(super) fn count_with_held(&self) -> usize {
+        self.taken + self.held
+    }
+
     /// Bytes that the table would have to have more for one block more.
     pub(super) fn wanted_bytes(&self) -> usize {
         let is_enough = (self.taken + self.held + 1) * 2 <= self.len;

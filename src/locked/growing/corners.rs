@@ -1,0 +1,215 @@
+//! What is in each other's way: pages that are kept, free blocks, further heaps, the cap, and the system.
+
+use super::*;
+use crate::mapping::{self, refusals};
+use core::alloc::{GlobalAlloc, Layout};
+use core::time::Duration;
+use std::thread::sleep;
+use std::vec::Vec;
+
+const MIB: usize = 1 << 20;
+
+type Allocator = Locked<Growing<{ 64 * MIB }>>;
+
+fn bytes(bytes: usize) -> Layout {
+    Layout::from_size_align(bytes, 8).unwrap()
+}
+
+/// A block that was served.
+fn served(allocator: &Allocator, size: usize) -> *mut u8 {
+    // SAFETY: the layout is of more than no bytes.
+    let block = unsafe { allocator.alloc(bytes(size)) };
+    assert!(!block.is_null(), "{size} bytes are refused, with {:?}", allocator.stats());
+    block
+}
+
+/// Gives a block of so many bytes back.
+fn free(allocator: &Allocator, block: *mut u8, size: usize) {
+    // SAFETY: the tests give back what was served, once.
+    unsafe { allocator.dealloc(block, bytes(size)) };
+}
+
+/// Frees so much that pages are kept when the next block is freed.
+fn keep_pages(allocator: &Allocator, size: usize) {
+    for _ in 0..1000 {
+        free(allocator, served(allocator, size), size);
+        if allocator.committed_bytes() > size {
+            return;
+        }
+    }
+    panic!("pages are given back each time");
+}
+
+#[test]
+fn pages_that_are_kept_are_not_in_the_way_of_small_requests() {
+    for size in [40, 3000, 70_000] {
+        let allocator = Allocator::new();
+        keep_pages(&allocator, 40 * MIB);
+        let count = 50 * MIB / size;
+        assert!((0..count).all(|_| !served(&allocator, size).is_null()));
+        allocator.audit().unwrap();
+    }
+}
+
+#[test]
+fn pages_that_are_kept_go_when_they_stand_in_the_way_of_the_system() {
+    let allocator = Allocator::new();
+    keep_pages(&allocator, 40 * MIB);
+    // The system has no memory until some comes back: the next mapping is refused, and no other call.
+    refusals::refuse_one();
+    let block = served(&allocator, 20 * MIB);
+    assert!(allocator.committed_bytes() < 21 * MIB);
+    free(&allocator, block, 20 * MIB);
+}
+
+#[test]
+fn pages_that_are_kept_go_in_time_though_nothing_small_is_freed() {
+    let allocator = Allocator::new();
+    let other = served(&allocator, 2 * MIB);
+    keep_pages(&allocator, 40 * MIB);
+    sleep(Duration::from_millis(400));
+    free(&allocator, other, 2 * MIB);
+    assert!(allocator.committed_bytes() < 2 * MIB, "{} bytes", allocator.committed_bytes());
+}
+
+#[test]
+fn nothing_is_kept_beyond_the_cap() {
+    let allocator = Allocator::new();
+    keep_pages(&allocator, 40 * MIB);
+    let block = served(&allocator, 40 * MIB);
+    allocator.set_cap(8 * MIB);
+    free(&allocator, block, 40 * MIB);
+    assert!(allocator.committed_bytes() < MIB);
+    free(&allocator, served(&allocator, 7 * MIB), 7 * MIB);
+}
+
+#[test]
+fn a_block_can_always_shrink() {
+    let allocator = Allocator::new();
+    for size in [4 * MIB, 5000] {
+        let block = served(&allocator, 8 * MIB);
+        refusals::begin_after(0);
+        // SAFETY: the block is in use.
+        let shrunk = unsafe { allocator.realloc(block, bytes(8 * MIB), size) };
+        assert!(refusals::end() || size == 5000);
+        assert!(!shrunk.is_null());
+        allocator.audit().unwrap();
+        free(&allocator, shrunk, size);
+    }
+    assert_eq!(allocator.stats().live_bytes, 0);
+}
+
+#[test]
+fn a_block_with_pages_of_its_own_grows_into_what_is_free_if_the_cap_leaves_no_pages() {
+    let allocator = Allocator::new();
+    let small: Vec<_> = (0..40).map(|_| served(&allocator, 900_000)).collect();
+    let _last = served(&allocator, 900_000);
+    let block = served(&allocator, 2 * MIB);
+    // SAFETY: the block holds that many bytes.
+    unsafe { block.write_bytes(7, 2 * MIB) };
+    small.into_iter().for_each(|block| free(&allocator, block, 900_000));
+    allocator.set_cap(allocator.committed_bytes());
+    // SAFETY: the block is in use, and what it contained stays.
+    unsafe {
+        let grown = allocator.realloc(block, bytes(2 * MIB), 20 * MIB);
+        assert!(!grown.is_null());
+        assert!((0..2 * MIB).all(|at| grown.add(at).read() == 7));
+        free(&allocator, grown, 20 * MIB);
+    }
+    allocator.audit().unwrap();
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_block_grows_though_its_owner_has_changed_what_its_pages_are() {
+    let allocator = Allocator::new();
+    let block = served(&allocator, 2 * MIB);
+    // The system does not move two mappings in one, which a program makes of a block when it locks a part of it in
+    // memory, or keeps it out of core dumps.
+    // SAFETY: the block holds that many bytes, is in use, and is whole pages, and what it contained stays.
+    unsafe {
+        block.write_bytes(7, 2 * MIB);
+        let page = mapping::page();
+        assert_eq!(libc::madvise(block.add(page).cast(), page, libc::MADV_DONTDUMP), 0);
+        let grown = allocator.realloc(block, bytes(2 * MIB), 20 * MIB);
+        assert!(!grown.is_null());
+        assert!((0..2 * MIB).all(|at| grown.add(at).read() == 7));
+        free(&allocator, grown, 20 * MIB);
+    }
+    assert_eq!(allocator.stats().live_bytes, 0);
+}
+
+#[test]
+fn what_is_to_be_had_is_what_the_cap_leaves() {
+    let allocator = Allocator::new();
+    let _block = served(&allocator, 60 * MIB);
+    let stats = allocator.stats();
+    assert!(stats.largest_free_bytes <= 4 * MIB, "{stats:?}");
+    free(&allocator, served(&allocator, stats.largest_free_bytes - 4096), stats.largest_free_bytes - 4096);
+}
+
+/// An allocator whose first heap has no room for more than 1 MiB, and is full.
+fn with_a_full_heap() -> Allocator {
+    let allocator = Allocator::new();
+    allocator.set_cap(MIB);
+    // SAFETY: the layout is of more than no bytes.
+    while !unsafe { allocator.alloc(bytes(5000)) }.is_null() {}
+    allocator.set_cap(64 * MIB);
+    allocator
+}
+
+#[test]
+fn a_further_heap_is_not_made_and_unmade_in_turn() {
+    let allocator = with_a_full_heap();
+    let full = allocator.committed_bytes();
+    let block = served(&allocator, 5000);
+    let further = allocator.committed_bytes();
+    assert!(further > full && further - full < MIB);
+    free(&allocator, block, 5000);
+    assert_eq!(allocator.committed_bytes(), further);
+    allocator.trim();
+    assert_eq!(allocator.committed_bytes(), full);
+    allocator.audit().unwrap();
+}
+
+#[test]
+fn what_is_free_in_further_heaps_goes_back_though_nothing_else_is_freed() {
+    let allocator = with_a_full_heap();
+    let blocks: Vec<_> = (0..400).map(|_| served(&allocator, 100_000)).collect();
+    let peak = allocator.committed_bytes();
+    blocks.into_iter().skip(1).rev().for_each(|block| free(&allocator, block, 100_000));
+    let committed = allocator.committed_bytes();
+    assert!(peak > 38 * MIB && committed < 8 * MIB, "{committed} of {peak} bytes");
+    allocator.audit().unwrap();
+}
+
+#[test]
+fn what_one_heap_has_committed_and_not_used_serves_another_one() {
+    let allocator = with_a_full_heap();
+    let blocks: Vec<_> = (0..300).map(|_| served(&allocator, 100_000)).collect();
+    // The last ones are free, and lie at the top of the further heap.
+    blocks.into_iter().skip(290).for_each(|block| free(&allocator, block, 100_000));
+    let left = 64 * MIB - allocator.committed_bytes();
+    let block = served(&allocator, left + MIB / 2);
+    free(&allocator, block, left + MIB / 2);
+    allocator.audit().unwrap();
+}
+
+#[test]
+fn caps_at_the_extremes() {
+    for cap in [0, 1, 4095, 4096, 65_535, usize::MAX] {
+        let allocator = Allocator::new();
+        allocator.set_cap(cap);
+        // SAFETY: the layout is of more than no bytes.
+        let is_served = unsafe { !allocator.alloc(bytes(100)).is_null() };
+        assert_eq!(is_served, cap > 65_535, "{cap}");
+        assert!(allocator.committed_bytes() <= cap);
+        // Raised later, it serves, and lowered to anything, it keeps what is in use.
+        allocator.set_cap(3 * MIB + 1);
+        let block = served(&allocator, 100_000);
+        assert!(allocator.committed_bytes() <= 3 * MIB + 1);
+        allocator.set_cap(cap);
+        free(&allocator, block, 100_000);
+        allocator.audit().unwrap();
+    }
+}

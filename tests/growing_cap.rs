@@ -1,0 +1,210 @@
+//! A program that wants more than its cap: it is refused within a page of that, whoever set it, and goes on.
+//!
+//! Where the environment or a limit of the process decides, the case is a process of its own.
+
+#![cfg(all(feature = "std", unix))]
+
+#[expect(dead_code, reason = "other tests use more of it")]
+mod growing;
+#[expect(dead_code, reason = "other tests use more of it")]
+mod process;
+
+use growing::{Chain, Growable, MIB, PAGE};
+use mem_alloc_rust::{Growing, Locked, ThreadCached, set_refusal_hook};
+use std::alloc::{GlobalAlloc, Layout};
+
+const CAP: usize = 64 * MIB;
+
+/// The program's own allocator, which has the caches, and whose cap others set.
+#[global_allocator]
+static A: ThreadCached<Growing<{ 8 << 30 }>> = ThreadCached::new();
+
+/// Fills an allocator to its cap in one way after the other, and empties it in between.
+fn fill(allocator: &dyn Growable, cap: usize) {
+    let ways: [&[usize]; 5] =
+        [&[40], &[3000, 40], &[MIB, 40], &[5 * MIB + 1, 70_000, 16], &[100_000, MIB, 16]];
+    for sizes in ways {
+        let mut chain = Chain::new(allocator);
+        for &size in sizes {
+            chain.fill(size);
+            let committed = allocator.committed_bytes();
+            assert!(committed <= cap && cap - committed < size + 2 * PAGE, "{committed} of {cap}, {size}");
+        }
+        let committed = allocator.committed_bytes();
+        assert!(cap - committed <= PAGE, "{committed} of {cap} with {sizes:?}");
+        // What holds as much as the cap less a share for headers, holes at the ends of pages, and bookkeeping.
+        assert!(chain.bytes > cap / 8 * 7, "{} of {cap} bytes with {sizes:?}", chain.bytes);
+        assert!(chain.count > 10);
+        // The program goes on with what it gives back.
+        while chain.bytes > cap / 2 {
+            chain.pop();
+        }
+        assert!([MIB, 100, 9 * MIB].into_iter().all(|size| chain.push(size)), "{sizes:?}");
+        allocator.audit().unwrap();
+    }
+}
+
+/// The program's allocator is asked in the usual ways, among others for so much that it is refused.
+fn try_usual_ways(too_much: usize) {
+    let mut numbers = Vec::<u8>::new();
+    assert!(numbers.try_reserve_exact(too_much).is_err());
+    assert!(numbers.try_reserve_exact(too_much / 4).is_ok());
+    numbers.resize(too_much / 4, 7);
+    assert!(numbers.try_reserve_exact(too_much).is_err());
+    assert!(numbers.iter().all(|&number| number == 7));
+    drop(numbers);
+    let text = (0..10_000).map(|number| number.to_string()).collect::<Vec<_>>();
+    assert_eq!(text.len(), 10_000);
+    let threads: Vec<_> = (0..4).map(|_| std::thread::spawn(|| vec![1u8; 3 * MIB].len())).collect();
+    assert!(threads.into_iter().all(|thread| thread.join().unwrap() == 3 * MIB));
+    A.audit().unwrap();
+}
+
+/// What a child does, and whether this process is one.
+fn plays(test: &str, play: impl FnOnce()) -> bool {
+    let is_child = process::role().as_deref() == Some(test);
+    if is_child {
+        play();
+    }
+    is_child
+}
+
+fn told(test: &str, environment: &[(&str, &str)]) -> String {
+    let arguments = [test, "--exact", "--nocapture", "--test-threads=1"];
+    let child = process::run_child(test, &arguments, environment).success();
+    process::stderr(&child).to_owned()
+}
+
+#[test]
+fn a_cap_of_the_type_is_kept() {
+    static B: Locked<Growing<CAP>> = Locked::new();
+    fill(&B, CAP);
+}
+
+#[test]
+fn a_cap_of_the_environment_is_kept() {
+    let test = "a_cap_of_the_environment_is_kept";
+    let play = || {
+        set_refusal_hook(|_| {});
+        assert_eq!(A.cap(), CAP);
+        fill(&A, CAP);
+        try_usual_ways(CAP);
+    };
+    if plays(test, play) {
+        return;
+    }
+    assert_eq!(told(test, &[("MEM_ALLOC_RUST_CAP", "64M")]), "");
+}
+
+#[test]
+fn a_refusal_tells_the_cap() {
+    let test = "a_refusal_tells_the_cap";
+    let play = || {
+        let _half = vec![1u8; 32 * MIB];
+        assert!(Vec::<u8>::new().try_reserve_exact(40 * MIB).is_err());
+    };
+    if plays(test, play) {
+        return;
+    }
+    let stderr = told(test, &[("MEM_ALLOC_RUST_CAP", "64M")]);
+    let number_behind = |before: &str| {
+        let (_, rest) = stderr.split_once(before).unwrap_or_else(|| panic!("{stderr}"));
+        rest.split(' ').next().unwrap().parse::<usize>().unwrap()
+    };
+    assert_eq!(number_behind("no memory for "), 40 * MIB);
+    assert_eq!(number_behind("of the "), CAP);
+    assert!((32 * MIB..34 * MIB).contains(&number_behind("of its cap ")), "{stderr}");
+    assert!((28 * MIB..32 * MIB).contains(&number_behind("in use, and ")), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+}
+
+#[test]
+fn a_malformed_cap_is_one_sentence_and_the_built_in_one_stays() {
+    let test = "a_malformed_cap_is_one_sentence_and_the_built_in_one_stays";
+    if plays(test, || assert_eq!(A.cap(), 8 << 30)) {
+        return;
+    }
+    for value in ["", "64MB"] {
+        let stderr = told(test, &[("MEM_ALLOC_RUST_CAP", value)]);
+        let line = stderr.strip_suffix('\n').unwrap_or_default();
+        assert!(line.starts_with("mem_alloc_rust: MEM_ALLOC_RUST_CAP is no number of bytes"), "{stderr}");
+        assert!(!line.contains('\n'), "{stderr}");
+    }
+}
+
+/// While more is in use than a cap that was lowered, nothing is served, whatever comes back into caches meanwhile; not
+/// to a thread that begins then, either.
+#[test]
+fn nothing_is_served_while_more_is_in_use_than_the_cap() {
+    let test = "nothing_is_served_while_more_is_in_use_than_the_cap";
+    let play = || {
+        set_refusal_hook(|_| {});
+        let [mut mine, mut theirs] = [(); 2].map(|()| {
+            let mut chain = Chain::new(&A);
+            assert!((0..20_000).all(|number| chain.push(16 + number % 500)));
+            chain
+        });
+        let served = std::thread::scope(|scope| {
+            let other = scope.spawn(|| serves_in_turn(&mut theirs));
+            A.set_cap(2 * MIB);
+            let served = serves_in_turn(&mut mine);
+            (served, other.join().unwrap())
+        });
+        A.set_cap(1 << 30);
+        assert_eq!(served, (0, 0), "requests of two threads were served");
+    };
+    if plays(test, play) {
+        return;
+    }
+    assert_eq!(told(test, &[]), "");
+}
+
+/// Frees blocks and asks for others in turn. Returns how often that was served.
+fn serves_in_turn(chain: &mut Chain) -> usize {
+    // The cap is lowered when this sees it, in whichever thread.
+    while A.cap() > 2 * MIB {
+        std::thread::yield_now();
+    }
+    let mut served = 0;
+    for _ in 0..40 {
+        // So many in a row, without a request that is refused, that a cache takes memory not to be short any more.
+        let mut size = 0;
+        for _ in 0..100 {
+            let before = chain.bytes;
+            chain.pop();
+            size = before - chain.bytes;
+        }
+        let layout = Layout::from_size_align(size, 8).unwrap();
+        // SAFETY: the layout is of more than no bytes.
+        let block = unsafe { A.alloc(layout) };
+        served += usize::from(!block.is_null());
+    }
+    served
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_limit_of_the_address_space_refuses_and_the_program_goes_on() {
+    let test = "a_limit_of_the_address_space_refuses_and_the_program_goes_on";
+    const LIMIT: usize = 300 * MIB;
+    let play = || {
+        set_refusal_hook(|_| {});
+        assert_eq!(A.cap(), 8 << 30);
+        for sizes in [[MIB, 40], [70_000, 40], [3000, 16]] {
+            let mut chain = Chain::new(&A);
+            sizes.iter().for_each(|&size| chain.fill(size));
+            assert!(chain.bytes > LIMIT / 2 && chain.bytes < LIMIT, "{} bytes of {sizes:?}", chain.bytes);
+            A.audit().unwrap();
+            while chain.bytes > 20 * MIB {
+                chain.pop();
+            }
+            // Address space for stacks is there again.
+            try_usual_ways(LIMIT);
+        }
+    };
+    if plays(test, play) {
+        return;
+    }
+    let child = process::run_limited_child(test, LIMIT, &[]).success();
+    assert_eq!(process::stderr(&child), "");
+}
