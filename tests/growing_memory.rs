@@ -132,3 +132,30 @@ fn who_frees_and_allocates_in_turn_does_not_pay_each_time() {
         assert!(least < ROUNDS * (SIZE / PAGE) / 4, "{least} pages in {ROUNDS} rounds");
     }
 }
+
+/// One heap reaches as far as 4 GiB; what is more lies in further ones.
+#[test]
+#[serial]
+#[cfg(target_pointer_width = "64")]
+#[ignore = "takes 6 GiB of memory"]
+fn more_small_blocks_than_one_heap_holds() {
+    static B: ThreadCached<Growing<{ 64 << 30 }>> = ThreadCached::new();
+    let before = resident();
+    for allocator in [&B as &dyn Growable, &B] {
+        let mut chain = Chain::new(allocator);
+        while chain.bytes < 5 << 30 {
+            assert!(chain.push(16 + chain.count % 1500));
+        }
+        allocator.audit().unwrap();
+        let stats = allocator.stats();
+        assert!(stats.live_blocks == chain.count && stats.live_bytes >= chain.bytes, "{stats:?}");
+        let committed = allocator.committed_bytes();
+        assert!(committed < chain.bytes / 8 * 9, "{committed} bytes for {}", chain.bytes);
+        drop(chain);
+        allocator.audit().unwrap();
+        assert_eq!(allocator.stats().live_bytes, 0);
+        allocator.trim();
+        let (left, resident) = (allocator.committed_bytes(), resident().saturating_sub(before));
+        assert!(left < 4 * MIB && resident < 8 * MIB, "{left} bytes are left, {resident} in memory");
+    }
+}
