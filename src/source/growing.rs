@@ -62,7 +62,7 @@ const HUGE_PAGE: usize = 2 << 20;
 /// - What is full to 4 GiB is followed by further spans, each with a heap of its own: so far do 32-bit sizes and
 ///   positions reach, which keep blocks small. Their blocks are in no thread's cache.
 /// - When memory in use has fallen by an eighth (1 MiB at least), free stretches of 16 KiB and more go back to the
-///   system, 128 MiB in a second at most, so that a program that frees and allocates in turn does not pay each
+///   system, 256 MiB in a second at most, so that a program that frees and allocates in turn does not pay each
 ///   time. [`trim`](crate::Locked::trim) gives back everything now.
 /// - The cap can be changed [while the program runs](crate::Locked::set_cap), and by the environment variable
 ///   `MEM_ALLOC_RUST_CAP` (bytes, or with a suffix `K`, `M`, `G` or `T`), which is read once, at the first request.

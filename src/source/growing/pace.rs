@@ -7,9 +7,9 @@
 
 use crate::mapping;
 
-/// Bytes that may be given back in a second. With pages of 4 KiB and two microseconds for a fault, as on a virtual machine,
-/// they cost a fifteenth of one processor's time at most.
-const BYTES_IN_SECOND: usize = 128 << 20;
+/// Bytes that may be given back in a second. With pages of 4 KiB and two microseconds for a fault, as it takes in a
+/// virtual machine, they cost an eighth of one processor's time at most.
+const BYTES_IN_SECOND: usize = 256 << 20;
 const BYTES_IN_MILLISECOND: usize = BYTES_IN_SECOND >> 10;
 
 /// The allowance; all zero bytes in the beginning, when as much may be given back as there is.

@@ -1,0 +1,161 @@
+//! What a program with growing memory has from the system: nothing for what is only reserved, little more than what is
+//! in use after a peak, and no page anew each time that it frees and allocates in turn.
+
+#![cfg(all(feature = "std", target_os = "linux"))]
+
+#[expect(dead_code, reason = "other tests use more of it")]
+mod growing;
+
+use growing::{Chain, Growable, MIB, PAGE};
+use mem_alloc_rust::{Growing, Locked, ThreadCached};
+use serial_test::serial;
+use std::alloc::Layout;
+
+static LOCKED: Locked<Growing<{ 1 << 30 }>> = Locked::new();
+static CACHED: ThreadCached<Growing<{ 1 << 30 }>> = ThreadCached::new();
+
+/// A figure of the process, in bytes.
+fn figure(name: &str) -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() << 10
+}
+
+/// Bytes of the process that are in memory.
+fn resident() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * PAGE
+}
+
+/// How many pages this thread was given so far.
+fn page_faults() -> usize {
+    let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: the system writes to it only, and all of it may be zero.
+    let usage = unsafe {
+        assert_eq!(libc::getrusage(libc::RUSAGE_THREAD, usage.as_mut_ptr()), 0);
+        usage.assume_init()
+    };
+    usize::try_from(usage.ru_minflt).unwrap()
+}
+
+#[test]
+#[serial]
+#[cfg(target_pointer_width = "64")]
+fn what_is_only_reserved_is_no_memory() {
+    static B: Locked<Growing<{ 64 << 30 }>> = Locked::new();
+    // "VmData" is what the system counts as memory that the process may write to.
+    let before = [figure("VmSize"), figure("VmData")];
+    let mut chain = Chain::new(&B);
+    assert!(chain.push(1000));
+    let after = [figure("VmSize"), figure("VmData")];
+    let [reserved, counted] = [0, 1].map(|number| after[number] - before[number]);
+    assert!(reserved > 3 << 30, "{reserved} bytes are reserved");
+    assert!(counted < 2 * MIB, "{counted} bytes count");
+    assert!(counted >= B.committed_bytes() && B.committed_bytes() > 1000);
+}
+
+#[test]
+#[serial]
+fn resident_memory_follows_what_is_in_use() {
+    for allocator in [&LOCKED as &dyn Growable, &CACHED] {
+        let before = resident();
+        let mut live = Chain::new(allocator);
+        for number in 0..20_000 {
+            assert!(live.push(16 + number % 900));
+        }
+        for (wave, peak) in [60 * MIB, 30 * MIB, 90 * MIB, 45 * MIB].into_iter().enumerate() {
+            let mut chain = Chain::new(allocator);
+            let sizes: [usize; 4] = [24, 300, 20_000, 2 * MIB];
+            for number in 0.. {
+                if chain.bytes >= peak {
+                    break;
+                }
+                assert!(chain.push(sizes[number % if number % 1000 == 0 { 4 } else { 3 }]));
+            }
+            assert!(resident() - before > peak);
+            drop(chain);
+            let more = resident().saturating_sub(before);
+            let limit = live.bytes + live.bytes / 4 + 2 * MIB;
+            assert!(more < limit, "{more} bytes after wave {wave}, {} in use", live.bytes);
+        }
+        allocator.audit().unwrap();
+    }
+}
+
+#[test]
+#[serial]
+fn trim_tells_by_how_much_resident_memory_falls() {
+    for allocator in [&LOCKED as &dyn Growable, &CACHED] {
+        let mut live = Chain::new(allocator);
+        while live.bytes < 64 * MIB {
+            assert!(live.push(3000));
+        }
+        // Too little for memory to be given back without being asked.
+        while live.bytes > 60 * MIB {
+            live.pop();
+        }
+        let before = resident();
+        let given_back = allocator.trim();
+        let fallen = before.saturating_sub(resident());
+        assert!(given_back > 3 * MIB, "{given_back}");
+        assert!(fallen.abs_diff(given_back) < MIB / 4, "{fallen}, and {given_back} were told");
+        assert_eq!(allocator.trim(), 0);
+        allocator.audit().unwrap();
+    }
+}
+
+#[test]
+#[serial]
+fn who_frees_and_allocates_in_turn_does_not_pay_each_time() {
+    const SIZE: usize = 10 * MIB;
+    const ROUNDS: usize = 50;
+    let layout = Layout::from_size_align(SIZE, 8).unwrap();
+    for allocator in [&LOCKED as &dyn Growable, &CACHED] {
+        let round = || {
+            // SAFETY: the layout is of more than no bytes; the block holds as many, and is given back once.
+            unsafe {
+                let block = allocator.alloc(layout);
+                assert!(!block.is_null());
+                (0..SIZE).step_by(PAGE).for_each(|at| block.add(at).write(1));
+                allocator.dealloc(block, layout);
+            }
+        };
+        // All of what a program frees in the beginning is given back.
+        (0..30).for_each(|_| round());
+        // Then as much as the pace allows, which is more of it if another program has the processor meanwhile.
+        let faults = (0..4).map(|_| {
+            let before = page_faults();
+            (0..ROUNDS).for_each(|_| round());
+            page_faults() - before
+        });
+        let least = faults.min().unwrap();
+        assert!(least < ROUNDS * (SIZE / PAGE) / 4, "{least} pages in {ROUNDS} rounds");
+    }
+}
+
+/// One heap reaches as far as 4 GiB; what is more lies in further ones.
+#[test]
+#[serial]
+#[cfg(target_pointer_width = "64")]
+#[ignore = "takes 6 GiB of memory"]
+fn more_small_blocks_than_one_heap_holds() {
+    static B: ThreadCached<Growing<{ 64 << 30 }>> = ThreadCached::new();
+    let before = resident();
+    for allocator in [&B as &dyn Growable, &B] {
+        let mut chain = Chain::new(allocator);
+        while chain.bytes < 5 << 30 {
+            assert!(chain.push(16 + chain.count % 1500));
+        }
+        allocator.audit().unwrap();
+        let stats = allocator.stats();
+        assert!(stats.live_blocks == chain.count && stats.live_bytes >= chain.bytes, "{stats:?}");
+        let committed = allocator.committed_bytes();
+        assert!(committed < chain.bytes / 8 * 9, "{committed} bytes for {}", chain.bytes);
+        drop(chain);
+        allocator.audit().unwrap();
+        assert_eq!(allocator.stats().live_bytes, 0);
+        allocator.trim();
+        let (left, resident) = (allocator.committed_bytes(), resident().saturating_sub(before));
+        assert!(left < 4 * MIB && resident < 8 * MIB, "{left} bytes are left, {resident} in memory");
+    }
+}
