@@ -52,12 +52,13 @@
 //! | | `heap/owned`: runs that threads' caches own | |
 //! | | `heap/free_blocks`, `heap/trie`: the bins of free blocks | |
 //! | | `heap/check`, `heap/audit`, `heap/census`: misuse, invariants, figures | |
+//! | | `heap/figures`, `heap/usable`: what is also read without the lock | |
 //! | `source` | static arena, a caller's region, overflow to the system | yes |
 //! | `static_memory` | what lies in the program's static memory, and in no arena there (`std`, Unix) | yes |
 //! | `raw_lock` | the default lock: spin, then sleep; no atomic read-modify-write while there is one thread | yes |
-//! | `locked` | mutex and `GlobalAlloc`; `locked/overflow` for blocks of the system | yes |
+//! | `locked` | mutex and `GlobalAlloc`; `locked/figures` for what needs no lock, `locked/overflow` for blocks of the system | yes |
 //! | `cache` | `ThreadCached`: per-thread caches in front of a `Locked` (`std`, Unix) | yes |
-//! | | `cache/take`, `cache/release`, `cache/resize`: what callers ask for | |
+//! | | `cache/take`, `cache/release`, `cache/resize`, `cache/figures`: what callers ask for | |
 //! | | `cache/slot`, `cache/runs`, `cache/lists`, `cache/class`: one cache, its gate, its runs and blocks | |
 //! | | `cache/depot`, `cache/drain`, `cache/pressure`: lists on their way between threads, and back to the heap | |
 //! | | `cache/membership`, `cache/home`, `cache/barrier`: threads that come and go, forks | |

@@ -4,6 +4,7 @@ use crate::heap::{Heap, RegionError};
 use crate::size::GRANULE;
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// Bytes of the arena where nothing else is said: 1 MiB.
 ///
@@ -72,6 +73,15 @@ pub(crate) mod sealed {
 
         /// Whether the heap knows where its memory is.
         fn is_at_home(&self, heap: &Heap) -> bool;
+
+        /// Whether an address is one of the source's memory. Asked without the heap's lock.
+        fn has(&self, address: usize) -> bool;
+    }
+
+    /// A source whose memory is handed over at run time.
+    pub trait RunTimeSource: Source {
+        /// Notes the memory that the heap was given. To be called once, with the heap's lock.
+        fn note_region(&self, start: usize, len: usize);
     }
 }
 
@@ -153,6 +163,10 @@ impl<const SIZE: usize> sealed::Source for FreeList<SIZE> {
     fn is_at_home(&self, heap: &Heap) -> bool {
         heap.is_based_on(self.start())
     }
+
+    fn has(&self, address: usize) -> bool {
+        address.wrapping_sub(self.start().addr()) < SIZE
+    }
 }
 
 /// A region of memory that is handed over at run time, with [`Locked::init`](crate::Locked::init).
@@ -175,7 +189,11 @@ impl<const SIZE: usize> sealed::Source for FreeList<SIZE> {
 /// }
 /// ```
 #[derive(Debug)]
-pub struct Region(());
+pub struct Region {
+    start: AtomicUsize,
+    /// Behind the region; zero as long as there is none. Written after the start.
+    end: AtomicUsize,
+}
 
 /// A source whose memory is handed over at run time: [`Region`], or `OrSystem` around it. Sealed.
 ///
@@ -193,15 +211,13 @@ pub struct Region(());
 /// give_buffer(&allocator, 128).unwrap();
 /// assert!(allocator.stats().arena_bytes > 1000);
 /// ```
-pub trait RunTimeSource: Source {}
+pub trait RunTimeSource: Source + sealed::RunTimeSource {}
 
-impl RunTimeSource for Region {}
-
-#[cfg(feature = "std")]
-impl RunTimeSource for OrSystem<Region> {}
+impl<S: Source + sealed::RunTimeSource> RunTimeSource for S {}
 
 impl sealed::Source for Region {
-    const INIT: Self = Self(());
+    #[allow(clippy::declare_interior_mutable_const, reason = "the initial value of statics")]
+    const INIT: Self = Self { start: AtomicUsize::new(0), end: AtomicUsize::new(0) };
 
     fn supply(&self, heap: &mut Heap) -> Result<(), RegionError> {
         // Until the user calls `init` there is nothing to supply.
@@ -218,6 +234,18 @@ impl sealed::Source for Region {
     #[inline(always)]
     fn is_at_home(&self, _: &Heap) -> bool {
         true
+    }
+
+    fn has(&self, address: usize) -> bool {
+        let end = self.end.load(Ordering::Acquire);
+        (self.start.load(Ordering::Relaxed)..end).contains(&address)
+    }
+}
+
+impl sealed::RunTimeSource for Region {
+    fn note_region(&self, start: usize, len: usize) {
+        self.start.store(start, Ordering::Relaxed);
+        self.end.store(start + len, Ordering::Release);
     }
 }
 
@@ -261,6 +289,17 @@ impl<S: sealed::Source> sealed::Source for OrSystem<S> {
     #[inline(always)]
     fn is_at_home(&self, heap: &Heap) -> bool {
         self.0.is_at_home(heap)
+    }
+
+    fn has(&self, address: usize) -> bool {
+        self.0.has(address)
+    }
+}
+
+#[cfg(feature = "std")]
+impl<S: sealed::RunTimeSource> sealed::RunTimeSource for OrSystem<S> {
+    fn note_region(&self, start: usize, len: usize) {
+        self.0.note_region(start, len);
     }
 }
 
