@@ -54,6 +54,7 @@ mod align;
 mod audit;
 mod census;
 mod check;
+mod figures;
 mod free_blocks;
 mod growth;
 mod owned;
@@ -64,6 +65,7 @@ mod take;
 #[cfg(test)]
 mod tests;
 mod trie;
+mod usable;
 
 pub use audit::AuditError;
 pub use census::Blocks;
@@ -81,6 +83,7 @@ use crate::size::{BlockSize, GRANULE, HEADER, Index, MAX_REGION, SlotSize};
 use core::alloc::Layout;
 use core::fmt;
 use core::ptr::NonNull;
+use figures::Figures;
 use free_blocks::FreeBlocks;
 use growth::Growth;
 use slots::SlotClasses;
@@ -164,6 +167,9 @@ impl core::error::Error for RegionError {}
 ///     assert!((start..end).contains(&block.addr().get()));
 ///     heap.dealloc(block.as_ptr()).unwrap();
 /// }
+/// assert!(heap.live_bytes() == 0 && heap.peak_bytes() >= 604);
+/// heap.reset_peak();
+/// assert_eq!(heap.peak_bytes(), 0);
 /// heap.audit().unwrap();
 /// assert_eq!(heap.stats().live_blocks, 0);
 /// assert!(heap.blocks().next().is_none(), "all is one span again, which never was a block");
@@ -189,9 +195,7 @@ pub struct Heap {
     growth: Growth,
     /// The free block that small blocks are cut from, which is in no bin, or `NONE`.
     victim: Index,
-    /// Granules of the blocks and slots in use, and the most there ever were.
-    live: u32,
-    peak: u32,
+    figures: Figures,
     /// From here on nothing was ever used; never below `top`.
     used_up_to: Index,
     /// Whether what was never used is zero.
@@ -219,8 +223,7 @@ impl Heap {
             committed: Index::NONE,
             growth: Growth::none(),
             victim: Index::NONE,
-            live: 0,
-            peak: 0,
+            figures: Figures::new(),
             used_up_to: Index::NONE,
             zeroed: false,
             #[cfg(all(feature = "std", unix))]
@@ -383,17 +386,18 @@ impl Heap {
     #[inline(never)]
     fn alloc_block(&mut self, bytes: usize, align: usize, end: End) -> Option<NonNull<u8>> {
         let size = BlockSize::for_payload(bytes)?;
+        let arena = self.arena;
         match self.take(size, align, end) {
-            Some(index) => Some(self.hand_out(index)),
+            Some(index) => Some(self.hand_out(arena, index)),
             None => self.last_resort(bytes, size, align, end),
         }
     }
 
     /// Counts a block that was just taken, and returns its payload.
     #[inline(always)]
-    fn hand_out(&mut self, index: Index) -> NonNull<u8> {
+    fn hand_out(&mut self, arena: Arena, index: Index) -> NonNull<u8> {
         // SAFETY: CHAIN, a block starts at `index`.
-        let (size, block) = unsafe { (self.arena.tag(index).size(), self.arena.payload(index)) };
+        let (size, block) = unsafe { (arena.tag(index).size(), arena.payload(index)) };
         self.count_block(size);
         block
     }
@@ -415,7 +419,7 @@ impl Heap {
                 slot.and_then(|slot| self.take_slot(slot).or_else(|| self.take_slot_of_new_run(slot)));
             let block = from_run.or_else(|| {
                 let index = self.take(size, align.max(GRANULE), End::Near)?;
-                Some(self.hand_out(index))
+                Some(self.hand_out(self.arena, index))
             });
             let Some(block) = block else { return };
             take(block);
@@ -509,16 +513,13 @@ impl Heap {
     /// Counts granules that have come into use.
     #[inline(always)]
     fn count_live(&mut self, granules: u32) {
-        self.live = self.live.wrapping_add(granules);
-        if self.live > self.peak {
-            self.peak = self.live;
-        }
+        self.figures.add(granules);
     }
 
     /// Counts granules that are not in use any more.
     #[inline(always)]
     fn count_gone(&mut self, granules: u32) {
-        self.live = self.live.wrapping_sub(granules);
+        self.figures.subtract(granules);
     }
 }
 

@@ -54,15 +54,16 @@
 //! | | `heap/growth`: a region that is committed as it is needed, and given back | |
 //! | | `heap/free_blocks`, `heap/trie`: the bins of free blocks | |
 //! | | `heap/check`, `heap/audit`, `heap/census`: misuse, invariants, figures | |
+//! | | `heap/figures`, `heap/usable`: what is also read without the lock | |
 //! | `raw_lock` | the default lock: spin, then sleep; no atomic read-modify-write while there is one thread | yes |
 //! | `mapping` | memory of the system's in whole pages: the few system calls (`std`, Unix) | yes |
 //! | `source` | where memory comes from: what there is besides the heap's region | yes |
 //! | | `source/free_list`, `source/region`, `source/or_system`: static arena, a caller's region, overflow to the system | |
 //! | | `source/growing`: as much as is needed, from the system: blocks with pages of their own, further heaps, the cap | |
 //! | `static_memory` | what lies in the program's static memory, and in no arena there (`std`, Unix) | yes |
-//! | `locked` | mutex and `GlobalAlloc`; `locked/overflow` for blocks of the system | yes |
+//! | `locked` | mutex and `GlobalAlloc`; `locked/figures` for what needs no lock, `locked/overflow` for blocks of the system | yes |
 //! | `cache` | `ThreadCached`: per-thread caches in front of a `Locked` (`std`, Unix) | yes |
-//! | | `cache/take`, `cache/release`, `cache/resize`: what callers ask for | |
+//! | | `cache/take`, `cache/release`, `cache/resize`, `cache/figures`: what callers ask for | |
 //! | | `cache/slot`, `cache/runs`, `cache/lists`, `cache/class`: one cache, its gate, its runs and blocks | |
 //! | | `cache/depot`, `cache/drain`, `cache/pressure`: lists on their way between threads, and back to the heap | |
 //! | | `cache/membership`, `cache/home`, `cache/barrier`: threads that come and go, forks | |
