@@ -55,6 +55,8 @@ mod check;
 mod free_blocks;
 mod owned;
 mod release;
+#[cfg(any(feature = "allocator-api2", feature = "nightly"))]
+mod reset;
 mod resize;
 mod slots;
 mod take;
