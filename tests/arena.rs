@@ -335,7 +335,7 @@ fn a_block_of_another_arena_ends_the_program() {
     dies_with("a_block_of_another_arena_ends_the_program", sentence, |_, block| {
         let another = Arena::boxed(ARENA).unwrap();
         // SAFETY: none. The process has to end before it does damage.
-        unsafe { (&another).deallocate(block, BLOCK) };
+        unsafe { another.deallocate(block, BLOCK) };
     });
 }
 

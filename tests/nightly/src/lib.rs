@@ -1,5 +1,6 @@
 //! The collections of std in arenas, by the unstable trait `Allocator`; for a nightly compiler.
 
+#![cfg(test)]
 #![feature(allocator_api, btreemap_alloc)]
 
 use mem_alloc_rust::{Arena, FreeList, Locked, ThreadCached};
@@ -61,9 +62,8 @@ fn an_exhausted_arena_says_so_and_serves_on() {
     assert!(list.into_iter().eq(0..201));
 }
 
-/// With both features, both traits are there at once.
+/// Neither of the two features takes the other one's trait away.
 #[test]
-#[cfg(feature = "allocator-api2")]
 fn both_traits_work_on_one_arena() {
     let arena = Arena::boxed(4096).unwrap();
     let ours = Box::new_in(7, &arena);
