@@ -159,6 +159,6 @@ pub use stats::{CacheStats, Stats};
 pub use uncached::ThreadCached;
 
 /// The README's programs, compiled and run with the documentation's.
-#[cfg(all(doctest, feature = "std"))]
+#[cfg(all(doctest, feature = "std", feature = "allocator-api2"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
