@@ -3,6 +3,9 @@
 
 #![cfg(unix)]
 
+#[expect(dead_code, reason = "other tests use more of it")]
+mod process;
+
 use allocator_api2::alloc::Allocator;
 use allocator_api2::vec::Vec;
 use mem_alloc_rust::{Arena, ArenaError, RegionError};
@@ -135,23 +138,51 @@ fn a_mapped_arena_is_unmapped_when_it_is_dropped() {
     assert_eq!(error.raw_os_error(), Some(libc::ENOMEM), "nothing is mapped there");
 }
 
-#[test]
-#[serial]
+/// Holds that zeroed memory is not touched while it is fresh, and is cleared after a reset.
 #[cfg(target_os = "linux")]
-fn memory_that_was_never_used_is_not_cleared() {
+fn clears_only_what_was_used<M>(mut arena: Arena<M>) {
     const LEN: usize = 16 << 20;
-    let mut arena = Arena::mapped(64 << 20).unwrap();
     let layout = Layout::from_size_align(LEN, 8).unwrap();
     for round in [0, 1] {
         let block = arena.allocate_zeroed(layout).unwrap().cast::<u8>();
         let pages = resident_pages(block.as_ptr(), LEN).unwrap();
-        // Its header, and what lies beside it.
         let resident = pages.iter().filter(|is_resident| **is_resident).count();
         if round == 0 {
+            // That of its header, and what lies beside it.
             assert!(resident <= 2, "{resident} of {} pages are in memory", pages.len());
+            // SAFETY: the block has so many bytes.
+            unsafe { block.write_bytes(0xDB, LEN) };
         } else {
-            assert_eq!(resident, pages.len(), "what was used before the reset is cleared");
+            // SAFETY: as above.
+            let bytes = unsafe { std::slice::from_raw_parts(block.as_ptr(), LEN) };
+            assert!(bytes.iter().all(|&byte| byte == 0));
         }
         arena.reset();
     }
+}
+
+#[test]
+#[serial]
+#[cfg(target_os = "linux")]
+fn memory_that_was_never_used_is_not_cleared() {
+    clears_only_what_was_used(Arena::mapped(64 << 20).unwrap());
+    // The system's allocator maps so large a block, too.
+    clears_only_what_was_used(Arena::boxed(64 << 20).unwrap());
+}
+
+#[test]
+#[serial]
+#[cfg(target_os = "linux")]
+fn a_mapping_that_the_system_refuses_is_an_error() {
+    let test = "a_mapping_that_the_system_refuses_is_an_error";
+    if process::role().as_deref() != Some(test) {
+        process::run_child(test, &[test, "--exact", "--test-threads=1"], &[]).success();
+        return;
+    }
+    let limit = libc::rlimit { rlim_cur: 512 << 20, rlim_max: 512 << 20 };
+    // SAFETY: the limit is a valid one.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) }, 0);
+    let len = 1 << 30;
+    assert_eq!(Arena::mapped(len).unwrap_err(), ArenaError::OutOfMemory { len });
+    assert!(Arena::mapped(1 << 20).is_ok());
 }
