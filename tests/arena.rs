@@ -1,16 +1,18 @@
 //! Collections in arenas of their own, and what the trait `Allocator` promises them.
 
+#[cfg(unix)]
 mod process;
 
 use allocator_api2::alloc::{AllocError, Allocator};
 use allocator_api2::boxed::Box;
 use allocator_api2::vec::Vec;
 use hashbrown::{DefaultHashBuilder, HashMap};
-use mem_alloc_rust::{Arena, Borrowed, Boxed, FreeList, Locked, Mapped, ThreadCached};
+#[cfg(unix)]
+use mem_alloc_rust::Mapped;
+use mem_alloc_rust::{Arena, Borrowed, Boxed, FreeList, Locked, ThreadCached};
 use std::alloc::Layout;
 use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::ptr::NonNull;
 
 const ARENA: usize = 256 << 10;
 
@@ -311,7 +313,7 @@ fn an_arena_prints_its_figures() {
 /// As the child, does `misuse` to a block of the arena. As the test, runs the child and holds that it aborted with one
 /// sentence, which begins like that, with the block's address for `{}`.
 #[cfg(unix)]
-fn dies_with(test: &str, sentence: &str, misuse: fn(&Arena<Boxed>, NonNull<u8>)) {
+fn dies_with(test: &str, sentence: &str, misuse: fn(&Arena<Boxed>, std::ptr::NonNull<u8>)) {
     if process::role().as_deref() == Some(test) {
         let arena = Arena::boxed(ARENA).unwrap();
         let block = arena.allocate(BLOCK).unwrap().cast();
@@ -326,6 +328,7 @@ fn dies_with(test: &str, sentence: &str, misuse: fn(&Arena<Boxed>, NonNull<u8>))
     assert!(told.starts_with(&expected), "{told:?} instead of {expected:?}");
 }
 
+#[cfg(unix)]
 const BLOCK: Layout = Layout::new::<[u8; 1000]>();
 
 #[test]
