@@ -59,6 +59,8 @@ mod free_blocks;
 mod growth;
 mod owned;
 mod release;
+#[cfg(any(feature = "allocator-api2", feature = "nightly"))]
+mod reset;
 mod resize;
 mod slots;
 mod take;

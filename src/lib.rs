@@ -26,6 +26,7 @@
 //! | `ThreadCached<Growing<CAP>>` | as much memory as is needed, from the system, up to a cap (`std`, Unix) |
 //! | [`Locked<Region>`](Region) | the same over memory that is found at run time, as in a kernel |
 //! | [`Locked<OrSystem<FreeList>>`](Locked) | a fast arena that overflows to the operating system instead of refusing (`std`) |
+//! | `Arena` | a heap as a value, which a `Vec` or a map has for itself (`allocator-api2`, `nightly`) |
 //! | [`Heap`] | the engine itself, over any bytes, without a lock |
 //! | [`FreeListAllocator`] | an allocator called by hand, over the crate's own 1 MiB; see [`create_allocator`] |
 //!
@@ -49,7 +50,7 @@
 //! | `heap` | the engine: its invariants and its public face | yes |
 //! | | `heap/slots`: small requests, and which size class earns a run | |
 //! | | `heap/take`, `heap/align`: which block, and cutting it to size | |
-//! | | `heap/release`, `heap/resize`: coalescing, `realloc` | |
+//! | | `heap/release`, `heap/resize`, `heap/reset`: coalescing, `realloc`, taking all back at once | |
 //! | | `heap/owned`: runs that threads' caches own | |
 //! | | `heap/growth`: a region that is committed as it is needed, and given back | |
 //! | | `heap/free_blocks`, `heap/trie`: the bins of free blocks | |
@@ -68,11 +69,17 @@
 //! | | `cache/depot`, `cache/drain`, `cache/pressure`: lists on their way between threads, and back to the heap | |
 //! | | `cache/membership`, `cache/home`, `cache/barrier`: threads that come and go, forks | |
 //! | `uncached` | `ThreadCached` without caches, where there are none | yes |
+//! | `arena` | `Arena`: a heap as a value for collections (`allocator-api2`, `nightly`) | yes |
+//! | | `arena/borrowed`, `arena/boxed`, `arena/mapped`: what holds its memory | |
+//! | | `arena/allocator`, `arena/blocks`, `arena/shared`: the traits, what they promise, `&A` of a static | |
 //! | `allocator` | `create_allocator` and `FreeListAllocator` | yes |
 
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(feature = "nightly", feature(allocator_api))]
 
+#[cfg(all(feature = "alloc", any(feature = "allocator-api2", feature = "nightly")))]
+extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
@@ -87,6 +94,8 @@ macro_rules! invariant {
 }
 
 mod allocator;
+#[cfg(any(feature = "allocator-api2", feature = "nightly"))]
+mod arena;
 mod bins;
 mod block;
 #[cfg(all(feature = "std", unix))]
@@ -115,6 +124,12 @@ mod stderr;
 mod uncached;
 
 pub use allocator::{FreeListAllocator, InitOutcome, create_allocator};
+#[cfg(all(feature = "std", unix, any(feature = "allocator-api2", feature = "nightly")))]
+pub use arena::Mapped;
+#[cfg(any(feature = "allocator-api2", feature = "nightly"))]
+pub use arena::{Arena, Borrowed};
+#[cfg(all(feature = "alloc", any(feature = "allocator-api2", feature = "nightly")))]
+pub use arena::{ArenaError, Boxed};
 pub use block::BlockHeader;
 #[cfg(all(feature = "std", unix))]
 #[cfg_attr(docsrs, doc(auto_cfg = false))]
@@ -155,6 +170,6 @@ pub use stats::{CacheStats, Stats};
 pub use uncached::ThreadCached;
 
 /// The README's programs, compiled and run with the documentation's.
-#[cfg(all(doctest, feature = "std"))]
+#[cfg(all(doctest, feature = "std", feature = "allocator-api2"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
