@@ -33,6 +33,11 @@ impl Figures {
         Self { live: AtomicU32::new(0), peak: AtomicU32::new(0), _pinned: PhantomPinned }
     }
 
+    /// The same peak, and nothing in use.
+    pub(super) fn without_live(&self) -> Self {
+        Self { peak: AtomicU32::new(self.peak()), ..Self::new() }
+    }
+
     /// Granules that are in use.
     #[inline(always)]
     pub(super) fn live(&self) -> u32 {

@@ -20,8 +20,10 @@ impl Heap {
             region: self.region,
             pages: self.pages,
             end: self.end,
+            committed: self.committed,
+            growth: self.growth,
             top: Index::FIRST,
-            peak: self.peak,
+            figures: self.figures.without_live(),
             used_up_to: self.used_up_to,
             zeroed: self.zeroed,
             ..Self::new()
