@@ -81,7 +81,7 @@ impl Runs {
     }
 
     /// These are the runs of the cache of that number, in a heap's arena.
-    pub(super) fn belong_to(&mut self, number: Owner, heap: &Heap) {
+    pub(super) fn belong_to(&mut self, number: Owner, heap: &mut Heap) {
         (self.arena, _, self.pages) = heap.place();
         (self.number, self.owner) = (number, NOBODY);
         self.classes = [ClassRuns::at(nowhere()); SMALL_CLASSES];
