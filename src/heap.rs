@@ -120,10 +120,13 @@ pub enum RegionError {
     InvalidAddress,
     /// The heap has a region already.
     AlreadyInitialized,
-    /// Some of the region is memory that the heap has already.
+    /// Some of the region is memory that the allocator has already.
     Overlaps,
     /// The memory lies neither directly behind nor directly in front of the heap's region.
     NotAdjacent,
+    /// The allocator has as many regions as it has room for, and none of them touches this one, or becomes too large
+    /// with it.
+    TooMany,
 }
 
 impl fmt::Display for RegionError {
@@ -140,8 +143,9 @@ impl fmt::Display for RegionError {
             }
             Self::InvalidAddress => f.write_str("the region starts at null or ends behind the address space"),
             Self::AlreadyInitialized => f.write_str("the heap has a region already"),
-            Self::Overlaps => f.write_str("the region overlaps one that the heap has already"),
+            Self::Overlaps => f.write_str("the region overlaps memory that is in use already"),
             Self::NotAdjacent => f.write_str("the memory does not touch the heap's region"),
+            Self::TooMany => f.write_str("there is no room for another region that touches none"),
         }
     }
 }
@@ -561,7 +565,7 @@ impl Heap {
 /// # Errors
 ///
 /// The span starts at null, or ends behind the address space.
-fn end_of_span(start: *mut u8, len: usize) -> Result<usize, RegionError> {
+pub(crate) fn end_of_span(start: *mut u8, len: usize) -> Result<usize, RegionError> {
     let end = start.addr().checked_add(len).filter(|&end| end <= usize::MAX - GRANULE);
     end.filter(|_| !start.is_null()).ok_or(RegionError::InvalidAddress)
 }

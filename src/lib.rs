@@ -148,7 +148,7 @@ pub use refusal::{GrowthLimit, Refusal, set_refusal_hook};
 pub use source::Growing;
 #[cfg(feature = "std")]
 pub use source::OrSystem;
-pub use source::{DEFAULT_ARENA, FreeList, Region, RunTimeSource, Source};
+pub use source::{DEFAULT_ARENA, FreeList, Region, Regions, RunTimeSource, Source};
 pub use stats::{CacheStats, Stats};
 #[cfg(not(all(feature = "std", unix)))]
 pub use uncached::ThreadCached;

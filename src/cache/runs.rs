@@ -87,6 +87,14 @@ impl Runs {
         self.classes = [ClassRuns::at(nowhere()); SMALL_CLASSES];
     }
 
+    /// The heap's arena or pages may be elsewhere, or counted from elsewhere. There are no runs with room.
+    pub(super) fn follow(&mut self, heap: &mut Heap) {
+        (self.arena, _, self.pages) = heap.place();
+        if self.may_be() {
+            heap.activate(self.number);
+        }
+    }
+
     /// From now on the cache may own runs.
     pub(super) fn start(&mut self, heap: &mut Heap) {
         self.owner = self.number;

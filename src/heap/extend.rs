@@ -124,7 +124,7 @@ impl Heap {
     ) -> Result<(), RegionError> {
         let end = end_of_span(start, len)?;
         let Some((region_start, region_end)) = self.region() else { return Err(RegionError::NotAdjacent) };
-        if start.addr() < region_end && region_start < end {
+        if len > 0 && start.addr() < region_end && region_start < end {
             return Err(RegionError::Overlaps);
         }
         let whole = (region_end - region_start).saturating_add(len);
@@ -145,6 +145,11 @@ impl Heap {
             let behind = if self.map_place() == MapPlace::Behind { self.pages.bytes_of_map() } else { 0 };
             (self.region.addr(), self.limit() + behind)
         })
+    }
+
+    /// Whether an address lies in the region.
+    pub(crate) fn has_in_region(&self, address: usize) -> bool {
+        self.region().is_some_and(|(start, end)| (start..end).contains(&address))
     }
 
     /// The address behind what the heap can use: of the map, if that lies there, or behind the region.
