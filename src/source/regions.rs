@@ -141,9 +141,12 @@ impl Heaps<'_> {
     /// anything was done.
     fn tidy(&mut self) -> bool {
         let count = 1 + self.others.len();
-        let mut has_changed = (0..count).any(|number| self.get(number).is_some_and(Heap::move_map_behind_top));
+        let mut has_changed = false;
         while (0..count).any(|upper| (0..count).any(|lower| lower != upper && self.join(lower, upper))) {
             has_changed = true;
+        }
+        for number in 0..count {
+            has_changed |= self.get(number).is_some_and(Heap::move_map_behind_top);
         }
         has_changed
     }
