@@ -205,17 +205,24 @@ pub struct Heap {
     peak: u32,
     /// From here on nothing was ever used; never below `top`.
     used_up_to: Index,
-    /// Whether what was never used is zero.
-    zeroed: bool,
-    /// Bytes behind `end` that are no granule of the region's, or not one that the map of pages leaves.
-    slack: u8,
-    /// Whether caches have copies of where arena and pages are, which must not change then.
-    is_copied: bool,
+    facts: RegionFacts,
     /// A bit for each cache that may be at its runs without the heap's lock.
     #[cfg(all(feature = "std", unix))]
     active_owners: u64,
     classes: SlotClasses,
     free: FreeBlocks,
+}
+
+/// What is known of a heap's region beside where it is. (One field of the heap, so that those which are used all the time
+/// stay at its beginning, where instructions that use them are short.)
+#[derive(Clone, Copy)]
+struct RegionFacts {
+    /// Whether what was never used is zero.
+    zeroed: bool,
+    /// Bytes behind the heap's `end` that are no granule of the region's, or not one that the map of pages leaves.
+    slack: u8,
+    /// Whether caches have copies of where arena and pages are, which must not change then.
+    is_copied: bool,
 }
 
 // SAFETY: the heap owns its region (contract of `init`), so it may use it from whichever thread the heap is
@@ -237,9 +244,7 @@ impl Heap {
             live: 0,
             peak: 0,
             used_up_to: Index::NONE,
-            zeroed: false,
-            slack: 0,
-            is_copied: false,
+            facts: RegionFacts { zeroed: false, slack: 0, is_copied: false },
             #[cfg(all(feature = "std", unix))]
             active_owners: 0,
             classes: SlotClasses::new(),
@@ -332,7 +337,7 @@ impl Heap {
         self.top = Index::FIRST;
         self.set_end(end, region_end);
         self.used_up_to = Index::FIRST;
-        self.zeroed = zeroed;
+        self.facts.zeroed = zeroed;
         Ok(())
     }
 
@@ -341,8 +346,8 @@ impl Heap {
     fn set_end(&mut self, end: Index, limit: usize) {
         (self.end, self.committed) = (end, end);
         self.growth.capacity = end.get();
-        self.slack = limit.wrapping_sub(self.arena.address(end) - HEADER) as u8;
-        invariant!(usize::from(self.slack) < GRANULE);
+        self.facts.slack = limit.wrapping_sub(self.arena.address(end) - HEADER) as u8;
+        invariant!(usize::from(self.facts.slack) < GRANULE);
     }
 
     /// Whether the heap has a region.
@@ -464,7 +469,7 @@ impl Heap {
     /// Like [`alloc`](Self::alloc), with the number of bytes at the block's beginning that the caller has to
     /// clear for all `layout.size()` bytes to be zero.
     pub(crate) fn alloc_to_clear(&mut self, layout: Layout) -> Option<(NonNull<u8>, usize)> {
-        let fresh = if self.zeroed { self.arena.address(self.used_up_to) } else { usize::MAX };
+        let fresh = if self.facts.zeroed { self.arena.address(self.used_up_to) } else { usize::MAX };
         let block = self.alloc(layout)?;
         // What was never used is zero (FRESH): taking the block wrote its header only.
         let used_before = fresh.saturating_sub(block.addr().get());
@@ -520,14 +525,14 @@ impl Heap {
     /// that there are [no copies](Self::forget_copies) any more.
     #[cfg(all(feature = "std", unix))]
     pub(crate) fn place(&mut self) -> (Arena, Index, Pages) {
-        self.is_copied = true;
+        self.facts.is_copied = true;
         (self.arena, self.end, self.pages)
     }
 
     /// Nobody relies any more on what [`place`](Self::place) returned.
     #[cfg(all(feature = "std", unix))]
     pub(crate) fn forget_copies(&mut self) {
-        self.is_copied = false;
+        self.facts.is_copied = false;
     }
 
     /// Counts a block that has come into use.

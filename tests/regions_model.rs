@@ -30,14 +30,29 @@ const RED: u8 = 0xA5;
 
 #[derive(Clone, Debug)]
 enum Operation {
-    Alloc { size: usize, align: usize, zeroed: bool },
+    Alloc {
+        size: usize,
+        align: usize,
+        zeroed: bool,
+    },
     /// A live block is named by its rank among them, modulo their number.
-    Free { which: usize },
-    Realloc { which: usize, new_size: usize },
+    Free {
+        which: usize,
+    },
+    Realloc {
+        which: usize,
+        new_size: usize,
+    },
     /// Of the regions that are left, one is named like that, too.
-    AddRegion { which: usize },
+    AddRegion {
+        which: usize,
+    },
     /// Memory that overlaps a region that was added, by its rank, moved and lengthened by so much.
-    AddOverlapping { which: usize, before: usize, len: usize },
+    AddOverlapping {
+        which: usize,
+        before: usize,
+        len: usize,
+    },
 }
 
 struct Block {
@@ -121,7 +136,9 @@ impl Shadow {
         for region in regions {
             let region = start + region.start..start + region.end;
             match spans.last_mut() {
-                Some((span, count)) if span.end == region.start => (span.end, *count) = (region.end, *count + 1),
+                Some((span, count)) if span.end == region.start => {
+                    (span.end, *count) = (region.end, *count + 1)
+                }
                 _ => spans.push((region, 1)),
             }
         }
@@ -141,14 +158,21 @@ impl Shadow {
                 }
                 let block = Block { pointer, layout, number: self.numbers };
                 self.numbers += 1;
-                check!(!zeroed || (0..layout.size()).all(|offset| block.byte(offset) == 0), "the block is not zero");
+                check!(
+                    !zeroed || (0..layout.size()).all(|offset| block.byte(offset) == 0),
+                    "the block is not zero"
+                );
                 block.fill_from(0);
                 self.admit(block)
             }
             Operation::Free { which } => {
                 let Some(rank) = which.checked_rem(self.blocks.len()) else { return Ok(()) };
                 let block = self.blocks.swap_remove(rank);
-                check!(block.is_intact_in(0..block.layout.size()), "the contents of #{} have changed", block.number);
+                check!(
+                    block.is_intact_in(0..block.layout.size()),
+                    "the contents of #{} have changed",
+                    block.number
+                );
                 // SAFETY: the block is in use, and was allocated for that layout.
                 unsafe { self.allocator.dealloc(block.pointer, block.layout) };
                 Ok(())
@@ -156,8 +180,14 @@ impl Shadow {
             Operation::Realloc { which, new_size } => {
                 let Some(rank) = which.checked_rem(self.blocks.len()) else { return Ok(()) };
                 let old = self.blocks.swap_remove(rank);
-                let Ok(layout) = Layout::from_size_align(new_size.max(1), old.layout.align()) else { return Ok(()) };
-                check!(old.is_intact_in(0..old.layout.size()), "the contents of #{} have changed", old.number);
+                let Ok(layout) = Layout::from_size_align(new_size.max(1), old.layout.align()) else {
+                    return Ok(());
+                };
+                check!(
+                    old.is_intact_in(0..old.layout.size()),
+                    "the contents of #{} have changed",
+                    old.number
+                );
                 // SAFETY: as above, and the size is not zero.
                 let pointer = unsafe { self.allocator.realloc(old.pointer, old.layout, layout.size()) };
                 if pointer.is_null() {
@@ -168,7 +198,11 @@ impl Shadow {
                 }
                 let kept = old.layout.size().min(layout.size());
                 let block = Block { pointer, layout, number: old.number };
-                check!(block.is_intact_in(0..kept), "the first {kept} bytes of #{} were not kept", old.number);
+                check!(
+                    block.is_intact_in(0..kept),
+                    "the first {kept} bytes of #{} were not kept",
+                    old.number
+                );
                 block.fill_from(kept);
                 self.admit(block)
             }
@@ -179,7 +213,9 @@ impl Shadow {
                 // SAFETY: the memory is one buffer, which lives as long as the allocator, and is not used otherwise.
                 match unsafe { self.allocator.add_region(start, len) } {
                     Ok(()) => self.added.push(region),
-                    Err(error) => check!(error == RegionError::TooSmall { len } && len < 48, "{len} bytes: {error}"),
+                    Err(error) => {
+                        check!(error == RegionError::TooSmall { len } && len < 48, "{len} bytes: {error}")
+                    }
                 }
                 Ok(())
             }
@@ -221,19 +257,31 @@ impl Shadow {
         let stats = self.allocator.stats();
         if layout.align() <= 8 {
             let most = stats.largest_free_bytes.saturating_sub(HEADER);
-            check!(layout.size() > most, "{} bytes were refused, and {most} are free: {stats:?}", layout.size());
+            check!(
+                layout.size() > most,
+                "{} bytes were refused, and {most} are free: {stats:?}",
+                layout.size()
+            );
         }
         // Runs with slots in use at both ends, a map of pages in the middle, and the maps of former times.
         let spans = self.spans();
         for (span, regions) in spans {
             let lost = 2 * PAGE + layout.align() + regions * 64 + span.len() / 1000;
-            let mut taken: Vec<_> = self.blocks.iter().map(Block::addresses).filter(|block| span.contains(&block.start)).collect();
+            let mut taken: Vec<_> = self
+                .blocks
+                .iter()
+                .map(Block::addresses)
+                .filter(|block| span.contains(&block.start))
+                .collect();
             taken.push(span.end..span.end);
             taken.sort_by_key(|block| block.start);
             let mut free_from = span.start;
             for block in taken {
                 let free = block.start.saturating_sub(free_from);
-                check!(free < 2 * layout.size() + lost, "{layout:?} was refused, and {free} bytes are free ({moving:?})");
+                check!(
+                    free < 2 * layout.size() + lost,
+                    "{layout:?} was refused, and {free} bytes are free ({moving:?})"
+                );
                 free_from = block.end;
             }
         }
@@ -247,7 +295,8 @@ impl Shadow {
         }
         for block in &self.blocks {
             let size = block.layout.size();
-            let edges = block.is_intact_in(0..size.min(8)) && block.is_intact_in(size.saturating_sub(8)..size);
+            let edges =
+                block.is_intact_in(0..size.min(8)) && block.is_intact_in(size.saturating_sub(8)..size);
             check!(edges, "the contents of #{} have changed", block.number);
         }
         Ok(())
@@ -259,7 +308,7 @@ impl Shadow {
         let mut added = self.added.clone();
         added.sort_by_key(|region| region.start);
         let bytes = self.memory.len() * 8;
-        for region in added.into_iter().chain([bytes..bytes]) {
+        for region in added.into_iter().chain(std::iter::once(bytes..bytes)) {
             let zone = self.at(offset);
             // SAFETY: these bytes of the buffer are initialised, and nobody else's.
             let is_red = (0..region.start - offset).all(|byte| unsafe { zone.add(byte).read() } == RED);
@@ -276,7 +325,11 @@ impl Shadow {
             self.check()?;
         }
         for block in &self.blocks {
-            check!(block.is_intact_in(0..block.layout.size()), "the contents of #{} have changed", block.number);
+            check!(
+                block.is_intact_in(0..block.layout.size()),
+                "the contents of #{} have changed",
+                block.number
+            );
         }
         while !self.blocks.is_empty() {
             self.apply(&Operation::Free { which: 0 })?;
@@ -295,7 +348,10 @@ impl Shadow {
             let block = self.blocks.last().map(Block::addresses).unwrap_or_default();
             let lost = span.len() / 2000 + 32 * regions + 64;
             check!(size + lost >= span.len(), "{size} bytes of {span:?} are free");
-            check!(self.spans().iter().filter(|(span, _)| span.contains(&block.start)).count() == 1, "no block");
+            check!(
+                self.spans().iter().filter(|(span, _)| span.contains(&block.start)).count() == 1,
+                "no block"
+            );
         }
         self.check()?;
         self.check_red_zones()

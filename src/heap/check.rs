@@ -109,7 +109,7 @@ impl Heap {
                 }
             };
         }
-        if self.is_in_map_block(address) {
+        if self.pages.is_in_map(address) {
             return Fault::NotABlock { action, address };
         }
         // In the top, the headers of what was there before are still there.

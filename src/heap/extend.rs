@@ -128,7 +128,7 @@ impl Heap {
             return Err(RegionError::Overlaps);
         }
         let whole = (region_end - region_start).saturating_add(len);
-        invariant!(!self.is_copied);
+        invariant!(!self.facts.is_copied);
         match () {
             () if start.addr() != region_end && end != region_start => Err(RegionError::NotAdjacent),
             () if whole > MAX_REGION => Err(RegionError::TooLarge { len: whole }),
@@ -154,7 +154,7 @@ impl Heap {
 
     /// The address behind what the heap can use: of the map, if that lies there, or behind the region.
     fn limit(&self) -> usize {
-        self.arena.address(self.end) - HEADER + usize::from(self.slack)
+        self.arena.address(self.end) - HEADER + usize::from(self.facts.slack)
     }
 
     fn map_place(&self) -> MapPlace {
@@ -172,12 +172,6 @@ impl Heap {
             MapPlace::Block(index) => Some(index),
             _ => None,
         }
-    }
-
-    /// Whether an address lies in the map of pages, and that in a block.
-    pub(super) fn is_in_map_block(&self, address: usize) -> bool {
-        self.map_block().is_some()
-            && address.wrapping_sub(self.pages.map().addr()) < self.pages.bytes_of_map()
     }
 
     /// Whether a position is that of the block that the map of pages lies in.
@@ -229,7 +223,7 @@ impl Heap {
         unsafe { self.pages.take_over(&runs, &Pages::none()) };
         let is_used_up = self.used_up_to == old_end;
         self.set_end(end, limit);
-        self.zeroed = zeroed && (self.zeroed || is_used_up);
+        self.facts.zeroed = zeroed && (self.facts.zeroed || is_used_up);
         // SAFETY: what lies there was slack, or the former map.
         unsafe { self.clear_what_was_used(old_limit, start.addr().min(limit)) };
         if let (true, MapPlace::Block(index)) = (moves, place) {
@@ -245,7 +239,7 @@ impl Heap {
     ///
     /// - The span lies in the top.
     unsafe fn clear_what_was_used(&self, from: usize, to: usize) {
-        if self.zeroed && from < to {
+        if self.facts.zeroed && from < to {
             // SAFETY: the top is the heap's own (contract).
             unsafe { self.arena.pointer_to(from).write_bytes(0, to - from) };
         }
@@ -297,7 +291,7 @@ impl Heap {
             return false;
         };
         let whole = end.saturating_sub(start);
-        if own_start != border || whole > MAX_REGION || self.is_copied || lower.is_copied {
+        if own_start != border || whole > MAX_REGION || self.facts.is_copied || lower.facts.is_copied {
             return false;
         }
         let arena = lower.arena.reaching(self.region);
@@ -367,7 +361,7 @@ impl Heap {
         // SAFETY: CHAIN.
         let behind = block + unsafe { self.arena.tag(block) }.size();
         let room = self.arena.address(if behind == self.top { block } else { self.top });
-        if self.is_copied || limit < room {
+        if self.facts.is_copied || limit < room {
             return false;
         }
         let map = self.arena.pointer_to(limit);

@@ -171,6 +171,11 @@ impl Pages {
         self.map
     }
 
+    /// Whether an address lies in the map.
+    pub(crate) fn is_in_map(&self, address: usize) -> bool {
+        address.wrapping_sub(self.map.addr()) < self.map_bytes as usize
+    }
+
     /// How many there are.
     fn count(&self) -> usize {
         self.total.checked_div(self.length).unwrap_or(0) as usize

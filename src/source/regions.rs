@@ -249,7 +249,9 @@ impl<const OTHERS: usize> sealed::Source for Regions<OTHERS> {
         let Some(other) = heaps.other_with(block.addr()) else { return Elsewhere::Unknown };
         // SAFETY: the caller's contract.
         let mut resized = unsafe { other.resize(block, layout, new_size) };
-        if let (Resized::Refused, Ok(new_layout)) = (resized, Layout::from_size_align(new_size, layout.align())) {
+        if let (Resized::Refused, Ok(new_layout)) =
+            (resized, Layout::from_size_align(new_size, layout.align()))
+        {
             let elsewhere = heap.alloc(new_layout);
             let elsewhere = elsewhere.or_else(|| Some(self.alloc_elsewhere(heap, new_layout)?.0));
             resized = elsewhere.map_or(resized, Resized::MoveTo);
