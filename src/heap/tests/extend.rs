@@ -297,6 +297,35 @@ fn what_would_be_too_large_stays_two() {
     assert!(heaps.iter().all(Heap::is_initialized));
 }
 
+#[test]
+fn a_region_may_lie_at_either_end_of_the_address_space() {
+    let at = core::ptr::without_provenance_mut::<u8>;
+    let behind = usize::MAX - GRANULE;
+    // SAFETY: nothing is written to memory that is all zero as long as nothing is allocated, and what is refused is
+    // not touched.
+    unsafe {
+        for grid in [Grid::Own, Grid::Common] {
+            let mut heap = Heap::new();
+            assert_eq!(
+                heap.init_with_pages(at(behind - 4095), 4096, true, Some(grid)),
+                Err(RegionError::InvalidAddress)
+            );
+            heap.init_with_pages(at(behind - 500), 500, true, Some(grid)).unwrap();
+            assert_eq!(heap.region(), Some((behind - 500, behind)));
+            assert_eq!(heap.extend(at(behind), 100, true), Err(RegionError::InvalidAddress));
+            assert_eq!(heap.extend(at(behind), 0, true), Err(RegionError::TooSmall { len: 0 }));
+            assert_eq!(heap.extend(at(behind - 501), 100, true), Err(RegionError::Overlaps));
+            let mut heap = Heap::new();
+            heap.init_with_pages(at(9), 499, true, Some(grid)).unwrap();
+            assert_eq!(heap.extend(at(1), 8, true), Err(RegionError::TooSmall { len: 8 }));
+            assert_eq!(heap.extend(at(0), 9, true), Err(RegionError::InvalidAddress));
+            // It ends where a granule does, so that there is nothing to clear.
+            heap.extend(at(508), 300, true).unwrap();
+            assert_eq!(heap.region(), Some((9, 808)));
+        }
+    }
+}
+
 /// Whatever is in use where: parts of a buffer of all sizes become one from below, from above and from the middle.
 #[test]
 fn random_parts_become_one() {
