@@ -324,7 +324,8 @@ impl Heap {
             return Some(NewMap { address: limit, bytes, limit });
         }
         let size = BlockSize::for_payload(bytes)?;
-        let address = self.take_for_map(size).or_else(|| lower?.take_for_map(size))?;
+        // In front of what becomes free between the two, rather than behind.
+        let address = lower.and_then(|lower| lower.take_for_map(size)).or_else(|| self.take_for_map(size))?;
         Some(NewMap { address, bytes, limit: region_end })
     }
 
