@@ -361,11 +361,25 @@ impl Arena {
         Self { origin: start.wrapping_add(to_first_header).wrapping_sub(HEADER) }
     }
 
-    /// The position behind the last block that a region of `len` bytes at `start` has room for. It may lie
-    /// before [`Index::FIRST`] if the region is tiny; `len` is at most
-    /// [`MAX_REGION`](crate::size::MAX_REGION).
-    pub(crate) fn end_of(self, start: *mut u8, len: usize) -> Index {
-        let past_origin = start.addr().wrapping_sub(self.origin.addr()).wrapping_add(len);
+    /// The same view, of memory that reaches as far as another pointer's does.
+    ///
+    /// A pointer is good for the memory that it was made for. The new origin is made from an address, so that it is good for
+    /// what both may touch, whose pointers are exposed here.
+    pub(crate) fn reaching(self, other: *mut u8) -> Self {
+        other.expose_provenance();
+        Self { origin: core::ptr::with_exposed_provenance_mut(self.origin.expose_provenance()) }
+    }
+
+    /// The pointer to what lies at an address, which need not be in the arena, but in its region.
+    pub(crate) fn pointer_to(self, address: usize) -> *mut u8 {
+        self.origin.with_addr(address)
+    }
+
+    /// The position behind the last block, where the memory ends at this address, which is not in front of where
+    /// it begins. It may lie before [`Index::FIRST`] if there is next to none; there are at most
+    /// [`MAX_REGION`](crate::size::MAX_REGION) bytes.
+    pub(crate) fn end_before(self, address: usize) -> Index {
+        let past_origin = address.wrapping_sub(self.origin.addr());
         Index::new((past_origin.wrapping_add(HEADER) / GRANULE) as u32)
     }
 
@@ -404,12 +418,6 @@ impl Arena {
     pub(crate) unsafe fn payload(self, index: Index) -> NonNull<u8> {
         // SAFETY: a position in the arena is not null.
         unsafe { NonNull::new_unchecked(self.at_index(index)) }
-    }
-
-    /// The pointer to what lies so many bytes in front of the origin.
-    #[inline(always)]
-    pub(crate) fn in_front(self, bytes: usize) -> *mut u8 {
-        self.origin.wrapping_sub(bytes)
     }
 
     #[inline(always)]
@@ -678,7 +686,7 @@ mod tests {
             assert_eq!(arena.address(Index::FIRST) % GRANULE, 0);
             assert!(first_header >= start.addr() && first_header - start.addr() < GRANULE, "{misalignment}");
             for len in 32..64 {
-                let end = arena.end_of(start, len);
+                let end = arena.end_before(start.addr() + len);
                 let behind = arena.address(end) - HEADER;
                 assert!(behind <= start.addr() + len && start.addr() + len - behind < GRANULE);
             }

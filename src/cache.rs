@@ -26,6 +26,7 @@ mod lists;
 mod membership;
 mod place;
 mod pressure;
+mod regions;
 mod release;
 mod resize;
 mod runs;
@@ -436,7 +437,8 @@ unsafe impl<S: Source> GlobalAlloc for ThreadCached<S> {
             if is_small { Class::serving(new_size, align).filter(|class| class.is_small()) } else { None };
         let own = new_class.and_then(|new_class| {
             let slot = self.own_slot()?;
-            Some((slot, slot.find(block)?.1, new_class))
+            // SAFETY: the slot is this thread's.
+            Some((slot, unsafe { slot.find(block) }?.1, new_class))
         });
         let target = match own {
             Some((_, class, new_class)) if class == new_class => return block,

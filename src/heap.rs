@@ -54,6 +54,7 @@ mod align;
 mod audit;
 mod census;
 mod check;
+mod extend;
 mod figures;
 mod free_blocks;
 mod growth;
@@ -73,6 +74,7 @@ pub use audit::AuditError;
 pub use census::Blocks;
 #[cfg(all(feature = "std", unix))]
 pub(crate) use check::InUse;
+pub(crate) use figures::Figures;
 #[cfg(all(feature = "std", unix))]
 pub(crate) use growth::Reserved;
 pub(crate) use release::Released;
@@ -80,12 +82,11 @@ pub(crate) use resize::{Resized, copy};
 
 use crate::block::Arena;
 use crate::fault::{Action, Fault};
-use crate::run::Pages;
+use crate::run::{Grid, Pages};
 use crate::size::{BlockSize, GRANULE, HEADER, Index, MAX_REGION, SlotSize};
 use core::alloc::Layout;
 use core::fmt;
 use core::ptr::NonNull;
-use figures::Figures;
 use free_blocks::FreeBlocks;
 use growth::Growth;
 use slots::SlotClasses;
@@ -124,6 +125,13 @@ pub enum RegionError {
     InvalidAddress,
     /// The heap has a region already.
     AlreadyInitialized,
+    /// Some of the region is memory that the allocator has already.
+    Overlaps,
+    /// The memory lies neither directly behind nor directly in front of the heap's region.
+    NotAdjacent,
+    /// The allocator has as many regions as it has room for, and none of them touches this one, or becomes too large
+    /// with it.
+    TooMany,
 }
 
 impl fmt::Display for RegionError {
@@ -140,6 +148,9 @@ impl fmt::Display for RegionError {
             }
             Self::InvalidAddress => f.write_str("the region starts at null or ends behind the address space"),
             Self::AlreadyInitialized => f.write_str("the heap has a region already"),
+            Self::Overlaps => f.write_str("the region overlaps memory that is in use already"),
+            Self::NotAdjacent => f.write_str("the memory does not touch the heap's region"),
+            Self::TooMany => f.write_str("there is no room for another region that touches none"),
         }
     }
 }
@@ -200,13 +211,24 @@ pub struct Heap {
     figures: Figures,
     /// From here on nothing was ever used; never below `top`.
     used_up_to: Index,
-    /// Whether what was never used is zero.
-    zeroed: bool,
+    facts: RegionFacts,
     /// A bit for each cache that may be at its runs without the heap's lock.
     #[cfg(all(feature = "std", unix))]
     active_owners: u64,
     classes: SlotClasses,
     free: FreeBlocks,
+}
+
+/// What is known of a heap's region beside where it is. (One field of the heap, so that those which are used all the time
+/// stay at its beginning, where instructions that use them are short.)
+#[derive(Clone, Copy)]
+struct RegionFacts {
+    /// Whether what was never used is zero.
+    zeroed: bool,
+    /// Bytes behind the heap's `end` that are no granule of the region's, or not one that the map of pages leaves.
+    slack: u8,
+    /// Whether caches have copies of where arena and pages are, which must not change then.
+    is_copied: bool,
 }
 
 // SAFETY: the heap owns its region (contract of `init`), so it may use it from whichever thread the heap is
@@ -227,7 +249,7 @@ impl Heap {
             victim: Index::NONE,
             figures: Figures::new(),
             used_up_to: Index::NONE,
-            zeroed: false,
+            facts: RegionFacts { zeroed: false, slack: 0, is_copied: false },
             #[cfg(all(feature = "std", unix))]
             active_owners: 0,
             classes: SlotClasses::new(),
@@ -256,7 +278,7 @@ impl Heap {
     /// - If `zeroed` is true, every byte of the region is zero.
     pub unsafe fn init(&mut self, start: *mut u8, len: usize, zeroed: bool) -> Result<(), RegionError> {
         // SAFETY: the caller's contract.
-        unsafe { self.init_with_map(start, len, zeroed, Pages::map_bytes(len)) }
+        unsafe { self.init_with_pages(start, len, zeroed, Some(Grid::Own)) }
     }
 
     /// As [`init`](Self::init), for a heap that gives each allocation a header and has no runs.
@@ -275,37 +297,41 @@ impl Heap {
         zeroed: bool,
     ) -> Result<(), RegionError> {
         // SAFETY: the caller's contract.
-        unsafe { self.init_with_map(start, len, zeroed, 0) }
+        unsafe { self.init_with_pages(start, len, zeroed, None) }
     }
 
+    /// As [`init`](Self::init), with pages that are laid out like that, or without runs.
+    ///
+    /// # Errors
+    ///
+    /// As for [`init`](Self::init).
+    ///
     /// # Safety
     ///
-    /// - As for [`init`](Self::init). `map_bytes` is zero, or what [`Pages::map_bytes`] says.
-    unsafe fn init_with_map(
+    /// - As for [`init`](Self::init).
+    pub(crate) unsafe fn init_with_pages(
         &mut self,
         start: *mut u8,
         len: usize,
         zeroed: bool,
-        map_bytes: usize,
+        grid: Option<Grid>,
     ) -> Result<(), RegionError> {
         if self.is_initialized() {
             return Err(RegionError::AlreadyInitialized);
         }
-        if start.is_null() || start.addr().checked_add(len).is_none_or(|end| end > usize::MAX - GRANULE) {
-            return Err(RegionError::InvalidAddress);
-        }
+        let region_end = end_of_span(start, len)?;
         if len > MAX_REGION {
             return Err(RegionError::TooLarge { len });
         }
+        let map_bytes = grid.map_or(0, |grid| grid.map_bytes(len));
         let (map, first) = (map_of(start, map_bytes), behind_map(start, map_bytes));
         let arena = Arena::at(first);
-        let rest = len.saturating_sub(first.addr() - start.addr());
-        let end = arena.end_of(first, rest);
+        let end = arena.end_before(region_end.max(first.addr()));
         if end < Index::FIRST + BlockSize::MIN {
             return Err(RegionError::TooSmall { len });
         }
-        if map_bytes > 0 {
-            self.pages = Pages::of(arena, end, len);
+        if let Some(grid) = grid.filter(|_| map_bytes > 0) {
+            self.pages = Pages::new(grid.geometry(arena, len), arena, end, map, map_bytes);
             if !zeroed {
                 // SAFETY: the map lies in the region, in front of the arena.
                 unsafe { map.write_bytes(0, map_bytes) };
@@ -314,12 +340,19 @@ impl Heap {
         self.arena = arena;
         self.region = start;
         self.top = Index::FIRST;
-        self.end = end;
-        self.committed = end;
-        self.growth.capacity = end.get();
+        self.set_end(end, region_end);
         self.used_up_to = Index::FIRST;
-        self.zeroed = zeroed;
+        self.facts.zeroed = zeroed;
         Ok(())
+    }
+
+    /// Notes where the last granule ends, and where that which the heap may use does, which is less than a granule
+    /// behind.
+    fn set_end(&mut self, end: Index, limit: usize) {
+        (self.end, self.committed) = (end, end);
+        self.growth.capacity = end.get();
+        self.facts.slack = limit.wrapping_sub(self.arena.address(end) - HEADER) as u8;
+        invariant!(usize::from(self.facts.slack) < GRANULE);
     }
 
     /// Whether the heap has a region.
@@ -343,9 +376,11 @@ impl Heap {
     ///   [`init`](Self::init) holds for it.
     #[cold]
     pub(crate) unsafe fn rebase(&mut self, start: *mut u8) {
+        let moved = |address: usize| start.wrapping_add(address.wrapping_sub(self.region.addr()));
+        let map = moved(self.pages.map().addr());
+        self.arena = Arena::at(moved(self.arena.address(Index::FIRST) - HEADER));
+        self.pages = self.pages.rebased(self.arena, map);
         self.region = start;
-        self.arena = Arena::at(behind_map(start, self.pages.bytes_of_map()));
-        self.pages = self.pages.rebased(self.arena);
     }
 
     /// Allocates a block for `layout`, or `None` if no free span can hold it.
@@ -440,7 +475,7 @@ impl Heap {
     /// Like [`alloc`](Self::alloc), with the number of bytes at the block's beginning that the caller has to
     /// clear for all `layout.size()` bytes to be zero.
     pub(crate) fn alloc_to_clear(&mut self, layout: Layout) -> Option<(NonNull<u8>, usize)> {
-        let fresh = if self.zeroed { self.arena.address(self.used_up_to) } else { usize::MAX };
+        let fresh = if self.facts.zeroed { self.arena.address(self.used_up_to) } else { usize::MAX };
         let block = self.alloc(layout)?;
         // What was never used is zero (FRESH): taking the block wrote its header only.
         let used_before = fresh.saturating_sub(block.addr().get());
@@ -492,10 +527,18 @@ impl Heap {
         (self.arena.address(Index::FIRST) - HEADER, self.arena.address(self.end) - HEADER)
     }
 
-    /// The arena, the position behind its last granule, and its pages.
+    /// The arena, the position behind its last granule, and its pages: these do not change until the heap is told
+    /// that there are [no copies](Self::forget_copies) any more.
     #[cfg(all(feature = "std", unix))]
-    pub(crate) fn place(&self) -> (Arena, Index, Pages) {
+    pub(crate) fn place(&mut self) -> (Arena, Index, Pages) {
+        self.facts.is_copied = true;
         (self.arena, self.end, self.pages)
+    }
+
+    /// Nobody relies any more on what [`place`](Self::place) returned.
+    #[cfg(all(feature = "std", unix))]
+    pub(crate) fn forget_copies(&mut self) {
+        self.facts.is_copied = false;
     }
 
     /// Counts a block that has come into use.
@@ -523,6 +566,16 @@ impl Heap {
     fn count_gone(&mut self, granules: u32) {
         self.figures.subtract(granules);
     }
+}
+
+/// The address behind a span of memory.
+///
+/// # Errors
+///
+/// The span starts at null, or ends behind the address space.
+pub(crate) fn end_of_span(start: *mut u8, len: usize) -> Result<usize, RegionError> {
+    let end = start.addr().checked_add(len).filter(|&end| end <= usize::MAX - GRANULE);
+    end.filter(|_| !start.is_null()).ok_or(RegionError::InvalidAddress)
 }
 
 /// Where the map of pages begins in a region: at the first multiple of a granule.

@@ -25,6 +25,7 @@
 //! | `ThreadCached<FreeList>` | the same for programs with threads: each has a cache of its own (`std`, Unix; else a `Locked`) |
 //! | `ThreadCached<Growing<CAP>>` | as much memory as is needed, from the system, up to a cap (`std`, Unix) |
 //! | [`Locked<Region>`](Region) | the same over memory that is found at run time, as in a kernel |
+//! | [`Locked<Regions>`](Regions) | the same over several regions, added at run time in any order and at any distance |
 //! | [`Locked<OrSystem<FreeList>>`](Locked) | a fast arena that overflows to the operating system instead of refusing (`std`) |
 //! | `Arena` | a heap as a value, which a `Vec` or a map has for itself (`allocator-api2`, `nightly`) |
 //! | [`Heap`] | the engine itself, over any bytes, without a lock |
@@ -53,6 +54,7 @@
 //! | | `heap/release`, `heap/resize`, `heap/reset`: coalescing, `realloc`, taking all back at once | |
 //! | | `heap/owned`: runs that threads' caches own | |
 //! | | `heap/growth`: a region that is committed as it is needed, and given back | |
+//! | | `heap/extend`: a region that grows at either end, and two heaps that become one | |
 //! | | `heap/free_blocks`, `heap/trie`: the bins of free blocks | |
 //! | | `heap/check`, `heap/audit`, `heap/census`: misuse, invariants, figures | |
 //! | | `heap/figures`, `heap/usable`: what is also read without the lock | |
@@ -60,6 +62,7 @@
 //! | `mapping` | memory of the system's in whole pages: the few system calls (`std`, Unix) | yes |
 //! | `source` | where memory comes from: what there is besides the heap's region | yes |
 //! | | `source/free_list`, `source/region`, `source/or_system`: static arena, a caller's region, overflow to the system | |
+//! | | `source/regions`: several regions, each a heap of its own, or part of one that it touches | |
 //! | | `source/growing`: as much as is needed, from the system: blocks with pages of their own, further heaps, the cap | |
 //! | `static_memory` | what lies in the program's static memory, and in no arena there (`std`, Unix) | yes |
 //! | `locked` | mutex and `GlobalAlloc`; `locked/figures` for what needs no lock, `locked/overflow` for blocks of the system | yes |
@@ -68,6 +71,7 @@
 //! | | `cache/slot`, `cache/runs`, `cache/lists`, `cache/class`: one cache, its gate, its runs and blocks | |
 //! | | `cache/depot`, `cache/drain`, `cache/pressure`: lists on their way between threads, and back to the heap | |
 //! | | `cache/membership`, `cache/home`, `cache/barrier`: threads that come and go, forks | |
+//! | | `cache/regions`: regions that are added while threads have caches | |
 //! | `uncached` | `ThreadCached` without caches, where there are none | yes |
 //! | `arena` | `Arena`: a heap as a value for collections (`allocator-api2`, `nightly`) | yes |
 //! | | `arena/borrowed`, `arena/boxed`, `arena/mapped`: what holds its memory | |
@@ -164,7 +168,7 @@ pub use refusal::{GrowthLimit, Refusal, set_refusal_hook};
 pub use source::Growing;
 #[cfg(feature = "std")]
 pub use source::OrSystem;
-pub use source::{DEFAULT_ARENA, FreeList, Region, RunTimeSource, Source};
+pub use source::{DEFAULT_ARENA, FreeList, Region, Regions, RunTimeSource, Source};
 pub use stats::{CacheStats, Stats};
 #[cfg(not(all(feature = "std", unix)))]
 pub use uncached::ThreadCached;

@@ -1,13 +1,11 @@
 //! `Locked`: a heap behind a mutex, as a `GlobalAlloc`, and what happens when the arena is exhausted.
 
-#[cfg(feature = "std")]
-use crate::fault::Fault;
-use crate::fault::{self, Action};
+use crate::fault::{self, Action, Fault};
 use crate::heap::{AuditError, Heap, RegionError, Released, Resized, copy};
 use crate::raw_lock::SpinThenSleep;
 use crate::refusal;
 use crate::run::Run;
-use crate::source::{Elsewhere, RunTimeSource, Source};
+use crate::source::{Elsewhere, Regions, RunTimeSource, Source};
 use crate::stats::Stats;
 use core::alloc::{GlobalAlloc, Layout};
 use core::fmt;
@@ -162,7 +160,7 @@ pub(crate) fn is_in_distress() -> bool {
 ///
 /// Not under the heap's lock: the dynamic linker has one of its own, and there are programs that allocate while
 /// they have that.
-fn note_arena((start, end): (usize, usize)) {
+pub(crate) fn note_arena((start, end): (usize, usize)) {
     #[cfg(all(feature = "std", unix))]
     crate::raw_lock::preserving_errno(|| crate::static_memory::note_arena(start, end - start));
     #[cfg(not(all(feature = "std", unix)))]
@@ -493,7 +491,7 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
                 return leftover.settle();
             }
         }
-        let fault = heap.fault_of(block, Action::Free);
+        let fault = self.fault_of(&heap, block, Action::Free);
         drop(heap);
         #[cfg(feature = "std")]
         if matches!(fault, Fault::OutsideArena { .. }) && self.overflow.has_blocks() {
@@ -501,6 +499,11 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
             return unsafe { self.overflow.dealloc(block, layout) };
         }
         fault::raise(fault.with_requested_bytes(layout.size()))
+    }
+
+    /// What is wrong with a pointer that is none of a block or slot in use, wherever it leads.
+    fn fault_of(&self, heap: &Heap, block: *mut u8, action: Action) -> Fault {
+        self.source.fault_elsewhere(heap, block, action).unwrap_or_else(|| heap.fault_of(block, action))
     }
 
     /// As [`dealloc_rejected`](Self::dealloc_rejected), for `realloc`.
@@ -511,7 +514,7 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     #[cold]
     #[inline(never)]
     pub(crate) unsafe fn realloc_rejected(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        let fault = self.heap_out_of_line().fault_of(block, Action::Realloc);
+        let fault = self.fault_of(&self.heap_out_of_line(), block, Action::Realloc);
         #[cfg(feature = "std")]
         if matches!(fault, Fault::OutsideArena { .. }) && self.overflow.has_blocks() {
             // SAFETY: blocks outside of the arena came from `overflow` (contract).
@@ -602,6 +605,73 @@ impl<S: RunTimeSource, R: RawMutex> Locked<S, R> {
         drop(heap);
         note_arena(bounds);
         Ok(())
+    }
+}
+
+impl<const OTHERS: usize, R: RawMutex> Locked<Regions<OTHERS>, R> {
+    /// Hands the allocator the `len` bytes at `start`, of any alignment: in any order, at any distance from others, and
+    /// while it is in use. What touches a region that it has makes that larger; so a region is extended at its end,
+    /// or in front, and two become one if what lies between them is added. Until the first one, every request gets
+    /// null.
+    ///
+    /// ```
+    /// use core::alloc::{GlobalAlloc, Layout};
+    /// use mem_alloc_rust::{Locked, RegionError, Regions};
+    ///
+    /// static A: Locked<Regions<1>> = Locked::new();
+    ///
+    /// let memory = Box::leak(vec![0u64; 1000].into_boxed_slice());
+    /// let start: *mut u8 = memory.as_mut_ptr().cast();
+    /// // SAFETY: the memory is leaked, one allocation, and used by nothing else. The layout is of more than no bytes.
+    /// unsafe {
+    ///     A.add_region(start, 1000).unwrap();
+    ///     A.add_region(start.add(1000), 1000).unwrap();
+    ///     assert!(!A.alloc(Layout::new::<[u8; 1500]>()).is_null());
+    ///     A.add_region(start.add(3000), 1000).unwrap();
+    ///     assert_eq!(A.add_region(start.add(1), 100), Err(RegionError::Overlaps));
+    ///     assert_eq!(A.add_region(start.add(5000), 1000), Err(RegionError::TooMany));
+    ///     assert_eq!(A.add_region(core::ptr::null_mut(), 1000), Err(RegionError::InvalidAddress));
+    /// }
+    /// ```
+    ///
+    /// The lock is held for a time in proportion to the number of blocks, if they have to be counted from elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// Refuses a region that overlaps another, is too small for a block, too large, at null or wrapping around, and one
+    /// for which there is no room; see [`RegionError`]. Nothing is changed then.
+    ///
+    /// # Safety
+    ///
+    /// - The region is valid for reads and writes as long as the allocator or anything allocated from it is in use.
+    /// - Nothing else reads or writes it, except through pointers that the allocator hands out.
+    /// - If it touches another region, it is one allocation with that, as parts of a buffer or of a mapping are, or
+    ///   memory that no allocator of the program knows of. Two buffers that touch by chance are not: leave a byte
+    ///   between them.
+    pub unsafe fn add_region(&self, start: *mut u8, len: usize) -> Result<(), RegionError> {
+        // SAFETY: the caller's contract.
+        unsafe { self.add_region_in(&mut self.heap.lock(), start, len)? };
+        note_arena((start.addr(), start.addr() + len));
+        Ok(())
+    }
+
+    /// As [`add_region`](Self::add_region), with the lock held.
+    ///
+    /// # Errors
+    ///
+    /// As for [`add_region`](Self::add_region).
+    ///
+    /// # Safety
+    ///
+    /// - As for [`add_region`](Self::add_region).
+    pub(crate) unsafe fn add_region_in(
+        &self,
+        heap: &mut Heap,
+        start: *mut u8,
+        len: usize,
+    ) -> Result<(), RegionError> {
+        // SAFETY: the caller's contract.
+        unsafe { self.source.add(heap, start, len) }
     }
 }
 

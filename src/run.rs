@@ -32,7 +32,7 @@ mod pages;
 pub(crate) use list::RunList;
 #[cfg(all(feature = "std", unix))]
 pub(crate) use owned::Spot;
-pub(crate) use pages::{HEAP, LeadsInto, Owner, Pages};
+pub(crate) use pages::{Geometry, Grid, HEAP, LeadsInto, Owner, Pages};
 
 use crate::block::{Arena, mark_freed};
 use crate::size::{BlockSize, GRANULE, Index, SlotSize};

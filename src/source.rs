@@ -6,6 +6,7 @@ mod growing;
 #[cfg(feature = "std")]
 mod or_system;
 mod region;
+mod regions;
 
 pub use free_list::{DEFAULT_ARENA, FreeList};
 #[cfg(all(feature = "std", unix))]
@@ -13,7 +14,9 @@ pub use growing::Growing;
 #[cfg(feature = "std")]
 pub use or_system::OrSystem;
 pub use region::{Region, RunTimeSource};
+pub use regions::Regions;
 
+use crate::fault::{Action, Fault};
 use crate::heap::{AuditError, Heap, RegionError, Resized};
 #[cfg(all(feature = "std", unix))]
 use crate::mapping;
@@ -23,7 +26,7 @@ use core::ptr::NonNull;
 
 /// Where the memory of a [`Locked`](crate::Locked) allocator comes from.
 ///
-/// Sealed: the sources are [`FreeList`], [`Region`] and, with `std`, `OrSystem` around either.
+/// Sealed: the sources are [`FreeList`], [`Region`], [`Regions`] and, with `std`, `OrSystem` around the first two.
 /// [Choosing](crate::choosing) says which is for whom.
 ///
 /// ```
@@ -52,7 +55,7 @@ pub trait Source: sealed::Source + Sync + 'static {}
 impl<S: sealed::Source + Sync + 'static> Source for S {}
 
 pub(crate) mod sealed {
-    use super::{AuditError, Elsewhere, Heap, Leftover, Moved, Refusal, RegionError, Stats};
+    use super::{Action, AuditError, Elsewhere, Fault, Heap, Leftover, Moved, Refusal, RegionError, Stats};
     use core::alloc::Layout;
     use core::ptr::NonNull;
 
@@ -89,6 +92,11 @@ pub(crate) mod sealed {
         /// Bytes in use elsewhere. Asked without the heap's lock, as the next one is.
         fn live_elsewhere(&self) -> usize {
             0
+        }
+
+        /// The most that was in use elsewhere while the most was in use here, or more.
+        fn peak_elsewhere(&self) -> usize {
+            self.live_elsewhere()
         }
 
         /// The most that was in use, here and elsewhere, as far as it was noted when something changed elsewhere.
@@ -152,6 +160,17 @@ pub(crate) mod sealed {
         fn is_live_elsewhere(&self, heap: &Heap, block: *mut u8) -> bool {
             let _ = (heap, block);
             false
+        }
+
+        /// What is wrong with a pointer that was not accepted as that of a block elsewhere, if it leads there.
+        fn fault_elsewhere(&self, heap: &Heap, block: *mut u8, action: Action) -> Option<Fault> {
+            let _ = (heap, block, action);
+            None
+        }
+
+        /// Whether an address is one of memory that is managed here, and that [`has`](Self::has) does not know of.
+        fn is_elsewhere(&self, heap: &Heap, address: *mut u8) -> bool {
+            self.is_live_elsewhere(heap, address)
         }
 
         /// Whether so many bytes more may be in use.

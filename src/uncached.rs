@@ -3,7 +3,7 @@
 
 use crate::heap::{AuditError, RegionError};
 use crate::locked::Locked;
-use crate::source::{RunTimeSource, Source};
+use crate::source::{Regions, RunTimeSource, Source};
 use crate::stats::{CacheStats, Stats};
 use core::alloc::{GlobalAlloc, Layout};
 use core::fmt;
@@ -143,6 +143,35 @@ impl<S: RunTimeSource> ThreadCached<S> {
     pub unsafe fn init(&self, start: *mut u8, len: usize) -> Result<(), RegionError> {
         // SAFETY: the caller's contract is the same.
         unsafe { self.locked.init(start, len) }
+    }
+}
+
+impl<const OTHERS: usize> ThreadCached<Regions<OTHERS>> {
+    /// As for [`Locked::add_region`].
+    ///
+    /// ```
+    /// use core::alloc::{GlobalAlloc, Layout};
+    /// use mem_alloc_rust::{Regions, ThreadCached};
+    ///
+    /// static A: ThreadCached<Regions> = ThreadCached::new();
+    /// let memory = Box::leak(vec![0u64; 1000].into_boxed_slice());
+    /// // SAFETY: the memory is leaked, and used by nothing else. The layout is of more than no bytes.
+    /// unsafe {
+    ///     A.add_region(memory.as_mut_ptr().cast(), size_of_val(memory)).unwrap();
+    ///     assert!(!A.alloc(Layout::new::<[u64; 800]>()).is_null());
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`Locked::add_region`].
+    ///
+    /// # Safety
+    ///
+    /// - As for [`Locked::add_region`].
+    pub unsafe fn add_region(&self, start: *mut u8, len: usize) -> Result<(), RegionError> {
+        // SAFETY: the caller's contract is the same.
+        unsafe { self.locked.add_region(start, len) }
     }
 }
 

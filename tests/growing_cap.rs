@@ -9,6 +9,10 @@ mod growing;
 #[expect(dead_code, reason = "other tests use more of it")]
 mod process;
 
+#[cfg(target_os = "linux")]
+use assert_cmd::Command;
+#[cfg(target_os = "linux")]
+use assert_cmd::assert::Assert;
 use growing::{Chain, Growable, MIB, PAGE};
 use mem_alloc_rust::{Growing, Locked, ThreadCached, set_refusal_hook};
 use std::alloc::{GlobalAlloc, Layout};
@@ -206,7 +210,7 @@ fn a_limit_of_the_address_space_refuses_and_the_program_goes_on() {
     let test = "a_limit_of_the_address_space_refuses_and_the_program_goes_on";
     const LIMIT: usize = 300 * MIB;
     if !plays(test, || fill_to_limit(LIMIT)) {
-        let child = process::run_limited_child(test, "-v", LIMIT).success();
+        let child = run_limited_child(test, "-v", LIMIT).success();
         assert_eq!(process::stderr(&child), "");
     }
 }
@@ -217,7 +221,23 @@ fn a_limit_of_memory_refuses_steps_and_the_program_goes_on() {
     let test = "a_limit_of_memory_refuses_steps_and_the_program_goes_on";
     const LIMIT: usize = 100 * MIB;
     if !plays(test, || fill_to_limit(LIMIT)) {
-        let child = process::run_limited_child(test, "-d", LIMIT).success();
+        let child = run_limited_child(test, "-d", LIMIT).success();
         assert_eq!(process::stderr(&child), "");
     }
+}
+
+/// As [`process::run_child`], for a child that may have so many bytes, and no more, of what the shell's `ulimit` calls by that
+/// option: `-v` is address space, `-d` is memory that can be written to.
+#[cfg(target_os = "linux")]
+fn run_limited_child(role: &str, option: &str, bytes: usize) -> Assert {
+    let program = std::env::current_exe().expect("a test program knows its own path");
+    let limit = format!("ulimit {option} {} && exec \"$0\" \"$@\"", bytes >> 10);
+    Command::new("sh")
+        .args(["-c", &limit])
+        .arg(program)
+        .args([role, "--exact", "--nocapture", "--test-threads=1"])
+        .env(process::ROLE, role)
+        .env_remove("RUST_BACKTRACE")
+        .timeout(process::PATIENCE)
+        .assert()
 }

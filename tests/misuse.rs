@@ -6,7 +6,7 @@
 mod process;
 
 use assert_cmd::assert::Assert;
-use mem_alloc_rust::{FreeList, Locked};
+use mem_alloc_rust::{FreeList, Locked, Regions};
 use predicates::prelude::PredicateBooleanExt;
 use predicates::str::{contains, starts_with};
 use std::alloc::{GlobalAlloc, Layout};
@@ -49,6 +49,22 @@ fn block() -> *mut u8 {
     let block = unsafe { A.alloc(BLOCK) };
     assert!(!block.is_null());
     block
+}
+
+static R: Locked<Regions> = Locked::new();
+
+/// A block of the second region of two, with one that is in use on either side.
+fn in_second_region() -> *mut u8 {
+    let memory = Box::leak(vec![0u64; 200].into_boxed_slice());
+    let start: *mut u8 = memory.as_mut_ptr().cast();
+    // SAFETY: the memory is leaked, and used by nothing else. The layouts are not of zero bytes.
+    unsafe {
+        R.add_region(start, 100).unwrap();
+        R.add_region(start.add(800), 800).unwrap();
+        assert!(!R.alloc(Layout::new::<[u8; 80]>()).is_null());
+        let [_left, middle, _right] = [(); 3].map(|()| R.alloc(BLOCK));
+        middle
+    }
 }
 
 /// Frees a block, or what is not one: that is what the children are for.
@@ -114,6 +130,22 @@ misuses! {
             let block = about(B.alloc(BLOCK));
             B.dealloc(block, BLOCK);
             B.dealloc(block, BLOCK);
+        }
+    };
+    double_free_in_another_region: "double free: {} (48 bytes) was already free", || {
+        let block = in_second_region();
+        // SAFETY: the second free is what the child has to die of.
+        unsafe {
+            R.dealloc(about(block), BLOCK);
+            R.dealloc(block, BLOCK);
+        }
+    };
+    realloc_of_a_freed_block_in_another_region: "realloc after free: {} (48 bytes) was already free", || {
+        let block = in_second_region();
+        // SAFETY: the change of size is what the child has to die of.
+        unsafe {
+            R.dealloc(about(block), BLOCK);
+            R.realloc(block, BLOCK, 1000);
         }
     };
     realloc_of_a_freed_block: "realloc after free: {} (48 bytes) was already free", || {

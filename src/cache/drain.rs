@@ -58,7 +58,7 @@ impl<S: Source> ThreadCached<S> {
     /// # Errors
     ///
     /// As for [`give_back`].
-    fn take_back(&self, heap: &mut Heap, afterwards: Afterwards) -> Result<(), Fault> {
+    pub(super) fn take_back(&self, heap: &mut Heap, afterwards: Afterwards) -> Result<(), Fault> {
         // First the runs of all, so that the heap takes whatever slot comes then.
         for slot in self.occupied() {
             // SAFETY: this thread has the lock and has closed the gates.

@@ -23,7 +23,7 @@ impl Place {
     }
 
     /// That of a heap.
-    pub(super) fn of(heap: &Heap) -> Self {
+    pub(super) fn of(heap: &mut Heap) -> Self {
         let (arena, end, pages) = heap.place();
         Self { arena, pages, positions: end.granules_since(Index::FIRST) as usize }
     }
@@ -124,7 +124,7 @@ mod tests {
         unsafe { heap.init(memory.as_mut_ptr().cast(), BYTES, true) }.unwrap();
         let layout = Layout::new::<[u8; 2000]>();
         let highest = core::iter::from_fn(|| heap.alloc(layout)).max().unwrap();
-        let place = Place::of(&heap);
+        let place = Place::of(&mut heap);
         assert!(place.find(highest.as_ptr()).is_some());
         let beyond = BlockSize::for_payload(2 * layout.size()).unwrap();
         let index = Index::new(place.arena.index_of(highest.addr().get()) as u32);

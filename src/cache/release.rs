@@ -38,7 +38,9 @@ impl<S: Source> ThreadCached<S> {
             return unsafe { self.dealloc_locked(heap, block, layout) };
         }
         let slot = class_serving(layout).and_then(|_| self.own_slot().or_else(|| self.join()));
-        let Some((slot, (found, class))) = slot.and_then(|slot| Some((slot, slot.find(block)?))) else {
+        // SAFETY: the slot is this thread's.
+        let found = slot.and_then(|slot| Some((slot, unsafe { slot.find(block) }?)));
+        let Some((slot, (found, class))) = found else {
             let heap = self.unless_cached(self.heap(), block, layout, Action::Free);
             // SAFETY: the caller's contract.
             return unsafe { self.dealloc_locked(heap, block, layout) };

@@ -81,10 +81,18 @@ impl Runs {
     }
 
     /// These are the runs of the cache of that number, in a heap's arena.
-    pub(super) fn belong_to(&mut self, number: Owner, heap: &Heap) {
+    pub(super) fn belong_to(&mut self, number: Owner, heap: &mut Heap) {
         (self.arena, _, self.pages) = heap.place();
         (self.number, self.owner) = (number, NOBODY);
         self.classes = [ClassRuns::at(nowhere()); SMALL_CLASSES];
+    }
+
+    /// The heap's arena or pages may be elsewhere, or counted from elsewhere. There are no runs with room.
+    pub(super) fn follow(&mut self, heap: &mut Heap) {
+        (self.arena, _, self.pages) = heap.place();
+        if self.may_be() {
+            heap.activate(self.number);
+        }
     }
 
     /// From now on the cache may own runs.

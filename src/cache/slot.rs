@@ -45,7 +45,8 @@ pub(super) struct Slot {
     token: AtomicPtr<()>,
     /// Bits of [`closed`].
     closed: AtomicU8,
-    /// Where cached blocks can lie. Written under the heap's lock before the owner knows of the slot.
+    /// Where cached blocks can lie. Written under the heap's lock, before the owner knows of the slot or while the gate
+    /// is closed; read from inside of the gate.
     place: UnsafeCell<Place>,
     /// Touched from inside of the gate only: by the owner, or under the heap's lock by whoever has closed
     /// the gate.
@@ -168,6 +169,18 @@ impl Slot {
         // SAFETY: the caller's contract.
         unsafe { self.with_closed_gate(fall_asleep) };
         self.awake.store(false, Ordering::Relaxed);
+    }
+
+    /// Notes where the heap's arena and pages are now.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`with_closed_gate`](Self::with_closed_gate). The lists are empty, and there are no runs with room.
+    pub(super) unsafe fn follow(&self, heap: &mut Heap) {
+        // SAFETY: the owner looks at the place inside of the gate only, and nobody else is at it (contract).
+        unsafe { *self.place.get() = Place::of(heap) };
+        // SAFETY: the caller's contract.
+        unsafe { self.with_closed_gate(|lists| lists.runs.follow(heap)) };
     }
 
     /// Whether this is the cache of a thread that has ended, to be [taken over](Self::take_over). Asked under
@@ -330,7 +343,7 @@ impl Slot {
     ///
     /// - The caller is the owner.
     pub(super) unsafe fn take_slowly(&self, class: Class, align: usize) -> Option<NonNull<u8>> {
-        let take = |lists: &mut Lists| {
+        let take = |_: &Place, lists: &mut Lists| {
             lists.begin_spare(class);
             let block = if lists.is_first_aligned(class, align) { lists.pop(class) } else { None };
             block.or_else(|| if lists.count_visit() { lists.take_of_runs(class) } else { None })
@@ -346,16 +359,20 @@ impl Slot {
     /// - The caller is the owner. It is in use, and nobody uses its bytes any more.
     pub(super) unsafe fn give_slowly(&self, found: Found) -> Given {
         // SAFETY: the caller's contract.
-        let give = |lists: &mut Lists| unsafe { lists.give(found) };
+        let give = |_: &Place, lists: &mut Lists| unsafe { lists.give(found) };
         // SAFETY: the caller's contract.
         unsafe { self.inside_slowly(give) }.unwrap_or(Given::No)
     }
 
-    /// What looks like a block or a slot in use that is in no cache and small enough for this one, and its class. The
-    /// caller is the owner.
-    pub(super) fn find(&self, block: *mut u8) -> Option<(Found, Class)> {
-        // SAFETY: the place does not change while the slot has an owner.
-        let found = unsafe { &*self.place.get() }.find(block)?;
+    /// What looks like a block or a slot in use that is in no cache and small enough for this one, and its class; nothing
+    /// while the gate is closed.
+    ///
+    /// # Safety
+    ///
+    /// - The caller is the owner.
+    pub(super) unsafe fn find(&self, block: *mut u8) -> Option<(Found, Class)> {
+        // SAFETY: the caller's contract.
+        let found = unsafe { self.inside_slowly(|place, _| place.find(block)) }??;
         found.unless_cached().map(|(class, _)| (found, class))
     }
 
@@ -381,12 +398,12 @@ impl Slot {
     /// # Safety
     ///
     /// - The caller is the owner.
-    unsafe fn inside_slowly<T>(&self, operation: impl FnOnce(&mut Lists) -> T) -> Option<T> {
+    unsafe fn inside_slowly<T>(&self, operation: impl FnOnce(&Place, &mut Lists) -> T) -> Option<T> {
         let allocator = self.owner.load(Ordering::Relaxed);
         let is_fenced = self.closed.load(Ordering::Relaxed) & closed::FENCED != 0;
         let barrier = || if is_fenced { fence(Ordering::SeqCst) } else { compiler_fence(Ordering::SeqCst) };
         // SAFETY: the caller's contract; that bit does not change while the slot has an owner.
-        unsafe { self.pass(allocator, barrier, closed::DRAINING, |_, lists| operation(lists)) }
+        unsafe { self.pass(allocator, barrier, closed::DRAINING, operation) }
     }
 
     /// Takes the token, runs an operation if none of the `shut` bits of `closed` is set, and puts the token
@@ -469,7 +486,7 @@ mod tests {
     fn who_closes_the_gate_waits_until_the_owner_is_outside() {
         static SLOT: Slot = Slot::new();
         let (is_inside, is_done) = (&AtomicBool::new(false), &AtomicBool::new(false));
-        let stay_for_a_while = |_: &mut Lists| {
+        let stay_for_a_while = |_: &Place, _: &mut Lists| {
             is_inside.store(true, Ordering::Release);
             std::thread::sleep(core::time::Duration::from_millis(50));
             is_done.store(true, Ordering::Release);
@@ -511,9 +528,9 @@ mod tests {
             assert_eq!(again, barrier::is_available().then_some(false));
             assert!(!SLOT.is_entered());
             SLOT.close();
-            assert!(SLOT.inside(allocator, |_, _| ()).is_none() && SLOT.inside_slowly(|_| ()).is_none());
+            assert!(SLOT.inside(allocator, |_, _| ()).is_none() && SLOT.inside_slowly(|_, _| ()).is_none());
             SLOT.open();
-            assert!(SLOT.inside_slowly(|_| ()).is_some());
+            assert!(SLOT.inside_slowly(|_, _| ()).is_some());
         }
     }
 }

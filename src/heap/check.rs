@@ -109,6 +109,9 @@ impl Heap {
                 }
             };
         }
+        if self.pages.is_in_map(address) {
+            return Fault::NotABlock { action, address };
+        }
         // In the top, the headers of what was there before are still there.
         let index = Index::new((offset / GRANULE) as u32);
         if index < Index::FIRST || index >= self.used_up_to {

@@ -33,9 +33,10 @@ impl Figures {
         Self { live: AtomicU32::new(0), peak: AtomicU32::new(0), _pinned: PhantomPinned }
     }
 
-    /// The same peak, and nothing in use.
-    pub(super) fn without_live(&self) -> Self {
-        Self { peak: AtomicU32::new(self.peak()), ..Self::new() }
+    /// Sets both.
+    pub(super) fn set(&mut self, live: u32, peak: u32) {
+        self.live.store(live, Ordering::Relaxed);
+        self.peak.store(peak, Ordering::Relaxed);
     }
 
     /// Granules that are in use.

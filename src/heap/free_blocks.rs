@@ -18,6 +18,11 @@ impl FreeBlocks {
         Self { map: BinMap::new(), heads: [Index::NONE; BINS] }
     }
 
+    /// Forgets all blocks.
+    pub(super) fn forget_all(&mut self) {
+        *self = Self::new();
+    }
+
     /// The first block of a bin's list or the root of its trie, or [`Index::NONE`].
     #[inline(always)]
     pub(super) fn head(&self, bin: Bin) -> Index {

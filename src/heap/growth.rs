@@ -15,7 +15,7 @@ use super::RegionError;
 #[cfg(all(feature = "std", unix))]
 use crate::bins::Bin;
 #[cfg(all(feature = "std", unix))]
-use crate::run::Pages;
+use crate::run::Grid;
 #[cfg(all(feature = "std", unix))]
 use crate::size::{BlockSize, HEADER};
 use crate::size::{GRANULE, Index};
@@ -117,7 +117,7 @@ impl Heap {
 
     /// Bytes of a region of `len` bytes that have to be usable from the beginning.
     pub(crate) fn least_committed(len: usize) -> usize {
-        Pages::map_bytes(len) + HEADER + GRANULE + BlockSize::MIN.bytes()
+        Grid::Own.map_bytes(len) + HEADER + GRANULE + BlockSize::MIN.bytes()
     }
 
     /// The position behind the last block that would lie in so many bytes of the region, which are a multiple of the

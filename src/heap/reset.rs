@@ -1,6 +1,6 @@
 //! Taking everything back at once.
 
-use super::Heap;
+use super::{Figures, Heap};
 use crate::size::Index;
 
 impl Heap {
@@ -15,6 +15,8 @@ impl Heap {
     pub(crate) unsafe fn reset(&mut self) {
         // Runs lie in front of what was never used.
         self.pages.forget_before(self.used_up_to);
+        let mut figures = Figures::new();
+        figures.set(0, self.figures.peak());
         *self = Self {
             arena: self.arena,
             region: self.region,
@@ -23,9 +25,9 @@ impl Heap {
             committed: self.committed,
             growth: self.growth,
             top: Index::FIRST,
-            figures: self.figures.without_live(),
+            figures,
             used_up_to: self.used_up_to,
-            zeroed: self.zeroed,
+            facts: self.facts,
             ..Self::new()
         };
     }

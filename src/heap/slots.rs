@@ -130,6 +130,29 @@ impl SlotClasses {
         &self.blocks
     }
 
+    /// Forgets all that is known.
+    pub(super) fn forget_all(&mut self) {
+        *self = Self::new();
+    }
+
+    /// Counts a run, and lists it if it is to be listed.
+    ///
+    /// # Safety
+    ///
+    /// - It is a run of that class in the arena, and not counted; those listed are runs.
+    pub(super) unsafe fn admit(&mut self, arena: Arena, slot: SlotSize, run: Run, is_listed: bool) {
+        self.runs[slot.number()] += 1;
+        if is_listed {
+            // SAFETY: the caller's contract.
+            unsafe { self.list(arena, slot, run) };
+        }
+    }
+
+    /// Whether any class has a run.
+    pub(super) fn have_runs(&self) -> bool {
+        self.runs.iter().any(|&runs| runs > 0)
+    }
+
     /// How many runs a class has.
     pub(super) fn runs(&self, slot: SlotSize) -> u32 {
         self.runs[slot.number()]

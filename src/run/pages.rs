@@ -16,8 +16,8 @@ const SHORTEST_PAGE: usize = 256;
 /// are spread over all sets of a cache.
 const LONGEST_PAGE: usize = 33 * SlotSize::LARGEST_ALIGN;
 
-/// Regions that are shorter have no pages.
-const SHORTEST_REGION: usize = 4 * SHORTEST_PAGE;
+/// Regions that have room for fewer pages have none.
+const FEWEST_PAGES: usize = 4;
 
 /// Dividing by a page's length is multiplying by `2^SHIFT` over that length, rounded up. Exact for all
 /// granules of an arena, of which there are less than 2^29.
@@ -32,9 +32,68 @@ const NOBODY: Owner = 0;
 /// The heap.
 pub(crate) const HEAP: Owner = 1;
 
+/// How pages are laid out over addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Grid {
+    /// Of a length that suits the region, from where the first one can begin.
+    Own,
+    /// Of the longest length, and as if the first one of all lay at the beginning of the address space. So the runs
+    /// of two regions that touch are pages of the two together, too.
+    Common,
+}
+
+/// How long pages are, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Geometry {
+    /// Bytes of a page.
+    length: usize,
+    /// The address of a page, whether or not there is memory.
+    anchor: usize,
+}
+
+impl Grid {
+    /// The length of the pages of a region of `len` bytes, in bytes.
+    const fn length(self, len: usize) -> usize {
+        let share = len.div_ceil(PAGE_SHARE).next_power_of_two();
+        match (self, share) {
+            (Self::Common, _) | (_, 4096..) => LONGEST_PAGE,
+            (_, ..SHORTEST_PAGE) => SHORTEST_PAGE,
+            _ => share,
+        }
+    }
+
+    /// The bytes that the map of the pages of a region of `len` bytes takes, a multiple of 8; zero if the region is
+    /// too small to have pages.
+    pub(crate) const fn map_bytes(self, len: usize) -> usize {
+        map_bytes(len, self.length(len))
+    }
+
+    /// The pages of a region of `len` bytes, whose first block lies where the arena's does.
+    pub(crate) fn geometry(self, arena: Arena, len: usize) -> Geometry {
+        let first = arena.address(Index::FIRST);
+        let anchor = match self {
+            Self::Own => first + Pages::MISALIGNMENT.wrapping_sub(first) % SlotSize::LARGEST_ALIGN,
+            Self::Common => Pages::MISALIGNMENT,
+        };
+        Geometry { length: self.length(len), anchor }
+    }
+}
+
+impl Geometry {
+    /// As [`Grid::map_bytes`].
+    pub(crate) const fn map_bytes(self, len: usize) -> usize {
+        map_bytes(len, self.length)
+    }
+}
+
+const fn map_bytes(len: usize, length: usize) -> usize {
+    if len / length < FEWEST_PAGES { 0 } else { (len / length).next_multiple_of(8) }
+}
+
 /// Which stretches of an arena are pages, and which pages are runs, and whose.
 ///
-/// The map of owners lies in front of the arena's origin, one byte for each page.
+/// The map of owners has one byte for each page, and is no part of a block that was handed out: it lies in front of
+/// the arena's origin or, in a region that has grown, behind its last granule or in a block of the heap's own.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pages {
     /// The first page, derived from the arena's origin.
@@ -71,46 +130,85 @@ impl Pages {
         }
     }
 
-    /// The bytes in front of a region of `len` bytes that the map of its pages takes, a multiple of 8; zero
-    /// if the region is too small to have pages.
-    pub(crate) const fn map_bytes(len: usize) -> usize {
-        if len < SHORTEST_REGION {
-            return 0;
-        }
-        (len / Self::length(len)).next_multiple_of(8)
-    }
-
-    /// The length of the pages of a region of `len` bytes, in bytes.
-    const fn length(len: usize) -> usize {
-        let share = len.div_ceil(PAGE_SHARE).next_power_of_two();
-        match share {
-            ..SHORTEST_PAGE => SHORTEST_PAGE,
-            4096.. => LONGEST_PAGE,
-            _ => share,
-        }
-    }
-
-    /// The pages of a region of `len` bytes whose blocks end at `end`. There is a map of
-    /// [`map_bytes`](Self::map_bytes) zeros in front of the arena's origin.
-    pub(crate) fn of(arena: Arena, end: Index, len: usize) -> Self {
-        let map_bytes = Self::map_bytes(len) as u32;
+    /// The pages between the first block of an arena and `end`: as many as a map of so many bytes has room for.
+    pub(crate) fn new(geometry: Geometry, arena: Arena, end: Index, map: *mut u8, map_bytes: usize) -> Self {
         if map_bytes == 0 {
             return Self::none();
         }
-        let length = (Self::length(len) / GRANULE) as u32;
-        let to_first =
-            (Self::MISALIGNMENT.wrapping_sub(arena.address(Index::FIRST))) % SlotSize::LARGEST_ALIGN;
+        let Geometry { length: bytes, anchor } = geometry;
+        let length = (bytes / GRANULE) as u32;
+        let to_first = (anchor % bytes + bytes - arena.address(Index::FIRST) % bytes) % bytes;
         let first = Index::new(Index::FIRST.get() + (to_first / GRANULE) as u32);
-        let total = end.get().saturating_sub(first.get()) / length * length;
-        let reciprocal = (1u64 << SHIFT).div_ceil(length.into());
-        let pages = Self { first, total, length, map_bytes, reciprocal, ..Self::none() };
-        pages.rebased(arena)
+        let count = (end.get().saturating_sub(first.get()) / length).min(map_bytes as u32);
+        Self {
+            start: arena.at_index(first),
+            map,
+            reciprocal: (1u64 << SHIFT).div_ceil(length.into()),
+            total: count * length,
+            length,
+            first,
+            map_bytes: map_bytes as u32,
+        }
     }
 
-    /// The same pages, of an arena that moved.
-    pub(crate) fn rebased(self, arena: Arena) -> Self {
-        let start = arena.at_index(self.first);
-        Self { start, map: arena.in_front(self.map_bytes as usize), ..self }
+    /// The same pages, of an arena that moved with its map.
+    pub(crate) fn rebased(self, arena: Arena, map: *mut u8) -> Self {
+        Self { start: arena.at_index(self.first), map, ..self }
+    }
+
+    /// How long these pages are, and where.
+    pub(crate) fn geometry(&self) -> Geometry {
+        Geometry { length: self.length as usize * GRANULE, anchor: self.start.addr() }
+    }
+
+    /// Whether these pages and others are of one grid.
+    pub(crate) fn are_in_line_with(&self, other: &Self) -> bool {
+        let distance = self.start.addr().abs_diff(other.start.addr());
+        self.length == other.length && distance.checked_rem(self.length as usize * GRANULE) == Some(0)
+    }
+
+    /// The map's first byte.
+    pub(crate) fn map(&self) -> *mut u8 {
+        self.map
+    }
+
+    /// Whether an address lies in the map.
+    pub(crate) fn is_in_map(&self, address: usize) -> bool {
+        address.wrapping_sub(self.map.addr()) < self.map_bytes as usize
+    }
+
+    /// How many there are.
+    fn count(&self) -> usize {
+        self.total.checked_div(self.length).unwrap_or(0) as usize
+    }
+
+    /// Notes that what was a run among other pages, which lie among these, is one, and that all others are none.
+    ///
+    /// # Safety
+    ///
+    /// - All maps are the caller's alone. That of `former` may overlap this one, that of `others` does not.
+    pub(crate) unsafe fn take_over(&self, former: &Self, others: &Self) {
+        let place = |pages: &Self| {
+            let to_first = pages.start.addr().wrapping_sub(self.start.addr());
+            let page = self.length as usize * GRANULE;
+            let number = if pages.exist() { to_first.checked_div(page).unwrap_or(0) } else { 0 };
+            invariant!(number <= self.count());
+            // Where the arena ends earlier now, for the sake of the map, nothing is in use.
+            (number, pages.count().min(self.count().saturating_sub(number)))
+        };
+        let bytes = self.map_bytes as usize;
+        if bytes == 0 {
+            return;
+        }
+        let (number, count) = place(former);
+        // SAFETY: a map has a byte for each page (contract).
+        unsafe {
+            self.map.wrapping_add(number).copy_from(former.map, count);
+            self.map.write_bytes(NOBODY, number);
+            self.map.wrapping_add(number + count).write_bytes(NOBODY, bytes - number - count);
+            let (number, count) = place(others);
+            self.map.wrapping_add(number).copy_from_nonoverlapping(others.map, count);
+        }
     }
 
     /// Whether there are any.
@@ -119,7 +217,7 @@ impl Pages {
         self.total != 0
     }
 
-    /// The bytes between the region's first granule and the arena's origin.
+    /// The bytes of the map.
     #[inline(always)]
     pub(crate) const fn bytes_of_map(&self) -> usize {
         self.map_bytes as usize

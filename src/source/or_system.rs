@@ -1,6 +1,7 @@
 //! An arena that overflows to the operating system's allocator.
 
 use super::{Elsewhere, Leftover, Moved, sealed};
+use crate::fault::{Action, Fault};
 use crate::heap::{AuditError, Heap, RegionError};
 use crate::refusal::Refusal;
 use crate::stats::Stats;
@@ -56,6 +57,14 @@ impl<S: sealed::Source> sealed::Source for OrSystem<S> {
 
     fn live_elsewhere(&self) -> usize {
         self.0.live_elsewhere()
+    }
+
+    fn peak_elsewhere(&self) -> usize {
+        self.0.peak_elsewhere()
+    }
+
+    fn is_elsewhere(&self, heap: &Heap, address: *mut u8) -> bool {
+        self.0.is_elsewhere(heap, address)
     }
 
     fn noted_peak(&self) -> usize {
@@ -115,6 +124,10 @@ impl<S: sealed::Source> sealed::Source for OrSystem<S> {
 
     fn add_to_stats(&self, heap: &Heap, stats: &mut Stats) {
         self.0.add_to_stats(heap, stats);
+    }
+
+    fn fault_elsewhere(&self, heap: &Heap, block: *mut u8, action: Action) -> Option<Fault> {
+        self.0.fault_elsewhere(heap, block, action)
     }
 
     fn add_to_refusal(&self, heap: &Heap, refusal: &mut Refusal) {

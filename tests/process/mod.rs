@@ -8,7 +8,7 @@ use std::time::Duration;
 pub const ROLE: &str = "MEM_ALLOC_RUST_ROLE";
 
 /// How long a child may take before it counts as hanging, and is killed. Far more than any of them needs.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What the process has to do, if it is a child.
 pub fn role() -> Option<String> {
@@ -41,20 +41,4 @@ pub fn assert_aborted(child: &Assert) {
 /// What the child wrote to stderr.
 pub fn stderr(child: &Assert) -> &str {
     std::str::from_utf8(&child.get_output().stderr).expect("stderr is UTF-8")
-}
-
-/// As [`run_child`], for a child that may have so many bytes, and no more, of what the shell's `ulimit` calls by that
-/// option: `-v` is address space, `-d` is memory that can be written to.
-#[cfg(target_os = "linux")]
-pub fn run_limited_child(role: &str, option: &str, bytes: usize) -> Assert {
-    let program = std::env::current_exe().expect("a test program knows its own path");
-    let limit = format!("ulimit {option} {} && exec \"$0\" \"$@\"", bytes >> 10);
-    Command::new("sh")
-        .args(["-c", &limit])
-        .arg(program)
-        .args([role, "--exact", "--nocapture", "--test-threads=1"])
-        .env(ROLE, role)
-        .env_remove("RUST_BACKTRACE")
-        .timeout(PATIENCE)
-        .assert()
 }

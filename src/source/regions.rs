@@ -1,0 +1,337 @@
+//! Regions that are handed over at run time, in any order and at any distance.
+
+use super::{Elsewhere, Leftover, sealed};
+use crate::fault::{Action, Fault};
+use crate::heap::{AuditError, Figures, Heap, RegionError, Resized, end_of_span};
+use crate::refusal::Refusal;
+use crate::run::Grid;
+use crate::stats::Stats;
+use core::alloc::Layout;
+use core::cell::UnsafeCell;
+use core::ptr::NonNull;
+
+/// Several regions of memory, which are handed over at run time with
+/// [`Locked::add_region`](crate::Locked::add_region): the first one, and up to `OTHERS` that touch no other, seven by
+/// default.
+///
+/// ```
+/// use core::alloc::{GlobalAlloc, Layout};
+/// use mem_alloc_rust::{Locked, RegionError, Regions};
+///
+/// static A: Locked<Regions> = Locked::new();
+///
+/// let memory = Box::leak(vec![0u64; 4000].into_boxed_slice());
+/// let start: *mut u8 = memory.as_mut_ptr().cast();
+/// // SAFETY: the memory is leaked, one allocation, and used by nothing else. The layouts are of more than no bytes.
+/// unsafe {
+///     let (small, large) = (Layout::new::<[u8; 7000]>(), Layout::new::<[u8; 14_000]>());
+///     assert!(A.alloc(small).is_null(), "there is no memory yet");
+///     // What does not touch stays apart: each block lies in one of them.
+///     A.add_region(start.add(24_000), 8000).unwrap();
+///     A.add_region(start, 8000).unwrap();
+///     assert!(A.alloc(large).is_null());
+///     let blocks = [A.alloc(small), A.alloc(small)];
+///     assert!(blocks.iter().all(|block| !block.is_null()) && A.alloc(small).is_null());
+///     // What lies between makes one of the three.
+///     assert_eq!(A.add_region(start.add(7999), 16_001), Err(RegionError::Overlaps));
+///     A.add_region(start.add(8000), 16_000).unwrap();
+///     assert!(!A.alloc(large).is_null());
+///     blocks.into_iter().for_each(|block| A.dealloc(block, small));
+/// }
+/// A.audit().unwrap();
+/// ```
+///
+/// - A block lies in one region as a whole, and goes back to that. Regions that touch are one: a block may lie across
+///   their border.
+/// - Requests are served from the first region, as fast as those of a [`Region`](super::Region), and from the others
+///   only if that has no room, in the order in which they were added. So the largest, or the fastest, comes first.
+/// - Two that touch and are together larger than 4 GiB less a page stay two. Those that have been in use both, and
+///   become neighbours by what is added between them, become one as soon as there is room for the map of their pages,
+///   1/4224 of them: it is tried at each `add_region`, and before a request is refused.
+/// - Each of the `OTHERS` takes about 5 KiB of `.bss`. A region costs one byte for each 4,224, and up to fifteen at its
+///   ends. One that was added behind another leaves that one's map unused.
+/// - The figures are those of all regions, where [`peak_bytes`](Stats::peak_bytes) adds up the most that each had, which
+///   is no less than the most that all had together. [`occupancy`](crate::Locked::occupancy) draws the first one.
+/// - The threads' caches of a [`ThreadCached`](crate::ThreadCached) are filled from the first region, of which they keep
+///   a share.
+pub struct Regions<const OTHERS: usize = 7> {
+    /// Beside the first, which is the allocator's own. Those that are not in use have no region.
+    others: UnsafeCell<[Heap; OTHERS]>,
+}
+
+// SAFETY: the heaps are reached under the lock of the first one only, which is passed to each function.
+unsafe impl<const OTHERS: usize> Sync for Regions<OTHERS> {}
+
+impl<const OTHERS: usize> Regions<OTHERS> {
+    const fn new() -> Self {
+        Self { others: UnsafeCell::new([const { Heap::new() }; OTHERS]) }
+    }
+
+    /// What is also read without the lock of the other heaps.
+    fn figures(&self) -> impl Iterator<Item = &Figures> {
+        let others = self.others.get().cast::<Heap>();
+        // SAFETY: there are so many heaps, which stay where they are as long as their owner is borrowed.
+        (0..OTHERS).map(move |number| unsafe { Heap::figures(others.wrapping_add(number)) })
+    }
+
+    /// All heaps. The first one tells that this thread has the lock.
+    fn heaps<'a>(&'a self, first: &'a mut Heap) -> Heaps<'a> {
+        // SAFETY: who has the first heap has the lock, and nobody else is at the others then.
+        Heaps { first, others: unsafe { &mut *self.others.get() } }
+    }
+
+    /// The other heaps, to look at.
+    fn others<'a>(&'a self, _first: &'a Heap) -> &'a [Heap; OTHERS] {
+        // SAFETY: as above.
+        unsafe { &*self.others.get() }
+    }
+}
+
+/// Heaps in a row: the first one of an allocator, and its others.
+struct Heaps<'a> {
+    first: &'a mut Heap,
+    others: &'a mut [Heap],
+}
+
+impl Heaps<'_> {
+    fn get(&mut self, number: usize) -> Option<&mut Heap> {
+        match number.checked_sub(1) {
+            None => Some(self.first),
+            Some(number) => self.others.get_mut(number),
+        }
+    }
+
+    /// The other heap whose region an address lies in.
+    fn other_with(&mut self, address: usize) -> Option<&mut Heap> {
+        self.others.iter_mut().find(|heap| heap.has_in_region(address))
+    }
+
+    /// The regions, each with its number.
+    fn regions(&self) -> impl Iterator<Item = (usize, (usize, usize))> + '_ {
+        let heaps = core::iter::once(&*self.first).chain(self.others.iter());
+        heaps.enumerate().filter_map(|(number, heap)| Some((number, heap.region()?)))
+    }
+
+    /// Makes memory part of a region that it touches, or a region of its own.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Locked::add_region`](crate::Locked::add_region).
+    ///
+    /// # Safety
+    ///
+    /// - As for [`Locked::add_region`](crate::Locked::add_region).
+    unsafe fn add(&mut self, start: *mut u8, len: usize) -> Result<(), RegionError> {
+        let end = end_of_span(start, len)?;
+        if len > 0 && self.regions().any(|(_, (from, to))| from < end && start.addr() < to) {
+            return Err(RegionError::Overlaps);
+        }
+        let numbers = |touches: &dyn Fn((usize, usize)) -> bool| {
+            self.regions().find_map(|(number, region)| touches(region).then_some(number))
+        };
+        let touching = [numbers(&|(_, to)| to == start.addr()), numbers(&|(from, _)| from == end)];
+        for number in touching.into_iter().flatten() {
+            // SAFETY: the caller's contract.
+            let extend = |heap: &mut Heap| unsafe { heap.extend_with_pages(start, len, false, Grid::Common) };
+            if self.get(number).is_some_and(|heap| extend(heap).is_ok()) {
+                return Ok(());
+            }
+        }
+        // What would become too large, or has no room for a longer map of pages, is one of its own.
+        let mut heaps = core::iter::once(&mut *self.first).chain(self.others.iter_mut());
+        let vacant = heaps.find(|heap| !heap.is_initialized()).ok_or(RegionError::TooMany)?;
+        // SAFETY: the caller's contract.
+        unsafe { vacant.init_with_pages(start, len, false, Some(Grid::Common)) }
+    }
+
+    /// Makes regions that touch one, and moves maps of pages out of the way, where there is room now. Returns whether
+    /// anything was done.
+    fn tidy(&mut self) -> bool {
+        let count = 1 + self.others.len();
+        let mut has_changed = false;
+        while (0..count).any(|upper| (0..count).any(|lower| lower != upper && self.join(lower, upper))) {
+            has_changed = true;
+        }
+        for number in 0..count {
+            has_changed |= self.get(number).is_some_and(Heap::move_map_behind_top);
+        }
+        has_changed
+    }
+
+    /// Makes two heaps one, which takes the place of the first of them, if the lower one's region ends where the upper
+    /// one's begins.
+    fn join(&mut self, lower: usize, upper: usize) -> bool {
+        let Self { first, others } = self;
+        let (before, from) = others.split_at_mut(lower.max(upper).saturating_sub(1));
+        let Some(later) = from.first_mut() else { return false };
+        let earlier = match lower.min(upper).checked_sub(1) {
+            None => Some(&mut **first),
+            Some(number) => before.get_mut(number),
+        };
+        let Some(earlier) = earlier else { return false };
+        let (lower_heap, upper_heap) = if lower < upper { (earlier, later) } else { (later, earlier) };
+        // SAFETY: regions that touch are one allocation (contract of `add`).
+        if !unsafe { upper_heap.join(lower_heap, Grid::Common) } {
+            return false;
+        }
+        if lower < upper {
+            core::mem::swap(lower_heap, upper_heap);
+        }
+        true
+    }
+}
+
+impl<const OTHERS: usize> Regions<OTHERS> {
+    /// As [`Locked::add_region`](crate::Locked::add_region), for the first of whose heaps the caller has the lock.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Locked::add_region`](crate::Locked::add_region).
+    ///
+    /// # Safety
+    ///
+    /// - As for [`Locked::add_region`](crate::Locked::add_region).
+    pub(crate) unsafe fn add(&self, first: &mut Heap, start: *mut u8, len: usize) -> Result<(), RegionError> {
+        let mut heaps = self.heaps(first);
+        // SAFETY: the caller's contract.
+        unsafe { heaps.add(start, len)? };
+        heaps.tidy();
+        Ok(())
+    }
+
+    /// The other heap whose region an address lies in.
+    fn other_with<'a>(&'a self, first: &'a Heap, address: usize) -> Option<&'a Heap> {
+        self.others(first).iter().find(|heap| heap.has_in_region(address))
+    }
+}
+
+impl<const OTHERS: usize> sealed::Source for Regions<OTHERS> {
+    #[allow(clippy::declare_interior_mutable_const, reason = "the initial value of statics")]
+    const INIT: Self = Self::new();
+
+    const HAS_ELSEWHERE: bool = true;
+
+    fn supply(&self, heap: &mut Heap) -> Result<(), RegionError> {
+        // Until the user adds a region there is nothing to supply.
+        let _ = heap;
+        Err(RegionError::TooSmall { len: 0 })
+    }
+
+    #[inline(always)]
+    fn rebase(&self, heap: &mut Heap) {
+        // Regions stay where they are when the allocator moves.
+        let _ = heap;
+    }
+
+    #[inline(always)]
+    fn is_at_home(&self, _: &Heap) -> bool {
+        true
+    }
+
+    /// All regions are looked at under the lock: they become more and larger.
+    fn has(&self, _: usize) -> bool {
+        false
+    }
+
+    fn is_elsewhere(&self, heap: &Heap, address: *mut u8) -> bool {
+        heap.has_in_region(address.addr()) || self.other_with(heap, address.addr()).is_some()
+    }
+
+    fn live_elsewhere(&self) -> usize {
+        self.figures().map(Figures::live_bytes).sum()
+    }
+
+    fn peak_elsewhere(&self) -> usize {
+        self.figures().map(Figures::peak_bytes).sum()
+    }
+
+    fn reset_noted_peak(&self, heap: &mut Heap) {
+        self.heaps(heap).others.iter_mut().for_each(Heap::reset_peak);
+    }
+
+    unsafe fn usable_size_elsewhere(&self, heap: &Heap, block: *mut u8) -> Option<usize> {
+        let own = Some(heap).filter(|heap| heap.has_in_region(block.addr()));
+        let heap = own.or_else(|| self.other_with(heap, block.addr()))?;
+        // SAFETY: the caller's contract.
+        unsafe { heap.usable_size(block) }.ok()
+    }
+
+    fn alloc_elsewhere(&self, heap: &mut Heap, layout: Layout) -> Option<(NonNull<u8>, usize)> {
+        let mut heaps = self.heaps(heap);
+        let found = heaps.others.iter_mut().find_map(|heap| heap.alloc_to_clear(layout));
+        if found.is_some() || !heaps.tidy() {
+            return found;
+        }
+        let mut all = core::iter::once(&mut *heaps.first).chain(heaps.others.iter_mut());
+        all.find_map(|heap| heap.alloc_to_clear(layout))
+    }
+
+    unsafe fn dealloc_elsewhere(&self, heap: &mut Heap, block: *mut u8) -> Option<Leftover> {
+        let mut heaps = self.heaps(heap);
+        let other = heaps.other_with(block.addr())?;
+        // SAFETY: the caller's contract.
+        unsafe { other.dealloc(block) }.ok().map(|()| Leftover::NOTHING)
+    }
+
+    unsafe fn resize_elsewhere(
+        &self,
+        heap: &mut Heap,
+        block: *mut u8,
+        layout: Layout,
+        new_size: usize,
+    ) -> Elsewhere {
+        let mut heaps = self.heaps(heap);
+        let Some(other) = heaps.other_with(block.addr()) else { return Elsewhere::Unknown };
+        // SAFETY: the caller's contract.
+        let mut resized = unsafe { other.resize(block, layout, new_size) };
+        if let (Resized::Refused, Ok(new_layout)) =
+            (resized, Layout::from_size_align(new_size, layout.align()))
+        {
+            let elsewhere = heap.alloc(new_layout);
+            let elsewhere = elsewhere.or_else(|| Some(self.alloc_elsewhere(heap, new_layout)?.0));
+            resized = elsewhere.map_or(resized, Resized::MoveTo);
+        }
+        match resized {
+            Resized::Rejected => Elsewhere::Unknown,
+            resized => Elsewhere::Known(resized),
+        }
+    }
+
+    fn is_live_elsewhere(&self, heap: &Heap, block: *mut u8) -> bool {
+        self.other_with(heap, block.addr()).is_some_and(|heap| heap.is_live(block))
+    }
+
+    fn fault_elsewhere(&self, heap: &Heap, block: *mut u8, action: Action) -> Option<Fault> {
+        self.other_with(heap, block.addr()).map(|heap| heap.fault_of(block, action))
+    }
+
+    fn add_to_stats(&self, heap: &Heap, stats: &mut Stats) {
+        for other in self.others(heap).iter().map(Heap::stats) {
+            stats.arena_bytes += other.arena_bytes;
+            stats.live_bytes += other.live_bytes;
+            stats.peak_bytes += other.peak_bytes;
+            stats.free_bytes += other.free_bytes;
+            stats.largest_free_bytes = stats.largest_free_bytes.max(other.largest_free_bytes);
+            stats.live_blocks += other.live_blocks;
+            stats.free_blocks += other.free_blocks;
+        }
+    }
+
+    fn add_to_refusal(&self, heap: &Heap, refusal: &mut Refusal) {
+        for other in self.others(heap).iter().map(|heap| heap.refusal(refusal.layout)) {
+            refusal.arena_bytes += other.arena_bytes;
+            refusal.live_bytes += other.live_bytes;
+            refusal.largest_free_bytes = refusal.largest_free_bytes.max(other.largest_free_bytes);
+        }
+    }
+
+    fn audit_elsewhere(&self, heap: &Heap) -> Result<(), AuditError> {
+        self.others(heap).iter().try_for_each(Heap::audit)
+    }
+}
+
+impl<const OTHERS: usize> core::fmt::Debug for Regions<OTHERS> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Regions<{OTHERS}>")
+    }
+}
