@@ -15,6 +15,7 @@ static LOCKED: Locked<Growing<{ 1 << 30 }>> = Locked::new();
 static CACHED: ThreadCached<Growing<{ 1 << 30 }>> = ThreadCached::new();
 
 /// A figure of the process, in bytes.
+#[cfg(target_pointer_width = "64")]
 fn figure(name: &str) -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with(name)).unwrap();

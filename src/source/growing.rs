@@ -460,6 +460,11 @@ impl<const CAP: usize, const HUGE_PAGES: bool> sealed::Source for Growing<CAP, H
             }
             found = found.or_else(|| find(state, heap));
         }
+        if found.is_none() && is_large {
+            // What is free in a further heap may be enough, as it may be in the first one.
+            let budget = self.budget(state, heap);
+            found = state.further.alloc(layout, budget);
+        }
         self.settle_limits(state, heap);
         found
     }

@@ -184,6 +184,17 @@ fn what_is_free_in_further_heaps_goes_back_though_nothing_else_is_freed() {
 }
 
 #[test]
+fn what_is_free_in_further_heaps_serves_large_requests_if_the_cap_leaves_no_pages() {
+    let allocator = with_a_full_heap();
+    let blocks: Vec<_> = (0..400).map(|_| served(&allocator, 100_000)).collect();
+    let _last = served(&allocator, 100_000);
+    blocks.into_iter().for_each(|block| free(&allocator, block, 100_000));
+    allocator.set_cap(allocator.committed_bytes());
+    free(&allocator, served(&allocator, 20 * MIB), 20 * MIB);
+    allocator.audit().unwrap();
+}
+
+#[test]
 fn what_one_heap_has_committed_and_not_used_serves_another_one() {
     let allocator = with_a_full_heap();
     let blocks: Vec<_> = (0..300).map(|_| served(&allocator, 100_000)).collect();
