@@ -73,6 +73,23 @@ fn pages_that_are_kept_go_in_time_though_nothing_small_is_freed() {
 }
 
 #[test]
+fn pages_that_are_kept_are_cleared_for_who_wants_zeroes() {
+    const SIZE: usize = 10 * MIB;
+    let allocator = Allocator::new();
+    keep_pages(&allocator, SIZE);
+    let block = served(&allocator, SIZE);
+    assert!(allocator.committed_bytes() < SIZE + MIB, "it has the pages that were kept");
+    // SAFETY: the blocks hold that many bytes, and are given back once.
+    unsafe {
+        block.write_bytes(7, SIZE);
+        allocator.dealloc(block, bytes(SIZE));
+        let block = allocator.alloc_zeroed(bytes(SIZE - 5000));
+        assert!((0..SIZE - 5000).all(|at| block.add(at).read() == 0));
+        allocator.dealloc(block, bytes(SIZE - 5000));
+    }
+}
+
+#[test]
 fn nothing_is_kept_beyond_the_cap() {
     let allocator = Allocator::new();
     keep_pages(&allocator, 40 * MIB);
