@@ -213,8 +213,8 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
         heap.audit().and_then(|()| self.source.audit_elsewhere(heap))
     }
 
-    /// Gives memory that is free back to the operating system now, and returns how many bytes that were: whole pages of
-    /// it in free blocks, and what was used behind the last block. It stays part of the arena, and is had again when it
+    /// Gives memory that is free back to the operating system now, and returns how many bytes that were, by which the
+    /// program is smaller then: whole pages in free blocks, and what was used behind the last block. It stays part of the arena, and is had again when it
     /// is used. Holds the lock for a time in proportion to the number of free blocks of a page and more.
     ///
     /// Nothing is given back where this is not the system's memory that nobody else has: a

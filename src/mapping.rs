@@ -137,6 +137,46 @@ pub(crate) unsafe fn discard(start: *mut u8, bytes: usize) -> bool {
     }
 }
 
+/// As [`discard`], and counts the bytes that were in memory.
+///
+/// # Safety
+///
+/// - As for [`discard`].
+pub(crate) unsafe fn discard_counted(start: *mut u8, bytes: usize, count: &mut usize) -> bool {
+    let in_memory = resident_bytes(start, bytes);
+    // SAFETY: the caller's contract.
+    let is_discarded = unsafe { discard(start, bytes) };
+    if is_discarded {
+        *count += in_memory;
+    }
+    is_discarded
+}
+
+/// How many bytes of whole pages are in memory; all of them, where the system does not tell.
+pub(crate) fn resident_bytes(start: *mut u8, bytes: usize) -> usize {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        let mut pages = [0u8; 1024];
+        let most = pages.len() * page();
+        let in_memory = (0..bytes).step_by(most).map(|from| {
+            let part = most.min(bytes - from);
+            let mut outcome = -1;
+            // SAFETY: the system writes one byte for each page, and there is room for that.
+            preserving_errno(|| unsafe {
+                outcome = libc::mincore(start.wrapping_add(from).cast(), part, pages.as_mut_ptr().cast());
+            });
+            let told = pages.iter().take(part / page());
+            if outcome == 0 { told.filter(|&page| page & 1 != 0).count() * page() } else { part }
+        });
+        in_memory.sum()
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    {
+        let _ = start;
+        bytes
+    }
+}
+
 /// Whether a mapping can become longer, and move with what it contains.
 pub(crate) const CAN_MOVE: bool = cfg!(any(target_os = "linux", target_os = "android"));
 

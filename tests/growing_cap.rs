@@ -9,19 +9,18 @@ mod growing;
 #[expect(dead_code, reason = "other tests use more of it")]
 mod process;
 
-#[cfg(target_os = "linux")]
-use assert_cmd::Command;
-#[cfg(target_os = "linux")]
-use assert_cmd::assert::Assert;
 use growing::{Chain, Growable, MIB, PAGE};
 use mem_alloc_rust::{Growing, Locked, ThreadCached, set_refusal_hook};
 use std::alloc::{GlobalAlloc, Layout};
 
 const CAP: usize = 64 * MIB;
 
+/// 8 GiB, where there are so many.
+const BUILT_IN: usize = 1 << if usize::BITS > u32::BITS { 33 } else { 30 };
+
 /// The program's own allocator, which has the caches, and whose cap others set.
 #[global_allocator]
-static A: ThreadCached<Growing<{ 8 << 30 }>> = ThreadCached::new();
+static A: ThreadCached<Growing<BUILT_IN>> = ThreadCached::new();
 
 /// Fills an allocator to its cap in one way after the other, and empties it in between.
 fn fill(allocator: &dyn Growable, cap: usize) {
@@ -125,7 +124,7 @@ fn a_refusal_tells_the_cap() {
 #[test]
 fn a_malformed_cap_is_one_sentence_and_the_built_in_one_stays() {
     let test = "a_malformed_cap_is_one_sentence_and_the_built_in_one_stays";
-    if plays(test, || assert_eq!(A.cap(), 8 << 30)) {
+    if plays(test, || assert_eq!(A.cap(), BUILT_IN)) {
         return;
     }
     for value in ["", "64MB"] {
@@ -186,11 +185,28 @@ fn serves_in_turn(chain: &mut Chain) -> usize {
     served
 }
 
+/// Runs this program again as a child with a role that may have so many bytes, and no more, of what the shell's `ulimit`
+/// calls by that option: `-v` is address space, `-d` is memory that can be written to. Returns what it wrote to stderr.
+#[cfg(target_os = "linux")]
+fn told_with_limit(test: &str, option: &str, bytes: usize) -> String {
+    let program = std::env::current_exe().unwrap();
+    let child = assert_cmd::Command::new("sh")
+        .args(["-c", &format!("ulimit {option} {} && exec \"$0\" \"$@\"", bytes >> 10)])
+        .arg(program)
+        .args([test, "--exact", "--nocapture", "--test-threads=1"])
+        .env(process::ROLE, test)
+        .env_remove("RUST_BACKTRACE")
+        .timeout(std::time::Duration::from_secs(120))
+        .assert()
+        .success();
+    process::stderr(&child).to_owned()
+}
+
 /// Fills what a limit of the process leaves, in one way after the other, and goes on.
 #[cfg(target_os = "linux")]
 fn fill_to_limit(limit: usize) {
     set_refusal_hook(|_| {});
-    assert_eq!(A.cap(), 8 << 30);
+    assert_eq!(A.cap(), BUILT_IN);
     for sizes in [[MIB, 40], [70_000, 40], [3000, 16]] {
         let mut chain = Chain::new(&A);
         sizes.iter().for_each(|&size| chain.fill(size));
@@ -210,8 +226,7 @@ fn a_limit_of_the_address_space_refuses_and_the_program_goes_on() {
     let test = "a_limit_of_the_address_space_refuses_and_the_program_goes_on";
     const LIMIT: usize = 300 * MIB;
     if !plays(test, || fill_to_limit(LIMIT)) {
-        let child = run_limited_child(test, "-v", LIMIT).success();
-        assert_eq!(process::stderr(&child), "");
+        assert_eq!(told_with_limit(test, "-v", LIMIT), "");
     }
 }
 
@@ -221,23 +236,6 @@ fn a_limit_of_memory_refuses_steps_and_the_program_goes_on() {
     let test = "a_limit_of_memory_refuses_steps_and_the_program_goes_on";
     const LIMIT: usize = 100 * MIB;
     if !plays(test, || fill_to_limit(LIMIT)) {
-        let child = run_limited_child(test, "-d", LIMIT).success();
-        assert_eq!(process::stderr(&child), "");
+        assert_eq!(told_with_limit(test, "-d", LIMIT), "");
     }
-}
-
-/// As [`process::run_child`], for a child that may have so many bytes, and no more, of what the shell's `ulimit` calls by that
-/// option: `-v` is address space, `-d` is memory that can be written to.
-#[cfg(target_os = "linux")]
-fn run_limited_child(role: &str, option: &str, bytes: usize) -> Assert {
-    let program = std::env::current_exe().expect("a test program knows its own path");
-    let limit = format!("ulimit {option} {} && exec \"$0\" \"$@\"", bytes >> 10);
-    Command::new("sh")
-        .args(["-c", &limit])
-        .arg(program)
-        .args([role, "--exact", "--nocapture", "--test-threads=1"])
-        .env(process::ROLE, role)
-        .env_remove("RUST_BACKTRACE")
-        .timeout(process::PATIENCE)
-        .assert()
 }

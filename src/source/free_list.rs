@@ -112,8 +112,12 @@ impl<const SIZE: usize> sealed::Source for FreeList<SIZE> {
     #[cfg(all(feature = "std", unix))]
     fn trim(&self, heap: &mut Heap) -> usize {
         let page = mapping::page();
-        // SAFETY: whole pages of the arena are private, and what the heap gives back is nobody's.
-        heap.give_back(page, page, |start, bytes| unsafe { mapping::discard(start, bytes) })
+        let mut given_back = 0;
+        heap.give_back(page, page, |start, bytes| {
+            // SAFETY: whole pages of the arena are private, and what the heap gives back is nobody's.
+            unsafe { mapping::discard_counted(start, bytes, &mut given_back) }
+        });
+        given_back
     }
 }
 

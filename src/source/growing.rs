@@ -169,18 +169,36 @@ unsafe fn init(heap: &mut Heap, start: *mut u8, len: usize, committed: usize) ->
 
 /// Gives back what is free in a heap, in free blocks of at least so many bytes, and what is committed and was never
 /// used, but for `kept` bytes.
-fn give_back(heap: &mut Heap, least: usize, kept: usize) -> usize {
-    let page = mapping::page();
+fn give_back(heap: &mut Heap, least: usize, kept: usize, huge_pages: bool) {
     // SAFETY: the heap's span was reserved here, and what it gives back is nobody's.
-    let given_back = unsafe { heap.give_back(least, page, |start, bytes| mapping::discard(start, bytes)) };
-    uncommit(heap, kept);
+    heap.give_back(least, mapping::page(), |start, bytes| unsafe { mapping::discard(start, bytes) });
+    uncommit(heap, kept, huge_pages);
+}
+
+/// Gives back all that is free in a heap. Returns how many bytes of that were in memory.
+fn trim(heap: &mut Heap, huge_pages: bool) -> usize {
+    let mut given_back = 0;
+    heap.give_back(mapping::page(), mapping::page(), |start, bytes| {
+        // SAFETY: the heap's span was reserved here, and what it gives back is nobody's.
+        unsafe { mapping::discard_counted(start, bytes, &mut given_back) }
+    });
+    uncommit(heap, 0, huge_pages);
     given_back
 }
 
 /// Makes what is committed behind the top reserved again, but for `kept` bytes.
-fn uncommit(heap: &mut Heap, kept: usize) {
-    // SAFETY: the heap's span was reserved here, and what it gives back is nobody's.
-    heap.uncommit(kept, mapping::page(), |start, bytes| unsafe { mapping::uncommit(start, bytes) });
+fn uncommit(heap: &mut Heap, kept: usize, huge_pages: bool) {
+    heap.uncommit(kept, mapping::page(), |start, bytes| {
+        // SAFETY: the heap's span was reserved here, and what it gives back is nobody's.
+        unsafe {
+            let is_reserved = mapping::uncommit(start, bytes);
+            // The new mapping knows nothing of what was asked for the old one.
+            if is_reserved && huge_pages {
+                mapping::prefer_huge_pages(start, bytes);
+            }
+            is_reserved
+        }
+    });
 }
 
 impl State {
@@ -305,8 +323,9 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
     fn make_room(&self, state: &mut State, heap: &mut Heap) -> bool {
         let before = state.committed(heap);
         state.kept.give_back(|_| true);
-        uncommit(heap, 0);
-        state.further.uncommit();
+        uncommit(heap, 0, HUGE_PAGES);
+        state.further.unmap_empty();
+        state.further.each(|heap| uncommit(heap, 0, HUGE_PAGES));
         self.settle_limits(state, heap);
         state.committed(heap) < before
     }
@@ -356,17 +375,22 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
             if fall <= least_fall(live) || !state.pace.allows(fall, most) {
                 return self.settle_limits(state, heap);
             }
-            give_back(heap, LEAST_GIVEN_BACK, least_fall(live));
-            state.further.give_back(LEAST_GIVEN_BACK, least_fall(live));
+            state.further.unmap_empty();
+            let give_back = |heap: &mut Heap| give_back(heap, LEAST_GIVEN_BACK, least_fall(live), HUGE_PAGES);
+            give_back(heap);
+            state.further.each(give_back);
         }
         state.mark = live;
         self.settle_limits(state, heap);
     }
 
-    /// Gives back all that is free.
+    /// Gives back all that is free. Returns how many bytes of that were in memory.
     fn trim_all(&self, state: &mut State, heap: &mut Heap) -> usize {
-        let page = mapping::page();
-        state.kept.give_back(|_| true) + give_back(heap, page, 0) + state.further.give_back(page, 0)
+        let mut given_back = state.kept.resident_bytes() + trim(heap, HUGE_PAGES);
+        state.kept.give_back(|_| true);
+        state.further.each(|heap| given_back += trim(heap, HUGE_PAGES));
+        state.further.unmap_empty();
+        given_back
     }
 }
 
@@ -471,6 +495,11 @@ impl<const CAP: usize, const HUGE_PAGES: bool> sealed::Source for Growing<CAP, H
                 found = heap.alloc_to_clear(layout);
             }
             found = found.or_else(|| find(state, heap));
+        }
+        if found.is_none() && is_large {
+            // What is free in a further heap may be enough, as it may be in the first one.
+            let budget = self.budget(state, heap);
+            found = state.further.alloc(layout, budget);
         }
         self.settle_limits(state, heap);
         found

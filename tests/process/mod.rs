@@ -8,7 +8,7 @@ use std::time::Duration;
 pub const ROLE: &str = "MEM_ALLOC_RUST_ROLE";
 
 /// How long a child may take before it counts as hanging, and is killed. Far more than any of them needs.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What the process has to do, if it is a child.
 pub fn role() -> Option<String> {

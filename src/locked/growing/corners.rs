@@ -73,6 +73,23 @@ fn pages_that_are_kept_go_in_time_though_nothing_small_is_freed() {
 }
 
 #[test]
+fn pages_that_are_kept_are_cleared_for_who_wants_zeroes() {
+    const SIZE: usize = 10 * MIB;
+    let allocator = Allocator::new();
+    keep_pages(&allocator, SIZE);
+    let block = served(&allocator, SIZE);
+    assert!(allocator.committed_bytes() < SIZE + MIB, "it has the pages that were kept");
+    // SAFETY: the blocks hold that many bytes, and are given back once.
+    unsafe {
+        block.write_bytes(7, SIZE);
+        allocator.dealloc(block, bytes(SIZE));
+        let block = allocator.alloc_zeroed(bytes(SIZE - 5000));
+        assert!((0..SIZE - 5000).all(|at| block.add(at).read() == 0));
+        allocator.dealloc(block, bytes(SIZE - 5000));
+    }
+}
+
+#[test]
 fn nothing_is_kept_beyond_the_cap() {
     let allocator = Allocator::new();
     keep_pages(&allocator, 40 * MIB);
@@ -180,6 +197,17 @@ fn what_is_free_in_further_heaps_goes_back_though_nothing_else_is_freed() {
     blocks.into_iter().skip(1).rev().for_each(|block| free(&allocator, block, 100_000));
     let committed = allocator.committed_bytes();
     assert!(peak > 38 * MIB && committed < 8 * MIB, "{committed} of {peak} bytes");
+    allocator.audit().unwrap();
+}
+
+#[test]
+fn what_is_free_in_further_heaps_serves_large_requests_if_the_cap_leaves_no_pages() {
+    let allocator = with_a_full_heap();
+    let blocks: Vec<_> = (0..400).map(|_| served(&allocator, 100_000)).collect();
+    let _last = served(&allocator, 100_000);
+    blocks.into_iter().for_each(|block| free(&allocator, block, 100_000));
+    allocator.set_cap(allocator.committed_bytes());
+    free(&allocator, served(&allocator, 20 * MIB), 20 * MIB);
     allocator.audit().unwrap();
 }
 

@@ -128,7 +128,7 @@ impl Further {
     }
 
     /// Unmaps the spans of heaps without a block.
-    fn unmap_empty(&mut self) {
+    pub(super) fn unmap_empty(&mut self) {
         let mut link = &raw mut self.first;
         // SAFETY: as in `alloc`. Nobody uses a block of a heap that has none.
         unsafe {
@@ -144,13 +144,12 @@ impl Further {
         }
     }
 
-    /// Gives back what is committed and was never used.
-    pub(super) fn uncommit(&mut self) {
-        self.unmap_empty();
+    /// Does something to each of the heaps.
+    pub(super) fn each(&mut self, mut what: impl FnMut(&mut Heap)) {
         let mut annex = self.first;
         // SAFETY: as in `alloc`.
         while let Some(Annex { heap, next, .. }) = unsafe { annex.as_mut() } {
-            super::uncommit(heap, 0);
+            what(heap);
             annex = *next;
         }
     }
@@ -174,19 +173,6 @@ impl Further {
             budget.limit(heap);
             Some(heap.resize(block, layout, new_size))
         }
-    }
-
-    /// Gives back what is free in all of the heaps, in free blocks of at least so many bytes.
-    pub(super) fn give_back(&mut self, least: usize, kept: usize) -> usize {
-        self.unmap_empty();
-        let mut annex = self.first;
-        let mut given_back = 0;
-        // SAFETY: as in `alloc`.
-        while let Some(Annex { heap, next, .. }) = unsafe { annex.as_mut() } {
-            given_back += super::give_back(heap, least, kept);
-            annex = *next;
-        }
-        given_back
     }
 }
 

@@ -23,6 +23,12 @@ impl Kept {
         self.bytes
     }
 
+    /// How many bytes of what is kept are in memory.
+    pub(super) fn resident_bytes(&self) -> usize {
+        let kept = self.spans.iter().take(self.count);
+        kept.map(|&(start, bytes)| mapping::resident_bytes(start, bytes)).sum()
+    }
+
     /// Keeps a span. False if there is no room.
     pub(super) fn put(&mut self, start: *mut u8, bytes: usize) -> bool {
         let Some(span) = self.spans.get_mut(self.count) else { return false };
