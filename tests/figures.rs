@@ -326,6 +326,14 @@ fn wrong_pointers_are_told_by_the_heap() {
         assert!(fault(start.wrapping_add(4096)).contains("is outside the arena"));
         first.write_bytes(0, 101);
         assert!(fault(first.wrapping_add(16)).ends_with("is not the start of a live block"));
+        // A header that would lead beyond the last block, or to the next header.
+        let header = last.wrapping_sub(4).cast::<u32>();
+        let intact = header.read();
+        for overwritten in [4096, 8, 0] {
+            header.write(overwritten);
+            assert!(matches!(heap.usable_size(last), Err(Fault::Overwritten { .. })), "{overwritten}");
+        }
+        header.write(intact);
         heap.dealloc(first).unwrap();
         assert!(matches!(heap.usable_size(first), Err(Fault::AlreadyFree { bytes: 108, .. })));
         heap.dealloc(last).unwrap();

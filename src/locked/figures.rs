@@ -70,15 +70,14 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     /// the lock, and a step for each.
     ///
     /// ```
-    /// use mem_alloc_rust::{FreeList, Locked, OrSystem};
+    /// use mem_alloc_rust::{FreeList, Locked};
     ///
     /// #[global_allocator]
-    /// static A: Locked<OrSystem<FreeList>> = Locked::new();
+    /// static A: Locked<FreeList> = Locked::new();
     ///
     /// fn main() {
-    ///     let (small, large) = (Box::new(1), vec![1u8; 2 << 20]);
-    ///     assert!(A.is_in_arena((&raw const *small).cast()));
-    ///     assert!(!A.is_in_arena(large.as_ptr()), "the arena cannot hold that");
+    ///     let (boxed, local) = (Box::new(1u8), 1u8);
+    ///     assert!(A.is_in_arena(&*boxed) && !A.is_in_arena(&local));
     /// }
     /// ```
     pub fn is_in_arena(&self, ptr: *const u8) -> bool {
