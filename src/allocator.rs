@@ -107,9 +107,13 @@ pub const fn create_allocator() -> FreeListAllocator {
 ///     block.write(7);
 ///     let block = allocator.realloc(block, layout, 6000);
 ///     assert_eq!(block.read(), 7);
-///     assert!(allocator.stats().live_bytes >= 6000);
+///     assert!(allocator.is_in_arena(block) && allocator.usable_size(block) >= 6000);
+///     assert_eq!(allocator.stats().live_bytes, allocator.live_bytes());
 ///     allocator.dealloc(block);
 /// }
+/// assert!(allocator.live_bytes() == 0 && allocator.peak_bytes() > 6000);
+/// allocator.reset_peak();
+/// assert_eq!(allocator.peak_bytes(), 0);
 /// allocator.audit().unwrap();
 /// assert!(allocator.blocks().all(|(_, header)| header.is_free()));
 /// assert_eq!(allocator.stats().live_blocks, 0);
@@ -182,6 +186,38 @@ impl FreeListAllocator {
             Ok(block) => or_null(block),
             Err(fault) => fault::raise(fault),
         }
+    }
+
+    /// How many bytes of a block in use may be used: those that were asked for, and what rounding added. A pointer that
+    /// cannot be that of a block in use ends the program. Takes constant time.
+    ///
+    /// # Safety
+    ///
+    /// - `ptr` came from this allocator and was not given back since.
+    pub unsafe fn usable_size(&self, ptr: *mut u8) -> usize {
+        // SAFETY: the caller's contract.
+        unsafe { self.heap.usable_size(ptr) }.unwrap_or_else(|fault| fault::raise(fault))
+    }
+
+    /// Whether a pointer, which may be any, leads into the arena, where blocks can lie. Takes constant time.
+    pub fn is_in_arena(&self, ptr: *const u8) -> bool {
+        let (start, end) = self.heap.bounds();
+        (start..end).contains(&ptr.addr())
+    }
+
+    /// Bytes of the blocks in use, in constant time; see [`Heap::live_bytes`].
+    pub fn live_bytes(&self) -> usize {
+        self.heap.live_bytes()
+    }
+
+    /// The most bytes that were in use, in constant time; see [`Heap::peak_bytes`].
+    pub fn peak_bytes(&self) -> usize {
+        self.heap.peak_bytes()
+    }
+
+    /// The peak begins anew, from what is in use now; see [`Heap::reset_peak`].
+    pub fn reset_peak(&mut self) {
+        self.heap.reset_peak();
     }
 
     /// Counts blocks and bytes.

@@ -19,6 +19,7 @@ mod barrier;
 mod class;
 mod depot;
 mod drain;
+mod figures;
 mod growing;
 mod home;
 mod lists;
@@ -69,8 +70,8 @@ const SLOTS: usize = (Heap::LAST_OWNER - Heap::FIRST_OWNER + 1) as usize;
 ///         let threads: Vec<_> = (0..4).map(|n| scope.spawn(move || (0..1000).map(|m| n * m).collect::<Vec<_>>().len())).collect();
 ///         threads.into_iter().map(|thread| thread.join().unwrap()).sum::<usize>()
 ///     });
-///     println!("{sums} numbers, {} bytes live", A.stats().live_bytes);
-///     assert_eq!(sums, 4000);
+///     println!("{sums} numbers, {} bytes live, {} at most", A.stats().live_bytes, A.peak_bytes());
+///     assert!(sums == 4000 && A.peak_bytes() >= A.live_bytes());
 ///     A.audit().unwrap();
 /// }
 /// ```
@@ -103,7 +104,8 @@ const SLOTS: usize = (Heap::LAST_OWNER - Heap::FIRST_OWNER + 1) as usize;
 ///   `OrSystem`, and panics.
 /// - A filter that forbids `membarrier` must be installed before the first allocation, or the program ends at
 ///   the first drain.
-/// - [`Stats::peak_bytes`] counts blocks in caches as live.
+/// - [`live_bytes`](Self::live_bytes), [`peak_bytes`](Self::peak_bytes) and [`Stats::peak_bytes`] count what is in caches
+///   as in use; [`Stats::live_bytes`] does not.
 /// - A cached block that is freed again is told from one in use by a number in its payload, and looked for in
 ///   all caches before the program is ended.
 pub struct ThreadCached<S: Source> {

@@ -26,9 +26,11 @@ pub enum Action {
     Free,
     /// Change the block's size.
     Realloc,
+    /// Ask for the block's usable size.
+    UsableSize,
 }
 
-/// A misuse of the allocator, found while a pointer was given back or resized.
+/// A misuse of the allocator, found while a pointer was given back or resized, or its block's usable size asked for.
 ///
 /// Its [`Display`](fmt::Display) is one sentence that names the address.
 ///
@@ -135,6 +137,7 @@ impl fmt::Display for Fault {
                 let what = match action {
                     Action::Free => "double free",
                     Action::Realloc => "realloc after free",
+                    Action::UsableSize => "usable_size after free",
                 };
                 return write!(f, "{what}: {address:#x} ({bytes} bytes) was already free");
             }
@@ -158,6 +161,7 @@ impl fmt::Display for Fault {
         let action = match action {
             Action::Free => "free",
             Action::Realloc => "realloc",
+            Action::UsableSize => "usable_size",
         };
         write!(f, "invalid {action}: {address:#x} is {what}")?;
         match *self {
@@ -249,6 +253,14 @@ mod tests {
             (
                 Fault::AlreadyFree { action: Action::Realloc, address, bytes: 48 },
                 "realloc after free: 0x7f00 (48 bytes) was already free",
+            ),
+            (
+                Fault::AlreadyFree { action: Action::UsableSize, address, bytes: 48 },
+                "usable_size after free: 0x7f00 (48 bytes) was already free",
+            ),
+            (
+                Fault::NotABlock { action: Action::UsableSize, address },
+                "invalid usable_size: 0x7f00 is not the start of a live block",
             ),
             (
                 Fault::OutsideArena { action: Action::Free, address, start: 0x1000, end: 0x2000 },

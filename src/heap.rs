@@ -55,16 +55,20 @@ mod audit;
 mod census;
 mod check;
 mod extend;
+mod figures;
 mod free_blocks;
 mod growth;
 mod owned;
 mod release;
+#[cfg(any(feature = "allocator-api2", feature = "nightly"))]
+mod reset;
 mod resize;
 mod slots;
 mod take;
 #[cfg(test)]
 mod tests;
 mod trie;
+mod usable;
 
 pub use audit::AuditError;
 pub use census::Blocks;
@@ -82,6 +86,7 @@ use crate::size::{BlockSize, GRANULE, HEADER, Index, MAX_REGION, SlotSize};
 use core::alloc::Layout;
 use core::fmt;
 use core::ptr::NonNull;
+use figures::Figures;
 use free_blocks::FreeBlocks;
 use growth::Growth;
 use slots::SlotClasses;
@@ -175,6 +180,9 @@ impl core::error::Error for RegionError {}
 ///     assert!((start..end).contains(&block.addr().get()));
 ///     heap.dealloc(block.as_ptr()).unwrap();
 /// }
+/// assert!(heap.live_bytes() == 0 && heap.peak_bytes() >= 604);
+/// heap.reset_peak();
+/// assert_eq!(heap.peak_bytes(), 0);
 /// heap.audit().unwrap();
 /// assert_eq!(heap.stats().live_blocks, 0);
 /// assert!(heap.blocks().next().is_none(), "all is one span again, which never was a block");
@@ -200,9 +208,7 @@ pub struct Heap {
     growth: Growth,
     /// The free block that small blocks are cut from, which is in no bin, or `NONE`.
     victim: Index,
-    /// Granules of the blocks and slots in use, and the most there ever were.
-    live: u32,
-    peak: u32,
+    figures: Figures,
     /// From here on nothing was ever used; never below `top`.
     used_up_to: Index,
     facts: RegionFacts,
@@ -225,6 +231,12 @@ struct RegionFacts {
     is_copied: bool,
 }
 
+impl RegionFacts {
+    const fn none() -> Self {
+        Self { zeroed: false, slack: 0, is_copied: false }
+    }
+}
+
 // SAFETY: the heap owns its region (contract of `init`), so it may use it from whichever thread the heap is
 // on.
 unsafe impl Send for Heap {}
@@ -241,10 +253,9 @@ impl Heap {
             committed: Index::NONE,
             growth: Growth::none(),
             victim: Index::NONE,
-            live: 0,
-            peak: 0,
+            figures: Figures::new(),
             used_up_to: Index::NONE,
-            facts: RegionFacts { zeroed: false, slack: 0, is_copied: false },
+            facts: RegionFacts::none(),
             #[cfg(all(feature = "std", unix))]
             active_owners: 0,
             classes: SlotClasses::new(),
@@ -418,17 +429,18 @@ impl Heap {
     #[inline(never)]
     fn alloc_block(&mut self, bytes: usize, align: usize, end: End) -> Option<NonNull<u8>> {
         let size = BlockSize::for_payload(bytes)?;
+        let arena = self.arena;
         match self.take(size, align, end) {
-            Some(index) => Some(self.hand_out(index)),
+            Some(index) => Some(self.hand_out(arena, index)),
             None => self.last_resort(bytes, size, align, end),
         }
     }
 
     /// Counts a block that was just taken, and returns its payload.
     #[inline(always)]
-    fn hand_out(&mut self, index: Index) -> NonNull<u8> {
+    fn hand_out(&mut self, arena: Arena, index: Index) -> NonNull<u8> {
         // SAFETY: CHAIN, a block starts at `index`.
-        let (size, block) = unsafe { (self.arena.tag(index).size(), self.arena.payload(index)) };
+        let (size, block) = unsafe { (arena.tag(index).size(), arena.payload(index)) };
         self.count_block(size);
         block
     }
@@ -450,7 +462,7 @@ impl Heap {
                 slot.and_then(|slot| self.take_slot(slot).or_else(|| self.take_slot_of_new_run(slot)));
             let block = from_run.or_else(|| {
                 let index = self.take(size, align.max(GRANULE), End::Near)?;
-                Some(self.hand_out(index))
+                Some(self.hand_out(self.arena, index))
             });
             let Some(block) = block else { return };
             take(block);
@@ -552,16 +564,13 @@ impl Heap {
     /// Counts granules that have come into use.
     #[inline(always)]
     fn count_live(&mut self, granules: u32) {
-        self.live = self.live.wrapping_add(granules);
-        if self.live > self.peak {
-            self.peak = self.live;
-        }
+        self.figures.add(granules);
     }
 
     /// Counts granules that are not in use any more.
     #[inline(always)]
     fn count_gone(&mut self, granules: u32) {
-        self.live = self.live.wrapping_sub(granules);
+        self.figures.subtract(granules);
     }
 }
 

@@ -27,6 +27,7 @@
 //! | [`Locked<Region>`](Region) | the same over memory that is found at run time, as in a kernel |
 //! | [`Locked<Regions>`](Regions) | the same over several regions, added at run time in any order and at any distance |
 //! | [`Locked<OrSystem<FreeList>>`](Locked) | a fast arena that overflows to the operating system instead of refusing (`std`) |
+//! | `Arena` | a heap as a value, which a `Vec` or a map has for itself (`allocator-api2`, `nightly`) |
 //! | [`Heap`] | the engine itself, over any bytes, without a lock |
 //! | [`FreeListAllocator`] | an allocator called by hand, over the crate's own 1 MiB; see [`create_allocator`] |
 //!
@@ -50,12 +51,13 @@
 //! | `heap` | the engine: its invariants and its public face | yes |
 //! | | `heap/slots`: small requests, and which size class earns a run | |
 //! | | `heap/take`, `heap/align`: which block, and cutting it to size | |
-//! | | `heap/release`, `heap/resize`: coalescing, `realloc` | |
+//! | | `heap/release`, `heap/resize`, `heap/reset`: coalescing, `realloc`, taking all back at once | |
 //! | | `heap/owned`: runs that threads' caches own | |
 //! | | `heap/growth`: a region that is committed as it is needed, and given back | |
 //! | | `heap/extend`: a region that grows at either end, and two heaps that become one | |
 //! | | `heap/free_blocks`, `heap/trie`: the bins of free blocks | |
 //! | | `heap/check`, `heap/audit`, `heap/census`: misuse, invariants, figures | |
+//! | | `heap/figures`, `heap/usable`: what is also read without the lock | |
 //! | `raw_lock` | the default lock: spin, then sleep; no atomic read-modify-write while there is one thread | yes |
 //! | `mapping` | memory of the system's in whole pages: the few system calls (`std`, Unix) | yes |
 //! | `source` | where memory comes from: what there is besides the heap's region | yes |
@@ -63,19 +65,25 @@
 //! | | `source/regions`: several regions, each a heap of its own, or part of one that it touches | |
 //! | | `source/growing`: as much as is needed, from the system: blocks with pages of their own, further heaps, the cap | |
 //! | `static_memory` | what lies in the program's static memory, and in no arena there (`std`, Unix) | yes |
-//! | `locked` | mutex and `GlobalAlloc`; `locked/overflow` for blocks of the system | yes |
+//! | `locked` | mutex and `GlobalAlloc`; `locked/figures` for what needs no lock, `locked/overflow` for blocks of the system | yes |
 //! | `cache` | `ThreadCached`: per-thread caches in front of a `Locked` (`std`, Unix) | yes |
-//! | | `cache/take`, `cache/release`, `cache/resize`: what callers ask for | |
+//! | | `cache/take`, `cache/release`, `cache/resize`, `cache/figures`: what callers ask for | |
 //! | | `cache/slot`, `cache/runs`, `cache/lists`, `cache/class`: one cache, its gate, its runs and blocks | |
 //! | | `cache/depot`, `cache/drain`, `cache/pressure`: lists on their way between threads, and back to the heap | |
 //! | | `cache/membership`, `cache/home`, `cache/barrier`: threads that come and go, forks | |
 //! | | `cache/regions`: regions that are added while threads have caches | |
 //! | `uncached` | `ThreadCached` without caches, where there are none | yes |
+//! | `arena` | `Arena`: a heap as a value for collections (`allocator-api2`, `nightly`) | yes |
+//! | | `arena/borrowed`, `arena/boxed`, `arena/mapped`: what holds its memory | |
+//! | | `arena/allocator`, `arena/blocks`, `arena/shared`: the traits, what they promise, `&A` of a static | |
 //! | `allocator` | `create_allocator` and `FreeListAllocator` | yes |
 
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(feature = "nightly", feature(allocator_api))]
 
+#[cfg(all(feature = "alloc", any(feature = "allocator-api2", feature = "nightly")))]
+extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
@@ -90,6 +98,8 @@ macro_rules! invariant {
 }
 
 mod allocator;
+#[cfg(any(feature = "allocator-api2", feature = "nightly"))]
+mod arena;
 mod bins;
 mod block;
 #[cfg(all(feature = "std", unix))]
@@ -118,6 +128,12 @@ mod stderr;
 mod uncached;
 
 pub use allocator::{FreeListAllocator, InitOutcome, create_allocator};
+#[cfg(all(feature = "std", unix, any(feature = "allocator-api2", feature = "nightly")))]
+pub use arena::Mapped;
+#[cfg(any(feature = "allocator-api2", feature = "nightly"))]
+pub use arena::{Arena, Borrowed};
+#[cfg(all(feature = "alloc", any(feature = "allocator-api2", feature = "nightly")))]
+pub use arena::{ArenaError, Boxed};
 pub use block::BlockHeader;
 #[cfg(all(feature = "std", unix))]
 #[cfg_attr(docsrs, doc(auto_cfg = false))]
@@ -158,6 +174,6 @@ pub use stats::{CacheStats, Stats};
 pub use uncached::ThreadCached;
 
 /// The README's programs, compiled and run with the documentation's.
-#[cfg(all(doctest, feature = "std"))]
+#[cfg(all(doctest, feature = "std", feature = "allocator-api2"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -12,6 +12,7 @@ use core::fmt;
 use core::ptr::NonNull;
 use lock_api::{Mutex, MutexGuard, RawMutex};
 
+mod figures;
 #[cfg(all(feature = "std", unix))]
 mod growing;
 #[cfg(feature = "std")]
@@ -29,8 +30,8 @@ use overflow::Overflow;
 ///
 /// fn main() {
 ///     let squares: Vec<u64> = (0..1000).map(|n| n * n).collect();
-///     println!("{} bytes live, sum {}", A.stats().live_bytes, squares.iter().sum::<u64>());
-///     assert!(A.stats().live_bytes >= size_of_val(&squares[..]));
+///     println!("{} bytes live, sum {}", A.live_bytes(), squares.iter().sum::<u64>());
+///     assert!(A.live_bytes() >= size_of_val(&squares[..]) && A.peak_bytes() >= A.live_bytes());
 ///     A.audit().unwrap();
 /// }
 /// ```
@@ -599,6 +600,7 @@ impl<S: RunTimeSource, R: RawMutex> Locked<S, R> {
         let mut heap = self.heap.lock();
         // SAFETY: the caller's contract is the same; what the region contains is not known.
         unsafe { heap.init(start, len, false)? };
+        self.source.note_region(start.addr(), len);
         let bounds = heap.bounds();
         drop(heap);
         note_arena(bounds);

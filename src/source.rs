@@ -86,6 +86,34 @@ pub(crate) mod sealed {
         /// Whether the heap knows where its memory is.
         fn is_at_home(&self, heap: &Heap) -> bool;
 
+        /// Whether an address is one of the memory that the heap was given. Asked without the heap's lock.
+        fn has(&self, address: usize) -> bool;
+
+        /// Bytes in use elsewhere. Asked without the heap's lock, as the next one is.
+        fn live_elsewhere(&self) -> usize {
+            0
+        }
+
+        /// The most that was in use, here and elsewhere, as far as it was noted when something changed elsewhere.
+        fn noted_peak(&self) -> usize {
+            0
+        }
+
+        /// The peak begins anew from what is in use now.
+        fn reset_noted_peak(&self, heap: &mut Heap) {
+            let _ = heap;
+        }
+
+        /// Bytes of a block in use elsewhere that may be used; `None` if it is not known there.
+        ///
+        /// # Safety
+        ///
+        /// - If it is known, it is in use.
+        unsafe fn usable_size_elsewhere(&self, heap: &Heap, block: *mut u8) -> Option<usize> {
+            let _ = (heap, block);
+            None
+        }
+
         /// A block from elsewhere, and how many bytes at its beginning are not known to be zero.
         fn alloc_elsewhere(&self, heap: &mut Heap, layout: Layout) -> Option<(NonNull<u8>, usize)> {
             let _ = (heap, layout);
@@ -129,6 +157,11 @@ pub(crate) mod sealed {
             false
         }
 
+        /// Whether a pointer leads to memory of the allocator's of which [`has`](Self::has) does not know.
+        fn has_elsewhere(&self, heap: &Heap, ptr: *mut u8) -> bool {
+            self.is_live_elsewhere(heap, ptr)
+        }
+
         /// What is wrong with a pointer that was not accepted as that of a block elsewhere, if it leads there.
         fn fault_elsewhere(&self, heap: &Heap, block: *mut u8, action: Action) -> Option<Fault> {
             let _ = (heap, block, action);
@@ -170,6 +203,12 @@ pub(crate) mod sealed {
             let _ = heap;
             Ok(())
         }
+    }
+
+    /// A source whose memory is handed over at run time.
+    pub trait RunTimeSource: Source {
+        /// Notes the memory that the heap was given. To be called once, with the heap's lock.
+        fn note_region(&self, start: usize, len: usize);
     }
 }
 

@@ -33,9 +33,10 @@
 pub struct Stats {
     /// Bytes that blocks can be made of: the arena without the few bytes at its ends that alignment costs.
     pub arena_bytes: usize,
-    /// Bytes of the blocks in use.
+    /// Bytes of the blocks in use. With a `ThreadCached`, caches were drained before: only what the program has.
     pub live_bytes: usize,
-    /// The most that `live_bytes` ever was. An arena has to be larger than that:
+    /// The most that `live_bytes` was since the beginning, or since the last `reset_peak`; with a `ThreadCached`, what
+    /// was in caches counts as in use. An arena has to be larger than that:
     /// [choosing](crate::choosing#how-large-an-arena) says by how much.
     pub peak_bytes: usize,
     /// Bytes that are not in use.

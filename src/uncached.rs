@@ -20,6 +20,9 @@ use core::fmt;
 /// fn main() {
 ///     let numbers = vec![1, 2, 3];
 ///     assert!(A.stats().live_bytes >= size_of_val(&numbers[..]));
+///     assert!(A.is_in_arena(numbers.as_ptr().cast()) && A.peak_bytes() >= A.live_bytes());
+///     A.reset_peak();
+///     assert_eq!(A.peak_bytes(), A.live_bytes());
 ///     assert_eq!(A.caches(), CacheStats::default());
 ///     // These do nothing here.
 ///     A.flush_thread();
@@ -51,6 +54,52 @@ impl<S: Source> ThreadCached<S> {
     /// As for [`Locked::stats`].
     pub fn stats(&self) -> Stats {
         self.locked.stats()
+    }
+
+    /// As for [`Locked::live_bytes`].
+    pub fn live_bytes(&self) -> usize {
+        self.locked.live_bytes()
+    }
+
+    /// As for [`Locked::peak_bytes`].
+    pub fn peak_bytes(&self) -> usize {
+        self.locked.peak_bytes()
+    }
+
+    /// As for [`Locked::reset_peak`].
+    pub fn reset_peak(&self) {
+        self.locked.reset_peak();
+    }
+
+    /// As for [`Locked::is_in_arena`].
+    pub fn is_in_arena(&self, ptr: *const u8) -> bool {
+        self.locked.is_in_arena(ptr)
+    }
+
+    /// As for [`Locked::usable_size`].
+    ///
+    /// ```
+    /// use core::alloc::{GlobalAlloc, Layout};
+    /// use mem_alloc_rust::{FreeList, ThreadCached};
+    ///
+    /// static A: ThreadCached<FreeList> = ThreadCached::new();
+    /// let layout = Layout::new::<[u8; 101]>();
+    /// // SAFETY: the layout is of more than no bytes. The block is in use, and as long as it says.
+    /// unsafe {
+    ///     let block = A.alloc(layout);
+    ///     let usable = A.usable_size(block).unwrap_or(layout.size());
+    ///     assert!(usable >= layout.size());
+    ///     block.write_bytes(1, usable);
+    ///     A.dealloc(block, layout);
+    /// }
+    /// ```
+    ///
+    /// # Safety
+    ///
+    /// - As for [`Locked::usable_size`].
+    pub unsafe fn usable_size(&self, block: *mut u8) -> Option<usize> {
+        // SAFETY: the caller's contract is the same.
+        unsafe { self.locked.usable_size(block) }
     }
 
     /// As for [`Locked::trim`].

@@ -176,7 +176,8 @@ fn without_memory_everything_is_refused() {
     assert!(by_hand.alloc_zeroed(layout(8, 8)).is_null());
 }
 
-/// RUSTSEC-2025-0170 (hugepage-rs): a safe function took a raw pointer and read through it.
+/// RUSTSEC-2025-0170 (hugepage-rs): a safe function took a raw pointer and read through it. The one that takes one here
+/// looks at the address alone, which may be any.
 #[test]
 fn no_safe_public_function_takes_a_raw_pointer() {
     let mut folders = vec![std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
@@ -194,7 +195,8 @@ fn no_safe_public_function_takes_a_raw_pointer() {
                     let parameters =
                         signature.split("->").next().and_then(|head| head.split('{').next()).unwrap();
                     let raw = ["*mut ", "*const ", "NonNull<"].iter().any(|raw| parameters.contains(raw));
-                    assert!(!raw, "{}: safe function {parameters}", path.display());
+                    let is_address = signature.starts_with("is_in_arena(&self, ptr: *const u8)");
+                    assert!(!raw || is_address, "{}: safe function {parameters}", path.display());
                     looked_at += 1;
                 }
             }

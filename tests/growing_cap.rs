@@ -182,29 +182,42 @@ fn serves_in_turn(chain: &mut Chain) -> usize {
     served
 }
 
+/// Fills what a limit of the process leaves, in one way after the other, and goes on.
+#[cfg(target_os = "linux")]
+fn fill_to_limit(limit: usize) {
+    set_refusal_hook(|_| {});
+    assert_eq!(A.cap(), 8 << 30);
+    for sizes in [[MIB, 40], [70_000, 40], [3000, 16]] {
+        let mut chain = Chain::new(&A);
+        sizes.iter().for_each(|&size| chain.fill(size));
+        assert!(chain.bytes > limit / 2 && chain.bytes < limit, "{} bytes of {sizes:?}", chain.bytes);
+        A.audit().unwrap();
+        while chain.bytes > limit / 16 {
+            chain.pop();
+        }
+        // There is room for threads' stacks again.
+        try_usual_ways(limit);
+    }
+}
+
 #[test]
 #[cfg(target_os = "linux")]
 fn a_limit_of_the_address_space_refuses_and_the_program_goes_on() {
     let test = "a_limit_of_the_address_space_refuses_and_the_program_goes_on";
     const LIMIT: usize = 300 * MIB;
-    let play = || {
-        set_refusal_hook(|_| {});
-        assert_eq!(A.cap(), 8 << 30);
-        for sizes in [[MIB, 40], [70_000, 40], [3000, 16]] {
-            let mut chain = Chain::new(&A);
-            sizes.iter().for_each(|&size| chain.fill(size));
-            assert!(chain.bytes > LIMIT / 2 && chain.bytes < LIMIT, "{} bytes of {sizes:?}", chain.bytes);
-            A.audit().unwrap();
-            while chain.bytes > 20 * MIB {
-                chain.pop();
-            }
-            // Address space for stacks is there again.
-            try_usual_ways(LIMIT);
-        }
-    };
-    if plays(test, play) {
-        return;
+    if !plays(test, || fill_to_limit(LIMIT)) {
+        let child = process::run_limited_child(test, "-v", LIMIT).success();
+        assert_eq!(process::stderr(&child), "");
     }
-    let child = process::run_limited_child(test, LIMIT, &[]).success();
-    assert_eq!(process::stderr(&child), "");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_limit_of_memory_refuses_steps_and_the_program_goes_on() {
+    let test = "a_limit_of_memory_refuses_steps_and_the_program_goes_on";
+    const LIMIT: usize = 100 * MIB;
+    if !plays(test, || fill_to_limit(LIMIT)) {
+        let child = process::run_limited_child(test, "-d", LIMIT).success();
+        assert_eq!(process::stderr(&child), "");
+    }
 }

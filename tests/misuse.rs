@@ -79,6 +79,12 @@ fn resize(block: *mut u8) {
     unsafe { A.realloc(block, BLOCK, 1000) };
 }
 
+/// Asks how long a block is, or what is not one.
+fn measure(block: *mut u8) {
+    // SAFETY: none in general, as for `free`.
+    unsafe { A.usable_size(block) };
+}
+
 macro_rules! misuses {
     ($($name:ident: $sentence:literal, $misuse:expr;)*) => {$(
         #[test]
@@ -151,6 +157,20 @@ misuses! {
     free_of_a_misaligned_pointer: "invalid free: {} is not a multiple of 8, as every block is", || {
         free(about(block().wrapping_add(4)));
     };
+    usable_size_of_a_freed_slot: "usable_size after free: {} (48 bytes) was already free", || {
+        // In so small an arena, so few of a size have a run.
+        static B: Locked<FreeList<4096>> = Locked::new();
+        // SAFETY: the layout is not of zero bytes. The question is what the child has to die of.
+        unsafe {
+            let [_left, middle, _right] = [(); 3].map(|()| B.alloc(BLOCK));
+            about(middle);
+            B.dealloc(middle, BLOCK);
+            B.usable_size(middle);
+        }
+    };
+    usable_size_of_a_misaligned_pointer: "invalid usable_size: {} is not a multiple of 8, as every block is", || {
+        measure(about(block().wrapping_add(2)));
+    };
     realloc_of_a_misaligned_pointer: "invalid realloc: {} is not a multiple of 8, as every block is", || {
         resize(about(block().wrapping_add(1)));
     };
@@ -175,6 +195,11 @@ fn realloc_of_a_pointer_to_the_stack() {
         let mut local = [0u64; 6];
         resize(about(local.as_mut_ptr().cast()));
     });
+}
+
+#[test]
+fn usable_size_of_null() {
+    foreign("usable_size_of_null", "invalid usable_size", || measure(about(std::ptr::null_mut())));
 }
 
 #[test]

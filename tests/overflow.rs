@@ -23,6 +23,11 @@ fn what_is_too_large_comes_from_the_system_and_the_rest_from_the_arena() {
     assert!(in_arena((&raw const *small).cast()));
     assert!(!in_arena(large.as_ptr()));
     assert!(large.iter().all(|&byte| byte == 7));
+    let [small, large] = [(&raw const *small).cast(), large.as_ptr()];
+    assert!(A.is_in_arena(small) && !A.is_in_arena(large));
+    // SAFETY: both are in use.
+    let usable = [small, large].map(|block| unsafe { A.usable_size(block.cast_mut()) });
+    assert!(usable[0] >= Some(8) && usable[1].is_none(), "{usable:?}");
 }
 
 #[test]
@@ -70,6 +75,8 @@ fn a_region_may_come_after_the_first_blocks_of_the_system() {
         B.init(memory.as_mut_ptr().cast(), size_of_val(memory)).unwrap();
         let late = B.alloc(layout);
         assert!(!bounds.contains(&early.addr()) && bounds.contains(&late.addr()));
+        assert!(!B.is_in_arena(early) && B.is_in_arena(late));
+        assert_eq!([early, late].map(|block| B.usable_size(block)), [None, Some(84)]);
         B.dealloc(early, layout);
         B.dealloc(late, layout);
     }

@@ -25,7 +25,8 @@ fn overflow(bytes: usize) {
     // SAFETY: the layout is not of zero bytes; the block has so many bytes and is given back once.
     unsafe {
         let block = A.alloc(layout(bytes));
-        assert!(!block.is_null() && !in_arena(block));
+        assert!(!block.is_null() && !in_arena(block) && !A.is_in_arena(block));
+        assert_eq!(A.usable_size(block), None);
         block.write_bytes(1, bytes);
         let block = A.realloc(block, layout(bytes), 2 * bytes);
         assert!(std::slice::from_raw_parts(block, bytes).iter().all(|&byte| byte == 1));
@@ -57,7 +58,8 @@ fn past_the_arena_caches_keep_nothing_and_the_system_serves() {
         let (given_back, kept) = blocks.split_at(100);
         given_back.iter().for_each(|&block| A.dealloc(block, layout(64)));
         let again = A.alloc(layout(64));
-        assert!(in_arena(again));
+        assert!(in_arena(again) && A.is_in_arena(again));
+        assert!(A.usable_size(again) >= Some(64));
         A.dealloc(again, layout(64));
         kept.iter().for_each(|&block| A.dealloc(block, layout(64)));
     }

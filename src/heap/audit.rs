@@ -80,7 +80,7 @@ impl Heap {
         let totals = self.audit_chain()?;
         self.audit_bins(&totals)?;
         self.audit_classes(&totals)?;
-        if totals.live != self.live || totals.live > self.peak {
+        if totals.live != self.figures.live() || totals.live > self.figures.peak() {
             return violation(self.top, "the count of live bytes is not what the blocks add up to");
         }
         Ok(())

@@ -17,8 +17,8 @@ impl Heap {
         let bytes = |granules: u32| granules as usize * GRANULE;
         let mut stats = Stats {
             arena_bytes: bytes(self.end.granules_since(Index::FIRST)),
-            live_bytes: bytes(self.live),
-            peak_bytes: bytes(self.peak),
+            live_bytes: bytes(self.figures.live()),
+            peak_bytes: bytes(self.figures.peak()),
             ..Stats::default()
         };
         stats.free_bytes = stats.arena_bytes - stats.live_bytes;
@@ -54,7 +54,7 @@ impl Heap {
         Refusal {
             layout,
             arena_bytes: bytes(self.end.get().saturating_sub(Index::FIRST.get())),
-            live_bytes: bytes(self.live),
+            live_bytes: bytes(self.figures.live()),
             largest_free_bytes: if largest < BlockSize::MIN.granules() { 0 } else { bytes(largest) - HEADER },
             growth: None,
         }

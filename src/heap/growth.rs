@@ -143,19 +143,9 @@ impl Heap {
     /// How many bytes are not in use, of which caches may keep a share: in a region that is committed as it is needed, no
     /// more than are in use, or [`LEAST_FREE`], since what is only reserved is nothing yet.
     pub(crate) fn free_bytes(&self) -> usize {
-        let free = self.growth.capacity.saturating_sub(self.live);
-        let most = if self.growth.commit.is_some() { self.live.max(LEAST_FREE) } else { free };
+        let free = self.growth.capacity.saturating_sub(self.figures.live());
+        let most = if self.growth.commit.is_some() { self.figures.live().max(LEAST_FREE) } else { free };
         free.min(most) as usize * GRANULE
-    }
-
-    /// Bytes of the blocks and slots in use.
-    pub(crate) fn live_bytes(&self) -> usize {
-        self.live as usize * GRANULE
-    }
-
-    /// The most that was in use since the last call, in bytes. It begins anew.
-    pub(crate) fn restart_peak(&mut self) -> usize {
-        core::mem::replace(&mut self.peak, self.live) as usize * GRANULE
     }
 
     /// Gives back what is free and lies in whole pages of the system's: each free block of at least `least` bytes

@@ -99,13 +99,14 @@ impl Heap {
     /// - If it is to be the victim, there is none.
     #[inline(always)]
     pub(super) unsafe fn make_free(&mut self, index: Index, size: BlockSize, is_victim: bool) {
+        let arena = self.arena;
         // SAFETY: the caller's contract; LISTED.
         unsafe {
-            self.arena.set_free(index, size);
+            arena.set_free(index, size);
             if is_victim {
                 self.victim = index;
             } else {
-                self.free.insert(self.arena, index, size);
+                self.free.insert(arena, index, size);
             }
         }
     }

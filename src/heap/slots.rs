@@ -253,7 +253,7 @@ impl Heap {
         if !self.pages.exist() || slot.granules() * 4 > page as u32 {
             return false;
         }
-        let live = u64::from(self.live);
+        let live = u64::from(self.figures.live());
         let free = u64::from(self.growth.capacity).saturating_sub(live);
         if slot.granules() > SMALL && live > free {
             return false;
@@ -311,9 +311,13 @@ impl Heap {
             let Some(returned) = run.slot_at(in_page).and_then(|number| run.put(number)) else {
                 return Released::Rejected;
             };
+            // The most frequent way is one of its own.
+            if returned == Returned::Simply {
+                self.count_gone(run.granules());
+                return Released::Slot;
+            }
             self.count_gone(run.granules());
             match returned {
-                Returned::Simply => Released::Slot,
                 Returned::ToFullRun if !self.list_again(run) => Released::Slot,
                 _ => Released::SlotOf(run),
             }
@@ -411,7 +415,7 @@ impl Heap {
     /// Whether that is too much beside what is in use.
     #[inline(always)]
     pub(super) fn is_too_idle(&self) -> bool {
-        self.has_idle_run() && self.live < self.pages.granules().div_ceil(1 << IDLE_SHARE_LOG2)
+        self.has_idle_run() && self.figures.live() < self.pages.granules().div_ceil(1 << IDLE_SHARE_LOG2)
     }
 
     /// The first listed run of the class that may have an idle one, if that has no slot in use, and the class.
@@ -467,7 +471,7 @@ impl Heap {
     ) -> Option<NonNull<u8>> {
         let taken = self.give_up_idle_run().and_then(|freed| self.take_out_of(freed, size, align, end));
         if let Some(index) = taken {
-            return Some(self.hand_out(index));
+            return Some(self.hand_out(self.arena, index));
         }
         let slot = SlotSize::serving(bytes, align)?;
         let mut candidates = self.classes.with_room & !0 << slot.number();

@@ -129,10 +129,11 @@ impl Heap {
     /// Marks a free block, which was just taken off its list, as used.
     #[inline(always)]
     fn use_whole(&mut self, index: Index, whole: BlockSize) {
+        let arena = self.arena;
         // SAFETY: CHAIN; COALESCED, so that a block and not the top lies behind a free block.
         unsafe {
-            self.arena.set_tag(index, Tag::used(whole));
-            self.arena.set_left_free(index + whole, false);
+            arena.set_tag(index, Tag::used(whole));
+            arena.set_left_free(index + whole, false);
         }
     }
 
@@ -178,12 +179,12 @@ impl Heap {
     /// Takes `size` from the top, which the caller knows to be large enough.
     #[inline(always)]
     pub(super) fn take_from_top(&mut self, size: BlockSize) -> Index {
-        let index = self.top;
+        let (arena, index) = (self.arena, self.top);
         // SAFETY: the span from `top` to `committed` is the heap's own (COMMITTED), and its first header belongs to the block
         // that starts there. COALESCED: the block to its left is in use.
-        unsafe { self.arena.set_tag(index, Tag::used(size)) };
+        unsafe { arena.set_tag(index, Tag::used(size)) };
         self.top = index + size;
-        prefetch(core::ptr::without_provenance(self.arena.address(self.top) + FETCHED_AHEAD));
+        prefetch(core::ptr::without_provenance(arena.address(self.top) + FETCHED_AHEAD));
         self.used_up_to = self.used_up_to.max(self.top);
         index
     }

@@ -244,4 +244,32 @@ mod tests {
         assert_eq!(shadow.refused, 5);
         allocator.audit().unwrap();
     }
+
+    #[test]
+    fn figures_count_blocks_wherever_they_lie() {
+        let allocator = Allocator::new();
+        let [small, large] = [100, 3 << 20].map(|bytes| Layout::from_size_align(bytes, 8).unwrap());
+        // SAFETY: the layouts are of more than no bytes; the blocks are in use, and given back once.
+        unsafe {
+            let blocks = [small, large].map(|layout| (allocator.alloc(layout), layout));
+            for (block, layout) in blocks {
+                assert!(allocator.is_in_arena(block));
+                assert!(allocator.usable_size(block).unwrap() >= layout.size());
+            }
+            let live = allocator.live_bytes();
+            assert!(
+                live > (3 << 20) + 100
+                    && live == allocator.stats().live_bytes
+                    && live == allocator.peak_bytes()
+            );
+            allocator.dealloc(blocks[1].0, large);
+            assert!(!allocator.is_in_arena(blocks[1].0));
+            assert!(allocator.live_bytes() < 1000 && allocator.peak_bytes() == live);
+            allocator.reset_peak();
+            assert_eq!(allocator.peak_bytes(), allocator.live_bytes());
+            assert_eq!(allocator.stats().peak_bytes, allocator.peak_bytes());
+            allocator.dealloc(blocks[0].0, small);
+        }
+        assert_eq!(allocator.live_bytes(), 0);
+    }
 }

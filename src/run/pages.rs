@@ -3,6 +3,7 @@
 use super::{Header, Run};
 use crate::block::{Arena, granules_or_more};
 use crate::size::{BlockSize, GRANULE, Index, SlotSize};
+use core::ops::Range;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicU8, Ordering};
 
@@ -300,9 +301,22 @@ impl Pages {
 
     /// How many pages in front of a position are runs.
     pub(crate) fn runs_before(&self, end: Index) -> u32 {
+        let is_run = |page| self.owner(page).load(Ordering::Relaxed) != NOBODY;
+        self.before(end).map(|page| u32::from(is_run(page))).sum()
+    }
+
+    /// Notes that no page in front of a position is a run any more.
+    #[cfg(any(feature = "allocator-api2", feature = "nightly"))]
+    pub(crate) fn forget_before(&self, end: Index) {
+        for page in self.before(end) {
+            self.owner(page).store(NOBODY, Ordering::Relaxed);
+        }
+    }
+
+    /// The pages that lie in front of a position as a whole.
+    fn before(&self, end: Index) -> Range<u32> {
         let granules = end.get().saturating_sub(self.first.get()).min(self.total);
-        let count = granules.checked_div(self.length).unwrap_or(0);
-        (0..count).map(|page| u32::from(self.owner(page).load(Ordering::Relaxed) != NOBODY)).sum()
+        0..granules.checked_div(self.length).unwrap_or(0)
     }
 
     /// Whose a run is.

@@ -105,6 +105,10 @@ impl<const SIZE: usize> sealed::Source for FreeList<SIZE> {
         heap.is_based_on(self.start())
     }
 
+    fn has(&self, address: usize) -> bool {
+        address.wrapping_sub(self.start().addr()) < SIZE
+    }
+
     #[cfg(all(feature = "std", unix))]
     fn trim(&self, heap: &mut Heap) -> usize {
         let page = mapping::page();

@@ -78,6 +78,11 @@ pub struct Growing<const CAP: usize = { usize::MAX }, const HUGE_PAGES: bool = f
     /// The cap in bytes, as long as somebody has set it; else it is `CAP`.
     cap: AtomicUsize,
     is_cap_set: AtomicBool,
+    /// Bytes in use that are not the first heap's, and the most that was in use before that changed the last time.
+    outside: AtomicUsize,
+    peak: AtomicUsize,
+    /// The addresses of the first heap's span; both are zero as long as there is none. The end is written last.
+    span: (AtomicUsize, AtomicUsize),
     /// Whether there is more committed than the cap allows, because it was lowered.
     is_beyond_cap: AtomicBool,
     /// Touched by whoever has the heap's lock.
@@ -105,8 +110,6 @@ struct State {
     pace: Pace,
     /// The most that was in use since something was given back.
     mark: usize,
-    /// The most that was in use, as far as it was noted.
-    peak: usize,
 }
 
 /// How much more may be had from the system.
@@ -192,7 +195,6 @@ impl State {
             further: Further::new(),
             pace: Pace::new(),
             mark: 0,
-            peak: 0,
         }
     }
 
@@ -210,11 +212,6 @@ impl State {
     fn outside(&self) -> usize {
         self.mapped + self.pending + self.further.live_bytes()
     }
-
-    /// Notes the peak before something changes that is not the first heap's.
-    fn note_peak(&mut self, heap: &mut Heap) {
-        self.peak = self.peak.max(heap.restart_peak() + self.outside());
-    }
 }
 
 impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
@@ -225,6 +222,9 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
             cap: AtomicUsize::new(0),
             is_cap_set: AtomicBool::new(false),
             is_beyond_cap: AtomicBool::new(false),
+            outside: AtomicUsize::new(0),
+            peak: AtomicUsize::new(0),
+            span: (AtomicUsize::new(0), AtomicUsize::new(0)),
             state: UnsafeCell::new(State::new()),
         }
     };
@@ -275,11 +275,19 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
         Budget { left: left - left % mapping::page(), huge_pages: HUGE_PAGES }
     }
 
+    /// Notes the peak before something changes that is not the first heap's.
+    fn note_peak(&self, state: &State, heap: &mut Heap) {
+        let peak = heap.peak_bytes() + state.outside();
+        self.peak.store(peak.max(self.peak.load(Ordering::Relaxed)), Ordering::Relaxed);
+        heap.reset_peak();
+    }
+
     /// Lets the first heap have what the cap leaves.
     fn settle_limits(&self, state: &State, heap: &mut Heap) {
         let (cap, left) = (self.cap(), self.budget(state, heap).left);
         let elsewhere = state.committed(heap) - heap.committed_bytes();
         heap.set_limits(heap.committed_bytes() + left, cap.saturating_sub(elsewhere));
+        self.outside.store(state.outside(), Ordering::Relaxed);
         self.is_beyond_cap.store(state.committed(heap) > cap, Ordering::Relaxed);
     }
 
@@ -402,6 +410,8 @@ impl<const CAP: usize, const HUGE_PAGES: bool> sealed::Source for Growing<CAP, H
             }
         }
         state.first = (start, len);
+        self.span.0.store(start.addr(), Ordering::Relaxed);
+        self.span.1.store(start.addr() + len, Ordering::Release);
         self.settle_limits(state, heap);
         Ok(())
     }
@@ -417,10 +427,36 @@ impl<const CAP: usize, const HUGE_PAGES: bool> sealed::Source for Growing<CAP, H
         true
     }
 
+    fn has(&self, address: usize) -> bool {
+        let end = self.span.1.load(Ordering::Acquire);
+        (self.span.0.load(Ordering::Relaxed)..end).contains(&address)
+    }
+
+    fn live_elsewhere(&self) -> usize {
+        self.outside.load(Ordering::Relaxed)
+    }
+
+    fn noted_peak(&self) -> usize {
+        self.peak.load(Ordering::Relaxed)
+    }
+
+    fn reset_noted_peak(&self, heap: &mut Heap) {
+        heap.reset_peak();
+        self.peak.store(0, Ordering::Relaxed);
+    }
+
+    unsafe fn usable_size_elsewhere(&self, heap: &Heap, block: *mut u8) -> Option<usize> {
+        // SAFETY: the heap is here.
+        let state = unsafe { self.state(heap) };
+        let mapped = state.table.find(block.addr()).map(|(_, bytes)| bytes);
+        // SAFETY: the caller's contract.
+        mapped.or_else(|| unsafe { state.further.usable_size(block) })
+    }
+
     fn alloc_elsewhere(&self, heap: &mut Heap, layout: Layout) -> Option<(NonNull<u8>, usize)> {
         // SAFETY: the heap is here.
         let state = unsafe { self.state(heap) };
-        state.note_peak(heap);
+        self.note_peak(state, heap);
         let is_large = layout.size() >= OWN_PAGES_FROM;
         let find = |state: &mut State, heap: &Heap| {
             if is_large {
@@ -443,7 +479,7 @@ impl<const CAP: usize, const HUGE_PAGES: bool> sealed::Source for Growing<CAP, H
     unsafe fn dealloc_elsewhere(&self, heap: &mut Heap, block: *mut u8) -> Option<Leftover> {
         // SAFETY: the heap is here.
         let state = unsafe { self.state(heap) };
-        state.note_peak(heap);
+        self.note_peak(state, heap);
         let leftover = if let Some((start, bytes)) = state.table.remove(block.addr(), false) {
             let most = state.committed(heap);
             state.mapped -= bytes;
@@ -468,7 +504,7 @@ impl<const CAP: usize, const HUGE_PAGES: bool> sealed::Source for Growing<CAP, H
     ) -> Elsewhere {
         // SAFETY: the heap is here.
         let state = unsafe { self.state(heap) };
-        state.note_peak(heap);
+        self.note_peak(state, heap);
         let new_layout = Layout::from_size_align(new_size, layout.align()).ok();
         let outcome = if let Some((start, bytes)) = state.table.find(block.addr()) {
             self.resize_mapped(state, heap, (start, bytes), new_layout)
@@ -490,7 +526,7 @@ impl<const CAP: usize, const HUGE_PAGES: bool> sealed::Source for Growing<CAP, H
         let (start, bytes) = to.map_or((start, bytes), |to| (to.as_ptr(), new_bytes));
         state.table.insert_held(start, bytes);
         state.mapped += bytes;
-        state.note_peak(heap);
+        self.note_peak(state, heap);
         self.settle_limits(state, heap);
     }
 
@@ -528,7 +564,7 @@ impl<const CAP: usize, const HUGE_PAGES: bool> sealed::Source for Growing<CAP, H
     fn add_to_stats(&self, heap: &Heap, stats: &mut Stats) {
         // SAFETY: the heap is here.
         let state = unsafe { self.state(heap) };
-        stats.peak_bytes = state.peak.max(stats.peak_bytes + state.outside());
+        stats.peak_bytes = self.noted_peak().max(stats.peak_bytes + state.outside());
         for further in state.further.iter().map(Heap::stats) {
             stats.live_bytes += further.live_bytes;
             stats.live_blocks += further.live_blocks;

@@ -1,6 +1,6 @@
 //! An arena that overflows to the operating system's allocator.
 
-use super::{Elsewhere, Leftover, Moved, Region, RunTimeSource, sealed};
+use super::{Elsewhere, Leftover, Moved, sealed};
 use crate::fault::{Action, Fault};
 use crate::heap::{AuditError, Heap, RegionError};
 use crate::refusal::Refusal;
@@ -51,6 +51,27 @@ impl<S: sealed::Source> sealed::Source for OrSystem<S> {
         self.0.is_at_home(heap)
     }
 
+    fn has(&self, address: usize) -> bool {
+        self.0.has(address)
+    }
+
+    fn live_elsewhere(&self) -> usize {
+        self.0.live_elsewhere()
+    }
+
+    fn noted_peak(&self) -> usize {
+        self.0.noted_peak()
+    }
+
+    fn reset_noted_peak(&self, heap: &mut Heap) {
+        self.0.reset_noted_peak(heap);
+    }
+
+    unsafe fn usable_size_elsewhere(&self, heap: &Heap, block: *mut u8) -> Option<usize> {
+        // SAFETY: the caller's contract.
+        unsafe { self.0.usable_size_elsewhere(heap, block) }
+    }
+
     fn alloc_elsewhere(&self, heap: &mut Heap, layout: Layout) -> Option<(NonNull<u8>, usize)> {
         self.0.alloc_elsewhere(heap, layout)
     }
@@ -97,6 +118,10 @@ impl<S: sealed::Source> sealed::Source for OrSystem<S> {
         self.0.add_to_stats(heap, stats);
     }
 
+    fn has_elsewhere(&self, heap: &Heap, ptr: *mut u8) -> bool {
+        self.0.has_elsewhere(heap, ptr)
+    }
+
     fn fault_elsewhere(&self, heap: &Heap, block: *mut u8, action: Action) -> Option<Fault> {
         self.0.fault_elsewhere(heap, block, action)
     }
@@ -110,4 +135,8 @@ impl<S: sealed::Source> sealed::Source for OrSystem<S> {
     }
 }
 
-impl RunTimeSource for OrSystem<Region> {}
+impl<S: sealed::RunTimeSource> sealed::RunTimeSource for OrSystem<S> {
+    fn note_region(&self, start: usize, len: usize) {
+        self.0.note_region(start, len);
+    }
+}

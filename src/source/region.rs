@@ -2,6 +2,7 @@
 
 use super::{Source, sealed};
 use crate::heap::{Heap, RegionError};
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// A region of memory that is handed over at run time, with [`Locked::init`](crate::Locked::init).
 ///
@@ -23,7 +24,11 @@ use crate::heap::{Heap, RegionError};
 /// }
 /// ```
 #[derive(Debug)]
-pub struct Region(());
+pub struct Region {
+    start: AtomicUsize,
+    /// Behind the region; zero as long as there is none. Written after the start.
+    end: AtomicUsize,
+}
 
 /// A source whose memory is handed over at run time: [`Region`], or `OrSystem` around it. Sealed.
 ///
@@ -41,12 +46,13 @@ pub struct Region(());
 /// give_buffer(&allocator, 128).unwrap();
 /// assert!(allocator.stats().arena_bytes > 1000);
 /// ```
-pub trait RunTimeSource: Source {}
+pub trait RunTimeSource: Source + sealed::RunTimeSource {}
 
-impl RunTimeSource for Region {}
+impl<S: Source + sealed::RunTimeSource> RunTimeSource for S {}
 
 impl sealed::Source for Region {
-    const INIT: Self = Self(());
+    #[allow(clippy::declare_interior_mutable_const, reason = "the initial value of statics")]
+    const INIT: Self = Self { start: AtomicUsize::new(0), end: AtomicUsize::new(0) };
 
     fn supply(&self, heap: &mut Heap) -> Result<(), RegionError> {
         // Until the user calls `init` there is nothing to supply.
@@ -63,5 +69,17 @@ impl sealed::Source for Region {
     #[inline(always)]
     fn is_at_home(&self, _: &Heap) -> bool {
         true
+    }
+
+    fn has(&self, address: usize) -> bool {
+        let end = self.end.load(Ordering::Acquire);
+        (self.start.load(Ordering::Relaxed)..end).contains(&address)
+    }
+}
+
+impl sealed::RunTimeSource for Region {
+    fn note_region(&self, start: usize, len: usize) {
+        self.start.store(start, Ordering::Relaxed);
+        self.end.store(start + len, Ordering::Release);
     }
 }

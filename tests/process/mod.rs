@@ -43,18 +43,18 @@ pub fn stderr(child: &Assert) -> &str {
     std::str::from_utf8(&child.get_output().stderr).expect("stderr is UTF-8")
 }
 
-/// As [`run_child`], for a child that may have so many bytes of address space, and no more.
+/// As [`run_child`], for a child that may have so many bytes, and no more, of what the shell's `ulimit` calls by that
+/// option: `-v` is address space, `-d` is memory that can be written to.
 #[cfg(target_os = "linux")]
-pub fn run_limited_child(role: &str, address_space: usize, environment: &[(&str, &str)]) -> Assert {
+pub fn run_limited_child(role: &str, option: &str, bytes: usize) -> Assert {
     let program = std::env::current_exe().expect("a test program knows its own path");
-    let limit = format!("ulimit -v {} && exec \"$0\" \"$@\"", address_space >> 10);
+    let limit = format!("ulimit {option} {} && exec \"$0\" \"$@\"", bytes >> 10);
     Command::new("sh")
         .args(["-c", &limit])
         .arg(program)
         .args([role, "--exact", "--nocapture", "--test-threads=1"])
         .env(ROLE, role)
         .env_remove("RUST_BACKTRACE")
-        .envs(environment.iter().copied())
         .timeout(PATIENCE)
         .assert()
 }

@@ -33,10 +33,10 @@ fn slots_lie_side_by_side_and_cost_what_they_hold() {
     for (bytes, slot) in [(1, 8), (8, 8), (24, 24), (33, 40), (256, 256)] {
         let mut bench = Bench::with_runs(1 << 20);
         bench.until_runs(bytes, 1);
-        let live = bench.heap.live;
+        let live = bench.heap.figures.live();
         let slots = bench.fill_run(bytes);
         assert!(slots.windows(2).rev().skip(1).all(|pair| pair[1].addr() - pair[0].addr() == slot));
-        assert_eq!(bench.heap.live - live, (slots.len() * slot / GRANULE) as u32, "{bytes} bytes");
+        assert_eq!(bench.heap.figures.live() - live, (slots.len() * slot / GRANULE) as u32, "{bytes} bytes");
     }
 }
 

@@ -88,6 +88,17 @@ impl Further {
         }
     }
 
+    /// Bytes of a block that may be used, if it is in one of the heaps.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`Heap::usable_size`].
+    pub(super) unsafe fn usable_size(&self, block: *mut u8) -> Option<usize> {
+        let heap = self.iter().find(|heap| heap.is_live(block))?;
+        // SAFETY: the caller's contract.
+        unsafe { heap.usable_size(block) }.ok()
+    }
+
     pub(super) fn is_live(&self, block: *mut u8) -> bool {
         self.iter().any(|heap| heap.is_live(block))
     }

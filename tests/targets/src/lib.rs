@@ -3,8 +3,10 @@
 
 #![cfg_attr(not(feature = "std"), no_std)]
 
+use allocator_api2::alloc::Allocator;
 use core::alloc::{GlobalAlloc, Layout};
-use mem_alloc_rust::{FreeList, Locked, Region, ThreadCached};
+use core::mem::MaybeUninit;
+use mem_alloc_rust::{Arena, FreeList, Locked, Region, ThreadCached};
 
 #[global_allocator]
 static A: ThreadCached<FreeList<{ 64 << 10 }>> = ThreadCached::new();
@@ -65,6 +67,39 @@ pub unsafe fn use_everything(start: *mut u8, len: usize, layout: Layout, new_siz
     }
 }
 
+/// Calls every method of an allocator of collections. Returns whether a block was had.
+fn use_all_for_collections(allocator: impl Allocator, layout: Layout, larger: Layout) -> bool {
+    let Ok(block) = allocator.allocate(layout) else { return false };
+    // SAFETY: each block is given back once, with the layout that it has then; the new ones are larger and smaller.
+    unsafe {
+        allocator.deallocate(block.cast(), layout);
+        let Ok(block) = allocator.allocate_zeroed(layout) else { return false };
+        let Ok(block) = allocator.grow(block.cast(), layout, larger) else { return false };
+        let Ok(block) = allocator.shrink(block.cast(), larger, layout) else { return false };
+        let Ok(block) = allocator.grow_zeroed(block.cast(), layout, larger) else { return false };
+        allocator.deallocate(block.cast(), larger);
+    }
+    true
+}
+
+/// Uses arenas of every kind. Returns whether each of them had a block; `larger` is no smaller than `layout`.
+pub fn use_arenas(buffer: &mut [MaybeUninit<u8>], layout: Layout, larger: Layout) -> bool {
+    let use_all = |allocator: &dyn Allocator| use_all_for_collections(allocator, layout, larger);
+    #[cfg(feature = "std")]
+    let boxed = Arena::boxed(buffer.len()).is_ok_and(|arena| use_all(&arena));
+    #[cfg(not(feature = "std"))]
+    let boxed = true;
+    #[cfg(all(feature = "std", unix))]
+    let mapped = Arena::mapped(buffer.len()).is_ok_and(|arena| use_all(&arena));
+    #[cfg(not(all(feature = "std", unix)))]
+    let mapped = true;
+    boxed
+        && mapped
+        && use_all(&&A)
+        && use_all(&&FIXED)
+        && Arena::over(buffer).is_ok_and(|arena| use_all(&arena))
+}
+
 #[cfg(all(test, feature = "std"))]
 mod tests {
     use super::*;
@@ -74,5 +109,11 @@ mod tests {
         let mut memory = [0; 4096];
         // SAFETY: the sizes are good, and nothing else uses the memory as long as the allocators are used.
         assert!(unsafe { use_everything(memory.as_mut_ptr(), memory.len(), Layout::new::<[u64; 5]>(), 100) });
+    }
+
+    #[test]
+    fn every_arena_has_a_block() {
+        let mut buffer = [MaybeUninit::uninit(); 4096];
+        assert!(use_arenas(&mut buffer, Layout::new::<[u64; 5]>(), Layout::new::<[u64; 50]>()));
     }
 }

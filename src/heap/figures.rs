@@ -1,0 +1,120 @@
+//! How much of a heap is in use, and the most that ever was: the part of a heap that is also read without the lock.
+//!
+//! A reader has a `&Figures` while another thread has a `&mut Heap`. Two things make that sound, and neither costs an
+//! instruction of the paths that `.ci/instructions` counts:
+//!
+//! - The figures are atomics. Who has the heap to itself is the only writer, so that a relaxed store does, and what it
+//!   reads itself it reads plainly: a compiler folds that into the addition, as it would not fold an atomic load.
+//! - [`PhantomPinned`] makes the figures, and by that the heap, not [`Unpin`]. A `&mut` to such a type does not claim to
+//!   be the only way to it, as one to any other type does; so a future may point into itself, and a waiter into the list
+//!   that it waits on. (A wrapper that says just that, `UnsafePinned`, is not stable yet: RFC 3467.)
+//!
+//! What that takes from the compiler is that what it read of a heap is still true after a write to the arena. So the
+//! heap's methods copy [`Arena`](crate::block::Arena) once, instead of reading it from the heap each time.
+//!
+//! (A pointer to figures that lie elsewhere takes one more load in each call, and handing that pointer on, too.)
+
+use super::Heap;
+use crate::size::GRANULE;
+use core::marker::PhantomPinned;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+/// Granules of the blocks and slots in use, and the most there ever were since the peak began.
+#[derive(Debug)]
+pub(crate) struct Figures {
+    live: AtomicU32,
+    peak: AtomicU32,
+    _pinned: PhantomPinned,
+}
+
+impl Figures {
+    /// Nothing is in use; all zero bytes.
+    pub(super) const fn new() -> Self {
+        Self { live: AtomicU32::new(0), peak: AtomicU32::new(0), _pinned: PhantomPinned }
+    }
+
+    /// The same peak, and nothing in use.
+    pub(super) fn without_live(&self) -> Self {
+        Self { peak: AtomicU32::new(self.peak()), ..Self::new() }
+    }
+
+    /// Granules that are in use.
+    #[inline(always)]
+    pub(super) fn live(&self) -> u32 {
+        self.live.load(Ordering::Relaxed)
+    }
+
+    /// The most granules that were in use since the peak began.
+    #[inline(always)]
+    pub(super) fn peak(&self) -> u32 {
+        self.peak.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that are in use.
+    pub(crate) fn live_bytes(&self) -> usize {
+        self.live() as usize * GRANULE
+    }
+
+    /// The most bytes that were in use since the peak began. Not less than what is in use, though the two are written
+    /// one after the other, and other threads may see that the other way round.
+    pub(crate) fn peak_bytes(&self) -> usize {
+        self.live().max(self.peak()) as usize * GRANULE
+    }
+
+    /// Counts granules that have come into use.
+    #[inline(always)]
+    pub(super) fn add(&mut self, granules: u32) {
+        // SAFETY: only who has a `&mut` to the figures writes them, so that nobody does while they are read.
+        let (live, peak) = unsafe { (self.live.as_ptr().read(), self.peak.as_ptr().read()) };
+        let live = live.wrapping_add(granules);
+        if live > peak {
+            self.peak.store(live, Ordering::Relaxed);
+        }
+        self.live.store(live, Ordering::Relaxed);
+    }
+
+    /// Counts granules that are not in use any more.
+    #[inline(always)]
+    pub(super) fn subtract(&mut self, granules: u32) {
+        self.live.store(self.live().wrapping_sub(granules), Ordering::Relaxed);
+    }
+
+    /// Notes what was found out about both anew.
+    pub(super) fn set(&mut self, live: u32, peak: u32) {
+        self.live.store(live, Ordering::Relaxed);
+        self.peak.store(peak.max(live), Ordering::Relaxed);
+    }
+
+    /// The peak begins anew from what is in use now.
+    pub(super) fn reset_peak(&mut self) {
+        self.peak.store(self.live(), Ordering::Relaxed);
+    }
+}
+
+impl Heap {
+    /// Bytes of the blocks and slots in use: [`Stats::live_bytes`](crate::Stats::live_bytes), in constant time.
+    pub fn live_bytes(&self) -> usize {
+        self.figures.live_bytes()
+    }
+
+    /// The most that [`live_bytes`](Self::live_bytes) was since the beginning, or since the last
+    /// [`reset_peak`](Self::reset_peak): [`Stats::peak_bytes`](crate::Stats::peak_bytes), in constant time.
+    pub fn peak_bytes(&self) -> usize {
+        self.figures.peak_bytes()
+    }
+
+    /// The peak begins anew, from what is in use now. Takes constant time.
+    pub fn reset_peak(&mut self) {
+        self.figures.reset_peak();
+    }
+
+    /// The figures of a heap that another thread may have to itself.
+    ///
+    /// # Safety
+    ///
+    /// - The heap is there, and is not moved, as long as the figures are used.
+    pub(crate) unsafe fn figures<'a>(heap: *const Self) -> &'a Figures {
+        // SAFETY: the heap is there (contract). The figures are atomics, and no `&mut` is the only way to them.
+        unsafe { &(*heap).figures }
+    }
+}

@@ -1,0 +1,150 @@
+//! What can be asked without the lock: how much is in use, what lies in the arena, how long a block is.
+
+use super::Locked;
+#[cfg(feature = "std")]
+use crate::fault::Fault;
+use crate::fault::{self, Action};
+use crate::heap::Heap;
+use crate::source::Source;
+use lock_api::RawMutex;
+
+impl<S: Source, R: RawMutex> Locked<S, R> {
+    /// Bytes of the blocks in use: [`Stats::live_bytes`](crate::Stats::live_bytes) in constant time, and without the
+    /// lock.
+    ///
+    /// Other threads may allocate and release meanwhile; the figure is one that was true a moment ago.
+    ///
+    /// ```
+    /// use mem_alloc_rust::{FreeList, Locked};
+    ///
+    /// #[global_allocator]
+    /// static A: Locked<FreeList> = Locked::new();
+    ///
+    /// fn main() {
+    ///     let before = A.live_bytes();
+    ///     let numbers = vec![1u8; 100_000];
+    ///     assert!(A.live_bytes() >= before + numbers.len());
+    /// }
+    /// ```
+    pub fn live_bytes(&self) -> usize {
+        // SAFETY: the heap is there as long as its allocator is borrowed.
+        unsafe { Heap::figures(self.heap.data_ptr()) }.live_bytes() + self.source.live_elsewhere()
+    }
+
+    /// The most that [`live_bytes`](Self::live_bytes) was since the beginning, or since the last
+    /// [`reset_peak`](Self::reset_peak): [`Stats::peak_bytes`](crate::Stats::peak_bytes) in constant time, and without
+    /// the lock.
+    pub fn peak_bytes(&self) -> usize {
+        // SAFETY: as above.
+        let here = unsafe { Heap::figures(self.heap.data_ptr()) }.peak_bytes();
+        self.source.noted_peak().max(here + self.source.live_elsewhere())
+    }
+
+    /// The peak begins anew, from what is in use now: to measure one phase of a program. Holds the lock for a constant
+    /// time.
+    ///
+    /// ```
+    /// use mem_alloc_rust::{FreeList, Locked};
+    ///
+    /// #[global_allocator]
+    /// static A: Locked<FreeList> = Locked::new();
+    ///
+    /// fn main() {
+    ///     drop(std::hint::black_box(vec![1u8; 100_000]));
+    ///     assert!(A.peak_bytes() >= 100_000);
+    ///     // What does the next phase need?
+    ///     A.reset_peak();
+    ///     drop(std::hint::black_box(vec![1u8; 50_000]));
+    ///     assert!((50_000..100_000).contains(&A.peak_bytes()));
+    /// }
+    /// ```
+    pub fn reset_peak(&self) {
+        let mut heap = self.heap_out_of_line();
+        heap.reset_peak();
+        self.source.reset_noted_peak(&mut heap);
+    }
+
+    /// Whether a pointer, which may be any, leads into the arena: the memory that the allocator manages, in use or not.
+    /// Every block of the allocator's does, but those that the system served. Takes constant time and not the lock, but
+    /// for `Regions`; for `Growing` the lock if it does not lead into the first 4 GiB, and then it is to be that of a
+    /// block.
+    ///
+    /// ```
+    /// use mem_alloc_rust::{FreeList, Locked, OrSystem};
+    ///
+    /// #[global_allocator]
+    /// static A: Locked<OrSystem<FreeList>> = Locked::new();
+    ///
+    /// fn main() {
+    ///     let (small, large) = (Box::new(1), vec![1u8; 2 << 20]);
+    ///     assert!(A.is_in_arena((&raw const *small).cast()));
+    ///     assert!(!A.is_in_arena(large.as_ptr()), "the arena cannot hold that");
+    /// }
+    /// ```
+    pub fn is_in_arena(&self, ptr: *const u8) -> bool {
+        self.source.has(ptr.addr())
+            || (S::HAS_ELSEWHERE && self.source.has_elsewhere(&self.heap_out_of_line(), ptr.cast_mut()))
+    }
+
+    /// How many bytes of a block in use may be used: those that were asked for, and what rounding added. `None` if the
+    /// operating system has served the block: what rounding added there, is not ours to give. Takes constant time and
+    /// not the lock, but for `Regions`, and for blocks of `Growing` with pages of their own.
+    ///
+    /// ```
+    /// use core::alloc::{GlobalAlloc, Layout};
+    /// use mem_alloc_rust::{FreeList, Locked};
+    ///
+    /// static A: Locked<FreeList> = Locked::new();
+    /// let layout = Layout::new::<[u8; 101]>();
+    /// // SAFETY: the layout is of more than no bytes. The block is in use, and as long as it says.
+    /// unsafe {
+    ///     let block = A.alloc(layout);
+    ///     let usable = A.usable_size(block).unwrap_or(layout.size());
+    ///     assert_eq!(usable, 108, "with the header of 4 bytes a multiple of 8");
+    ///     block.write_bytes(1, usable);
+    ///     A.dealloc(block, layout);
+    /// }
+    /// ```
+    ///
+    /// The block is still to be given back with the layout that it was asked for, or one of so many bytes. A `realloc`
+    /// keeps only what its layout says.
+    ///
+    /// A pointer that cannot be that of a block in use ends the program; see [`Fault`](crate::Fault). As long as blocks
+    /// of the system's are in use, a pointer outside of the arena is taken for one of those.
+    ///
+    /// # Safety
+    ///
+    /// - `block` came from this allocator and was not given back since. Nobody gives it back or changes its size
+    ///   meanwhile.
+    pub unsafe fn usable_size(&self, block: *mut u8) -> Option<usize> {
+        // SAFETY: the heap is there, and its blocks lie where the source says; the caller's contract.
+        let usable =
+            unsafe { Heap::usable_size_at(self.heap.data_ptr(), block, |address| self.source.has(address)) };
+        // SAFETY: the caller's contract.
+        usable.or_else(|| unsafe { self.usable_size_rejected(block) })
+    }
+
+    /// The way of a pointer that is none of a block in use of the heap's: a block elsewhere or of the system's, or a misuse.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`usable_size`](Self::usable_size).
+    #[cold]
+    #[inline(never)]
+    unsafe fn usable_size_rejected(&self, block: *mut u8) -> Option<usize> {
+        let heap = self.heap_out_of_line();
+        if S::HAS_ELSEWHERE {
+            // SAFETY: the caller's contract.
+            if let Some(usable) = unsafe { self.source.usable_size_elsewhere(&heap, block) } {
+                return Some(usable);
+            }
+        }
+        let fault = self.fault_of(&heap, block, Action::UsableSize);
+        drop(heap);
+        #[cfg(feature = "std")]
+        if matches!(fault, Fault::OutsideArena { .. }) && self.overflow.has_blocks() {
+            return None;
+        }
+        fault::raise(fault)
+    }
+}

@@ -1,0 +1,355 @@
+//! What can be asked without the lock: how much is in use, what lies in the arena, how long a block is.
+
+use mem_alloc_rust::lock_api::{GuardSend, RawMutex};
+use mem_alloc_rust::{FreeList, Heap, Locked, Region, ThreadCached};
+use serial_test::serial;
+use std::alloc::{GlobalAlloc, Layout};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use std::thread;
+
+fn layout(bytes: usize, align: usize) -> Layout {
+    Layout::from_size_align(bytes, align).unwrap()
+}
+
+/// A block of so many bytes, which has to be given back.
+fn block_of(allocator: &impl GlobalAlloc, layout: Layout) -> *mut u8 {
+    // SAFETY: no layout of these tests is of zero bytes.
+    let block = unsafe { allocator.alloc(layout) };
+    assert!(!block.is_null(), "{layout:?}");
+    block
+}
+
+/// Memory that nothing else uses.
+fn memory(bytes: usize) -> *mut u8 {
+    Box::leak(vec![0u64; bytes / 8].into_boxed_slice()).as_mut_ptr().cast()
+}
+
+#[test]
+fn figures_are_those_of_the_statistics() {
+    static A: Locked<FreeList> = Locked::new();
+    let agree = || {
+        let stats = A.stats();
+        assert_eq!((A.live_bytes(), A.peak_bytes()), (stats.live_bytes, stats.peak_bytes));
+        stats.live_bytes
+    };
+    assert_eq!(agree(), 0);
+    // Enough of the small ones for runs.
+    let layouts: Vec<_> =
+        (0..2000).map(|n| if n % 20 == 0 { layout(n + 1, 8) } else { layout(24, 8) }).collect();
+    let blocks: Vec<_> = layouts.iter().map(|&layout| (block_of(&A, layout), layout)).collect();
+    assert!(agree() >= layouts.iter().map(Layout::size).sum());
+    for (number, (block, layout)) in blocks.into_iter().enumerate() {
+        // SAFETY: each block is given back once, with its layout.
+        unsafe { A.dealloc(block, layout) };
+        if number % 100 == 0 {
+            agree();
+        }
+    }
+    assert_eq!(agree(), 0);
+    assert!(A.peak_bytes() > 0);
+}
+
+#[test]
+fn the_peak_begins_anew_from_what_is_in_use() {
+    static A: Locked<FreeList> = Locked::new();
+    let (kept, large) = (layout(1000, 8), layout(100_000, 8));
+    let _kept = block_of(&A, kept);
+    let live = A.live_bytes();
+    for _ in 0..2 {
+        // SAFETY: the block is given back once, with its layout.
+        unsafe { A.dealloc(block_of(&A, large), large) };
+        assert_eq!((A.live_bytes(), A.peak_bytes()), (live, live + 100_008));
+        assert_eq!(A.stats().peak_bytes, live + 100_008);
+        A.reset_peak();
+        assert_eq!((A.live_bytes(), A.peak_bytes(), A.stats().peak_bytes), (live, live, live));
+    }
+}
+
+/// A lock for which nobody ever waits: who would have to ends the test. What is there to be read is read while it is
+/// held.
+struct Unshared {
+    is_locked: AtomicBool,
+}
+
+static UNSHARED: Locked<FreeList, Unshared> = Locked::new();
+
+/// What was read while the lock was held: how often, and what at last.
+static READINGS: AtomicUsize = AtomicUsize::new(0);
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+/// A block in use, or null.
+static BLOCK: AtomicPtr<u8> = AtomicPtr::new(std::ptr::null_mut());
+
+// SAFETY: only who has set `is_locked` goes on.
+unsafe impl RawMutex for Unshared {
+    const INIT: Self = Self { is_locked: AtomicBool::new(false) };
+    type GuardMarker = GuardSend;
+
+    fn lock(&self) {
+        assert!(self.try_lock(), "this would be waiting for the lock forever");
+    }
+
+    fn try_lock(&self) -> bool {
+        !self.is_locked.swap(true, Ordering::Acquire)
+    }
+
+    unsafe fn unlock(&self) {
+        LIVE.store(UNSHARED.live_bytes(), Ordering::Relaxed);
+        PEAK.store(UNSHARED.peak_bytes(), Ordering::Relaxed);
+        assert!(!UNSHARED.is_in_arena((&raw const LIVE).cast()));
+        let block = BLOCK.load(Ordering::Relaxed);
+        if !block.is_null() {
+            assert!(UNSHARED.is_in_arena(block));
+            // SAFETY: the block is in use.
+            assert_eq!(unsafe { UNSHARED.usable_size(block) }, Some(1004));
+        }
+        READINGS.fetch_add(1, Ordering::Relaxed);
+        self.is_locked.store(false, Ordering::Release);
+    }
+}
+
+#[test]
+fn nothing_waits_for_the_lock() {
+    let (kept, other) = (layout(1000, 8), layout(3000, 8));
+    BLOCK.store(block_of(&UNSHARED, kept), Ordering::Relaxed);
+    assert_eq!(LIVE.load(Ordering::Relaxed), 1008);
+    let second = block_of(&UNSHARED, other);
+    assert_eq!([&LIVE, &PEAK].map(|figure| figure.load(Ordering::Relaxed)), [4016, 4016]);
+    // SAFETY: the block is given back once, with its layout.
+    unsafe { UNSHARED.dealloc(second, other) };
+    assert_eq!([&LIVE, &PEAK].map(|figure| figure.load(Ordering::Relaxed)), [1008, 4016]);
+    assert!(READINGS.load(Ordering::Relaxed) >= 3);
+}
+
+/// Has threads allocate and release, while others read all there is.
+fn read_meanwhile<A: GlobalAlloc + Sync>(
+    allocator: &A,
+    figures: impl Fn() -> (usize, usize) + Sync,
+    usable_size: impl Fn(*mut u8) -> Option<usize> + Sync,
+) {
+    const KEPT: usize = 50_000;
+    const ROUNDS: usize = 20_000;
+    let kept = AtomicPtr::new(block_of(allocator, layout(KEPT, 8)));
+    let before = figures().0;
+    let (working, most_seen) = (AtomicUsize::new(2), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for thread in 0..2 {
+            let working = &working;
+            scope.spawn(move || {
+                let mut blocks = std::collections::VecDeque::new();
+                for round in 0..ROUNDS {
+                    let layout = layout(1 + (round * 37 + thread) % 3000, 8);
+                    blocks.push_back((block_of(allocator, layout).expose_provenance(), layout));
+                    if round % 3 == 0 || blocks.len() > 40 {
+                        let (block, layout) = blocks.pop_front().unwrap();
+                        // SAFETY: each block is given back once, with its layout.
+                        unsafe { allocator.dealloc(std::ptr::with_exposed_provenance_mut(block), layout) };
+                    }
+                }
+                for (block, layout) in blocks {
+                    // SAFETY: as above.
+                    unsafe { allocator.dealloc(std::ptr::with_exposed_provenance_mut(block), layout) };
+                }
+                working.fetch_sub(1, Ordering::Release);
+            });
+        }
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while working.load(Ordering::Acquire) > 0 {
+                    let (live, peak) = figures();
+                    assert!(live >= KEPT && peak >= KEPT && live < 16 << 20, "{live} of {peak}");
+                    most_seen.fetch_max(live, Ordering::Relaxed);
+                    // SAFETY: the block is in use.
+                    assert_eq!(usable_size(kept.load(Ordering::Relaxed)), Some(KEPT + 4));
+                }
+            });
+        }
+    });
+    let (live, peak) = figures();
+    assert!(peak >= live && peak >= most_seen.into_inner() && live >= before);
+    // SAFETY: the block is given back once, with its layout.
+    unsafe { allocator.dealloc(kept.into_inner(), layout(KEPT, 8)) };
+}
+
+#[test]
+fn figures_hold_while_other_threads_allocate() {
+    static A: Locked<FreeList<{ 16 << 20 }>> = Locked::new();
+    // SAFETY: the block is in use.
+    read_meanwhile(&A, || (A.live_bytes(), A.peak_bytes()), |block| unsafe { A.usable_size(block) });
+    assert_eq!(A.live_bytes(), 0);
+    A.audit().unwrap();
+}
+
+/// The one allocator of this process that has caches. Its tests take turns.
+static CACHED: ThreadCached<FreeList<{ 16 << 20 }>> = ThreadCached::new();
+
+#[test]
+#[serial]
+fn figures_hold_while_caches_are_used() {
+    // SAFETY: the block is in use.
+    read_meanwhile(
+        &CACHED,
+        || (CACHED.live_bytes(), CACHED.peak_bytes()),
+        |block| unsafe { CACHED.usable_size(block) },
+    );
+    CACHED.audit().unwrap();
+}
+
+/// Allocates blocks of every size and alignment, three at a time, and writes to all that may be used of each. Returns
+/// how many were longer than asked for by less than a header and a granule, as blocks are, and how many of the sizes
+/// that slots have.
+fn use_all<A: GlobalAlloc>(allocator: &A, usable_size: impl Fn(*mut u8) -> Option<usize>) -> (usize, usize) {
+    let (mut in_blocks, mut in_slots) = (0, 0);
+    let sizes = (1..=1100).chain((1100..40_000).step_by(997));
+    for (bytes, align) in sizes.flat_map(|bytes| [1, 8, 16, 64, 128, 512, 4096].map(|align| (bytes, align))) {
+        let layout = layout(bytes, align);
+        let blocks = [1, 2, 3].map(|mark: u8| {
+            let block = block_of(allocator, layout);
+            let usable = usable_size(block).expect("it is no block of the system's");
+            assert!(usable >= bytes, "{usable} of {bytes} at {align}");
+            // SAFETY: so many bytes are the test's.
+            unsafe { block.write_bytes(mark, usable) };
+            in_slots += usize::from(usable % 8 == 0);
+            in_blocks += usize::from(usable % 8 == 4 && usable < bytes.max(12) + 16);
+            (block, usable, mark)
+        });
+        for (block, usable, mark) in blocks {
+            assert_eq!(usable_size(block), Some(usable));
+            // SAFETY: as above; each block is given back once, with its layout.
+            unsafe {
+                let contents = std::slice::from_raw_parts(block, usable);
+                assert!(contents.iter().all(|&byte| byte == mark), "{bytes} at {align}");
+                allocator.dealloc(block, layout);
+            }
+        }
+    }
+    (in_blocks, in_slots)
+}
+
+#[test]
+fn all_that_is_usable_can_be_written() {
+    static A: Locked<FreeList<{ 16 << 20 }>> = Locked::new();
+    // So many of a size have runs.
+    let _small: Vec<_> = (0..20_000).map(|n| block_of(&A, layout(1 + n % 700, 8))).collect();
+    // SAFETY: the block is in use.
+    let (in_blocks, in_slots) = use_all(&A, |block| unsafe { A.usable_size(block) });
+    assert!(in_blocks > 1000 && in_slots > 1000, "{in_blocks} and {in_slots}");
+    A.audit().unwrap();
+}
+
+#[test]
+#[serial]
+fn all_that_is_usable_can_be_written_where_there_are_caches() {
+    // SAFETY: the block is in use.
+    let (in_blocks, in_slots) = use_all(&CACHED, |block| unsafe { CACHED.usable_size(block) });
+    assert!(in_blocks > 1000 && in_slots > 1000, "{in_blocks} and {in_slots}");
+    CACHED.audit().unwrap();
+}
+
+/// Resizes blocks that say of themselves that they are as long as they may be used.
+fn resize_all<A: GlobalAlloc>(allocator: &A, usable_size: impl Fn(*mut u8) -> Option<usize>) {
+    for (bytes, factor) in (1..900).flat_map(|bytes| [2, 20].map(|factor| (bytes, factor))) {
+        let block = block_of(allocator, layout(bytes, 8));
+        let usable = usable_size(block).unwrap();
+        // SAFETY: so many bytes are the test's; each block is given back once, with a layout that fits.
+        unsafe {
+            block.write_bytes(7, usable);
+            let grown = allocator.realloc(block, layout(usable, 8), usable * factor);
+            assert!(std::slice::from_raw_parts(grown, usable).iter().all(|&byte| byte == 7), "{bytes}");
+            allocator.dealloc(grown, layout(usable_size(grown).unwrap(), 8));
+        }
+    }
+}
+
+#[test]
+#[serial]
+fn a_block_may_be_resized_and_given_back_as_long_as_it_is() {
+    static A: Locked<FreeList> = Locked::new();
+    // SAFETY: the block is in use.
+    resize_all(&A, |block| unsafe { A.usable_size(block) });
+    assert_eq!(A.live_bytes(), 0);
+    A.audit().unwrap();
+    // SAFETY: as above.
+    resize_all(&CACHED, |block| unsafe { CACHED.usable_size(block) });
+    CACHED.audit().unwrap();
+}
+
+#[test]
+fn the_arena_is_exactly_what_the_allocator_was_given() {
+    const BYTES: usize = 4096;
+    static A: Locked<FreeList<BYTES>> = Locked::new();
+    let is_in = |ptr: *const u8| A.is_in_arena(ptr);
+    let block = block_of(&A, layout(100, 8));
+    let around = |distance: isize| is_in(block.wrapping_offset(distance));
+    assert!(around(0) && around(99) && around(BYTES as isize - 200));
+    assert!(!around(BYTES as isize) && !around(-(BYTES as isize)));
+    let inside = (-(BYTES as isize)..=BYTES as isize).filter(|&distance| around(distance)).count();
+    assert_eq!(inside, BYTES);
+    assert!(!is_in(std::ptr::null()) && !is_in(std::ptr::without_provenance(usize::MAX)));
+
+    let region = Locked::<Region>::new();
+    let start = memory(BYTES);
+    assert!(!region.is_in_arena(start), "it is not its own yet");
+    // SAFETY: the memory is leaked, and nothing else uses it.
+    unsafe { region.init(start, BYTES) }.unwrap();
+    let behind = start.wrapping_add(BYTES);
+    assert!(region.is_in_arena(start) && region.is_in_arena(behind.wrapping_sub(1)));
+    assert!(!region.is_in_arena(start.wrapping_sub(1)) && !region.is_in_arena(behind));
+    let other = memory(BYTES);
+    // SAFETY: as above; a second region is refused.
+    unsafe { region.init(other, BYTES) }.unwrap_err();
+    assert!(region.is_in_arena(start) && !region.is_in_arena(other));
+    let block = block_of(&region, layout(101, 8));
+    // SAFETY: the block is in use.
+    assert_eq!(unsafe { region.usable_size(block) }, Some(108));
+}
+
+#[test]
+fn wrong_pointers_are_told_by_the_heap() {
+    use mem_alloc_rust::{Action, Fault};
+    let (mut heap, start) = (Heap::new(), memory(4096));
+    // SAFETY: the memory is leaked, and nothing else uses it. Of wrong pointers it is told that they are; the blocks in
+    // use are given back once.
+    unsafe {
+        assert!(matches!(
+            heap.usable_size(start),
+            Err(Fault::OutsideArena { action: Action::UsableSize, .. })
+        ));
+        heap.init(start, 4096, true).unwrap();
+        let [first, last] = [(); 2].map(|()| heap.alloc(layout(101, 8)).unwrap().as_ptr());
+        assert_eq!([first, last].map(|block| heap.usable_size(block)), [Ok(108); 2]);
+        let fault = |ptr: *mut u8| heap.usable_size(ptr).unwrap_err().to_string();
+        assert!(fault(first.wrapping_add(4)).ends_with("is not a multiple of 8, as every block is"));
+        assert!(fault(last.wrapping_add(112)).ends_with("is in memory that was never allocated"));
+        assert!(fault(start.wrapping_sub(8)).contains("is outside the arena"));
+        assert!(fault(start.wrapping_add(4096)).contains("is outside the arena"));
+        first.write_bytes(0, 101);
+        assert!(fault(first.wrapping_add(16)).ends_with("is not the start of a live block"));
+        heap.dealloc(first).unwrap();
+        assert!(matches!(heap.usable_size(first), Err(Fault::AlreadyFree { bytes: 108, .. })));
+        heap.dealloc(last).unwrap();
+        assert!(matches!(heap.usable_size(last), Err(Fault::AlreadyFree { .. })));
+    }
+}
+
+/// What caches have counts as in use until they are drained, and neither figure drains them.
+#[cfg(all(feature = "std", unix))]
+#[test]
+#[serial]
+fn what_caches_have_counts_as_in_use() {
+    let layout = layout(200, 8);
+    let blocks: Vec<_> = (0..200).map(|_| block_of(&CACHED, layout)).collect();
+    // SAFETY: each block is given back once, with its layout.
+    blocks.into_iter().for_each(|block| unsafe { CACHED.dealloc(block, layout) });
+    let (undrained, peak) = (CACHED.live_bytes(), CACHED.peak_bytes());
+    let cached = CACHED.caches().bytes;
+    assert!(cached > 0 && undrained >= cached && peak >= undrained, "{cached} of {undrained}");
+    assert_eq!(CACHED.live_bytes(), undrained, "neither drains");
+    let stats = CACHED.stats();
+    assert_eq!(CACHED.live_bytes(), stats.live_bytes, "this does");
+    assert!(undrained - stats.live_bytes >= cached);
+    assert_eq!(stats.peak_bytes, peak);
+    CACHED.reset_peak();
+    assert_eq!(CACHED.peak_bytes(), CACHED.live_bytes());
+}
