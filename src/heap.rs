@@ -74,7 +74,6 @@ pub use audit::AuditError;
 pub use census::Blocks;
 #[cfg(all(feature = "std", unix))]
 pub(crate) use check::InUse;
-pub(crate) use figures::Figures;
 #[cfg(all(feature = "std", unix))]
 pub(crate) use growth::Reserved;
 pub(crate) use release::Released;
@@ -87,6 +86,7 @@ use crate::size::{BlockSize, GRANULE, HEADER, Index, MAX_REGION, SlotSize};
 use core::alloc::Layout;
 use core::fmt;
 use core::ptr::NonNull;
+use figures::Figures;
 use free_blocks::FreeBlocks;
 use growth::Growth;
 use slots::SlotClasses;
@@ -231,6 +231,12 @@ struct RegionFacts {
     is_copied: bool,
 }
 
+impl RegionFacts {
+    const fn none() -> Self {
+        Self { zeroed: false, slack: 0, is_copied: false }
+    }
+}
+
 // SAFETY: the heap owns its region (contract of `init`), so it may use it from whichever thread the heap is
 // on.
 unsafe impl Send for Heap {}
@@ -249,7 +255,7 @@ impl Heap {
             victim: Index::NONE,
             figures: Figures::new(),
             used_up_to: Index::NONE,
-            facts: RegionFacts { zeroed: false, slack: 0, is_copied: false },
+            facts: RegionFacts::none(),
             #[cfg(all(feature = "std", unix))]
             active_owners: 0,
             classes: SlotClasses::new(),

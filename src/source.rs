@@ -94,11 +94,6 @@ pub(crate) mod sealed {
             0
         }
 
-        /// The most that was in use elsewhere while the most was in use here, or more.
-        fn peak_elsewhere(&self) -> usize {
-            self.live_elsewhere()
-        }
-
         /// The most that was in use, here and elsewhere, as far as it was noted when something changed elsewhere.
         fn noted_peak(&self) -> usize {
             0
@@ -162,15 +157,15 @@ pub(crate) mod sealed {
             false
         }
 
+        /// Whether a pointer leads to memory of the allocator's of which [`has`](Self::has) does not know.
+        fn has_elsewhere(&self, heap: &Heap, ptr: *mut u8) -> bool {
+            self.is_live_elsewhere(heap, ptr)
+        }
+
         /// What is wrong with a pointer that was not accepted as that of a block elsewhere, if it leads there.
         fn fault_elsewhere(&self, heap: &Heap, block: *mut u8, action: Action) -> Option<Fault> {
             let _ = (heap, block, action);
             None
-        }
-
-        /// Whether an address is one of memory that is managed here, and that [`has`](Self::has) does not know of.
-        fn is_elsewhere(&self, heap: &Heap, address: *mut u8) -> bool {
-            self.is_live_elsewhere(heap, address)
         }
 
         /// Whether so many bytes more may be in use.

@@ -293,8 +293,23 @@ impl Shadow {
         if let Err(violation) = self.allocator.audit() {
             return Err(TestCaseError::fail(violation.to_string()));
         }
+        let stats = self.allocator.stats();
+        let figures = (self.allocator.live_bytes(), self.allocator.peak_bytes());
+        check!(
+            figures == (stats.live_bytes, stats.peak_bytes),
+            "{figures:?} without the lock, {stats:?} with it"
+        );
+        check!(stats.live_bytes <= stats.peak_bytes && stats.live_blocks == self.blocks.len(), "{stats:?}");
         for block in &self.blocks {
             let size = block.layout.size();
+            check!(self.allocator.is_in_arena(block.pointer), "#{} is not in the arena", block.number);
+            // SAFETY: the block is in use.
+            let usable = unsafe { self.allocator.usable_size(block.pointer) };
+            check!(
+                usable.is_some_and(|usable| usable >= size),
+                "{usable:?} of #{} may be used",
+                block.number
+            );
             let edges =
                 block.is_intact_in(0..size.min(8)) && block.is_intact_in(size.saturating_sub(8)..size);
             check!(edges, "the contents of #{} have changed", block.number);
@@ -313,6 +328,11 @@ impl Shadow {
             // SAFETY: these bytes of the buffer are initialised, and nobody else's.
             let is_red = (0..region.start - offset).all(|byte| unsafe { zone.add(byte).read() } == RED);
             check!(is_red, "memory in front of {region:?} has changed");
+            let last = (region.start - offset > 0).then(|| self.at(region.start - 1));
+            check!(
+                last.is_none_or(|last| !self.allocator.is_in_arena(last)),
+                "memory in front of {region:?} is known"
+            );
             offset = region.end;
         }
         Ok(())

@@ -17,8 +17,9 @@
 //! and is none: that nobody can give back. What it leaves becomes free with what lies beside it. Only a map in front
 //! of the first block stays lost, until memory comes in front of that.
 
+use super::growth::Growth;
 use super::take::End;
-use super::{Heap, RegionError, behind_map, end_of_span, map_of};
+use super::{Heap, RegionError, RegionFacts, behind_map, end_of_span, map_of};
 use crate::block::Arena;
 use crate::run::{Geometry, Grid, HEAP, Pages, Run};
 use crate::size::{BlockSize, GRANULE, HEADER, Index, MAX_REGION, SlotSize};
@@ -307,8 +308,78 @@ impl Heap {
         let below = Lower { region: lower.region, arena, top, peak, pages, map_block };
         // SAFETY: the caller's contract.
         unsafe { self.continue_above(below, geometry, map) };
-        *lower = Self::new();
+        lower.forget_region();
         true
+    }
+
+    /// Has no region any more.
+    fn forget_region(&mut self) {
+        let Self {
+            arena,
+            region,
+            pages,
+            top,
+            end,
+            committed,
+            growth,
+            victim,
+            figures,
+            used_up_to,
+            facts,
+            classes,
+            free,
+            ..
+        } = self;
+        (*arena, *region, *pages) = (Arena::empty(), core::ptr::null_mut(), Pages::none());
+        (*top, *end, *committed, *victim, *used_up_to) =
+            (Index::NONE, Index::NONE, Index::NONE, Index::NONE, Index::NONE);
+        (*growth, *facts) = (Growth::none(), RegionFacts::none());
+        figures.set(0, 0);
+        classes.forget_all();
+        free.forget_all();
+    }
+
+    /// Swaps the regions of two heaps, and all that is known of them, but for the caches that may be active: there are
+    /// none at either.
+    ///
+    /// The figures may be read meanwhile, so that the heaps cannot be swapped as they are.
+    pub(crate) fn swap(&mut self, other: &mut Self) {
+        use core::mem::swap;
+        let Self {
+            arena,
+            region,
+            pages,
+            top,
+            end,
+            committed,
+            growth,
+            victim,
+            figures,
+            used_up_to,
+            facts,
+            classes,
+            free,
+            ..
+        } = self;
+        swap(arena, &mut other.arena);
+        swap(region, &mut other.region);
+        swap(pages, &mut other.pages);
+        for (here, there) in [
+            (top, &mut other.top),
+            (end, &mut other.end),
+            (committed, &mut other.committed),
+            (victim, &mut other.victim),
+            (used_up_to, &mut other.used_up_to),
+        ] {
+            swap(here, there);
+        }
+        swap(growth, &mut other.growth);
+        swap(facts, &mut other.facts);
+        let (live, peak) = (figures.live(), figures.peak());
+        figures.set(other.figures.live(), other.figures.peak());
+        other.figures.set(live, peak);
+        swap(classes, &mut other.classes);
+        swap(free, &mut other.free);
     }
 
     /// Finds room for a map of pages of so many bytes, where there is no new memory for it: where it is, behind the
@@ -399,7 +470,8 @@ impl Heap {
         self.set_end(arena.end_before(map.limit), map.limit);
         self.used_up_to = shifted(self.used_up_to).min(self.end);
         self.pages = Pages::new(geometry, arena, self.end, arena.pointer_to(map.address), map.bytes);
-        self.figures.set(self.figures.live(), self.figures.peak() + lower.peak);
+        let peak = self.figures.peak() + lower.peak;
+        self.figures.set(0, peak);
         // SAFETY: the maps are the heap's own, and only the former one may overlap the new one. What lies between the
         // last block of the one and the first of the other is the heap's own (contract). No other block lies where a
         // map did.
@@ -454,7 +526,7 @@ impl Heap {
         self.free.forget_all();
         self.classes.forget_all();
         self.victim = Index::NONE;
-        self.figures.set(0, self.figures.peak());
+        let mut live = 0;
         let mut index = Index::FIRST;
         while index < self.top {
             // SAFETY: CHAIN; RUNS.
@@ -462,31 +534,34 @@ impl Heap {
                 let tag = self.arena.tag(index);
                 match self.pages.run_at(self.arena.address(index)) {
                     _ if tag.is_free() => self.free.insert(self.arena, index, tag.size()),
-                    Some((run, 0)) => self.gather_run(run),
+                    Some((run, 0)) => live += self.gather_run(run),
                     // What is marked as a run and is none is the map's.
                     _ if tag.is_run() => {}
                     _ => {
                         self.classes.count_block(tag.size(), self.pages.granules());
-                        self.figures.add(tag.granules());
+                        live += tag.granules();
                     }
                 }
                 index = index + tag.size();
             }
         }
+        self.figures.set(live, self.figures.peak());
     }
 
+    /// Returns how many granules of a run are in use.
+    ///
     /// # Safety
     ///
     /// - It is a run, and on no list.
-    unsafe fn gather_run(&mut self, run: Run) {
+    unsafe fn gather_run(&mut self, run: Run) -> u32 {
         // SAFETY: the caller's contract.
         unsafe {
             let slot: SlotSize = run.slot_size();
             let is_own = self.pages.owner_of(run) == HEAP;
             // A cache's slots all count as in use.
             let used = if is_own { run.used() } else { run.slots() };
-            self.figures.add(used * slot.granules());
             self.classes.admit(self.arena, slot, run, is_own && run.has_room());
+            used * slot.granules()
         }
     }
 }

@@ -33,12 +33,6 @@ impl Figures {
         Self { live: AtomicU32::new(0), peak: AtomicU32::new(0), _pinned: PhantomPinned }
     }
 
-    /// Sets both.
-    pub(super) fn set(&mut self, live: u32, peak: u32) {
-        self.live.store(live, Ordering::Relaxed);
-        self.peak.store(peak, Ordering::Relaxed);
-    }
-
     /// Granules that are in use.
     #[inline(always)]
     pub(super) fn live(&self) -> u32 {
@@ -78,6 +72,12 @@ impl Figures {
     #[inline(always)]
     pub(super) fn subtract(&mut self, granules: u32) {
         self.live.store(self.live().wrapping_sub(granules), Ordering::Relaxed);
+    }
+
+    /// Notes what was found out about both anew.
+    pub(super) fn set(&mut self, live: u32, peak: u32) {
+        self.live.store(live, Ordering::Relaxed);
+        self.peak.store(peak.max(live), Ordering::Relaxed);
     }
 
     /// The peak begins anew from what is in use now.

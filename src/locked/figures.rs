@@ -37,7 +37,7 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     pub fn peak_bytes(&self) -> usize {
         // SAFETY: as above.
         let here = unsafe { Heap::figures(self.heap.data_ptr()) }.peak_bytes();
-        self.source.noted_peak().max(here + self.source.peak_elsewhere())
+        self.source.noted_peak().max(here + self.source.live_elsewhere())
     }
 
     /// The peak begins anew, from what is in use now: to measure one phase of a program. Holds the lock for a constant
@@ -65,9 +65,9 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     }
 
     /// Whether a pointer, which may be any, leads into the arena: the memory that the allocator manages, in use or not.
-    /// Every block of the allocator's does, but those that the system served. Takes constant time and not the lock; for
-    /// `Growing` the lock if it does not lead into the first 4 GiB, and then it is to be that of a block; for `Regions`
-    /// the lock, and a step for each.
+    /// Every block of the allocator's does, but those that the system served. Takes constant time and not the lock, but
+    /// for `Regions`; for `Growing` the lock if it does not lead into the first 4 GiB, and then it is to be that of a
+    /// block.
     ///
     /// ```
     /// use mem_alloc_rust::{FreeList, Locked};
@@ -82,12 +82,12 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     /// ```
     pub fn is_in_arena(&self, ptr: *const u8) -> bool {
         self.source.has(ptr.addr())
-            || (S::HAS_ELSEWHERE && self.source.is_elsewhere(&self.heap_out_of_line(), ptr.cast_mut()))
+            || (S::HAS_ELSEWHERE && self.source.has_elsewhere(&self.heap_out_of_line(), ptr.cast_mut()))
     }
 
     /// How many bytes of a block in use may be used: those that were asked for, and what rounding added. `None` if the
     /// operating system has served the block: what rounding added there, is not ours to give. Takes constant time and
-    /// not the lock, but for blocks of `Regions`, and of `Growing` with pages of their own.
+    /// not the lock, but for `Regions`, and for blocks of `Growing` with pages of their own.
     ///
     /// ```
     /// use core::alloc::{GlobalAlloc, Layout};
@@ -138,7 +138,7 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
                 return Some(usable);
             }
         }
-        let fault = heap.fault_of(block, Action::UsableSize);
+        let fault = self.fault_of(&heap, block, Action::UsableSize);
         drop(heap);
         #[cfg(feature = "std")]
         if matches!(fault, Fault::OutsideArena { .. }) && self.overflow.has_blocks() {

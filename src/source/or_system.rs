@@ -59,14 +59,6 @@ impl<S: sealed::Source> sealed::Source for OrSystem<S> {
         self.0.live_elsewhere()
     }
 
-    fn peak_elsewhere(&self) -> usize {
-        self.0.peak_elsewhere()
-    }
-
-    fn is_elsewhere(&self, heap: &Heap, address: *mut u8) -> bool {
-        self.0.is_elsewhere(heap, address)
-    }
-
     fn noted_peak(&self) -> usize {
         self.0.noted_peak()
     }
@@ -124,6 +116,10 @@ impl<S: sealed::Source> sealed::Source for OrSystem<S> {
 
     fn add_to_stats(&self, heap: &Heap, stats: &mut Stats) {
         self.0.add_to_stats(heap, stats);
+    }
+
+    fn has_elsewhere(&self, heap: &Heap, ptr: *mut u8) -> bool {
+        self.0.has_elsewhere(heap, ptr)
     }
 
     fn fault_elsewhere(&self, heap: &Heap, block: *mut u8, action: Action) -> Option<Fault> {

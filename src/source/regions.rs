@@ -2,13 +2,14 @@
 
 use super::{Elsewhere, Leftover, sealed};
 use crate::fault::{Action, Fault};
-use crate::heap::{AuditError, Figures, Heap, RegionError, Resized, end_of_span};
+use crate::heap::{AuditError, Heap, RegionError, Resized, end_of_span};
 use crate::refusal::Refusal;
 use crate::run::Grid;
 use crate::stats::Stats;
 use core::alloc::Layout;
 use core::cell::UnsafeCell;
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// Several regions of memory, which are handed over at run time with
 /// [`Locked::add_region`](crate::Locked::add_region): the first one, and up to `OTHERS` that touch no other, seven by
@@ -50,13 +51,18 @@ use core::ptr::NonNull;
 ///   1/4224 of them: it is tried at each `add_region`, and before a request is refused.
 /// - Each of the `OTHERS` takes about 5 KiB of `.bss`. A region costs one byte for each 4,224, and up to fifteen at its
 ///   ends. One that was added behind another leaves that one's map unused.
-/// - The figures are those of all regions, where [`peak_bytes`](Stats::peak_bytes) adds up the most that each had, which
-///   is no less than the most that all had together. [`occupancy`](crate::Locked::occupancy) draws the first one.
+/// - The figures are those of all regions. [`peak_bytes`](Stats::peak_bytes) is no less than the most that all had in use
+///   together, and more where the first one had its most at another time. [`occupancy`](crate::Locked::occupancy) draws
+///   the first region.
 /// - The threads' caches of a [`ThreadCached`](crate::ThreadCached) are filled from the first region, of which they keep
 ///   a share.
 pub struct Regions<const OTHERS: usize = 7> {
     /// Beside the first, which is the allocator's own. Those that are not in use have no region.
     others: UnsafeCell<[Heap; OTHERS]>,
+    /// Bytes in use in the others, and the most in use in all, as far as is known: as if the first one had had its peak
+    /// whenever one of the others changed. Written under the lock.
+    outside: AtomicUsize,
+    peak: AtomicUsize,
 }
 
 // SAFETY: the heaps are reached under the lock of the first one only, which is passed to each function.
@@ -64,14 +70,11 @@ unsafe impl<const OTHERS: usize> Sync for Regions<OTHERS> {}
 
 impl<const OTHERS: usize> Regions<OTHERS> {
     const fn new() -> Self {
-        Self { others: UnsafeCell::new([const { Heap::new() }; OTHERS]) }
-    }
-
-    /// What is also read without the lock of the other heaps.
-    fn figures(&self) -> impl Iterator<Item = &Figures> {
-        let others = self.others.get().cast::<Heap>();
-        // SAFETY: there are so many heaps, which stay where they are as long as their owner is borrowed.
-        (0..OTHERS).map(move |number| unsafe { Heap::figures(others.wrapping_add(number)) })
+        Self {
+            others: UnsafeCell::new([const { Heap::new() }; OTHERS]),
+            outside: AtomicUsize::new(0),
+            peak: AtomicUsize::new(0),
+        }
     }
 
     /// All heaps. The first one tells that this thread has the lock.
@@ -175,7 +178,7 @@ impl Heaps<'_> {
             return false;
         }
         if lower < upper {
-            core::mem::swap(lower_heap, upper_heap);
+            lower_heap.swap(upper_heap);
         }
         true
     }
@@ -192,11 +195,27 @@ impl<const OTHERS: usize> Regions<OTHERS> {
     ///
     /// - As for [`Locked::add_region`](crate::Locked::add_region).
     pub(crate) unsafe fn add(&self, first: &mut Heap, start: *mut u8, len: usize) -> Result<(), RegionError> {
+        self.note_peak(first);
         let mut heaps = self.heaps(first);
         // SAFETY: the caller's contract.
         unsafe { heaps.add(start, len)? };
         heaps.tidy();
+        self.note_outside(first);
         Ok(())
+    }
+
+    /// To be called before there is less in use in the others.
+    fn note_peak(&self, first: &Heap) {
+        let most = first.peak_bytes() + self.outside.load(Ordering::Relaxed);
+        if most > self.peak.load(Ordering::Relaxed) {
+            self.peak.store(most, Ordering::Relaxed);
+        }
+    }
+
+    /// To be called after more or less came to be in use in the others.
+    fn note_outside(&self, first: &Heap) {
+        let outside = self.others(first).iter().map(Heap::live_bytes).sum();
+        self.outside.store(outside, Ordering::Relaxed);
     }
 
     /// The other heap whose region an address lies in.
@@ -228,49 +247,48 @@ impl<const OTHERS: usize> sealed::Source for Regions<OTHERS> {
         true
     }
 
-    /// All regions are looked at under the lock: they become more and larger.
     fn has(&self, _: usize) -> bool {
+        // Regions change while others look: that is asked with the lock.
         false
     }
 
-    fn is_elsewhere(&self, heap: &Heap, address: *mut u8) -> bool {
-        heap.has_in_region(address.addr()) || self.other_with(heap, address.addr()).is_some()
-    }
-
     fn live_elsewhere(&self) -> usize {
-        self.figures().map(Figures::live_bytes).sum()
+        self.outside.load(Ordering::Relaxed)
     }
 
-    fn peak_elsewhere(&self) -> usize {
-        self.figures().map(Figures::peak_bytes).sum()
+    fn noted_peak(&self) -> usize {
+        self.peak.load(Ordering::Relaxed)
     }
 
     fn reset_noted_peak(&self, heap: &mut Heap) {
-        self.heaps(heap).others.iter_mut().for_each(Heap::reset_peak);
+        heap.reset_peak();
+        self.peak.store(0, Ordering::Relaxed);
     }
 
     unsafe fn usable_size_elsewhere(&self, heap: &Heap, block: *mut u8) -> Option<usize> {
-        let own = Some(heap).filter(|heap| heap.has_in_region(block.addr()));
-        let heap = own.or_else(|| self.other_with(heap, block.addr()))?;
+        let heap = if heap.has_in_region(block.addr()) { heap } else { self.other_with(heap, block.addr())? };
         // SAFETY: the caller's contract.
         unsafe { heap.usable_size(block) }.ok()
     }
 
     fn alloc_elsewhere(&self, heap: &mut Heap, layout: Layout) -> Option<(NonNull<u8>, usize)> {
+        self.note_peak(heap);
         let mut heaps = self.heaps(heap);
-        let found = heaps.others.iter_mut().find_map(|heap| heap.alloc_to_clear(layout));
-        if found.is_some() || !heaps.tidy() {
-            return found;
+        let mut found = heaps.others.iter_mut().find_map(|heap| heap.alloc_to_clear(layout));
+        if found.is_none() && heaps.tidy() {
+            let mut all = core::iter::once(&mut *heaps.first).chain(heaps.others.iter_mut());
+            found = all.find_map(|heap| heap.alloc_to_clear(layout));
         }
-        let mut all = core::iter::once(&mut *heaps.first).chain(heaps.others.iter_mut());
-        all.find_map(|heap| heap.alloc_to_clear(layout))
+        self.note_outside(heap);
+        found
     }
 
     unsafe fn dealloc_elsewhere(&self, heap: &mut Heap, block: *mut u8) -> Option<Leftover> {
-        let mut heaps = self.heaps(heap);
-        let other = heaps.other_with(block.addr())?;
+        self.note_peak(heap);
         // SAFETY: the caller's contract.
-        unsafe { other.dealloc(block) }.ok().map(|()| Leftover::NOTHING)
+        let outcome = unsafe { self.heaps(heap).other_with(block.addr())?.dealloc(block) };
+        self.note_outside(heap);
+        outcome.ok().map(|()| Leftover::NOTHING)
     }
 
     unsafe fn resize_elsewhere(
@@ -280,10 +298,12 @@ impl<const OTHERS: usize> sealed::Source for Regions<OTHERS> {
         layout: Layout,
         new_size: usize,
     ) -> Elsewhere {
+        self.note_peak(heap);
         let mut heaps = self.heaps(heap);
         let Some(other) = heaps.other_with(block.addr()) else { return Elsewhere::Unknown };
         // SAFETY: the caller's contract.
         let mut resized = unsafe { other.resize(block, layout, new_size) };
+        self.note_outside(heap);
         if let (Resized::Refused, Ok(new_layout)) =
             (resized, Layout::from_size_align(new_size, layout.align()))
         {
@@ -297,6 +317,10 @@ impl<const OTHERS: usize> sealed::Source for Regions<OTHERS> {
         }
     }
 
+    fn has_elsewhere(&self, heap: &Heap, ptr: *mut u8) -> bool {
+        heap.has_in_region(ptr.addr()) || self.other_with(heap, ptr.addr()).is_some()
+    }
+
     fn is_live_elsewhere(&self, heap: &Heap, block: *mut u8) -> bool {
         self.other_with(heap, block.addr()).is_some_and(|heap| heap.is_live(block))
     }
@@ -306,10 +330,10 @@ impl<const OTHERS: usize> sealed::Source for Regions<OTHERS> {
     }
 
     fn add_to_stats(&self, heap: &Heap, stats: &mut Stats) {
+        stats.peak_bytes = self.noted_peak().max(stats.peak_bytes + self.live_elsewhere());
         for other in self.others(heap).iter().map(Heap::stats) {
             stats.arena_bytes += other.arena_bytes;
             stats.live_bytes += other.live_bytes;
-            stats.peak_bytes += other.peak_bytes;
             stats.free_bytes += other.free_bytes;
             stats.largest_free_bytes = stats.largest_free_bytes.max(other.largest_free_bytes);
             stats.live_blocks += other.live_blocks;
