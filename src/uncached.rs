@@ -103,6 +103,19 @@ impl<S: Source> ThreadCached<S> {
     }
 
     /// As for [`Locked::trim`].
+    ///
+    /// ```
+    /// use mem_alloc_rust::{FreeList, ThreadCached};
+    ///
+    /// #[global_allocator]
+    /// static A: ThreadCached<FreeList<{ 16 << 20 }>> = ThreadCached::new();
+    ///
+    /// fn main() {
+    ///     drop(std::hint::black_box(vec![1u8; 8 << 20]));
+    ///     // Where memory can be given back, most of that is.
+    ///     assert!(A.trim() > 7 << 20 || cfg!(not(all(unix, feature = "std"))));
+    /// }
+    /// ```
     pub fn trim(&self) -> usize {
         self.locked.trim()
     }
