@@ -43,7 +43,7 @@ const HUGE_PAGE: usize = 2 << 20;
 /// use mem_alloc_rust::{Growing, ThreadCached};
 ///
 /// #[global_allocator]
-/// static A: ThreadCached<Growing<{ 8 << 30 }>> = ThreadCached::new();
+/// static A: ThreadCached<Growing<{ 3 << 30 }>> = ThreadCached::new();
 ///
 /// fn main() {
 ///     let larger_than_any_arena_by_default = vec![1u8; 64 << 20];

@@ -19,6 +19,7 @@ pub(crate) const SYSTEM: &str = "system";
 pub(crate) const ALL: &[Allocator] = &[
     Allocator { name: "locked", how: "`mem_alloc_rust::Locked<FreeList>`" },
     Allocator { name: THREAD_CACHED, how: "`mem_alloc_rust::ThreadCached<FreeList>`" },
+    Allocator { name: "growing", how: "`mem_alloc_rust::ThreadCached<Growing>`" },
     Allocator { name: "talc", how: "`talc::TalcLock` in a spin lock over a static arena" },
     Allocator { name: SYSTEM, how: "`std::alloc::System`: the allocator of the C library" },
     #[cfg(feature = "c-peers")]

@@ -14,6 +14,9 @@ use crate::allocators::{self, Allocator};
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) common: Options,
+    /// Nothing but waves, which take so many seconds with each allocator: how resident memory follows what is in use
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) waves: Option<u64>,
 }
 
 impl Cli {

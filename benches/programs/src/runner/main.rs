@@ -6,8 +6,10 @@ mod cli;
 mod introduction;
 mod measure;
 mod tables;
+mod waves;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bench_common::cli::{command_line, progress};
@@ -28,6 +30,10 @@ fn main() -> Result<ExitCode> {
     let own = std::env::current_exe().context("this program does not know where it lies")?;
     let folder = own.parent().context("a program lies in a folder")?;
 
+    if let Some(seconds) = options.waves {
+        let length = Duration::from_secs(seconds);
+        return waves::run(folder, &allocators, length, &command_line(), options.common.out.as_deref());
+    }
     let bar = progress("programs");
     // The first run of a program reads its file, hence before anything is measured.
     measure::run(folder, &[NOTHING], &allocators, 1, &ProgressBar::hidden())?;
