@@ -6,7 +6,7 @@
 pub mod cli;
 pub mod clock;
 pub mod comparison;
-pub mod csv;
+mod csv;
 pub mod files;
 pub mod filters;
 pub mod inputs;
@@ -15,7 +15,7 @@ pub mod peak;
 pub mod process;
 pub mod results;
 pub mod statistics;
-pub mod table;
+mod table;
 
 pub use csv::Csv;
 pub use latency::Latencies;

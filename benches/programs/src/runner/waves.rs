@@ -5,9 +5,8 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use bench_common::csv::Csv;
 use bench_common::files;
-use bench_common::table::Table;
+use bench_common::{Csv, Table};
 use programs::waves::{self, HEIGHTS, THIRD, Wave};
 
 use crate::allocators::Allocator;
