@@ -4,7 +4,7 @@ use super::Heap;
 use crate::block::Arena;
 use crate::fault::{Action, Fault};
 use crate::run::Pages;
-use crate::size::{BlockSize, Index};
+use crate::size::{BlockSize, GRANULE, Index};
 
 impl Heap {
     /// How many bytes of a block in use may be used: those that were asked for, and what rounding added. Takes constant
@@ -74,11 +74,11 @@ impl Heap {
                 run.is_used(number).then(|| run.slot_size().bytes())
             };
         }
-        let index = Index::new(u32::try_from(arena.index_of(address)).ok()?);
-        if index < Index::FIRST {
+        if address < arena.address(Index::FIRST) || arena.offset_of(address) % GRANULE != 0 {
             return None;
         }
-        // SAFETY: the word before an address of the region, from the first position on, is in the region, too. It is a
+        let index = Index::new(arena.index_of(address) as u32);
+        // SAFETY: the word before a position of the region, from the first one on, is in the region, too. It is a
         // header (contract), or looked at to find out.
         let tag = unsafe { arena.tag(index) };
         if !tag.is_live() || tag.granules() < BlockSize::MIN.granules() {
