@@ -77,7 +77,7 @@ impl Heap {
         if address < arena.address(Index::FIRST) || arena.offset_of(address) % GRANULE != 0 {
             return None;
         }
-        let index = Index::new(arena.index_of(address) as u32);
+        let index = Index::new(u32::try_from(arena.index_of(address)).ok()?);
         // SAFETY: the word before a position of the region, from the first one on, is in the region, too. It is a
         // header (contract), or looked at to find out.
         let tag = unsafe { arena.tag(index) };
