@@ -361,6 +361,12 @@ impl Arena {
         Self { origin: start.wrapping_add(to_first_header).wrapping_sub(HEADER) }
     }
 
+    /// The view whose origin lies there.
+    #[inline(always)]
+    pub(crate) const fn with_origin(origin: *mut u8) -> Self {
+        Self { origin }
+    }
+
     /// The same view, of memory that reaches as far as another pointer's does.
     ///
     /// A pointer is good for the memory that it was made for. The new origin is made from an address, so that it is good for

@@ -282,6 +282,7 @@ impl Heap {
     ///   use.
     /// - Nothing else reads or writes it, except through pointers that the heap hands out.
     /// - If `zeroed` is true, every byte of the region is zero.
+    #[inline]
     pub unsafe fn init(&mut self, start: *mut u8, len: usize, zeroed: bool) -> Result<(), RegionError> {
         // SAFETY: the caller's contract.
         unsafe { self.init_with_pages(start, len, zeroed, Some(Grid::Own)) }
@@ -384,7 +385,7 @@ impl Heap {
     pub(crate) unsafe fn rebase(&mut self, start: *mut u8) {
         let moved = |address: usize| start.wrapping_add(address.wrapping_sub(self.region.addr()));
         let map = moved(self.pages.map().addr());
-        self.arena = Arena::at(moved(self.arena.address(Index::FIRST) - HEADER));
+        self.arena = Arena::with_origin(moved(self.arena.address(Index::NONE)));
         self.pages = self.pages.rebased(self.arena, map);
         self.region = start;
     }

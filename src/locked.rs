@@ -502,8 +502,14 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     }
 
     /// What is wrong with a pointer that is none of a block or slot in use, wherever it leads.
+    #[inline(always)]
     fn fault_of(&self, heap: &Heap, block: *mut u8, action: Action) -> Fault {
-        self.source.fault_elsewhere(heap, block, action).unwrap_or_else(|| heap.fault_of(block, action))
+        if S::HAS_ELSEWHERE {
+            if let Some(fault) = self.source.fault_elsewhere(heap, block, action) {
+                return fault;
+            }
+        }
+        heap.fault_of(block, action)
     }
 
     /// As [`dealloc_rejected`](Self::dealloc_rejected), for `realloc`.

@@ -140,6 +140,7 @@ impl Heap {
     }
 
     /// What the headers in front of a position say about it. Takes time in proportion to the number of blocks.
+    #[inline(always)]
     fn chain_at(&self, index: Index) -> Chain {
         let (mut left, mut at, mut is_free) = (None, Index::FIRST, true);
         while at < index && at < self.top {
