@@ -25,11 +25,11 @@ use table::Table;
 /// Requests of so many bytes get pages of their own.
 const OWN_PAGES_FROM: usize = 1 << 20;
 
-/// Free blocks of so many bytes are given back as memory in use falls, and so many bytes, or this share of what is in
-/// use, it has to fall before: 16 KiB, 1 MiB and 1/8.
-const LEAST_GIVEN_BACK: usize = 16 << 10;
-const LEAST_FALL: usize = 1 << 20;
+/// Memory in use has to fall by this share of it, or so many bytes, before something is given back: 1/8 and 1 MiB. Then it is
+/// free stretches of this share of the fall, 1/256: more of them would be smaller, and take more calls of the system.
 const FALL_SHARE_LOG2: u32 = 3;
+const LEAST_FALL: usize = 1 << 20;
+const STRETCH_SHARE_LOG2: u32 = 8;
 
 /// The least cap, and the least that is reserved, in bytes.
 const LEAST_CAP: usize = 64 << 10;
@@ -61,7 +61,7 @@ const HUGE_PAGE: usize = 2 << 20;
 ///   copied where the system can do that (Linux). They count towards the cap.
 /// - What is full to 4 GiB is followed by further spans, each with a heap of its own: so far do 32-bit sizes and
 ///   positions reach, which keep blocks small. Their blocks are in no thread's cache.
-/// - When memory in use has fallen by an eighth (1 MiB at least), free stretches of 16 KiB and more go back to the
+/// - When memory in use has fallen by an eighth (1 MiB at least), free stretches of a 256th of that and more go back to the
 ///   system, 256 MiB in a second at most, so that a program that frees and allocates in turn does not pay each
 ///   time. [`trim`](crate::Locked::trim) gives back everything now.
 /// - The cap can be changed [while the program runs](crate::Locked::set_cap), and by the environment variable
@@ -376,7 +376,8 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
                 return self.settle_limits(state, heap);
             }
             state.further.unmap_empty();
-            let give_back = |heap: &mut Heap| give_back(heap, LEAST_GIVEN_BACK, least_fall(live), HUGE_PAGES);
+            let (kept, least) = (least_fall(live), least_fall(live) >> STRETCH_SHARE_LOG2);
+            let give_back = |heap: &mut Heap| give_back(heap, least, kept, HUGE_PAGES);
             give_back(heap);
             state.further.each(give_back);
         }
