@@ -178,7 +178,7 @@ pub(crate) fn resident_bytes(start: *mut u8, bytes: usize) -> usize {
 }
 
 /// Whether a mapping can become longer, and move with what it contains.
-pub(crate) const CAN_MOVE: bool = cfg!(any(target_os = "linux", target_os = "android"));
+pub(crate) const CAN_MOVE: bool = cfg!(target_os = "linux");
 
 /// Changes the length of a mapping, which may move, with what it contains; what is new is all zero. `None`, and nothing
 /// is done, if the system refuses, or cannot do that.
@@ -187,7 +187,7 @@ pub(crate) const CAN_MOVE: bool = cfg!(any(target_os = "linux", target_os = "and
 ///
 /// - It was [mapped](map) as a whole, and nobody uses it meanwhile, nor the old one afterwards.
 pub(crate) unsafe fn remap(start: *mut u8, bytes: usize, new_bytes: usize) -> Option<NonNull<u8>> {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[cfg(target_os = "linux")]
     {
         // SAFETY: the caller's contract.
         let moved = unless_refused(libc::MAP_FAILED, || unsafe {
@@ -195,7 +195,7 @@ pub(crate) unsafe fn remap(start: *mut u8, bytes: usize, new_bytes: usize) -> Op
         });
         if moved == libc::MAP_FAILED { None } else { NonNull::new(moved.cast()) }
     }
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    #[cfg(not(target_os = "linux"))]
     {
         if new_bytes > bytes {
             return None;

@@ -94,6 +94,8 @@ fn chain_of_parent<'a>(chain: &mut Chain<'a>) -> Chain<'a> {
 #[test]
 #[serial]
 fn a_child_can_allocate_whatever_other_threads_were_doing() {
+    // Not before the first allocation of the process has returned: that is documented.
+    assert!(Chain::new(&A).push(100));
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
         for number in 0..3 {
