@@ -5,6 +5,7 @@ mod free_list;
 mod growing;
 #[cfg(feature = "std")]
 mod or_system;
+mod outside;
 mod region;
 mod regions;
 
@@ -13,6 +14,7 @@ pub use free_list::{DEFAULT_ARENA, FreeList};
 pub use growing::Growing;
 #[cfg(feature = "std")]
 pub use or_system::OrSystem;
+pub(crate) use outside::Outside;
 pub use region::{Region, RunTimeSource};
 pub use regions::Regions;
 
@@ -55,7 +57,9 @@ pub trait Source: sealed::Source + Sync + 'static {}
 impl<S: sealed::Source + Sync + 'static> Source for S {}
 
 pub(crate) mod sealed {
-    use super::{Action, AuditError, Elsewhere, Fault, Heap, Leftover, Moved, Refusal, RegionError, Stats};
+    use super::{
+        Action, AuditError, Elsewhere, Fault, Heap, Leftover, Moved, Outside, Refusal, RegionError, Stats,
+    };
     use core::alloc::Layout;
     use core::ptr::NonNull;
 
@@ -78,30 +82,35 @@ pub(crate) mod sealed {
         const HAS_CAP: bool = false;
 
         /// Hands the source's memory to a heap that has none.
-        fn supply(&self, heap: &mut Heap) -> Result<(), RegionError>;
+        ///
+        /// # Errors
+        ///
+        /// There is none: it is handed over by the user, or to be had later.
+        fn supply(&self, heap: &mut Heap) -> Result<(), RegionError> {
+            let _ = heap;
+            Err(RegionError::TooSmall { len: 0 })
+        }
 
         /// Tells the heap where its memory is, in case that it lies in `self` and `self` was moved.
-        fn rebase(&self, heap: &mut Heap);
+        #[inline(always)]
+        fn rebase(&self, heap: &mut Heap) {
+            // It stays where it is when the allocator moves, unless it is part of that.
+            let _ = heap;
+        }
 
         /// Whether the heap knows where its memory is.
-        fn is_at_home(&self, heap: &Heap) -> bool;
+        #[inline(always)]
+        fn is_at_home(&self, heap: &Heap) -> bool {
+            let _ = heap;
+            true
+        }
 
         /// Whether an address is one of the memory that the heap was given. Asked without the heap's lock.
         fn has(&self, address: usize) -> bool;
 
-        /// Bytes in use elsewhere. Asked without the heap's lock, as the next one is.
-        fn live_elsewhere(&self) -> usize {
-            0
-        }
-
-        /// The most that was in use, here and elsewhere, as far as it was noted when something changed elsewhere.
-        fn noted_peak(&self) -> usize {
-            0
-        }
-
-        /// The peak begins anew from what is in use now.
-        fn reset_noted_peak(&self, heap: &mut Heap) {
-            let _ = heap;
+        /// What is in use elsewhere, if anything can be. Asked without the heap's lock.
+        fn outside(&self) -> Option<&Outside> {
+            None
         }
 
         /// Bytes of a block in use elsewhere that may be used; `None` if it is not known there.

@@ -1,7 +1,8 @@
 //! An arena over memory of the operating system.
 
 use super::{Arena, ArenaError, check_len};
-use core::ptr::{NonNull, null_mut};
+use crate::mapping;
+use core::ptr::NonNull;
 
 /// What holds the memory of an [`Arena`] that came from the operating system: a mapping of its own, which is given back
 /// when the arena is dropped.
@@ -50,21 +51,17 @@ impl Arena<Mapped> {
     /// memory.
     pub fn mapped(bytes: usize) -> Result<Self, ArenaError> {
         check_len(bytes)?;
-        let protection = libc::PROT_READ | libc::PROT_WRITE;
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANON;
-        // SAFETY: a new mapping at an address that the system chooses touches nothing that is there.
-        let start = unsafe { libc::mmap(null_mut(), bytes, protection, flags, -1, 0) };
-        let start = NonNull::new(start).filter(|_| start != libc::MAP_FAILED);
-        let start = start.ok_or(ArenaError::OutOfMemory { len: bytes })?.cast();
+        let out_of_memory = ArenaError::OutOfMemory { len: bytes };
+        let len = mapping::whole_pages(bytes).ok_or(out_of_memory)?;
+        let start = mapping::map(len, mapping::page()).ok_or(out_of_memory)?;
         // SAFETY: the mapping is this arena's own until it is dropped, and all zero.
-        Ok(unsafe { Self::of(Mapped { start, len: bytes }, start.as_ptr(), bytes, true)? })
+        Ok(unsafe { Self::of(Mapped { start, len }, start.as_ptr(), bytes, true)? })
     }
 }
 
 impl Drop for Mapped {
     fn drop(&mut self) {
-        // SAFETY: the mapping is this value's own, and the arena's values are gone (its contract). The system may
-        // refuse if it has too many mappings; then it keeps this one, which nobody uses.
-        unsafe { libc::munmap(self.start.as_ptr().cast(), self.len) };
+        // SAFETY: the mapping is this value's own, and the arena's values are gone (its contract).
+        unsafe { mapping::unmap(self.start.as_ptr(), self.len) }
     }
 }

@@ -57,9 +57,7 @@ impl<S: Source> ThreadCached<S> {
     /// }
     /// ```
     pub fn reset_peak(&self) {
-        let mut heap = self.heap();
-        heap.reset_peak();
-        self.locked.source.reset_noted_peak(&mut heap);
+        self.locked.reset_peak_of(&mut self.heap());
     }
 
     /// As for [`Locked::is_in_arena`](crate::Locked::is_in_arena).

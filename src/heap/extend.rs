@@ -17,9 +17,8 @@
 //! and is none: that nobody can give back. What it leaves becomes free with what lies beside it. Only a map in front
 //! of the first block stays lost, until memory comes in front of that.
 
-use super::growth::Growth;
 use super::take::End;
-use super::{Heap, RegionError, RegionFacts, behind_map, end_of_span, map_of};
+use super::{Heap, RegionError, behind_map, end_of_span, map_of};
 use crate::block::Arena;
 use crate::run::{Geometry, Grid, HEAP, Pages, Run};
 use crate::size::{BlockSize, GRANULE, HEADER, Index, MAX_REGION, SlotSize};
@@ -308,35 +307,8 @@ impl Heap {
         let below = Lower { region: lower.region, arena, top, peak, pages, map_block };
         // SAFETY: the caller's contract.
         unsafe { self.continue_above(below, geometry, map) };
-        lower.forget_region();
+        lower.swap(&mut Self::new());
         true
-    }
-
-    /// Has no region any more.
-    fn forget_region(&mut self) {
-        let Self {
-            arena,
-            region,
-            pages,
-            top,
-            end,
-            committed,
-            growth,
-            victim,
-            figures,
-            used_up_to,
-            facts,
-            classes,
-            free,
-            ..
-        } = self;
-        (*arena, *region, *pages) = (Arena::empty(), core::ptr::null_mut(), Pages::none());
-        (*top, *end, *committed, *victim, *used_up_to) =
-            (Index::NONE, Index::NONE, Index::NONE, Index::NONE, Index::NONE);
-        (*growth, *facts) = (Growth::none(), RegionFacts::none());
-        figures.set(0, 0);
-        classes.forget_all();
-        free.forget_all();
     }
 
     /// Swaps the regions of two heaps, and all that is known of them, but for the caches that may be active: there are

@@ -150,19 +150,18 @@ impl Heap {
 
     /// Gives back what is free and lies in whole pages of the system's: each free block of at least `least` bytes
     /// that was not given back as it is, and the top. `discard` is handed spans whose bytes are zero afterwards, and
-    /// returns whether they are; the first that are not end it. Returns how many bytes were given back.
+    /// returns whether they are; the first that are not end it.
     pub(crate) fn give_back(
         &mut self,
         least: usize,
         page: usize,
         mut discard: impl FnMut(*mut u8, usize) -> bool,
-    ) -> usize {
-        let mut given_back = self.give_back_top(page, &mut discard);
-        let Some(least) = BlockSize::for_payload(least) else { return given_back };
+    ) {
+        self.give_back_top(page, &mut discard);
+        let Some(least) = BlockSize::for_payload(least) else { return };
         if let Some(size) = self.victim_holding(least.max(Bin::MIXED)) {
-            match self.give_back_block(self.victim, size, page, &mut discard) {
-                Some(bytes) => given_back += bytes,
-                None => return given_back,
+            if !self.give_back_block(self.victim, size, page, &mut discard) {
+                return;
             }
         }
         let mut bin = Bin::of(least.max(Bin::MIXED));
@@ -173,9 +172,8 @@ impl Heap {
                 while !index.is_none() {
                     // SAFETY: LISTED.
                     let (size, next) = unsafe { (self.arena.tag(index).size(), self.arena.next(index)) };
-                    match self.give_back_block(index, size, page, &mut discard) {
-                        Some(bytes) => given_back += bytes,
-                        None => return given_back,
+                    if !self.give_back_block(index, size, page, &mut discard) {
+                        return;
                     }
                     index = next;
                 }
@@ -185,30 +183,29 @@ impl Heap {
             // SAFETY: LISTED.
             bin = Bin::of(unsafe { self.arena.tag(first).size() }).next();
         }
-        given_back
     }
 
-    /// Gives back the whole pages in a large free block, behind what is written in it. `None` if they were not taken.
+    /// Gives back the whole pages in a large free block, behind what is written in it. False if they were not taken.
     fn give_back_block(
         &mut self,
         index: Index,
         size: BlockSize,
         page: usize,
         discard: &mut impl FnMut(*mut u8, usize) -> bool,
-    ) -> Option<usize> {
+    ) -> bool {
         let to = self.arena.left_footer_address(index + size);
         let pages = whole_pages(self.arena.behind_links(index), to, page);
         // SAFETY: LISTED, or it is the victim: a free block.
         let tag = unsafe { self.arena.tag(index) };
         let Some((start, bytes)) = pages.filter(|_| !tag.is_given_back()) else {
-            return Some(0);
+            return true;
         };
         if !discard(start, bytes) {
-            return None;
+            return false;
         }
         // SAFETY: as above.
         unsafe { self.arena.set_tag(index, tag.given_back()) };
-        Some(bytes)
+        true
     }
 
     /// Behind the last byte that blocks can have: of a reserved region the end of a page.
@@ -218,45 +215,43 @@ impl Heap {
     }
 
     /// Gives back the whole pages that were used and are part of the top now.
-    fn give_back_top(&mut self, page: usize, discard: &mut impl FnMut(*mut u8, usize) -> bool) -> usize {
+    fn give_back_top(&mut self, page: usize, discard: &mut impl FnMut(*mut u8, usize) -> bool) {
         if !self.is_initialized() {
-            return 0;
+            return;
         }
         // The header of the first block that will lie in the top belongs to it, those behind do not.
         let from = self.arena.at_index(self.top).wrapping_sub(HEADER);
         let to = self.arena.address(self.used_up_to).next_multiple_of(page);
         let to = to.min(self.usable_end());
-        let Some((start, bytes)) = whole_pages(from, to, page) else { return 0 };
+        let Some((start, bytes)) = whole_pages(from, to, page) else { return };
         if !discard(start, bytes) {
-            return 0;
+            return;
         }
         // What lies behind the last whole page was never used, or the committed span ends in that page.
         if start.addr() + bytes >= self.arena.address(self.used_up_to) {
             let first = Index::new((self.arena.offset_of(start.addr()).div_ceil(GRANULE)) as u32);
             self.used_up_to = first.max(self.top);
         }
-        bytes
     }
 
     /// Makes the end of the committed span reserved again, but for `kept` bytes behind the top, in whole pages.
-    /// `uncommit` is handed that, and returns whether it did. Returns how many bytes that were.
+    /// `uncommit` is handed that, and returns whether it did.
     pub(crate) fn uncommit(
         &mut self,
         kept: usize,
         page: usize,
         uncommit: impl FnOnce(*mut u8, usize) -> bool,
-    ) -> usize {
+    ) {
         if self.growth.commit.is_none() {
-            return 0;
+            return;
         }
         let from = self.arena.at_index(self.top).wrapping_add(kept);
-        let Some((start, bytes)) = whole_pages(from, self.usable_end(), page) else { return 0 };
+        let Some((start, bytes)) = whole_pages(from, self.usable_end(), page) else { return };
         if !uncommit(start, bytes) {
-            return 0;
+            return;
         }
         self.committed = Index::new((self.arena.offset_of(start.addr()) / GRANULE) as u32);
         self.used_up_to = self.used_up_to.min(self.committed);
-        bytes
     }
 }
 

@@ -5,7 +5,7 @@ use super::Locked;
 use crate::fault::Fault;
 use crate::fault::{self, Action};
 use crate::heap::Heap;
-use crate::source::Source;
+use crate::source::{Outside, Source};
 use lock_api::RawMutex;
 
 impl<S: Source, R: RawMutex> Locked<S, R> {
@@ -28,7 +28,8 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     /// ```
     pub fn live_bytes(&self) -> usize {
         // SAFETY: the heap is there as long as its allocator is borrowed.
-        unsafe { Heap::figures(self.heap.data_ptr()) }.live_bytes() + self.source.live_elsewhere()
+        let here = unsafe { Heap::figures(self.heap.data_ptr()) }.live_bytes();
+        here + self.source.outside().map_or(0, Outside::live)
     }
 
     /// The most that [`live_bytes`](Self::live_bytes) was since the beginning, or since the last
@@ -37,7 +38,7 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     pub fn peak_bytes(&self) -> usize {
         // SAFETY: as above.
         let here = unsafe { Heap::figures(self.heap.data_ptr()) }.peak_bytes();
-        self.source.noted_peak().max(here + self.source.live_elsewhere())
+        self.source.outside().map_or(here, |outside| outside.peak_with(here))
     }
 
     /// The peak begins anew, from what is in use now: to measure one phase of a program. Holds the lock for a constant
@@ -59,9 +60,15 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     /// }
     /// ```
     pub fn reset_peak(&self) {
-        let mut heap = self.heap_out_of_line();
+        self.reset_peak_of(&mut self.heap_out_of_line());
+    }
+
+    /// As [`reset_peak`](Self::reset_peak), for the heap, which is locked.
+    pub(crate) fn reset_peak_of(&self, heap: &mut Heap) {
         heap.reset_peak();
-        self.source.reset_noted_peak(&mut heap);
+        if let Some(outside) = self.source.outside() {
+            outside.forget_peak();
+        }
     }
 
     /// Whether a pointer, which may be any, leads into the arena: the memory that the allocator manages, in use or not.

@@ -6,7 +6,7 @@ mod kept;
 mod pace;
 mod table;
 
-use super::{Elsewhere, Leftover, Moved, ToMove, sealed};
+use super::{Elsewhere, Leftover, Moved, Outside, ToMove, sealed};
 use crate::heap::{AuditError, Heap, RegionError, Reserved, Resized};
 use crate::mapping;
 use crate::refusal::{GrowthLimit, Refusal};
@@ -78,9 +78,8 @@ pub struct Growing<const CAP: usize = { usize::MAX }, const HUGE_PAGES: bool = f
     /// The cap in bytes, as long as somebody has set it; else it is `CAP`.
     cap: AtomicUsize,
     is_cap_set: AtomicBool,
-    /// Bytes in use that are not the first heap's, and the most that was in use before that changed the last time.
-    outside: AtomicUsize,
-    peak: AtomicUsize,
+    /// What is in use that is not the first heap's.
+    outside: Outside,
     /// The addresses of the first heap's span; both are zero as long as there is none. The end is written last.
     span: (AtomicUsize, AtomicUsize),
     /// Whether there is more committed than the cap allows, because it was lowered.
@@ -240,8 +239,7 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
             cap: AtomicUsize::new(0),
             is_cap_set: AtomicBool::new(false),
             is_beyond_cap: AtomicBool::new(false),
-            outside: AtomicUsize::new(0),
-            peak: AtomicUsize::new(0),
+            outside: Outside::NEW,
             span: (AtomicUsize::new(0), AtomicUsize::new(0)),
             state: UnsafeCell::new(State::new()),
         }
@@ -294,9 +292,8 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
     }
 
     /// Notes the peak before something changes that is not the first heap's.
-    fn note_peak(&self, state: &State, heap: &mut Heap) {
-        let peak = heap.peak_bytes() + state.outside();
-        self.peak.store(peak.max(self.peak.load(Ordering::Relaxed)), Ordering::Relaxed);
+    fn note_peak(&self, heap: &mut Heap) {
+        self.outside.note_peak(heap);
         heap.reset_peak();
     }
 
@@ -305,7 +302,7 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
         let (cap, left) = (self.cap(), self.budget(state, heap).left);
         let elsewhere = state.committed(heap) - heap.committed_bytes();
         heap.set_limits(heap.committed_bytes() + left, cap.saturating_sub(elsewhere));
-        self.outside.store(state.outside(), Ordering::Relaxed);
+        self.outside.set_live(state.outside());
         self.is_beyond_cap.store(state.committed(heap) > cap, Ordering::Relaxed);
     }
 
@@ -441,33 +438,13 @@ impl<const CAP: usize, const HUGE_PAGES: bool> sealed::Source for Growing<CAP, H
         Ok(())
     }
 
-    #[inline(always)]
-    fn rebase(&self, heap: &mut Heap) {
-        // The memory stays where it is when the allocator moves.
-        let _ = heap;
-    }
-
-    #[inline(always)]
-    fn is_at_home(&self, _: &Heap) -> bool {
-        true
-    }
-
     fn has(&self, address: usize) -> bool {
         let end = self.span.1.load(Ordering::Acquire);
         (self.span.0.load(Ordering::Relaxed)..end).contains(&address)
     }
 
-    fn live_elsewhere(&self) -> usize {
-        self.outside.load(Ordering::Relaxed)
-    }
-
-    fn noted_peak(&self) -> usize {
-        self.peak.load(Ordering::Relaxed)
-    }
-
-    fn reset_noted_peak(&self, heap: &mut Heap) {
-        heap.reset_peak();
-        self.peak.store(0, Ordering::Relaxed);
+    fn outside(&self) -> Option<&Outside> {
+        Some(&self.outside)
     }
 
     unsafe fn usable_size_elsewhere(&self, heap: &Heap, block: *mut u8) -> Option<usize> {
@@ -481,7 +458,7 @@ impl<const CAP: usize, const HUGE_PAGES: bool> sealed::Source for Growing<CAP, H
     fn alloc_elsewhere(&self, heap: &mut Heap, layout: Layout) -> Option<(NonNull<u8>, usize)> {
         // SAFETY: the heap is here.
         let state = unsafe { self.state(heap) };
-        self.note_peak(state, heap);
+        self.note_peak(heap);
         let is_large = layout.size() >= OWN_PAGES_FROM;
         let find = |state: &mut State, heap: &Heap| {
             if is_large {
@@ -509,7 +486,7 @@ impl<const CAP: usize, const HUGE_PAGES: bool> sealed::Source for Growing<CAP, H
     unsafe fn dealloc_elsewhere(&self, heap: &mut Heap, block: *mut u8) -> Option<Leftover> {
         // SAFETY: the heap is here.
         let state = unsafe { self.state(heap) };
-        self.note_peak(state, heap);
+        self.note_peak(heap);
         let leftover = if let Some((start, bytes)) = state.table.remove(block.addr(), false) {
             let most = state.committed(heap);
             state.mapped -= bytes;
@@ -534,7 +511,7 @@ impl<const CAP: usize, const HUGE_PAGES: bool> sealed::Source for Growing<CAP, H
     ) -> Elsewhere {
         // SAFETY: the heap is here.
         let state = unsafe { self.state(heap) };
-        self.note_peak(state, heap);
+        self.note_peak(heap);
         let new_layout = Layout::from_size_align(new_size, layout.align()).ok();
         let outcome = if let Some((start, bytes)) = state.table.find(block.addr()) {
             self.resize_mapped(state, heap, (start, bytes), new_layout)
@@ -556,8 +533,8 @@ impl<const CAP: usize, const HUGE_PAGES: bool> sealed::Source for Growing<CAP, H
         let (start, bytes) = to.map_or((start, bytes), |to| (to.as_ptr(), new_bytes));
         state.table.insert_held(start, bytes);
         state.mapped += bytes;
-        self.note_peak(state, heap);
         self.settle_limits(state, heap);
+        self.note_peak(heap);
     }
 
     fn is_live_elsewhere(&self, heap: &Heap, block: *mut u8) -> bool {
@@ -594,7 +571,7 @@ impl<const CAP: usize, const HUGE_PAGES: bool> sealed::Source for Growing<CAP, H
     fn add_to_stats(&self, heap: &Heap, stats: &mut Stats) {
         // SAFETY: the heap is here.
         let state = unsafe { self.state(heap) };
-        stats.peak_bytes = self.noted_peak().max(stats.peak_bytes + state.outside());
+        stats.peak_bytes = self.outside.peak_with(stats.peak_bytes);
         for further in state.further.iter().map(Heap::stats) {
             stats.live_bytes += further.live_bytes;
             stats.live_blocks += further.live_blocks;

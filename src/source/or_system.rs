@@ -1,6 +1,6 @@
 //! An arena that overflows to the operating system's allocator.
 
-use super::{Elsewhere, Leftover, Moved, sealed};
+use super::{Elsewhere, Leftover, Moved, Outside, sealed};
 use crate::fault::{Action, Fault};
 use crate::heap::{AuditError, Heap, RegionError};
 use crate::refusal::Refusal;
@@ -55,16 +55,8 @@ impl<S: sealed::Source> sealed::Source for OrSystem<S> {
         self.0.has(address)
     }
 
-    fn live_elsewhere(&self) -> usize {
-        self.0.live_elsewhere()
-    }
-
-    fn noted_peak(&self) -> usize {
-        self.0.noted_peak()
-    }
-
-    fn reset_noted_peak(&self, heap: &mut Heap) {
-        self.0.reset_noted_peak(heap);
+    fn outside(&self) -> Option<&Outside> {
+        self.0.outside()
     }
 
     unsafe fn usable_size_elsewhere(&self, heap: &Heap, block: *mut u8) -> Option<usize> {

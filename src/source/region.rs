@@ -1,7 +1,6 @@
 //! A region that the caller hands over at run time.
 
 use super::{Source, sealed};
-use crate::heap::{Heap, RegionError};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// A region of memory that is handed over at run time, with [`Locked::init`](crate::Locked::init).
@@ -53,23 +52,6 @@ impl<S: Source + sealed::RunTimeSource> RunTimeSource for S {}
 impl sealed::Source for Region {
     #[allow(clippy::declare_interior_mutable_const, reason = "the initial value of statics")]
     const INIT: Self = Self { start: AtomicUsize::new(0), end: AtomicUsize::new(0) };
-
-    fn supply(&self, heap: &mut Heap) -> Result<(), RegionError> {
-        // Until the user calls `init` there is nothing to supply.
-        let _ = heap;
-        Err(RegionError::TooSmall { len: 0 })
-    }
-
-    #[inline(always)]
-    fn rebase(&self, heap: &mut Heap) {
-        // The region stays where it is when the allocator moves.
-        let _ = heap;
-    }
-
-    #[inline(always)]
-    fn is_at_home(&self, _: &Heap) -> bool {
-        true
-    }
 
     fn has(&self, address: usize) -> bool {
         let end = self.end.load(Ordering::Acquire);

@@ -1,6 +1,6 @@
 //! Regions that are handed over at run time, in any order and at any distance.
 
-use super::{Elsewhere, Leftover, sealed};
+use super::{Elsewhere, Leftover, Outside, sealed};
 use crate::fault::{Action, Fault};
 use crate::heap::{AuditError, Heap, RegionError, Resized, end_of_span};
 use crate::refusal::Refusal;
@@ -9,7 +9,6 @@ use crate::stats::Stats;
 use core::alloc::Layout;
 use core::cell::UnsafeCell;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// Several regions of memory, which are handed over at run time with
 /// [`Locked::add_region`](crate::Locked::add_region): the first one, and up to `OTHERS` that touch no other, seven by
@@ -59,10 +58,8 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 pub struct Regions<const OTHERS: usize = 7> {
     /// Beside the first, which is the allocator's own. Those that are not in use have no region.
     others: UnsafeCell<[Heap; OTHERS]>,
-    /// Bytes in use in the others, and the most in use in all, as far as is known: as if the first one had had its peak
-    /// whenever one of the others changed. Written under the lock.
-    outside: AtomicUsize,
-    peak: AtomicUsize,
+    /// What is in use in the others.
+    outside: Outside,
 }
 
 // SAFETY: the heaps are reached under the lock of the first one only, which is passed to each function.
@@ -70,11 +67,7 @@ unsafe impl<const OTHERS: usize> Sync for Regions<OTHERS> {}
 
 impl<const OTHERS: usize> Regions<OTHERS> {
     const fn new() -> Self {
-        Self {
-            others: UnsafeCell::new([const { Heap::new() }; OTHERS]),
-            outside: AtomicUsize::new(0),
-            peak: AtomicUsize::new(0),
-        }
+        Self { others: UnsafeCell::new([const { Heap::new() }; OTHERS]), outside: Outside::NEW }
     }
 
     /// All heaps. The first one tells that this thread has the lock.
@@ -195,7 +188,7 @@ impl<const OTHERS: usize> Regions<OTHERS> {
     ///
     /// - As for [`Locked::add_region`](crate::Locked::add_region).
     pub(crate) unsafe fn add(&self, first: &mut Heap, start: *mut u8, len: usize) -> Result<(), RegionError> {
-        self.note_peak(first);
+        self.outside.note_peak(first);
         let mut heaps = self.heaps(first);
         // SAFETY: the caller's contract.
         unsafe { heaps.add(start, len)? };
@@ -204,18 +197,10 @@ impl<const OTHERS: usize> Regions<OTHERS> {
         Ok(())
     }
 
-    /// To be called before there is less in use in the others.
-    fn note_peak(&self, first: &Heap) {
-        let most = first.peak_bytes() + self.outside.load(Ordering::Relaxed);
-        if most > self.peak.load(Ordering::Relaxed) {
-            self.peak.store(most, Ordering::Relaxed);
-        }
-    }
-
     /// To be called after more or less came to be in use in the others.
     fn note_outside(&self, first: &Heap) {
         let outside = self.others(first).iter().map(Heap::live_bytes).sum();
-        self.outside.store(outside, Ordering::Relaxed);
+        self.outside.set_live(outside);
     }
 
     /// The other heap whose region an address lies in.
@@ -230,39 +215,13 @@ impl<const OTHERS: usize> sealed::Source for Regions<OTHERS> {
 
     const HAS_ELSEWHERE: bool = true;
 
-    fn supply(&self, heap: &mut Heap) -> Result<(), RegionError> {
-        // Until the user adds a region there is nothing to supply.
-        let _ = heap;
-        Err(RegionError::TooSmall { len: 0 })
-    }
-
-    #[inline(always)]
-    fn rebase(&self, heap: &mut Heap) {
-        // Regions stay where they are when the allocator moves.
-        let _ = heap;
-    }
-
-    #[inline(always)]
-    fn is_at_home(&self, _: &Heap) -> bool {
-        true
-    }
-
     fn has(&self, _: usize) -> bool {
         // Regions change while others look: that is asked with the lock.
         false
     }
 
-    fn live_elsewhere(&self) -> usize {
-        self.outside.load(Ordering::Relaxed)
-    }
-
-    fn noted_peak(&self) -> usize {
-        self.peak.load(Ordering::Relaxed)
-    }
-
-    fn reset_noted_peak(&self, heap: &mut Heap) {
-        heap.reset_peak();
-        self.peak.store(0, Ordering::Relaxed);
+    fn outside(&self) -> Option<&Outside> {
+        Some(&self.outside)
     }
 
     unsafe fn usable_size_elsewhere(&self, heap: &Heap, block: *mut u8) -> Option<usize> {
@@ -272,7 +231,7 @@ impl<const OTHERS: usize> sealed::Source for Regions<OTHERS> {
     }
 
     fn alloc_elsewhere(&self, heap: &mut Heap, layout: Layout) -> Option<(NonNull<u8>, usize)> {
-        self.note_peak(heap);
+        self.outside.note_peak(heap);
         let mut heaps = self.heaps(heap);
         let mut found = heaps.others.iter_mut().find_map(|heap| heap.alloc_to_clear(layout));
         if found.is_none() && heaps.tidy() {
@@ -284,7 +243,7 @@ impl<const OTHERS: usize> sealed::Source for Regions<OTHERS> {
     }
 
     unsafe fn dealloc_elsewhere(&self, heap: &mut Heap, block: *mut u8) -> Option<Leftover> {
-        self.note_peak(heap);
+        self.outside.note_peak(heap);
         // SAFETY: the caller's contract.
         let outcome = unsafe { self.heaps(heap).other_with(block.addr())?.dealloc(block) };
         self.note_outside(heap);
@@ -298,7 +257,7 @@ impl<const OTHERS: usize> sealed::Source for Regions<OTHERS> {
         layout: Layout,
         new_size: usize,
     ) -> Elsewhere {
-        self.note_peak(heap);
+        self.outside.note_peak(heap);
         let mut heaps = self.heaps(heap);
         let Some(other) = heaps.other_with(block.addr()) else { return Elsewhere::Unknown };
         // SAFETY: the caller's contract.
@@ -330,7 +289,7 @@ impl<const OTHERS: usize> sealed::Source for Regions<OTHERS> {
     }
 
     fn add_to_stats(&self, heap: &Heap, stats: &mut Stats) {
-        stats.peak_bytes = self.noted_peak().max(stats.peak_bytes + self.live_elsewhere());
+        stats.peak_bytes = self.outside.peak_with(stats.peak_bytes);
         for other in self.others(heap).iter().map(Heap::stats) {
             stats.arena_bytes += other.arena_bytes;
             stats.live_bytes += other.live_bytes;
