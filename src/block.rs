@@ -369,8 +369,8 @@ impl Arena {
 
     /// The same view, of memory that reaches as far as another pointer's does.
     ///
-    /// A pointer is good for the memory that it was made for. The new origin is made from an address, so that it is good for
-    /// what both may touch, whose pointers are exposed here.
+    /// A pointer is good for the memory that it was made for. The new origin is made from an address, so that it is
+    /// good for what both may touch, whose pointers are exposed here.
     pub(crate) fn reaching(self, other: *mut u8) -> Self {
         other.expose_provenance();
         Self { origin: core::ptr::with_exposed_provenance_mut(self.origin.expose_provenance()) }

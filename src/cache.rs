@@ -67,7 +67,8 @@ const SLOTS: usize = (Heap::LAST_OWNER - Heap::FIRST_OWNER + 1) as usize;
 ///
 /// fn main() {
 ///     let sums = std::thread::scope(|scope| {
-///         let threads: Vec<_> = (0..4).map(|n| scope.spawn(move || (0..1000).map(|m| n * m).collect::<Vec<_>>().len())).collect();
+///         let count = |n| (0..1000).map(|m| n * m).collect::<Vec<_>>().len();
+///         let threads: Vec<_> = (0..4).map(|n| scope.spawn(move || count(n))).collect();
 ///         threads.into_iter().map(|thread| thread.join().unwrap()).sum::<usize>()
 ///     });
 ///     println!("{sums} numbers, {} bytes live, {} at most", A.stats().live_bytes, A.peak_bytes());
@@ -104,8 +105,8 @@ const SLOTS: usize = (Heap::LAST_OWNER - Heap::FIRST_OWNER + 1) as usize;
 ///   `OrSystem`, and panics.
 /// - A filter that forbids `membarrier` must be installed before the first allocation, or the program ends at
 ///   the first drain.
-/// - [`live_bytes`](Self::live_bytes), [`peak_bytes`](Self::peak_bytes) and [`Stats::peak_bytes`] count what is in caches
-///   as in use; [`Stats::live_bytes`] does not.
+/// - [`live_bytes`](Self::live_bytes), [`peak_bytes`](Self::peak_bytes) and [`Stats::peak_bytes`] count what is in
+///   caches as in use; [`Stats::live_bytes`] does not.
 /// - A cached block that is freed again is told from one in use by a number in its payload, and looked for in
 ///   all caches before the program is ended.
 pub struct ThreadCached<S: Source> {

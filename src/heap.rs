@@ -219,8 +219,8 @@ pub struct Heap {
     free: FreeBlocks,
 }
 
-/// What is known of a heap's region beside where it is. (One field of the heap, so that those which are used all the time
-/// stay at its beginning, where instructions that use them are short.)
+/// What is known of a heap's region beside where it is. (One field of the heap, so that those which are used all the
+/// time stay at its beginning, where instructions that use them are short.)
 #[derive(Clone, Copy)]
 struct RegionFacts {
     /// Whether what was never used is zero.

@@ -214,8 +214,9 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     }
 
     /// Gives memory that is free back to the operating system now, and returns how many bytes that were, by which the
-    /// program is smaller then: whole pages in free blocks, and what was used behind the last block. It stays part of the arena, and is had again when it
-    /// is used. Holds the lock for a time in proportion to the number of free blocks of a page and more.
+    /// program is smaller then: whole pages in free blocks, and what was used behind the last block. It stays part of
+    /// the arena, and is had again when it is used. Holds the lock for a time in proportion to the number of free
+    /// blocks of a page and more.
     ///
     /// Nothing is given back where this is not the system's memory that nobody else has: a
     /// [`Region`](crate::Region), and without `std`.
@@ -762,8 +763,8 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
         }
     }
 
-    /// As [`resize`](Self::resize), for sources with blocks elsewhere. What is elsewhere is looked for there first if it
-    /// is large, and so is what becomes large.
+    /// As [`resize`](Self::resize), for sources with blocks elsewhere. What is elsewhere is looked for there first if
+    /// it is large, and so is what becomes large.
     ///
     /// # Safety
     ///

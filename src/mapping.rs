@@ -1,7 +1,7 @@
 //! Memory of the operating system's, in whole pages: the few calls that reserve, commit and give back.
 //!
-//! Every one of them can be refused, and says so; nothing is lost then. The crate's own tests have them refused in turn.
-//! None of them changes `errno`: an allocator's caller may be about to look at it.
+//! Every one of them can be refused, and says so; nothing is lost then. The crate's own tests have them refused in
+//! turn. None of them changes `errno`: an allocator's caller may be about to look at it.
 
 use crate::raw_lock::preserving_errno;
 use core::ptr::{NonNull, null_mut};

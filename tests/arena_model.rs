@@ -1,5 +1,5 @@
-//! Random sequences of what the trait `Allocator` offers, over everything that is one, against a shadow that knows what has
-//! to be in every block.
+//! Random sequences of what the trait `Allocator` offers, over everything that is one, against a shadow that knows what
+//! has to be in every block.
 
 use allocator_api2::alloc::Allocator;
 use mem_alloc_rust::{Arena, AuditError, FreeList, Locked, Stats, ThreadCached};

@@ -185,8 +185,9 @@ fn serves_in_turn(chain: &mut Chain) -> usize {
     served
 }
 
-/// Runs this program again as a child with a role that may have so many bytes, and no more, of what the shell's `ulimit`
-/// calls by that option: `-v` is address space, `-d` is memory that can be written to. Returns what it wrote to stderr.
+/// Runs this program again as a child with a role that may have so many bytes, and no more, of what the shell's
+/// `ulimit` calls by that option: `-v` is address space, `-d` is memory that can be written to. Returns what it wrote
+/// to stderr.
 #[cfg(target_os = "linux")]
 fn told_with_limit(test: &str, option: &str, bytes: usize) -> String {
     let program = std::env::current_exe().unwrap();

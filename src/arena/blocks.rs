@@ -1,5 +1,5 @@
-//! What the trait `Allocator` promises, over anything that has blocks: what a layout of zero bytes gets, which bytes are
-//! cleared, what moves.
+//! What the trait `Allocator` promises, over anything that has blocks: what a layout of zero bytes gets, which bytes
+//! are cleared, what moves.
 
 use core::alloc::Layout;
 use core::ptr::NonNull;

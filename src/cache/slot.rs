@@ -364,8 +364,8 @@ impl Slot {
         unsafe { self.inside_slowly(give) }.unwrap_or(Given::No)
     }
 
-    /// What looks like a block or a slot in use that is in no cache and small enough for this one, and its class; nothing
-    /// while the gate is closed.
+    /// What looks like a block or a slot in use that is in no cache and small enough for this one, and its class;
+    /// nothing while the gate is closed.
     ///
     /// # Safety
     ///

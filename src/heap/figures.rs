@@ -5,9 +5,9 @@
 //!
 //! - The figures are atomics. Who has the heap to itself is the only writer, so that a relaxed store does, and what it
 //!   reads itself it reads plainly: a compiler folds that into the addition, as it would not fold an atomic load.
-//! - [`PhantomPinned`] makes the figures, and by that the heap, not [`Unpin`]. A `&mut` to such a type does not claim to
-//!   be the only way to it, as one to any other type does; so a future may point into itself, and a waiter into the list
-//!   that it waits on. (A wrapper that says just that, `UnsafePinned`, is not stable yet: RFC 3467.)
+//! - [`PhantomPinned`] makes the figures, and by that the heap, not [`Unpin`]. A `&mut` to such a type does not claim
+//!   to be the only way to it, as one to any other type does; so a future may point into itself, and a waiter into the
+//!   list that it waits on. (A wrapper that says just that, `UnsafePinned`, is not stable yet: RFC 3467.)
 //!
 //! What that takes from the compiler is that what it read of a heap is still true after a write to the arena. So the
 //! heap's methods copy [`Arena`](crate::block::Arena) once, instead of reading it from the heap each time.

@@ -140,8 +140,8 @@ impl Heap {
         self.growth.capacity = u32::try_from(in_use / GRANULE).unwrap_or(u32::MAX).min(self.end.get());
     }
 
-    /// How many bytes are not in use, of which caches may keep a share: in a region that is committed as it is needed, no
-    /// more than are in use, or [`LEAST_FREE`], since what is only reserved is nothing yet.
+    /// How many bytes are not in use, of which caches may keep a share: in a region that is committed as it is needed,
+    /// no more than are in use, or [`LEAST_FREE`], since what is only reserved is nothing yet.
     pub(crate) fn free_bytes(&self) -> usize {
         let free = self.growth.capacity.saturating_sub(self.figures.live());
         let most = if self.growth.commit.is_some() { self.figures.live().max(LEAST_FREE) } else { free };

@@ -180,8 +180,8 @@ impl Heap {
     #[inline(always)]
     pub(super) fn take_from_top(&mut self, size: BlockSize) -> Index {
         let (arena, index) = (self.arena, self.top);
-        // SAFETY: the span from `top` to `committed` is the heap's own (COMMITTED), and its first header belongs to the block
-        // that starts there. COALESCED: the block to its left is in use.
+        // SAFETY: the span from `top` to `committed` is the heap's own (COMMITTED), and its first header belongs to the
+        // block that starts there. COALESCED: the block to its left is in use.
         unsafe { arena.set_tag(index, Tag::used(size)) };
         self.top = index + size;
         prefetch(core::ptr::without_provenance(arena.address(self.top) + FETCHED_AHEAD));

@@ -130,7 +130,8 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
         usable.or_else(|| unsafe { self.usable_size_rejected(block) })
     }
 
-    /// The way of a pointer that is none of a block in use of the heap's: a block elsewhere or of the system's, or a misuse.
+    /// The way of a pointer that is none of a block in use of the heap's: a block elsewhere or of the system's, or a
+    /// misuse.
     ///
     /// # Safety
     ///

@@ -30,8 +30,8 @@ impl<const CAP: usize, const HUGE_PAGES: bool, R: RawMutex> Locked<Growing<CAP, 
         self.source.set_cap(&mut heap, bytes);
     }
 
-    /// The cap, in bytes: `CAP`, or what [`set_cap`](Self::set_cap) or the environment variable `MEM_ALLOC_RUST_CAP` has
-    /// set.
+    /// The cap, in bytes: `CAP`, or what [`set_cap`](Self::set_cap) or the environment variable `MEM_ALLOC_RUST_CAP`
+    /// has set.
     ///
     /// ```
     /// use mem_alloc_rust::{Growing, Locked};

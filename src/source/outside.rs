@@ -19,8 +19,8 @@ impl Outside {
         self.live.load(Ordering::Relaxed)
     }
 
-    /// The most that was in use in all, where the first heap's peak is that: as if that had been when as much was in use
-    /// elsewhere as now, unless more was noted.
+    /// The most that was in use in all, where the first heap's peak is that: as if that had been when as much was in
+    /// use elsewhere as now, unless more was noted.
     pub(crate) fn peak_with(&self, first: usize) -> usize {
         self.peak.load(Ordering::Relaxed).max(first + self.live())
     }

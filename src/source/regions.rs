@@ -50,11 +50,11 @@ use core::ptr::NonNull;
 ///   1/4224 of them: it is tried at each `add_region`, and before a request is refused.
 /// - Each of the `OTHERS` takes about 5 KiB of `.bss`. A region costs one byte for each 4,224, and up to fifteen at its
 ///   ends. One that was added behind another leaves that one's map unused.
-/// - The figures are those of all regions. [`peak_bytes`](Stats::peak_bytes) is no less than the most that all had in use
-///   together, and more where the first one had its most at another time. [`occupancy`](crate::Locked::occupancy) draws
-///   the first region.
-/// - The threads' caches of a [`ThreadCached`](crate::ThreadCached) are filled from the first region, of which they keep
-///   a share.
+/// - The figures are those of all regions. [`peak_bytes`](Stats::peak_bytes) is no less than the most that all had in
+///   use together, and more where the first one had its most at another time. [`occupancy`](crate::Locked::occupancy)
+///   draws the first region.
+/// - The threads' caches of a [`ThreadCached`](crate::ThreadCached) are filled from the first region, of which they
+///   keep a share.
 pub struct Regions<const OTHERS: usize = 7> {
     /// Beside the first, which is the allocator's own. Those that are not in use have no region.
     others: UnsafeCell<[Heap; OTHERS]>,

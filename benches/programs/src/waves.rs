@@ -1,9 +1,9 @@
 //! A program that works as a service does: in waves of different sizes, with something that stays.
 //!
-//! Each wave opens sessions until their bytes reach its height, has some of them end and others begin, and closes all of
-//! them in the end. A table of entries stays, and a part of it is replaced after each wave. (What is made while a wave is high, and stays, keeps
-//! a page each, wherever it lies: no allocator knows what will stay.) After each wave the program
-//! says what it has in use, what the kernel counts as resident, and what processor time the wave took.
+//! Each wave opens sessions until their bytes reach its height, has some of them end and others begin, and closes all
+//! of them in the end. A table of entries stays, and a part of it is replaced after each wave. (What is made while a
+//! wave is high, and stays, keeps a page each, wherever it lies: no allocator knows what will stay.) After each wave
+//! the program says what it has in use, what the kernel counts as resident, and what processor time the wave took.
 
 use std::collections::HashMap;
 use std::fmt;

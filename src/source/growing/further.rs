@@ -1,8 +1,8 @@
 //! Heaps beyond the first one, for what its positions do not reach.
 //!
 //! A block's size has 32 bits, so one heap manages 4 GiB at most, and less where address space is scarce. When that is
-//! full, and the cap leaves room, another span is reserved, with a heap of its own that lies at its beginning. Its blocks
-//! are served under the same lock, and are in no thread's cache.
+//! full, and the cap leaves room, another span is reserved, with a heap of its own that lies at its beginning. Its
+//! blocks are served under the same lock, and are in no thread's cache.
 
 use super::Budget;
 use crate::heap::{Heap, Resized};
