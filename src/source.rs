@@ -221,6 +221,21 @@ pub(crate) mod sealed {
     }
 }
 
+/// Gives back what is free in a heap, in whole pages. Returns how many bytes of that were in memory.
+///
+/// # Safety
+///
+/// - Whole pages of the heap's region are the system's memory, private and anonymous.
+#[cfg(all(feature = "std", unix))]
+unsafe fn give_back_all(heap: &mut Heap) -> usize {
+    let mut given_back = 0;
+    heap.give_back(mapping::page(), mapping::page(), |start, bytes| {
+        // SAFETY: the caller's contract; what the heap gives back is nobody's.
+        unsafe { mapping::discard_counted(start, bytes, &mut given_back) }
+    });
+    given_back
+}
+
 /// What became of a block elsewhere that was to change its size.
 pub enum Elsewhere {
     /// It is not known there.

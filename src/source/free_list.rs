@@ -1,9 +1,9 @@
 //! A static arena, in the allocator itself.
 
+#[cfg(all(feature = "std", unix))]
+use super::give_back_all;
 use super::sealed;
 use crate::heap::{Heap, RegionError};
-#[cfg(all(feature = "std", unix))]
-use crate::mapping;
 use crate::size::GRANULE;
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
@@ -111,13 +111,8 @@ impl<const SIZE: usize> sealed::Source for FreeList<SIZE> {
 
     #[cfg(all(feature = "std", unix))]
     fn trim(&self, heap: &mut Heap) -> usize {
-        let page = mapping::page();
-        let mut given_back = 0;
-        heap.give_back(page, page, |start, bytes| {
-            // SAFETY: whole pages of the arena are private, and what the heap gives back is nobody's.
-            unsafe { mapping::discard_counted(start, bytes, &mut given_back) }
-        });
-        given_back
+        // SAFETY: whole pages of the arena are private.
+        unsafe { give_back_all(heap) }
     }
 }
 

@@ -6,7 +6,7 @@ mod kept;
 mod pace;
 mod table;
 
-use super::{Elsewhere, Leftover, Moved, Outside, ToMove, sealed};
+use super::{Elsewhere, Leftover, Moved, Outside, ToMove, give_back_all, sealed};
 use crate::heap::{AuditError, Heap, RegionError, Reserved, Resized};
 use crate::mapping;
 use crate::refusal::{GrowthLimit, Refusal};
@@ -177,11 +177,8 @@ fn give_back(heap: &mut Heap, least: usize, kept: usize, huge_pages: bool) {
 
 /// Gives back all that is free in a heap. Returns how many bytes of that were in memory.
 fn trim(heap: &mut Heap, huge_pages: bool) -> usize {
-    let mut given_back = 0;
-    heap.give_back(mapping::page(), mapping::page(), |start, bytes| {
-        // SAFETY: the heap's span was reserved here, and what it gives back is nobody's.
-        unsafe { mapping::discard_counted(start, bytes, &mut given_back) }
-    });
+    // SAFETY: the heap's span was reserved here.
+    let given_back = unsafe { give_back_all(heap) };
     uncommit(heap, 0, huge_pages);
     given_back
 }
