@@ -76,6 +76,7 @@
 //! | `arena` | `Arena`: a heap as a value for collections (`allocator-api2`, `nightly`) | yes |
 //! | | `arena/borrowed`, `arena/boxed`, `arena/mapped`: what holds its memory | |
 //! | | `arena/allocator`, `arena/blocks`, `arena/shared`: the traits, what they promise, `&A` of a static | |
+//! | `trace` | the format of traces: what encodes and decodes it | forbidden |
 //! | `allocator` | `create_allocator` and `FreeListAllocator` | yes |
 
 #![no_std]
@@ -124,6 +125,7 @@ mod static_memory;
 mod stats;
 #[cfg(feature = "std")]
 mod stderr;
+pub mod trace;
 #[cfg(not(all(feature = "std", unix)))]
 mod uncached;
 
