@@ -77,6 +77,7 @@
 //! | | `arena/borrowed`, `arena/boxed`, `arena/mapped`: what holds its memory | |
 //! | | `arena/allocator`, `arena/blocks`, `arena/shared`: the traits, what they promise, `&A` of a static | |
 //! | `trace` | the format of traces: what encodes and decodes it | forbidden |
+//! | `recorder` | `Traced`: writing a trace (`std`, Unix) | yes |
 //! | `allocator` | `create_allocator` and `FreeListAllocator` | yes |
 
 #![no_std]
@@ -116,6 +117,8 @@ mod locked;
 #[cfg(all(feature = "std", unix))]
 mod mapping;
 mod raw_lock;
+#[cfg(all(feature = "std", unix))]
+mod recorder;
 mod refusal;
 mod run;
 mod size;
@@ -164,6 +167,8 @@ pub use heap::{AuditError, Blocks, Heap, RegionError};
 pub use lock_api;
 pub use locked::Locked;
 pub use raw_lock::SpinThenSleep;
+#[cfg(all(feature = "std", unix))]
+pub use recorder::Traced;
 pub use refusal::{GrowthLimit, Refusal, set_refusal_hook};
 #[cfg(all(feature = "std", unix))]
 #[cfg_attr(docsrs, doc(auto_cfg = false))]
