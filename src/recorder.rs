@@ -1,4 +1,7 @@
-//! `Traced`: writing a trace, from a program's first allocation to its last.
+//! `Traced`: writing a trace, from a program's first allocation to its last; and `Sampled`, which keeps one allocation of
+//! many in mind, and writes those that are in use on demand.
+//!
+//! # A trace
 //!
 //! The file's chunks are mapped into memory, one for each thread, and a record is written in place. So nothing has to be
 //! flushed, and nothing is lost when the program aborts, exits in the middle of its threads, or is killed: what is in
@@ -12,11 +15,15 @@ mod call_sites;
 mod environment;
 mod file;
 mod modules;
+mod profile;
+mod sampled;
+mod samples;
 mod stack;
 mod traced;
 mod writer;
 mod writers;
 
+pub use sampled::Sampled;
 pub use traced::Traced;
 
 use crate::mapping;

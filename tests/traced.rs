@@ -20,7 +20,7 @@ use trace::Trace;
 static A: Traced<ThreadCached<FreeList<ARENA>>> = Traced::new(ThreadCached::new());
 
 /// Bytes of the arena; the tests read whole traces in it.
-const ARENA: usize = 256 << 20;
+const ARENA: usize = 64 << 20;
 
 /// A size that nothing else in the process asks for.
 const MARK: usize = 54_321;

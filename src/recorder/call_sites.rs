@@ -22,13 +22,49 @@ struct Entry {
 
 static TABLE: AtomicPtr<Entry> = AtomicPtr::new(null_mut());
 
+/// Where the entry of each number is, plus one; 0 until that is complete.
+static BY_NUMBER: AtomicPtr<AtomicU32> = AtomicPtr::new(null_mut());
+
 /// The last number.
 static LAST: AtomicU32 = AtomicU32::new(0);
 
-/// Maps the table. False if there is no address space for it.
+/// Maps the table, if nobody has. False if there is no address space for it.
 pub(super) fn prepare() -> bool {
-    let table = everlasting::<[Entry; ENTRIES]>();
-    table.inspect(|table| TABLE.store(table.as_ptr().cast(), Ordering::Release)).is_some()
+    if !TABLE.load(Ordering::Acquire).is_null() {
+        return true;
+    }
+    let (Some(table), Some(by_number)) =
+        (everlasting::<[Entry; ENTRIES]>(), everlasting::<[AtomicU32; ENTRIES]>())
+    else {
+        return false;
+    };
+    // Who comes second takes the first one's; address space is all that it loses.
+    let _ = BY_NUMBER.compare_exchange(
+        null_mut(),
+        by_number.as_ptr().cast(),
+        Ordering::Release,
+        Ordering::Relaxed,
+    );
+    let _ = TABLE.compare_exchange(null_mut(), table.as_ptr().cast(), Ordering::Release, Ordering::Relaxed);
+    true
+}
+
+/// Tells of all call sites that are known, in the order of their numbers.
+pub(super) fn for_each<E>(mut tell: impl FnMut(NewSite) -> Result<(), E>) -> Result<(), E> {
+    let (table, by_number) = (TABLE.load(Ordering::Acquire), BY_NUMBER.load(Ordering::Acquire));
+    if table.is_null() {
+        return Ok(());
+    }
+    for number in 1..=LAST.load(Ordering::Relaxed).min(MAX_USED) {
+        // SAFETY: both are mapped for as long as the program runs, and the indices are some of theirs.
+        let index = unsafe { (*by_number.wrapping_add(number as usize)).load(Ordering::Acquire) };
+        let Some(index) = index.checked_sub(1) else { continue };
+        // SAFETY: as above.
+        let entry = unsafe { &*table.wrapping_add(index as usize) };
+        let caller = entry.numbers.load(Ordering::Relaxed) >> 32;
+        tell(NewSite { number: number.into(), caller, address: entry.address.load(Ordering::Relaxed) })?;
+    }
+    Ok(())
 }
 
 /// A call site that was not known before.
@@ -67,6 +103,11 @@ fn number_of(
                 let number = LAST.fetch_add(1, Ordering::Relaxed) + 1;
                 tell(NewSite { number: number.into(), caller: caller.into(), address })?;
                 entry.numbers.store(u64::from(caller) << 32 | u64::from(number), Ordering::Release);
+                let by_number = BY_NUMBER.load(Ordering::Acquire);
+                // SAFETY: it is mapped for as long as the program runs, and has room for all numbers.
+                unsafe {
+                    (*by_number.wrapping_add(number as usize)).store(index as u32 + 1, Ordering::Release)
+                };
                 return Ok(number);
             }
             continue;

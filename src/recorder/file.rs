@@ -4,7 +4,7 @@ use super::Line;
 use super::environment::Wish;
 use super::modules;
 use crate::stderr::write_line;
-use crate::trace::{CHUNK, ChunkHeader, Encoder, FILE_HEADER, FileHeader, MAX_EVENT, Note};
+use crate::trace::{CHUNK, CallSites, ChunkHeader, Encoder, FILE_HEADER, FileHeader, MAX_EVENT, Note};
 use core::ffi::{CStr, c_int};
 use core::fmt::Write;
 use core::ptr::NonNull;
@@ -39,28 +39,39 @@ pub(super) fn open(wish: &Wish) -> bool {
     DESCRIPTOR.store(descriptor, Ordering::Relaxed);
     BEGAN.store(clock(libc::CLOCK_MONOTONIC), Ordering::Relaxed);
     let Some(mut chunk) = write_and_map(descriptor, 0) else { return false };
-    let header = FileHeader {
-        process,
-        pointer_bytes: size_of::<usize>() as u8,
-        is_sampled: false,
-        call_sites: wish.call_sites,
-        began: clock(libc::CLOCK_REALTIME),
-        sample_interval: 0,
-    };
     // SAFETY: the chunk was just mapped, and nobody else knows it.
-    let bytes = unsafe { chunk.as_mut() };
-    let mut encoder = Encoder::new(&ChunkHeader::FIRST);
-    let mut place = FILE_HEADER;
-    let mut note = |what: &Note<'_>| place += encoder.note(what, &mut bytes[place..]).unwrap_or(0);
-    let mut line = [0; MAX_PATH];
-    note(&Note::Program(command_line(&mut line)));
-    modules::for_each(|module| note(&Note::Module(module)));
+    let place = describe(unsafe { chunk.as_mut() }, wish.call_sites, None);
     PLACE.store(place as u64, Ordering::Relaxed);
-    // Last: what is read by another process meanwhile is either no trace or a whole one.
-    bytes[..FILE_HEADER].copy_from_slice(&header.encode());
     // SAFETY: it was mapped as a whole, and is not used any more.
     unsafe { unmap(chunk) };
     true
+}
+
+/// Writes what a file says about itself into its first chunk, which is all zero, and returns where the next record goes.
+/// With an interval it is a file of samples.
+pub(super) fn describe(
+    chunk: &mut [u8; CHUNK],
+    call_sites: CallSites,
+    sample_interval: Option<u64>,
+) -> usize {
+    let header = FileHeader {
+        // SAFETY: asking for it has no conditions.
+        process: unsafe { libc::getpid() } as u32,
+        pointer_bytes: size_of::<usize>() as u8,
+        is_sampled: sample_interval.is_some(),
+        call_sites,
+        began: clock(libc::CLOCK_REALTIME),
+        sample_interval: sample_interval.unwrap_or(0),
+    };
+    let mut encoder = Encoder::new(&ChunkHeader::FIRST);
+    let mut place = FILE_HEADER;
+    let mut note = |what: &Note<'_>| place += encoder.note(what, &mut chunk[place..]).unwrap_or(0);
+    let mut line = [0; MAX_PATH];
+    note(&Note::Program(command_line(&mut line)));
+    modules::for_each(|module| note(&Note::Module(module)));
+    // Last: what is read by another process meanwhile is either no trace or a whole one.
+    chunk[..FILE_HEADER].copy_from_slice(&header.encode());
+    place
 }
 
 /// Closes it in a child that was forked; the parent's stays open.

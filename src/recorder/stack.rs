@@ -162,7 +162,8 @@ extern "C" fn note(context: *mut c_void, data: *mut c_void) -> c_int {
     GO_ON
 }
 
-fn unwind(frames: &mut [usize; MAX_DEPTH]) -> usize {
+/// As [`Stack::walk`], by the unwinder's tables.
+pub(super) fn unwind(frames: &mut [usize; MAX_DEPTH]) -> usize {
     let mut found = Found { frames, depth: 0 };
     // SAFETY: the callback is called with the data, before this returns.
     preserving_errno(|| unsafe {

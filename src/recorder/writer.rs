@@ -210,7 +210,7 @@ impl Part {
 }
 
 /// The calling thread, as the system numbers threads.
-fn this_thread() -> u32 {
+pub(super) fn this_thread() -> u32 {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     // SAFETY: asking for it has no conditions.
     return unsafe { libc::syscall(libc::SYS_gettid) } as u32;

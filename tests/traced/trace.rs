@@ -12,6 +12,8 @@ pub struct Entry {
     pub thread: u64,
     pub time: u64,
     pub event: Event,
+    /// How many bytes it stands for, in a heap profile.
+    pub weight: Option<u64>,
 }
 
 pub struct Trace {
@@ -51,12 +53,13 @@ impl Trace {
 
     fn read_chunk(&mut self, records: &'static [u8], header: &ChunkHeader) {
         let mut decoder = Decoder::new(header);
-        let (mut thread, mut time) = (u64::from(header.thread), header.time);
+        let (mut thread, mut time, mut weight) = (u64::from(header.thread), header.time, None);
         while let Some(record) = decoder.next(records).unwrap() {
             match record {
                 Record::Event { sequence, event } => {
-                    self.events.push(Entry { sequence, thread, time, event });
+                    self.events.push(Entry { sequence, thread, time, event, weight: weight.take() });
                 }
+                Record::Note(Note::Sample(bytes)) => weight = Some(bytes),
                 Record::Note(Note::Thread(other)) => thread = other,
                 Record::Note(Note::Time(later)) => {
                     assert!(later >= time);
@@ -95,6 +98,7 @@ impl Trace {
     pub fn assert_consistent(&self) {
         assert!(self.events.len() > 10);
         assert_eq!((self.events[0].sequence, self.missing()), (1, 0));
+        assert!(self.events.iter().all(|entry| entry.weight.is_none()), "only samples stand for more");
         let mut live = BTreeSet::new();
         // Another thread may get a block's old place before a `realloc` is told that gave it up.
         let mut early = BTreeSet::new();
