@@ -189,11 +189,12 @@ fn write_and_map(descriptor: c_int, number: u64) -> Option<NonNull<[u8; CHUNK]>>
 }
 
 /// Bytes that the process's files may have. Whoever writes more is sent a signal that ends the program.
+#[allow(clippy::unnecessary_cast, reason = "the limit is of another type on other systems")]
 fn most_bytes() -> u64 {
     let mut limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
     // SAFETY: the system writes to the limit only.
     unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &raw mut limit) };
-    limit.rlim_cur
+    limit.rlim_cur as u64
 }
 
 /// The program's command line, with spaces between its parts, as far as the system tells it and there is room.
