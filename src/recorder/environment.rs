@@ -12,8 +12,11 @@ pub(super) struct Wish {
     pub(super) call_sites: CallSites,
 }
 
-/// What the environment asks for; `None` if it asks for nothing.
+/// What the environment asks for; `None` if it asks for nothing, or has nothing to say.
 pub(super) fn read() -> Option<Wish> {
+    if has_more_rights() {
+        return None;
+    }
     let path = variable(c"MEM_ALLOC_RUST_TRACE").filter(|path| !path.is_empty())?;
     let call_sites = match variable(c"MEM_ALLOC_RUST_TRACE_CALL_SITES").map(CStr::to_bytes) {
         None | Some(b"" | b"none") => CallSites::None,
@@ -28,6 +31,12 @@ pub(super) fn read() -> Option<Wish> {
         }
     };
     Some(Wish { path, call_sites })
+}
+
+/// Whether the program has rights that whoever started it has not (set-user-ID): then the environment must not name files.
+fn has_more_rights() -> bool {
+    // SAFETY: asking for them has no conditions.
+    unsafe { libc::getuid() != libc::geteuid() || libc::getgid() != libc::getegid() }
 }
 
 /// The value of a variable.

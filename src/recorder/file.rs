@@ -144,9 +144,11 @@ fn open_unshared(name: &Name) -> Option<c_int> {
         return None;
     }
     // SAFETY: the descriptor was just opened.
-    let is_ours = unsafe {
-        libc::flock(descriptor, libc::LOCK_EX | libc::LOCK_NB) == 0 && libc::ftruncate(descriptor, 0) == 0
-    };
+    let is_locked = unsafe { libc::flock(descriptor, libc::LOCK_EX | libc::LOCK_NB) } == 0;
+    // Not every file system has locks; where there are none, nobody is known to write it.
+    let is_others = !is_locked && std::io::Error::last_os_error().kind() == std::io::ErrorKind::WouldBlock;
+    // SAFETY: as above.
+    let is_ours = !is_others && unsafe { libc::ftruncate(descriptor, 0) } == 0;
     if !is_ours {
         // SAFETY: as above.
         unsafe { libc::close(descriptor) };

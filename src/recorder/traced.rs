@@ -32,6 +32,8 @@ use core::ops::Deref;
 /// - `MEM_ALLOC_RUST_TRACE_CALL_SITES`: `frame-pointers` to record who asked, if the program was compiled with
 ///   `-C force-frame-pointers=yes`; `unwind` to find out without, which takes many times longer; `none`.
 ///
+/// A program with the rights of another user (set-user-ID) does not look at them.
+///
 /// # What is recorded
 ///
 /// Every call from the program's first allocation on, with its thread, size, alignment and result, and a sequence number. A program
