@@ -30,6 +30,7 @@
 //! | `Arena` | a heap as a value, which a `Vec` or a map has for itself (`allocator-api2`, `nightly`) |
 //! | [`Heap`] | the engine itself, over any bytes, without a lock |
 //! | [`FreeListAllocator`] | an allocator called by hand, over the crate's own 1 MiB; see [`create_allocator`] |
+//! | `watch::Counted`, `watch::Refusing` | around any of them, or the system's: to count, limit and refuse (`alloc`) |
 //!
 //! [Choosing](choosing) helps with that: which source, which lock, with caches or without, how large an arena.
 //!
@@ -77,6 +78,12 @@
 //! | | `arena/borrowed`, `arena/boxed`, `arena/mapped`: what holds its memory | |
 //! | | `arena/allocator`, `arena/blocks`, `arena/shared`: the traits, what they promise, `&A` of a static | |
 //! | `allocator` | `create_allocator` and `FreeListAllocator` | yes |
+//! | `watch` | wrappers around any global allocator (`alloc`) | yes |
+//! | | `watch/counted`: counts calls; `watch/counts`: the figures | |
+//! | | `watch/counter`, `watch/slot`, `watch/threads`, `watch/totals`: where each thread counts, and their sum | |
+//! | | `watch/measure`, `watch/expected`, `watch/limit`, `watch/forbid`, `watch/leaks`, `watch/table`: what is made of it | |
+//! | | `watch/refusing`, `watch/policy`, `watch/schedule`, `watch/each_refusal`: faults to order | |
+//! | | `watch/exempt`, `watch/probe`: what is not watched, and whether anything is | |
 
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -126,6 +133,8 @@ mod stats;
 mod stderr;
 #[cfg(not(all(feature = "std", unix)))]
 mod uncached;
+#[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
+pub mod watch;
 
 pub use allocator::{FreeListAllocator, InitOutcome, create_allocator};
 #[cfg(all(feature = "std", unix, any(feature = "allocator-api2", feature = "nightly")))]
