@@ -82,7 +82,7 @@
 //! | | `watch/counted`: counts calls; `watch/counts`: the figures | |
 //! | | `watch/counter`, `watch/slot`, `watch/threads`, `watch/totals`: where each thread counts, and their sum | |
 //! | | `watch/measure`, `watch/expected`, `watch/limit`, `watch/forbid`, `watch/leaks`, `watch/table`: what is made of it | |
-//! | | `watch/refusing`, `watch/policy`, `watch/schedule`, `watch/each_refusal`: faults to order | |
+//! | | `watch/refusing`, `watch/policy`, `watch/schedule`, `watch/environment`, `watch/each_refusal`: faults to order | |
 //! | | `watch/exempt`, `watch/probe`: what is not watched, and whether anything is | |
 
 #![no_std]

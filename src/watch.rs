@@ -4,6 +4,8 @@ mod counted;
 mod counter;
 mod counts;
 mod each_refusal;
+#[cfg(all(feature = "std", unix))]
+mod environment;
 mod exempt;
 mod expected;
 mod forbid;

@@ -6,7 +6,7 @@ use super::forbid::{self, Operation};
 use super::slot::Slot;
 #[cfg(feature = "std")]
 use super::table;
-use super::{exempt, threads, totals};
+use super::{threads, totals};
 use core::alloc::{GlobalAlloc, Layout};
 
 /// A global allocator whose calls are counted, by thread and for the process, and on which the guards of this module act.
@@ -77,17 +77,18 @@ impl<A: GlobalAlloc> Counted<A> {
     fn allocate(&self, layout: Layout, contents: Contents) -> *mut u8 {
         let slot = threads::slot();
         let bytes = layout.size() as isize;
-        if slot.live_bytes.get().wrapping_add(bytes) > slot.above.get() {
+        let live = slot.live_bytes.get();
+        if live.wrapping_add(bytes) > slot.above.get() {
             return self.allocate_attentively(layout, contents);
         }
-        // Counted before, because nothing need be kept for after then, and taken back if it is refused. Meanwhile nobody looks
+        // Counted before, because little need be kept for after then, and taken back if it is refused. Meanwhile nobody looks
         // at the peak.
-        slot.live_bytes.add(bytes);
+        slot.live_bytes.add_to(live, bytes);
         slot.requested_bytes.add(bytes);
         contents.calls(slot).add(1);
         let block = self.call(layout, contents);
         if block.is_null() {
-            take_back(slot, bytes, contents);
+            take_back(bytes, contents);
         }
         block
     }
@@ -123,7 +124,7 @@ impl<A: GlobalAlloc> Counted<A> {
         contents.calls(counting).add_shared(1);
         settle(slot, bytes);
         #[cfg(feature = "std")]
-        if table::is_in_use() && !exempt::is_exempt() {
+        if table::is_in_use() {
             table::insert(block, layout.size(), slot.ok(), None);
         }
         block
@@ -230,7 +231,9 @@ fn settle(slot: Joined, change: isize) {
 /// Counts a refusal instead of what was expected.
 #[cold]
 #[inline(never)]
-fn take_back(slot: &Slot, bytes: isize, contents: Contents) {
+fn take_back(bytes: isize, contents: Contents) {
+    // The same again: had it been kept for this, every call would have saved a register.
+    let slot = threads::slot();
     // (Not by `change_live`: what was refused is no peak.)
     slot.live_bytes.add_shared(-bytes);
     slot.requested_bytes.add_shared(-bytes);
@@ -255,11 +258,12 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Counted<A> {
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         let slot = threads::slot();
         let bytes = layout.size() as isize;
-        if slot.live_bytes.get().wrapping_sub(bytes) < slot.below.get() {
+        let live = slot.live_bytes.get();
+        if live.wrapping_sub(bytes) < slot.below.get() {
             // SAFETY: the caller's contract.
             return unsafe { self.dealloc_attentively(block, layout) };
         }
-        let before = slot.live_bytes.add(-bytes);
+        let before = slot.live_bytes.add_to(live, -bytes);
         slot.peak_bytes.raise(before);
         slot.dealloc_calls.add(1);
         // SAFETY: the caller's contract.

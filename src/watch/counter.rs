@@ -34,6 +34,16 @@ impl Counter {
         before
     }
 
+    /// As [`add`](Self::add), where the owner has just seen what it was.
+    #[inline(always)]
+    pub(super) fn add_to(&self, seen: isize, by: isize) -> isize {
+        if !IS_OWNED {
+            return self.add_shared(by);
+        }
+        self.set(seen.wrapping_add(by));
+        seen
+    }
+
     /// Adds, whoever else does, and returns what it was. Wraps around.
     #[inline]
     pub(super) fn add_shared(&self, by: isize) -> isize {

@@ -9,7 +9,7 @@ use super::refusing::refuse_on_this_thread;
 ///
 /// What runs has to do the same each time, and to go on after a refusal: it returns the error of a `try_reserve`, or does
 /// something else instead. Whether it did right is for it to assert; a [`LeakCheck`](super::LeakCheck) inside tells whether it cleaned up.
-/// If it panics, a line on stderr says which request was refused. (What cannot fail, such as `Box::new`, ends the program.)
+/// If it panics, a line on stderr says which request was refused. (Without `std` it does not. What cannot fail, such as `Box::new`, ends the program.)
 ///
 /// ```
 /// use mem_alloc_rust::watch::{Counted, LeakCheck, Refusing, for_each_refusal};
@@ -57,6 +57,7 @@ pub fn for_each_refusal(mut run: impl FnMut()) -> usize {
     );
     let mut runs = 0;
     loop {
+        #[cfg(feature = "std")]
         let _told = ToldIfPanicking(runs + 1);
         let guard = refuse_on_this_thread(Policy::nth(runs + 1));
         run();
@@ -68,11 +69,12 @@ pub fn for_each_refusal(mut run: impl FnMut()) -> usize {
 }
 
 /// Tells which request was refused, if the run panics.
+#[cfg(feature = "std")]
 struct ToldIfPanicking(usize);
 
+#[cfg(feature = "std")]
 impl Drop for ToldIfPanicking {
     fn drop(&mut self) {
-        #[cfg(feature = "std")]
         if std::thread::panicking() {
             crate::stderr::write_line(&format_args!(
                 "mem_alloc_rust: that was with request {} of the run refused",

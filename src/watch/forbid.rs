@@ -2,6 +2,8 @@
 
 use super::slot::Slot;
 use super::{exempt, probe, threads};
+#[cfg(feature = "std")]
+use crate::refusal;
 use core::fmt;
 use core::marker::PhantomData;
 
@@ -327,13 +329,14 @@ fn tell(violation: &Violation) {
 
     let write = || {
         crate::stderr::write_line(&format_args!("mem_alloc_rust: {violation}"));
-        // That allocates.
-        exempt::exempt(|| {
+        // That allocates, and more than an arena may have left.
+        let write_backtrace = || {
             let backtrace = Backtrace::capture();
             if backtrace.status() == BacktraceStatus::Captured {
                 let _ = writeln!(std::io::stderr(), "stack backtrace:\n{backtrace}");
             }
-        });
+        };
+        exempt::exempt(|| refusal::while_telling(write_backtrace));
     };
     #[cfg(unix)]
     crate::raw_lock::preserving_errno(write);

@@ -21,7 +21,7 @@ use core::marker::PhantomData;
 ///
 /// fn main() {
 ///     let (sorted, counts) = measure(|| {
-///         let mut numbers: Vec<u32> = (0..1000).rev().collect();
+///         let mut numbers: Vec<u32> = (0..1000).map(|n| n * 7 % 1000).collect();
 ///         numbers.sort();
 ///         numbers
 ///     });

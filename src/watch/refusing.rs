@@ -132,26 +132,10 @@ impl<A> Refusing<A> {
         let exchange = |from, to| self.state.compare_exchange(from, to, Ordering::Acquire, Ordering::Relaxed);
         if exchange(state::NEW, state::SERVES).is_ok() {
             #[cfg(all(feature = "std", unix))]
-            if let Some(policy) = from_environment() {
+            if let Some(policy) = super::environment::policy() {
                 self.refuse(policy);
             }
         }
-    }
-}
-
-/// The policy that the environment gives, read without an allocation. Does not return, if it gives one that is none.
-#[cfg(all(feature = "std", unix))]
-fn from_environment() -> Option<Policy> {
-    // SAFETY: the name is a C string. Nobody sets variables before the program's first allocation has returned.
-    let value = unsafe { libc::getenv(c"MEM_ALLOC_RUST_REFUSE".as_ptr()) };
-    if value.is_null() {
-        return None;
-    }
-    // SAFETY: a variable's value is a C string, and stays as long as nobody sets the variable.
-    let value = unsafe { core::ffi::CStr::from_ptr(value) }.to_bytes();
-    match super::policy::parse(value) {
-        Ok(policy) => Some(policy),
-        Err(none) => crate::fault::abort_with(&format_args!("mem_alloc_rust: {none}")),
     }
 }
 

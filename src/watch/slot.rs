@@ -5,6 +5,7 @@ use super::counts::Counts;
 #[cfg(feature = "std")]
 use super::table;
 use super::{exempt, totals};
+#[cfg(all(feature = "std", unix))]
 use core::sync::atomic::{AtomicBool, Ordering};
 
 /// How far live bytes of a thread may be from what the process knows of them.
@@ -47,6 +48,7 @@ pub(super) struct Slot {
     pub(super) forbidden: Counter,
     pub(super) violations: Counter,
     /// A thread has it.
+    #[cfg(all(feature = "std", unix))]
     is_taken: AtomicBool,
 }
 
@@ -68,6 +70,7 @@ impl Slot {
             limit: Counter::new(isize::MAX),
             forbidden: Counter::new(0),
             violations: Counter::new(0),
+            #[cfg(all(feature = "std", unix))]
             is_taken: AtomicBool::new(false),
         }
     }

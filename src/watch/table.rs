@@ -5,7 +5,7 @@
 //! search are taken like free ones.
 
 use super::slot::Slot;
-use super::threads;
+use super::{exempt, threads};
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
@@ -122,8 +122,11 @@ fn cell_of(address: usize) -> Option<&'static Cell> {
         .map(|(cell, _)| cell)
 }
 
-/// Enters a block; with what it was `before`, if it only lies elsewhere now.
+/// Enters a block, unless it is for the watching itself; with what it was `before`, if it only lies elsewhere now.
 pub(super) fn insert(block: *mut u8, bytes: usize, own: Option<&Slot>, before: Option<Entry>) {
+    if before.is_none() && exempt::is_exempt() {
+        return;
+    }
     let address = block.addr();
     let entry = before.unwrap_or_else(|| Entry {
         number: NEXT.fetch_add(1, Ordering::SeqCst),
