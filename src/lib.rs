@@ -30,6 +30,8 @@
 //! | `Arena` | a heap as a value, which a `Vec` or a map has for itself (`allocator-api2`, `nightly`) |
 //! | [`Heap`] | the engine itself, over any bytes, without a lock |
 //! | [`FreeListAllocator`] | an allocator called by hand, over the crate's own 1 MiB; see [`create_allocator`] |
+//! | `watch::Counted`, `watch::Refusing` | around any of them, or the system's: to count, limit and refuse (`alloc`) |
+//! | `watch::Traced`, `watch::Sampled` | the same: to write down every call, or who holds the memory (`std`, Unix) |
 //!
 //! [Choosing](choosing) helps with that: which source, which lock, with caches or without, how large an arena.
 //!
@@ -82,6 +84,12 @@
 //! | | `recorder/stack`, `recorder/call_sites`, `recorder/modules`: who called, and where that lies in which file | |
 //! | | `recorder/samples`, `recorder/profile`: what of a sample is in use, and writing it | |
 //! | `allocator` | `create_allocator` and `FreeListAllocator` | yes |
+//! | `watch` | wrappers around any global allocator (`alloc`) | yes |
+//! | | `watch/counted`: counts calls; `watch/counts`: the figures | |
+//! | | `watch/counter`, `watch/slot`, `watch/threads`, `watch/totals`: where each thread counts, and their sum | |
+//! | | `watch/measure`, `watch/expected`, `watch/limit`, `watch/forbid`, `watch/leaks`, `watch/table`: what is made of it | |
+//! | | `watch/refusing`, `watch/policy`, `watch/schedule`, `watch/environment`, `watch/each_refusal`: faults to order | |
+//! | | `watch/exempt`, `watch/probe`: what is not watched, and whether anything is | |
 
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -134,6 +142,8 @@ mod stderr;
 pub mod trace;
 #[cfg(not(all(feature = "std", unix)))]
 mod uncached;
+#[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
+pub mod watch;
 
 pub use allocator::{FreeListAllocator, InitOutcome, create_allocator};
 #[cfg(all(feature = "std", unix, any(feature = "allocator-api2", feature = "nightly")))]
@@ -170,8 +180,6 @@ pub use heap::{AuditError, Blocks, Heap, RegionError};
 pub use lock_api;
 pub use locked::Locked;
 pub use raw_lock::SpinThenSleep;
-#[cfg(all(feature = "std", unix))]
-pub use recorder::{Sampled, Traced};
 pub use refusal::{GrowthLimit, Refusal, set_refusal_hook};
 #[cfg(all(feature = "std", unix))]
 #[cfg_attr(docsrs, doc(auto_cfg = false))]

@@ -170,8 +170,9 @@ pub(crate) fn is_telling() -> bool {
     TELLING.load(Ordering::Relaxed) != 0 && IS_TELLING.with(core::cell::Cell::get)
 }
 
+/// Runs something in which this thread is served by the system, as one that panics is.
 #[cfg(feature = "std")]
-fn while_telling(tell: impl FnOnce()) {
+pub(crate) fn while_telling(tell: impl FnOnce()) {
     TELLING.fetch_add(1, Ordering::Relaxed);
     IS_TELLING.with(|is_telling| {
         is_telling.set(true);

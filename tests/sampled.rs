@@ -7,7 +7,8 @@
 mod trace;
 
 use mem_alloc_rust::trace::Event;
-use mem_alloc_rust::{FreeList, Sampled, ThreadCached};
+use mem_alloc_rust::watch::Sampled;
+use mem_alloc_rust::{FreeList, ThreadCached};
 use serial_test::serial;
 use std::alloc::{GlobalAlloc, Layout};
 use std::fs::File;

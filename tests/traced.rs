@@ -9,7 +9,8 @@ mod process;
 mod trace;
 
 use mem_alloc_rust::trace::{CallSites, Event, Note};
-use mem_alloc_rust::{FreeList, ThreadCached, Traced};
+use mem_alloc_rust::watch::Traced;
+use mem_alloc_rust::{FreeList, ThreadCached};
 use std::alloc::{GlobalAlloc, Layout};
 use std::hint::black_box;
 use std::os::unix::process::ExitStatusExt;

@@ -3,7 +3,6 @@
 use super::{profile, samples};
 use crate::raw_lock::preserving_errno;
 use core::alloc::{GlobalAlloc, Layout};
-use core::ops::Deref;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -13,7 +12,8 @@ use std::os::fd::{AsFd, AsRawFd};
 /// profile, which the tool `insight` of the repository's `demo-app` turns into a flame graph, a report, or pprof's format.
 ///
 /// ```
-/// use mem_alloc_rust::{Growing, Sampled, ThreadCached};
+/// use mem_alloc_rust::watch::Sampled;
+/// use mem_alloc_rust::{Growing, ThreadCached};
 ///
 /// #[global_allocator]
 /// static A: Sampled<ThreadCached<Growing>> = Sampled::new(ThreadCached::new());
@@ -52,6 +52,11 @@ impl<A> Sampled<A> {
         Self { inner, interval }
     }
 
+    /// The allocator that is watched.
+    pub const fn inner(&self) -> &A {
+        &self.inner
+    }
+
     /// Writes what of the sample is in use now as a heap profile: in the format of [`trace`](crate::trace), with
     /// [`Note::Sample`](crate::trace::Note::Sample) in front of each allocation.
     ///
@@ -73,14 +78,6 @@ impl<A> Sampled<A> {
 impl<A: Default> Default for Sampled<A> {
     fn default() -> Self {
         Self::new(A::default())
-    }
-}
-
-impl<A> Deref for Sampled<A> {
-    type Target = A;
-
-    fn deref(&self) -> &A {
-        &self.inner
     }
 }
 

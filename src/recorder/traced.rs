@@ -2,14 +2,13 @@
 
 use super::{allocation, is_off, reallocation, release};
 use core::alloc::{GlobalAlloc, Layout};
-use core::ops::Deref;
 
 /// An allocator whose every call is written into the file that the environment variable `MEM_ALLOC_RUST_TRACE` names.
 ///
 /// It wraps any [`GlobalAlloc`], `System` included, so that a program can be looked at before it adopts this crate:
 ///
 /// ```
-/// use mem_alloc_rust::Traced;
+/// use mem_alloc_rust::watch::Traced;
 /// use std::alloc::System;
 ///
 /// #[global_allocator]
@@ -22,7 +21,7 @@ use core::ops::Deref;
 ///
 /// The tool `insight`, which is in the repository's `demo-app`, reads such files: `insight size FILE` says how large an
 /// arena the program needs, `insight report FILE` who holds the memory. The format is documented in [`trace`](crate::trace).
-/// The wrapped allocator's own methods are to be had by way of this one: `A.stats()`.
+/// The wrapped allocator's own methods are to be had by way of [`inner`](Self::inner): `A.inner().stats()`.
 ///
 /// # Environment
 ///
@@ -52,12 +51,9 @@ impl<A> Traced<A> {
     pub const fn new(inner: A) -> Self {
         Self { inner }
     }
-}
 
-impl<A> Deref for Traced<A> {
-    type Target = A;
-
-    fn deref(&self) -> &A {
+    /// The allocator that is watched.
+    pub const fn inner(&self) -> &A {
         &self.inner
     }
 }

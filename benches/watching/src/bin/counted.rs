@@ -1,6 +1,7 @@
 //! The program with its calls counted.
 
-use mem_alloc_rust::{Counted, FreeList, ThreadCached};
+use mem_alloc_rust::watch::Counted;
+use mem_alloc_rust::{FreeList, ThreadCached};
 use programs::ARENA;
 
 programs::main!(Counted<ThreadCached<FreeList<ARENA>>> = Counted::new(ThreadCached::new()));
