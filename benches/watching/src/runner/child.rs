@@ -62,7 +62,7 @@ pub(crate) fn run(folder: &Path, variant: &Variant, workload: &Workload) -> Resu
             })
         }
     };
-    for ending in ["", ".zst", ".gz"] {
+    for ending in ["", ".raw.zst", ".raw.gz", ".raw"] {
         let _ = std::fs::remove_file(format!("{}{ending}", written.display()));
     }
     Ok(outcome)

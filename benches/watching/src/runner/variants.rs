@@ -63,7 +63,7 @@ pub(crate) fn all() -> Vec<Variant> {
             binary: "system",
             base: "system",
             trace: None,
-            runner: Some(&["heaptrack", "--record-only", "-o"]),
+            runner: Some(&["heaptrack", "--raw", "-o"]),
         });
     }
     all
