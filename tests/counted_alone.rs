@@ -1,5 +1,5 @@
-//! In a program with one thread, all that is counted is exact, the peak of the process included; and the program has it over the
-//! system's allocator.
+//! A program that nobody else does anything in, as a test's harness may: all that is counted is exact, and as long as there is
+//! one thread, the peak of the process, too. The allocator that is counted is the system's.
 
 use mem_alloc_rust::watch::{Counted, measure};
 use std::alloc::System;
@@ -8,7 +8,20 @@ use std::hint::black_box;
 #[global_allocator]
 static A: Counted<System> = Counted::new(System);
 
+fn bytes(len: usize) -> Vec<u8> {
+    black_box(Vec::with_capacity(len))
+}
+
 fn main() {
+    one_thread();
+    threads_that_have_ended();
+    #[cfg(unix)]
+    destructors_of_thread_locals_and_of_keys();
+    println!("everything was counted to the byte");
+}
+
+/// Has to come first.
+fn one_thread() {
     let start = A.counts();
     assert_eq!(start, A.counts(), "looking changes nothing");
     assert_eq!(
@@ -17,9 +30,9 @@ fn main() {
     );
     let live = start.live_bytes as usize;
     // Far more than was ever live before, and by less than what a thread keeps to itself.
-    for bytes in [1 << 20, (1 << 20) + 1, (1 << 20) + 16_000] {
-        drop(black_box(Vec::<u8>::with_capacity(bytes)));
-        assert_eq!(A.counts().peak_bytes, live + bytes);
+    for len in [1 << 20, (1 << 20) + 1, (1 << 20) + 16_000] {
+        drop(bytes(len));
+        assert_eq!(A.counts().peak_bytes, live + len);
     }
     // Small blocks, with a measurement in between.
     let mut kept = Vec::with_capacity(100_000);
@@ -46,5 +59,68 @@ fn main() {
         (end.alloc_calls - start.alloc_calls, end.dealloc_calls - start.dealloc_calls),
         (calls, calls)
     );
-    println!("everything was counted to the byte");
+}
+
+/// What something adds to the process's figures: allocations, releases, bytes asked for, and live bytes.
+fn added(run: impl FnOnce()) -> (usize, usize, usize, isize) {
+    let before = A.counts();
+    run();
+    let after = A.counts();
+    (
+        after.allocations() - before.allocations(),
+        after.dealloc_calls - before.dealloc_calls,
+        after.requested_bytes - before.requested_bytes,
+        after.live_bytes - before.live_bytes,
+    )
+}
+
+/// What they counted stays, and is not counted again by those that have their counters next.
+fn threads_that_have_ended() {
+    // A block that a thread leaves to another.
+    let left = || drop(std::thread::spawn(|| bytes(1000)).join().unwrap());
+    // What std does once.
+    left();
+    let (allocations, releases, requested, live) = added(left);
+    assert_eq!((releases, live), (allocations, 0));
+    assert!(requested > 1000);
+    let of_500 = added(|| (0..500).for_each(|_| left()));
+    assert_eq!(of_500, (500 * allocations, 500 * releases, 500 * requested, 0));
+}
+
+#[cfg(unix)]
+fn destructors_of_thread_locals_and_of_keys() {
+    struct Allocates(usize);
+
+    impl Drop for Allocates {
+        fn drop(&mut self) {
+            drop(bytes(self.0));
+        }
+    }
+
+    std::thread_local! {
+        static LAST: Allocates = const { Allocates(1 << 20) };
+    }
+
+    extern "C" fn key_ends(value: *mut libc::c_void) {
+        // The thread's own counters are gone.
+        assert_eq!(A.thread_counts(), Default::default());
+        drop(bytes(value.addr()));
+    }
+
+    // Made later than the allocator's, so that it comes later when a thread ends.
+    let mut key = 0;
+    // SAFETY: the key has room, and the destructor allocates only.
+    assert_eq!(unsafe { libc::pthread_key_create(&raw mut key, Some(key_ends)) }, 0);
+    let thread =
+        |run: fn(libc::pthread_key_t)| added(|| std::thread::spawn(move || run(key)).join().unwrap());
+    let nothing = thread(|_| ());
+    assert_eq!(thread(|_| ()), nothing);
+    let with = |len| (nothing.0 + 1, nothing.1 + 1, nothing.2 + len, 0);
+    assert_eq!(thread(|_| LAST.with(|_| ())), with(1 << 20));
+    let with_key = |key| {
+        // SAFETY: the key was made; its value is no more than a number.
+        assert_eq!(unsafe { libc::pthread_setspecific(key, std::ptr::without_provenance(3 << 20)) }, 0);
+    };
+    assert_eq!(thread(with_key), with(3 << 20));
+    assert_eq!(thread(|_| ()), nothing);
 }

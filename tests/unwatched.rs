@@ -1,6 +1,8 @@
 //! Where the program's allocator is not wrapped as it has to be, nothing passes for no reason. The wrappers' other order, and each of
 //! them without the other, are used by hand.
 
+#![cfg(feature = "std")]
+
 use mem_alloc_rust::watch::{
     Counted, LeakCheck, Policy, Refusing, for_each_refusal, forbid_allocations, limit, measure,
     refuse_on_this_thread, without_allocations,

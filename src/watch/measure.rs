@@ -21,16 +21,16 @@ use core::marker::PhantomData;
 ///
 /// fn main() {
 ///     let (sorted, counts) = measure(|| {
-///         let mut numbers: Vec<u32> = (0..1000).map(|n| n * 7 % 1000).collect();
+///         let mut numbers: Vec<u64> = (0..10_000).map(|n| n * 7 % 10_000).collect();
 ///         numbers.sort();
 ///         numbers
 ///     });
-///     assert_eq!((counts.live_blocks, counts.live_bytes), (1, 4 * sorted.len() as isize));
+///     assert_eq!((counts.live_blocks, counts.live_bytes), (1, 8 * sorted.len() as isize));
 ///     // A stable sort needs room.
-///     assert!(counts.peak_bytes > 4000);
+///     assert!(counts.peak_bytes > 80_000);
 ///
 ///     let ((), counts) = measure(|| drop(sorted));
-///     assert_eq!((counts.live_bytes, counts.peak_bytes), (-4000, 0));
+///     assert_eq!((counts.live_bytes, counts.peak_bytes), (-80_000, 0));
 /// }
 /// ```
 ///

@@ -1,5 +1,5 @@
-//! Allocates through `alloc` from a static arena, and by hand from a region that is found at run time. Its exit code is 0 if
-//! all went well, 1 if an answer was wrong, 2 if a fault was told, and 3 after a panic.
+//! Allocates through `alloc` from a static arena, watches that, and allocates by hand from a region that is found at run time.
+//! Its exit code is 0 if all went well, 1 if an answer was wrong, 2 if a fault was told, and 3 after a panic.
 
 #![no_std]
 #![no_main]
@@ -11,10 +11,19 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::UnsafeCell;
+use mem_alloc_rust::watch::{
+    Consequence, Counted, Forbidden, Policy, Refusing, for_each_refusal, forbid, limit, measure,
+};
 use mem_alloc_rust::{FreeList, Locked, Region};
 
+type Arena = Locked<FreeList<{ 256 << 10 }>>;
+
 #[global_allocator]
-static A: Locked<FreeList<{ 256 << 10 }>> = Locked::new();
+static A: Counted<Refusing<Arena>> = Counted::new(Refusing::new(Locked::new()));
+
+fn arena() -> &'static Arena {
+    A.inner().inner()
+}
 
 // The C library is here for the start of the program and its exit only.
 #[link(name = "c")]
@@ -60,10 +69,35 @@ fn region() -> bool {
     }
 }
 
+fn can_reserve(bytes: usize) -> bool {
+    core::hint::black_box(Vec::<u8>::new()).try_reserve_exact(bytes).is_ok()
+}
+
+/// Without std, the process is one thread.
+fn watched() -> bool {
+    let (kept, counts) = measure(|| {
+        can_reserve(500);
+        core::hint::black_box(Vec::<u8>::with_capacity(100))
+    });
+    let counted = (counts.allocations(), counts.peak_bytes, counts.live_bytes) == (2, 500, 100);
+    drop(kept);
+    let limited = limit(1000, || can_reserve(1000) && !can_reserve(1001)) && can_reserve(1001);
+    let guard = forbid(Forbidden::Allocations, Consequence::Count);
+    let forbidden = can_reserve(1) && guard.violations() == 1;
+    drop(guard);
+    A.inner().refuse(Policy::nth(2));
+    let refused = can_reserve(1) && !can_reserve(1) && can_reserve(1) && A.inner().refused() == 1;
+    A.inner().serve();
+    let each = for_each_refusal(|| _ = can_reserve(1) && can_reserve(1)) == 2;
+    let all = A.counts();
+    counted && limited && forbidden && refused && each && all.live_bytes == 0 && all.peak_bytes > 1000
+}
+
 #[unsafe(no_mangle)]
 extern "C" fn main(arguments: i32) -> i32 {
     mem_alloc_rust::set_fault_hook(|_| exit(2));
-    let good = collections() && region() && A.stats().live_blocks == 0 && A.audit().is_ok();
+    let is_empty = || arena().stats().live_blocks == 0 && arena().audit().is_ok();
+    let good = collections() && region() && watched() && is_empty();
     if arguments > 1 {
         // With any argument, the misuse that the hook has to be told of.
         let layout = Layout::new::<u64>();

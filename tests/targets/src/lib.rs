@@ -6,6 +6,8 @@
 use allocator_api2::alloc::Allocator;
 use core::alloc::{GlobalAlloc, Layout};
 use core::mem::MaybeUninit;
+#[cfg(target_has_atomic = "ptr")]
+use mem_alloc_rust::watch::{Counted, Refusing};
 use mem_alloc_rust::{Arena, FreeList, Locked, Region, ThreadCached};
 
 #[global_allocator]
@@ -14,6 +16,9 @@ static A: ThreadCached<FreeList<{ 64 << 10 }>> = ThreadCached::new();
 static FIXED: Locked<FreeList<4096>> = Locked::new();
 
 static FOUND: Locked<Region> = Locked::new();
+
+#[cfg(target_has_atomic = "ptr")]
+static WATCHED: Counted<Refusing<Locked<FreeList<4096>>>> = Counted::new(Refusing::new(Locked::new()));
 
 #[cfg(feature = "std")]
 static OVERFLOWING: Locked<mem_alloc_rust::OrSystem<FreeList<4096>>> = Locked::new();
@@ -58,8 +63,13 @@ pub unsafe fn use_everything(start: *mut u8, len: usize, layout: Layout, new_siz
         let overflows = use_all(&OVERFLOWING, layout, new_size);
         #[cfg(not(feature = "std"))]
         let overflows = true;
+        #[cfg(target_has_atomic = "ptr")]
+        let watched = use_all(&WATCHED, layout, new_size) && WATCHED.counts().realloc_calls > 0;
+        #[cfg(not(target_has_atomic = "ptr"))]
+        let watched = true;
         is_given
             && overflows
+            && watched
             && use_all(&A, layout, new_size)
             && use_all(&FIXED, layout, new_size)
             && use_all(&FOUND, layout, new_size)
