@@ -15,6 +15,13 @@ pub(crate) enum Trouble {
         /// What the system says.
         error: io::Error,
     },
+    /// A file cannot be written.
+    Unwritable {
+        /// Its path.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
     /// A file's contents are none of a trace.
     Malformed {
         /// Its path.
@@ -29,7 +36,9 @@ pub(crate) enum Trouble {
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreadable { path, error } => write!(f, "{}: {error}", path.display()),
+            Self::Unreadable { path, error } | Self::Unwritable { path, error } => {
+                write!(f, "{}: {error}", path.display())
+            }
             Self::Malformed { path, offset, what } => write!(f, "{}: byte {offset}: {what}", path.display()),
         }
     }

@@ -1,0 +1,158 @@
+//! Call sites become stacks of functions, as people know them: inlined ones included, without what lies below `main`
+//! and without the allocator itself.
+
+use super::walk::Site;
+use crate::symbols::Symbols;
+use rustc_hash::FxHashMap;
+
+/// What std calls a program's `main` and a thread's closure by; its own backtraces begin there, too.
+const OUTERMOST: &str = "__rust_begin_short_backtrace";
+
+/// What functions between the one that asks for memory and the allocator are called, or what their names begin with.
+const PLUMBING: [&str; 9] = [
+    "__rust_alloc",
+    "__rust_realloc",
+    "__rustc::__rust_",
+    "__rg_",
+    "__rdl_",
+    "alloc::alloc::",
+    "<alloc::alloc::Global",
+    "mem_alloc_rust::",
+    "<mem_alloc_rust::",
+];
+
+/// The stacks of a trace, as a tree: who called whom.
+pub(crate) struct Stacks {
+    /// The root is first, and has no frame; others stand behind the one that called them.
+    pub(crate) nodes: Vec<Node>,
+    /// The innermost node of each call site, by number.
+    pub(crate) of_site: Vec<u32>,
+}
+
+/// A frame of a stack, and all frames that called it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Node {
+    /// The node that called it.
+    pub(crate) caller: u32,
+    /// Which frame of [`Symbols`] it is.
+    pub(crate) frame: u32,
+}
+
+impl Stacks {
+    /// The stacks of those call sites that are wanted, and of all that called them.
+    pub(crate) fn new(sites: &[Site], symbols: &mut Symbols, is_wanted: impl Fn(usize) -> bool) -> Self {
+        let mut builder = Builder {
+            stacks: Self {
+                nodes: vec![Node { caller: 0, frame: 0 }],
+                of_site: vec![u32::MAX; sites.len().max(1)],
+            },
+            known: FxHashMap::default(),
+        };
+        builder.stacks.of_site[0] = 0;
+        let mut chain = Vec::new();
+        for site in (0..sites.len()).filter(|&site| is_wanted(site)) {
+            // Up to a call site that is done, and down again. One that is its own caller, which no program has, ends it as well.
+            let mut up = site;
+            while builder.stacks.of_site[up] == u32::MAX {
+                builder.stacks.of_site[up] = 0;
+                chain.push(up);
+                up = sites.get(sites[up].caller as usize).map_or(0, |_| sites[up].caller as usize);
+            }
+            let mut node = builder.stacks.of_site[up];
+            while let Some(site) = chain.pop() {
+                node = builder.extend(node, symbols.frames_of(sites[site].address), symbols);
+                builder.stacks.of_site[site] = node;
+            }
+        }
+        builder.stacks.of_site.iter_mut().filter(|node| **node == u32::MAX).for_each(|node| *node = 0);
+        builder.stacks
+    }
+
+    /// The frames of a node, the innermost one first.
+    pub(crate) fn frames(&self, mut node: u32) -> impl Iterator<Item = u32> + '_ {
+        std::iter::from_fn(move || {
+            let here = self.nodes[node as usize];
+            let is_root = node == 0;
+            node = here.caller;
+            (!is_root).then_some(here.frame)
+        })
+    }
+}
+
+struct Builder {
+    stacks: Stacks,
+    /// Nodes by the one that called them and the frame.
+    known: FxHashMap<(u32, u32), u32>,
+}
+
+impl Builder {
+    /// The node that is reached from another by frames, which are given from the innermost on.
+    fn extend(&mut self, mut node: u32, frames: std::ops::Range<usize>, symbols: &Symbols) -> u32 {
+        for frame in frames.rev().map(|index| symbols.frame_number(index)) {
+            let function = symbols.function(frame);
+            if function.contains(OUTERMOST) {
+                node = 0;
+                continue;
+            }
+            if PLUMBING.iter().any(|plumbing| function.starts_with(plumbing)) {
+                continue;
+            }
+            let nodes = &mut self.stacks.nodes;
+            node = *self.known.entry((node, frame)).or_insert_with(|| {
+                nodes.push(Node { caller: node, frame });
+                nodes.len() as u32 - 1
+            });
+        }
+        node
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(stacks: &Stacks, symbols: &Symbols, site: usize) -> Vec<String> {
+        stacks.frames(stacks.of_site[site]).map(|frame| symbols.function(frame).to_owned()).collect()
+    }
+
+    #[test]
+    fn stacks_share_what_called_them_and_leave_out_what_nobody_asked_for() {
+        let functions: &[(u64, &[&str])] = &[
+            (0x10, &["main"]),
+            (
+                0x20,
+                &[
+                    "std::sys::backtrace::__rust_begin_short_backtrace::<fn(), ()>",
+                    "core::ops::FnOnce::call_once",
+                ],
+            ),
+            (0x30, &["app::parse"]),
+            (0x40, &["alloc::alloc::alloc", "inlined::into", "app::node"]),
+            (0x50, &["__rustc::__rust_alloc"]),
+        ];
+        let mut symbols = Symbols::of_names(functions);
+        let site = |caller, address| Site { caller, address };
+        // 1 main, 2 short backtrace, 3 parse, 4 node, 5 the allocator; 6 is parse's, too, and was recorded before its caller.
+        let sites = [
+            site(0, 0),
+            site(0, 0x10),
+            site(1, 0x20),
+            site(2, 0x30),
+            site(3, 0x40),
+            site(4, 0x50),
+            site(8, 0x40),
+            site(7, 0x30),
+            site(3, 0x40),
+        ];
+        let stacks = Stacks::new(&sites, &mut symbols, |site| site == 5 || site == 6 || site == 7);
+        assert_eq!(names(&stacks, &symbols, 5), ["inlined::into", "app::node", "app::parse"]);
+        assert_eq!(stacks.of_site[5], stacks.of_site[4]);
+        let twice = ["inlined::into", "app::node", "inlined::into", "app::node", "app::parse"];
+        assert_eq!(names(&stacks, &symbols, 6), twice);
+        // Its own caller.
+        assert_eq!(names(&stacks, &symbols, 7), ["app::parse"]);
+        assert!(
+            stacks.nodes.iter().enumerate().skip(1).all(|(number, node)| (node.caller as usize) < number)
+        );
+    }
+}
