@@ -30,9 +30,8 @@ pub(crate) use growth::{Growth, Growths};
 pub(crate) use histogram::{Histogram, Lifetimes};
 pub(crate) use holders::{Holder, Holders, SHORT_LIVED};
 pub(crate) use occupancy::{CELLS, LEVELS, Occupancy, Snapshot};
-pub(crate) use overview::{Counts, Overview};
+pub(crate) use overview::Overview;
 pub(crate) use series::{Point, Series};
-pub(crate) use space::Space;
 pub(crate) use stacks::Stacks;
 pub(crate) use walk::{Change, Module, Moment, Observer};
 

@@ -21,6 +21,16 @@ pub(crate) struct Growth {
     pub(crate) largest: u64,
 }
 
+impl Growth {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.blocks += other.blocks;
+        self.steps += other.steps;
+        self.copied += other.copied;
+        self.grown += other.grown;
+        self.largest = self.largest.max(other.largest);
+    }
+}
+
 /// Collects them. A step counts if the block becomes longer by half, or more: `Vec` and `String` double.
 #[derive(Default)]
 pub(crate) struct Growths {
@@ -53,12 +63,14 @@ impl Growths {
         if growing.steps < STEPS {
             return;
         }
-        let growth = self.by_site.entry(growing.site).or_default();
-        growth.blocks += 1;
-        growth.steps += u64::from(growing.steps);
-        growth.copied += growing.copied;
-        growth.grown += growing.size;
-        growth.largest = growth.largest.max(growing.size);
+        let growth = Growth {
+            blocks: 1,
+            steps: growing.steps.into(),
+            copied: growing.copied,
+            grown: growing.size,
+            largest: growing.size,
+        };
+        self.by_site.entry(growing.site).or_default().add(&growth);
     }
 
     fn resized(&mut self, old: &Block, new: &Block) {

@@ -67,16 +67,6 @@ impl Stacks {
         builder.stacks.of_site.iter_mut().filter(|node| **node == u32::MAX).for_each(|node| *node = 0);
         builder.stacks
     }
-
-    /// The frames of a node, the innermost one first.
-    pub(crate) fn frames(&self, mut node: u32) -> impl Iterator<Item = u32> + '_ {
-        std::iter::from_fn(move || {
-            let here = self.nodes[node as usize];
-            let is_root = node == 0;
-            node = here.caller;
-            (!is_root).then_some(here.frame)
-        })
-    }
 }
 
 struct Builder {
@@ -112,7 +102,13 @@ mod tests {
     use super::*;
 
     fn names(stacks: &Stacks, symbols: &Symbols, site: usize) -> Vec<String> {
-        stacks.frames(stacks.of_site[site]).map(|frame| symbols.function(frame).to_owned()).collect()
+        let mut names = Vec::new();
+        let mut node = stacks.of_site[site];
+        while node != 0 {
+            names.push(symbols.function(stacks.nodes[node as usize].frame).to_owned());
+            node = stacks.nodes[node as usize].caller;
+        }
+        names
     }
 
     #[test]
