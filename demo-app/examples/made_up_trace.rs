@@ -15,6 +15,7 @@ use object::{Object, ObjectSection};
 use std::fs::File;
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 /// Where the program is said to have been loaded to.
 const BIAS: u64 = 0x5555_5555_4000;
@@ -76,12 +77,13 @@ struct Writer {
 
 impl Trace {
     fn create(path: &str, program: Option<PathBuf>) -> io::Result<Self> {
+        let began = SystemTime::UNIX_EPOCH.elapsed().map_err(io::Error::other)?;
         let header = FileHeader {
             process: 4711,
             pointer_bytes: 8,
             is_sampled: false,
             call_sites: CallSites::FramePointers,
-            began: 1_764_200_000_000_000_000 * 2,
+            began: began.as_nanos() as u64,
             sample_interval: 0,
         };
         let mut first = vec![0; CHUNK];

@@ -14,6 +14,19 @@ use std::time::{Duration, UNIX_EPOCH};
 /// Where Debian and others keep what they took out of files: by the build's identity.
 const DEBUG_FOLDER: &str = "/usr/lib/debug/.build-id";
 
+/// What the names of std's functions begin with, those of the crates in it included.
+const OF_STD: [&str; 9] = [
+    "alloc::",
+    "core::",
+    "std::",
+    "hashbrown::",
+    "addr2line::",
+    "gimli::",
+    "miniz_oxide::",
+    "rustc_demangle::",
+    "__rust",
+];
+
 /// Whose code a function is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Origin {
@@ -314,7 +327,7 @@ fn origin(function: &str, file: Option<&str>) -> Origin {
         return Origin::Own;
     }
     let path = function.trim_start_matches(['<', '&', '(', '[', '*']);
-    if ["alloc::", "core::", "std::", "hashbrown::", "__rust"].iter().any(|name| path.starts_with(name)) {
+    if OF_STD.iter().any(|name| path.starts_with(name)) {
         return Origin::Std;
     }
     // Rust's functions are in a module, if they have no file.

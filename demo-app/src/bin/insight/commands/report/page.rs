@@ -137,7 +137,10 @@ mod tests {
             else {
                 continue;
             };
-            let name: String = rest.chars().take_while(|character| character.is_alphanumeric()).collect();
+            let name: String = rest
+                .chars()
+                .take_while(|character| character.is_alphanumeric() || *character == '_')
+                .collect();
             assert!(names.insert(name.clone()), "{name} is declared twice");
         }
         assert!(names.len() > 20, "{names:?}");

@@ -1,4 +1,4 @@
-// The arena at a moment: a cell for each piece of it, the darker the fuller, with the largest hole in a frame.
+// The arena at a moment: a cell for each piece of it, the stronger its colour the fuller, with the largest hole in a frame.
 
 import { Tip, colour, element, facts, formatBytes, formatCount, formatMicros, formatShare, isDark, onWidth, plural } from "./format.js";
 
@@ -32,11 +32,25 @@ export class ArenaMap {
         parts.slider.addEventListener("input", () => this.show(parts.slider.valueAsNumber));
         parts.peak.addEventListener("click", () => this.show(highest));
         parts.end.addEventListener("click", () => this.show(last));
+        this.#explain();
         this.canvas.addEventListener("pointermove", (event) => this.#point(event));
         this.canvas.addEventListener("pointerleave", () => this.tip.hide());
         this.shown = highest;
         onWidth(parts.map, () => this.draw());
         this.show(highest);
+    }
+
+    #explain() {
+        const { arena } = this;
+        const legend = [
+            element("span", { style: "--swatch: var(--live)" }, `each cell is ${formatBytes(arena.cell)}, the stronger the fuller`),
+            element("span", { style: "--swatch: var(--hole)" }, "the largest hole"),
+        ];
+        if (arena.spans.length > 1) {
+            const text = `addresses that nobody used are left out, in ${plural(arena.spans.length - 1, "place")}`;
+            legend.push(element("span", { style: "--swatch: var(--footprint)" }, text));
+        }
+        this.parts.legend.replaceChildren(...legend);
     }
 
     /// Shows a snapshot.

@@ -164,7 +164,7 @@ function start() {
         choice(byId("time-axis"), "Axis", [["event", "By events"], ["time", "By time"]], (axis) => chart.setAxis(axis));
         const map = new ArenaMap({
             map: byId("arena-map"), slider: byId("arena-slider"), moment: byId("arena-moment"), facts: byId("arena-facts"),
-            peak: byId("arena-peak"), end: byId("arena-end"),
+            peak: byId("arena-peak"), end: byId("arena-end"), legend: byId("arena-legend"),
         }, data.arena, data.peak, (moment) => chart.mark(moment));
         redrawn.push(() => map.draw());
         sections.push(shortSection(data, tree, open), growthsSection(data, tree, open));

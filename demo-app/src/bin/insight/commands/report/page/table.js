@@ -24,15 +24,14 @@ export class Table {
             button.addEventListener("click", () => this.#sortBy(number));
             return element("div", { role: "columnheader", class: this.#classOf(column) }, button);
         }));
-        this.space = element("div", { role: "presentation" });
-        this.scroll = element("div", { class: "scroll", role: "rowgroup", tabindex: 0, "aria-label": `${label}: rows` }, this.space);
+        this.space = element("div", { class: "space", role: "rowgroup" });
+        this.scroll = element("div", { class: "scroll", role: "grid", tabindex: 0, "aria-label": label }, this.header, this.space);
         this.footer = element("div", { class: "footer", "aria-live": "polite" });
-        this.grid = element("div", { role: "grid", "aria-label": label }, this.header, this.scroll);
         const majors = columns.filter((column) => !column.isMinor).length;
         host.append(element("div", {
             class: "table",
             style: `--numbers: ${columns.length}; --major-numbers: ${majors}`,
-        }, this.grid, this.footer));
+        }, this.scroll, this.footer));
         this.scroll.addEventListener("scroll", () => this.#draw(), { passive: true });
         this.scroll.addEventListener("keydown", (event) => this.#key(event));
         this.scroll.addEventListener("click", (event) => this.#click(event));
@@ -76,7 +75,7 @@ export class Table {
             const order = isDescending ? "descending" : "ascending";
             cell.setAttribute("aria-sort", number === column ? order : "none");
         });
-        this.grid.setAttribute("aria-rowcount", this.rows.length + 1);
+        this.scroll.setAttribute("aria-rowcount", this.rows.length + 1);
         const height = this.rows.length * ROW_HEIGHT;
         this.space.style.height = `${height}px`;
         this.footer.textContent = this.rows.length === this.all.length
@@ -90,9 +89,7 @@ export class Table {
     #draw() {
         const top = this.scroll.scrollTop;
         const first = Math.max(0, Math.floor(top / ROW_HEIGHT) - ROWS_BEYOND);
-        // Until it is laid out, it has no height; it has at most so many rows then.
-        const height = this.scroll.clientHeight || 10 * ROW_HEIGHT;
-        const last = Math.min(this.rows.length, Math.ceil((top + height) / ROW_HEIGHT) + ROWS_BEYOND);
+        const last = Math.min(this.rows.length, Math.ceil((top + this.#visible()) / ROW_HEIGHT) + ROWS_BEYOND);
         const made = [];
         for (let number = first; number < last; number++) {
             made.push(this.#row(number));
@@ -104,6 +101,11 @@ export class Table {
         } else {
             this.scroll.removeAttribute("aria-activedescendant");
         }
+    }
+
+    /// How many pixels of rows are to be seen.
+    #visible() {
+        return Math.max(0, this.scroll.clientHeight - this.header.offsetHeight);
     }
 
     #row(number) {
@@ -133,7 +135,10 @@ export class Table {
     }
 
     #key(event) {
-        const page = Math.max(1, Math.floor(this.scroll.clientHeight / ROW_HEIGHT) - 1);
+        if (event.target !== this.scroll) {
+            return;
+        }
+        const page = Math.max(1, Math.floor(this.#visible() / ROW_HEIGHT) - 1);
         const last = this.rows.length - 1;
         const to = {
             ArrowDown: this.active + 1, ArrowUp: this.active - 1, PageDown: this.active + page, PageUp: this.active - page,
@@ -144,7 +149,7 @@ export class Table {
         } else if (event.key in to) {
             this.active = Math.max(0, Math.min(last, to[event.key]));
             const top = this.active * ROW_HEIGHT;
-            const below = top + ROW_HEIGHT - this.scroll.clientHeight;
+            const below = top + ROW_HEIGHT - this.#visible();
             this.scroll.scrollTop = Math.min(top, Math.max(below, this.scroll.scrollTop));
             this.#draw();
         } else {
