@@ -33,7 +33,7 @@ fn main() -> io::Result<()> {
     };
     let number = |text: &String| text.parse::<u64>().map_err(io::Error::other);
     let (events, sites) = (number(events)?, number(sites)?.max(1));
-    let program = program.first().map(|path| std::fs::canonicalize(path)).transpose()?;
+    let program = program.first().map(std::fs::canonicalize).transpose()?;
     let mut trace = Trace::create(path, program)?;
     trace.define_sites(sites)?;
     let mut life = Life::new(sites);

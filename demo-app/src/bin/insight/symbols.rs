@@ -318,7 +318,10 @@ fn demangled(name: &str) -> String {
 /// Whose code a function of that name, from that file, is.
 fn origin(function: &str, file: Option<&str>) -> Origin {
     if let Some(file) = file {
-        if file.starts_with("/rustc/") || file.contains("/rustlib/src/rust/library/") {
+        if file.starts_with("/rustc/")
+            || file.starts_with("/rust/deps/")
+            || file.contains("/rustlib/src/rust/library/")
+        {
             return Origin::Std;
         }
         if file.contains("/registry/src/") || file.contains("/git/checkouts/") {
@@ -338,6 +341,9 @@ fn origin(function: &str, file: Option<&str>) -> Origin {
 fn shortened(path: &str) -> &str {
     if let Some((_, rest)) = path.split_once("/library/").filter(|_| path.starts_with("/rustc/")) {
         return &path[path.len() - rest.len() - "library/".len()..];
+    }
+    if let Some(rest) = path.strip_prefix("/rust/deps/") {
+        return rest;
     }
     let registry = path.split_once("/registry/src/").and_then(|(_, rest)| rest.split_once('/'));
     registry.map_or(path, |(_, rest)| rest)
@@ -491,6 +497,7 @@ mod tests {
         );
         let crate_file = "/home/me/.cargo/registry/src/index.crates.io-1949/serde-1.0.2/src/lib.rs";
         assert_eq!(shortened(crate_file), "serde-1.0.2/src/lib.rs");
+        assert_eq!(shortened("/rust/deps/hashbrown-0.16.1/src/raw.rs"), "hashbrown-0.16.1/src/raw.rs");
         assert_eq!(shortened("src/main.rs"), "src/main.rs");
         assert_eq!(origin("<serde::X as Y>::z", Some(crate_file)), Origin::Dependency);
         assert_eq!(origin("<alloc::vec::Vec<T>>::push", None), Origin::Std);

@@ -52,7 +52,7 @@ impl Addresses {
         let mut place = 0;
         for (start, end) in self.ranges {
             let start = start & !(PAGE - 1);
-            let end = end.checked_next_multiple_of(PAGE).unwrap_or(u64::MAX & !(PAGE - 1));
+            let end = end.checked_next_multiple_of(PAGE).unwrap_or(!(PAGE - 1));
             match spans.last_mut() {
                 Some(last) if start.saturating_sub(last.end) <= GAP => {
                     place += end - last.end;

@@ -247,9 +247,12 @@ fn arena(overview: &Overview, details: &Details) -> Arena {
 
 fn frames(symbols: &Symbols, texts: &mut Texts) -> Frames {
     let mut frames = Frames::default();
+    let own = (0..symbols.len()).filter(|&frame| symbols.origin(frame) == Origin::Own);
+    let folder = common_folder(own.filter_map(|frame| symbols.file(frame)));
     for frame in 0..symbols.len() {
         frames.function.push(texts.number(symbols.function(frame)));
-        frames.file.push(texts.number(symbols.file(frame).unwrap_or_default()));
+        let file = symbols.file(frame).unwrap_or_default();
+        frames.file.push(texts.number(file.strip_prefix(folder).unwrap_or(file)));
         frames.line.push(symbols.line(frame));
         frames.origin.push(match symbols.origin(frame) {
             Origin::Own => 0,
@@ -259,6 +262,22 @@ fn frames(symbols: &Symbols, texts: &mut Texts) -> Frames {
         });
     }
     frames
+}
+
+/// The folder that all of the program's own files are in, with the slash behind it: there is no room for it in each row. A folder `src` at
+/// its end is left, since files are known by it.
+fn common_folder<'a>(mut files: impl Iterator<Item = &'a str>) -> &'a str {
+    let Some(first) = files.next() else { return "" };
+    let mut len = first.rfind('/').map_or(0, |slash| slash + 1);
+    for file in files {
+        let same = first.bytes().zip(file.bytes()).take_while(|(one, other)| one == other).count();
+        len = first.as_bytes()[..len.min(same)]
+            .iter()
+            .rposition(|&byte| byte == b'/')
+            .map_or(0, |slash| slash + 1);
+    }
+    let folder = &first[..len];
+    folder.strip_suffix("src/").unwrap_or(folder)
 }
 
 fn nodes(stacks: &Stacks) -> Nodes {
@@ -326,5 +345,21 @@ impl Texts {
         self.texts.push(text.to_owned());
         self.numbers.insert(text.to_owned(), number);
         number
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folder_of_all_files_is_found() {
+        let common = |files: &[&'static str]| common_folder(files.iter().copied());
+        assert_eq!(common(&["/home/me/app/src/main.rs", "/home/me/app/src/parse/node.rs"]), "/home/me/app/");
+        assert_eq!(common(&["/home/me/app/src/main.rs", "/home/me/apple/lib.rs"]), "/home/me/");
+        assert_eq!(common(&["/home/me/app/src/main.rs"]), "/home/me/app/");
+        assert_eq!(common(&["src/main.rs", "src/lib.rs"]), "");
+        assert_eq!(common(&["src/main.rs", "/elsewhere/lib.rs"]), "");
+        assert_eq!(common(&[]), "");
     }
 }
