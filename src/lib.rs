@@ -77,6 +77,10 @@
 //! | | `arena/borrowed`, `arena/boxed`, `arena/mapped`: what holds its memory | |
 //! | | `arena/allocator`, `arena/blocks`, `arena/shared`: the traits, what they promise, `&A` of a static | |
 //! | `trace` | the format of traces: what encodes and decodes it | forbidden |
+//! | `recorder` | `Traced`, `Sampled`: writing traces and heap profiles (`std`, Unix) | yes |
+//! | | `recorder/file`, `recorder/writer`, `recorder/writers`: the file, one thread's part of it, whose that is | |
+//! | | `recorder/stack`, `recorder/call_sites`, `recorder/modules`: who called, and where that lies in which file | |
+//! | | `recorder/samples`, `recorder/profile`: what of a sample is in use, and writing it | |
 //! | `allocator` | `create_allocator` and `FreeListAllocator` | yes |
 
 #![no_std]
@@ -116,6 +120,8 @@ mod locked;
 #[cfg(all(feature = "std", unix))]
 mod mapping;
 mod raw_lock;
+#[cfg(all(feature = "std", unix))]
+mod recorder;
 mod refusal;
 mod run;
 mod size;
@@ -164,6 +170,8 @@ pub use heap::{AuditError, Blocks, Heap, RegionError};
 pub use lock_api;
 pub use locked::Locked;
 pub use raw_lock::SpinThenSleep;
+#[cfg(all(feature = "std", unix))]
+pub use recorder::{Sampled, Traced};
 pub use refusal::{GrowthLimit, Refusal, set_refusal_hook};
 #[cfg(all(feature = "std", unix))]
 #[cfg_attr(docsrs, doc(auto_cfg = false))]

@@ -22,6 +22,8 @@ pub(crate) use backoff::Backoff;
 pub(crate) use errno::preserving_errno;
 #[cfg(feature = "std")]
 use hosted::Lock;
+#[cfg(all(feature = "std", unix))]
+pub(crate) use single_thread::SingleThread;
 
 /// Without an operating system there is nobody to wake a sleeper. (The name `spin::Mutex` would change with a
 /// feature of spin's.)

@@ -10,12 +10,12 @@ use core::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
 static NEVER_CERTAIN: AtomicU8 = AtomicU8::new(0);
 
 /// The place of the process-wide answer: null before it was looked up. All zero bytes.
-pub(super) struct SingleThread {
+pub(crate) struct SingleThread {
     byte: AtomicPtr<AtomicU8>,
 }
 
 impl SingleThread {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { byte: AtomicPtr::new(core::ptr::null_mut()) }
     }
 
@@ -25,13 +25,13 @@ impl SingleThread {
     ///
     /// - [`look_up`](Self::look_up) was called before, and what it wrote is visible to this thread.
     #[inline(always)]
-    pub(super) unsafe fn is_certain(&self) -> bool {
+    pub(crate) unsafe fn is_certain(&self) -> bool {
         // SAFETY: `look_up` put the address of a static there (contract).
         unsafe { (*self.byte.load(Ordering::Relaxed)).load(Ordering::Relaxed) != 0 }
     }
 
     /// Asks the C library for its answer, once.
-    pub(super) fn look_up(&self) {
+    pub(crate) fn look_up(&self) {
         if self.byte.load(Ordering::Relaxed).is_null() {
             let byte = libc_answer().unwrap_or((&raw const NEVER_CERTAIN).cast_mut());
             self.byte.store(byte, Ordering::Relaxed);

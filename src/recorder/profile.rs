@@ -1,0 +1,117 @@
+//! Writing a heap profile: the sample's allocations that are in use, as a trace.
+
+use super::{call_sites, file, samples};
+use crate::mapping;
+use crate::trace::{CHUNK, CHUNK_HEADER, CallSites, ChunkHeader, Encoder, Event, MAX_EVENT, Note};
+use core::ffi::c_int;
+
+/// Writes it to a file descriptor. Allocates nothing and takes no lock.
+///
+/// # Errors
+///
+/// The system's error number.
+pub(super) fn write(descriptor: c_int, interval: usize) -> Result<(), c_int> {
+    let memory = mapping::map(CHUNK, mapping::page()).ok_or(libc::ENOMEM)?;
+    // SAFETY: so many zeroes were just mapped, and nobody else knows them.
+    let bytes = unsafe { memory.cast::<[u8; CHUNK]>().as_mut() };
+    let outcome = write_by_way_of(bytes, descriptor, interval);
+    // SAFETY: it was mapped here, and is not used any more.
+    unsafe { mapping::unmap(memory.as_ptr(), CHUNK) };
+    outcome
+}
+
+fn write_by_way_of(bytes: &mut [u8; CHUNK], descriptor: c_int, interval: usize) -> Result<(), c_int> {
+    file::describe(bytes, CallSites::Unwound, Some(interval as u64));
+    write_all(descriptor, bytes)?;
+    let mut out = Out {
+        bytes,
+        descriptor,
+        encoder: Encoder::new(&ChunkHeader::FIRST),
+        place: CHUNK,
+        sequence: 0,
+        thread: 0,
+    };
+    call_sites::for_each(|site| {
+        out.note(&Note::Site { number: site.number, caller: site.caller, address: site.address })
+    })?;
+    samples::for_each(|sample| {
+        if sample.thread != out.thread {
+            out.thread = sample.thread;
+            out.note(&Note::Thread(sample.thread.into()))?;
+        }
+        out.note(&Note::Sample(sample.weight))?;
+        out.event(&Event::Allocation {
+            size: sample.size as u64,
+            align: sample.align as u64,
+            address: sample.address as u64,
+            is_zeroed: false,
+            site: sample.site.into(),
+        })
+    })?;
+    out.flush()
+}
+
+/// A chunk that is being filled.
+struct Out<'a> {
+    bytes: &'a mut [u8; CHUNK],
+    descriptor: c_int,
+    encoder: Encoder,
+    /// Where the next record goes; `CHUNK` before the first chunk is begun.
+    place: usize,
+    sequence: u64,
+    thread: u32,
+}
+
+impl Out<'_> {
+    fn note(&mut self, note: &Note<'_>) -> Result<(), c_int> {
+        self.make_room()?;
+        self.place += self.encoder.note(note, &mut self.bytes[self.place..]).unwrap_or(0);
+        Ok(())
+    }
+
+    fn event(&mut self, event: &Event) -> Result<(), c_int> {
+        self.sequence += 1;
+        let mut record = [0; MAX_EVENT];
+        let len = self.encoder.event(self.sequence, event, &mut record);
+        self.bytes[self.place..self.place + len].copy_from_slice(&record[..len]);
+        self.place += len;
+        Ok(())
+    }
+
+    /// Makes room for a note and an event behind it: a sample's weight and its allocation have to be in the same chunk.
+    fn make_room(&mut self) -> Result<(), c_int> {
+        if CHUNK - self.place >= 2 * MAX_EVENT {
+            return Ok(());
+        }
+        self.flush()?;
+        let header = ChunkHeader { writer: 0, sequence: self.sequence, time: 0, thread: self.thread };
+        self.bytes[..CHUNK_HEADER].copy_from_slice(&header.encode());
+        self.encoder = Encoder::new(&header);
+        self.place = CHUNK_HEADER;
+        Ok(())
+    }
+
+    /// Writes the chunk, if one is begun, and clears it.
+    fn flush(&mut self) -> Result<(), c_int> {
+        if self.place != CHUNK {
+            write_all(self.descriptor, self.bytes)?;
+        }
+        self.bytes.fill(0);
+        Ok(())
+    }
+}
+
+fn write_all(descriptor: c_int, mut rest: &[u8]) -> Result<(), c_int> {
+    while !rest.is_empty() {
+        // SAFETY: the pointer and the length are those of a slice.
+        let written = unsafe { libc::write(descriptor, rest.as_ptr().cast(), rest.len()) };
+        match usize::try_from(written) {
+            Ok(written) => rest = &rest[written.min(rest.len())..],
+            Err(_) => match std::io::Error::last_os_error().raw_os_error() {
+                Some(libc::EINTR) => {}
+                error => return Err(error.unwrap_or(libc::EIO)),
+            },
+        }
+    }
+    Ok(())
+}

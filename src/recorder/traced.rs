@@ -1,0 +1,105 @@
+//! The wrapper.
+
+use super::{allocation, is_off, reallocation, release};
+use core::alloc::{GlobalAlloc, Layout};
+use core::ops::Deref;
+
+/// An allocator whose every call is written into the file that the environment variable `MEM_ALLOC_RUST_TRACE` names.
+///
+/// It wraps any [`GlobalAlloc`], `System` included, so that a program can be looked at before it adopts this crate:
+///
+/// ```
+/// use mem_alloc_rust::Traced;
+/// use std::alloc::System;
+///
+/// #[global_allocator]
+/// static A: Traced<System> = Traced::new(System);
+///
+/// fn main() {
+///     assert_eq!("traced".to_owned().len(), 6);
+/// }
+/// ```
+///
+/// The tool `insight`, which is in the repository's `demo-app`, reads such files: `insight size FILE` says how large an
+/// arena the program needs, `insight report FILE` who holds the memory. The format is documented in [`trace`](crate::trace).
+/// The wrapped allocator's own methods are to be had by way of this one: `A.stats()`.
+///
+/// # Environment
+///
+/// - `MEM_ALLOC_RUST_TRACE`: the file's path. `%p` in it becomes the process's number. Without it, nothing is recorded, and a call
+///   costs one branch more. A file that is there is replaced, unless another process is writing it: then, as for
+///   a program that a traced program starts, the process's number is appended to the name.
+/// - `MEM_ALLOC_RUST_TRACE_CALL_SITES`: `frame-pointers` to record who asked, if the program was compiled with
+///   `-C force-frame-pointers=yes`; `unwind` to find out without, which takes many times longer; `none`.
+///
+/// A program with the rights of another user (set-user-ID) does not look at them.
+///
+/// # What is recorded
+///
+/// Every call from the program's first allocation on, with its thread, size, alignment and result, and a sequence number. A program
+/// that aborts or is killed leaves a file that has all of it. A child that was forked is not recorded, and one that was started
+/// by the system call itself and not by the C library's `fork` must not allocate.
+/// When the disk is full, the recording ends with a note in the file, and the program goes on.
+///
+/// The file grows by 4 to 10 bytes for each event, in steps of 64 KiB for each thread. The recorder allocates nothing.
+#[derive(Debug, Default)]
+pub struct Traced<A> {
+    inner: A,
+}
+
+impl<A> Traced<A> {
+    /// Watches that allocator.
+    pub const fn new(inner: A) -> Self {
+        Self { inner }
+    }
+}
+
+impl<A> Deref for Traced<A> {
+    type Target = A;
+
+    fn deref(&self) -> &A {
+        &self.inner
+    }
+}
+
+// SAFETY: the wrapped allocator does it all; the recorder only looks at what it was asked for and what it returned.
+unsafe impl<A: GlobalAlloc> GlobalAlloc for Traced<A> {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's contract.
+        let block = unsafe { self.inner.alloc(layout) };
+        if !is_off() {
+            allocation(block, layout, false);
+        }
+        block
+    }
+
+    #[inline]
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's contract.
+        let block = unsafe { self.inner.alloc_zeroed(layout) };
+        if !is_off() {
+            allocation(block, layout, true);
+        }
+        block
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        if !is_off() {
+            release(block);
+        }
+        // SAFETY: the caller's contract.
+        unsafe { self.inner.dealloc(block, layout) };
+    }
+
+    #[inline]
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        // SAFETY: the caller's contract.
+        let new_block = unsafe { self.inner.realloc(block, layout, new_size) };
+        if !is_off() {
+            reallocation(block, new_block, layout, new_size);
+        }
+        new_block
+    }
+}

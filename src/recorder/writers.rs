@@ -1,0 +1,74 @@
+//! Which writer is whose: a thread adopts one that nobody has, and leaves it when it ends.
+
+use super::writer::Writer;
+use super::{LOCAL, everlasting};
+use core::ffi::c_void;
+use core::ptr::{NonNull, null_mut};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+
+/// All writers, linked; none is ever taken off.
+static ALL: AtomicPtr<Writer> = AtomicPtr::new(null_mut());
+
+/// How many there are.
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// The key whose destructor runs when a thread ends.
+static KEY: AtomicUsize = AtomicUsize::new(0);
+
+/// Has threads leave their writers when they end. False if the C library has no key left.
+pub(super) fn prepare() -> bool {
+    let mut key: libc::pthread_key_t = 0;
+    // SAFETY: the key has room, and the callback never unwinds.
+    let is_made = unsafe { libc::pthread_key_create(&raw mut key, Some(thread_ends)) } == 0;
+    KEY.store(key as usize, Ordering::Relaxed);
+    is_made
+}
+
+/// A writer for the calling thread. `None` if there is no memory for one more.
+pub(super) fn adopt() -> Option<NonNull<Writer>> {
+    let writer = left().or_else(one_more)?;
+    let key = KEY.load(Ordering::Relaxed) as libc::pthread_key_t;
+    // SAFETY: the key was made and is never deleted. If the C library refuses, the writer is not left; that
+    // costs a part of a chunk.
+    unsafe { libc::pthread_setspecific(key, writer.as_ptr().cast()) };
+    // SAFETY: the writer is this thread's.
+    unsafe { (*writer.as_ptr()).begin_thread() };
+    Some(writer)
+}
+
+/// One that a thread left.
+fn left() -> Option<NonNull<Writer>> {
+    let mut writer = ALL.load(Ordering::Acquire);
+    while let Some(found) = NonNull::new(writer) {
+        // SAFETY: writers are never unmapped, and these two fields are for all threads.
+        let (is_taken, next) = unsafe { (&(*writer).is_taken, (*writer).next) };
+        if !is_taken.load(Ordering::Relaxed) && !is_taken.swap(true, Ordering::Acquire) {
+            return Some(found);
+        }
+        writer = next;
+    }
+    None
+}
+
+fn one_more() -> Option<NonNull<Writer>> {
+    let writer = everlasting::<Writer>()?;
+    // SAFETY: it was just mapped and is large enough; nobody else knows it before it is on the list.
+    unsafe {
+        writer.write(Writer::new(COUNT.fetch_add(1, Ordering::Relaxed)));
+        let mut next = ALL.load(Ordering::Relaxed);
+        loop {
+            (*writer.as_ptr()).next = next;
+            match ALL.compare_exchange_weak(next, writer.as_ptr(), Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => return Some(writer),
+                Err(now) => next = now,
+            }
+        }
+    }
+}
+
+/// What other destructors of the thread release later has a writer once more: it is adopted anew, and this called again.
+unsafe extern "C" fn thread_ends(writer: *mut c_void) {
+    LOCAL.with(|local| local.writer.set(null_mut()));
+    // SAFETY: what was set for the key is a writer, which is never unmapped.
+    unsafe { (*writer.cast::<Writer>()).is_taken.store(false, Ordering::Release) };
+}

@@ -1,0 +1,164 @@
+//! What a `Sampled` allocator keeps in mind: blocks that are in use, in proportion to their bytes.
+
+#![cfg(unix)]
+
+#[allow(dead_code, reason = "not every test asks everything")]
+#[path = "traced/trace.rs"]
+mod trace;
+
+use mem_alloc_rust::trace::Event;
+use mem_alloc_rust::{FreeList, Sampled, ThreadCached};
+use serial_test::serial;
+use std::alloc::{GlobalAlloc, Layout};
+use std::fs::File;
+use std::hint::black_box;
+use trace::Trace;
+
+const ARENA: usize = 96 << 20;
+
+#[global_allocator]
+static A: Sampled<ThreadCached<FreeList<ARENA>>> = Sampled::with_interval(ThreadCached::new(), 16 << 10);
+
+/// The sample as it is now.
+fn profile(test: &str) -> Trace {
+    let path = std::env::temp_dir().join(format!("sampled-{}-{test}.heap", std::process::id()));
+    A.write_profile(&File::create(&path).unwrap()).unwrap();
+    let trace = Trace::read(&path);
+    std::fs::remove_file(path).unwrap();
+    assert!(trace.header.is_sampled);
+    assert_eq!(trace.header.sample_interval, 16 << 10);
+    trace
+}
+
+/// How many blocks of a size the sample has, and how many bytes they stand for.
+fn share(trace: &Trace, wanted: usize) -> (usize, u64) {
+    let of_size = trace.events.iter().filter(|entry| match entry.event {
+        Event::Allocation { size, .. } => size == wanted as u64,
+        _ => false,
+    });
+    of_size.fold((0, 0), |(blocks, bytes), entry| (blocks + 1, bytes + entry.weight.unwrap()))
+}
+
+fn blocks(count: usize, size: usize) -> Vec<Vec<u8>> {
+    (0..count).map(|_| black_box(vec![1u8; size])).collect()
+}
+
+#[test]
+#[serial]
+fn the_sample_stands_for_what_is_in_use() {
+    // Of 160,000 blocks of 100 bytes about a thousand are in the sample, so that a tenth is three times its deviation.
+    let small = blocks(160_000, 100);
+    let large = blocks(300, 50_001);
+    let trace = profile("in_use");
+    let (count, bytes) = share(&trace, 100);
+    assert!((700..1300).contains(&count), "{count}");
+    assert!((13_000_000..19_000_000).contains(&bytes), "{bytes}");
+    let (count, bytes) = share(&trace, 50_001);
+    assert!(count > 250, "{count}: nearly every block that is larger than the interval");
+    assert!((14_000_000..16_500_000).contains(&bytes), "{bytes}");
+
+    drop(small);
+    let trace = profile("released");
+    assert_eq!(share(&trace, 100).0, 0, "what was released is in no profile");
+    assert!(share(&trace, 50_001).0 > 250);
+    drop(large);
+    assert_eq!(share(&profile("all_released"), 50_001).0, 0);
+}
+
+#[inline(never)]
+fn the_one_who_asks() -> Vec<Vec<u8>> {
+    blocks(100, 40_003)
+}
+
+#[test]
+#[serial]
+fn a_profile_has_the_call_sites() {
+    let kept = the_one_who_asks();
+    let trace = profile("call_sites");
+    let function = the_one_who_asks as fn() -> Vec<Vec<u8>> as usize as u64;
+    let sites: Vec<u64> = trace
+        .events
+        .iter()
+        .filter_map(|entry| match entry.event {
+            Event::Allocation { size: 40_003, site, .. } => Some(site),
+            _ => None,
+        })
+        .collect();
+    assert!(sites.len() > 50);
+    for site in sites {
+        let path = trace.path_to(site);
+        assert!(path.iter().any(|address| (function..function + 500).contains(address)), "{path:x?}");
+    }
+    drop(kept);
+}
+
+#[test]
+#[serial]
+fn a_realloc_counts_anew_and_a_refused_one_changes_nothing() {
+    let layout = Layout::from_size_align(3_000_011, 8).unwrap();
+    // SAFETY: the layout is of more than no bytes, and the block is given back once.
+    unsafe {
+        let block = A.alloc(layout);
+        assert_eq!(share(&profile("before"), layout.size()).0, 1);
+        assert!(A.realloc(block, layout, 2 * ARENA).is_null());
+        assert_eq!(share(&profile("refused"), layout.size()).0, 1);
+        let block = A.realloc(block, layout, 4_000_013);
+        let trace = profile("moved");
+        assert_eq!((share(&trace, layout.size()).0, share(&trace, 4_000_013).0), (0, 1));
+        A.dealloc(block, Layout::from_size_align(4_000_013, 8).unwrap());
+    }
+    assert_eq!(share(&profile("after"), 4_000_013).0, 0);
+}
+
+#[test]
+#[serial]
+fn threads_share_one_sample_and_release_what_others_allocated() {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            let sender = sender.clone();
+            scope.spawn(move || (0..500).for_each(|_| sender.send(blocks(1, 20_011)).unwrap()));
+        }
+    });
+    drop(sender);
+    let received: Vec<_> = receiver.into_iter().collect();
+    let trace = profile("threads");
+    assert!(share(&trace, 20_011).0 > 1_000);
+    let mut threads: Vec<_> = trace.events.iter().map(|entry| entry.thread).collect();
+    threads.sort_unstable();
+    threads.dedup();
+    assert!(threads.len() >= 4, "{threads:?}");
+    drop(received);
+    assert_eq!(share(&profile("threads_released"), 20_011).0, 0);
+}
+
+#[test]
+#[serial]
+fn profiles_are_written_while_threads_allocate() {
+    let is_done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for size in [30_011, 50_021] {
+            let is_done = &is_done;
+            scope.spawn(move || {
+                while !is_done.load(std::sync::atomic::Ordering::Relaxed) {
+                    drop(blocks(20, size));
+                }
+            });
+        }
+        for _ in 0..50 {
+            let trace = profile("meanwhile");
+            for entry in &trace.events {
+                let Event::Allocation { size, align, address, .. } = entry.event else { panic!() };
+                assert!(address > 4096 && size > 0 && align > 0 && entry.weight.unwrap() >= size);
+            }
+        }
+        is_done.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+}
+
+#[test]
+#[serial]
+fn what_cannot_be_written_is_an_error() {
+    let read_only = File::open("/dev/null").unwrap();
+    assert_eq!(A.write_profile(&read_only).unwrap_err().raw_os_error(), Some(libc::EBADF));
+}
