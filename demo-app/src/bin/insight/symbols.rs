@@ -154,6 +154,10 @@ impl Symbols {
     }
 
     fn look_up(&mut self, return_address: u64) {
+        if return_address == 0 {
+            self.push("an unknown function", None, 0, Origin::Unknown);
+            return;
+        }
         // The call ends where the next instruction begins: one before is still in it.
         let address = return_address.wrapping_sub(1);
         let behind = self.modules.partition_point(|loaded| loaded.module.start <= address);
@@ -461,6 +465,7 @@ mod tests {
         );
         assert_eq!(described(&mut symbols, 0x10_0020)[0].0, "app+0xff020");
         assert_eq!(described(&mut symbols, 0x50_0000)[0].0, "0x500000");
+        assert_eq!(described(&mut symbols, 0)[0].0, "an unknown function");
         assert_eq!(described(&mut symbols, 0x30_0010)[0].0, "[vdso]+0x2ff010");
         described(&mut symbols, 0x20_0020);
         let missing = symbols.missing();

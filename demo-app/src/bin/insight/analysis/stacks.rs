@@ -8,8 +8,9 @@ use rustc_hash::FxHashMap;
 /// What std calls a program's `main` and a thread's closure by; its own backtraces begin there, too.
 const OUTERMOST: &str = "__rust_begin_short_backtrace";
 
-/// What functions between the one that asks for memory and the allocator are called, or what their names begin with.
-const PLUMBING: [&str; 9] = [
+/// What the names of functions begin with that hand a request to the allocator. What they call is the allocator, or whoever records
+/// what it does.
+const PLUMBING: [&str; 8] = [
     "__rust_alloc",
     "__rust_realloc",
     "__rustc::__rust_",
@@ -17,9 +18,11 @@ const PLUMBING: [&str; 9] = [
     "__rdl_",
     "alloc::alloc::",
     "<alloc::alloc::Global",
-    "mem_alloc_rust::",
-    "<mem_alloc_rust::",
+    "mem_alloc_rust::recorder::",
 ];
+
+/// What the names of an allocator's own methods have in them.
+const ALLOCATOR: &str = "GlobalAlloc>::";
 
 /// The stacks of a trace, as a tree: who called whom.
 pub(crate) struct Stacks {
@@ -47,6 +50,7 @@ impl Stacks {
                 of_site: vec![u32::MAX; sites.len().max(1)],
             },
             known: FxHashMap::default(),
+            is_within: vec![false; sites.len().max(1)],
         };
         builder.stacks.of_site[0] = 0;
         let mut chain = Vec::new();
@@ -58,10 +62,10 @@ impl Stacks {
                 chain.push(up);
                 up = sites.get(sites[up].caller as usize).map_or(0, |_| sites[up].caller as usize);
             }
-            let mut node = builder.stacks.of_site[up];
+            let mut way = (builder.stacks.of_site[up], builder.is_within[up]);
             while let Some(site) = chain.pop() {
-                node = builder.extend(node, symbols.frames_of(sites[site].address), symbols);
-                builder.stacks.of_site[site] = node;
+                way = builder.extend(way, symbols.frames_of(sites[site].address), symbols);
+                (builder.stacks.of_site[site], builder.is_within[site]) = way;
             }
         }
         builder.stacks.of_site.iter_mut().filter(|node| **node == u32::MAX).for_each(|node| *node = 0);
@@ -73,18 +77,27 @@ struct Builder {
     stacks: Stacks,
     /// Nodes by the one that called them and the frame.
     known: FxHashMap<(u32, u32), u32>,
+    /// Of each call site, by number, whether it is in the allocator.
+    is_within: Vec<bool>,
 }
 
 impl Builder {
-    /// The node that is reached from another by frames, which are given from the innermost on.
-    fn extend(&mut self, mut node: u32, frames: std::ops::Range<usize>, symbols: &Symbols) -> u32 {
+    /// The node that is reached from another by frames, which are given from the innermost on; and whether it is in the allocator.
+    fn extend(
+        &mut self,
+        (mut node, mut is_within): (u32, bool),
+        frames: std::ops::Range<usize>,
+        symbols: &Symbols,
+    ) -> (u32, bool) {
         for frame in frames.rev().map(|index| symbols.frame_number(index)) {
             let function = symbols.function(frame);
             if function.contains(OUTERMOST) {
-                node = 0;
+                (node, is_within) = (0, false);
                 continue;
             }
-            if PLUMBING.iter().any(|plumbing| function.starts_with(plumbing)) {
+            let is_plumbing = PLUMBING.iter().any(|plumbing| function.starts_with(plumbing));
+            is_within = is_within || is_plumbing || function.contains(ALLOCATOR);
+            if is_within {
                 continue;
             }
             let nodes = &mut self.stacks.nodes;
@@ -93,7 +106,7 @@ impl Builder {
                 nodes.len() as u32 - 1
             });
         }
-        node
+        (node, is_within)
     }
 }
 
@@ -124,11 +137,12 @@ mod tests {
             ),
             (0x30, &["app::parse"]),
             (0x40, &["alloc::alloc::alloc", "inlined::into", "app::node"]),
-            (0x50, &["__rustc::__rust_alloc"]),
+            (0x60, &["app::leaf"]),
+            (0x50, &["LocalKey::with", "<app::Watch as core::alloc::global::GlobalAlloc>::alloc"]),
         ];
         let mut symbols = Symbols::of_names(functions);
         let site = |caller, address| Site { caller, address };
-        // 1 main, 2 short backtrace, 3 parse, 4 node, 5 the allocator; 6 is parse's, too, and was recorded before its caller.
+        // 1 main, 2 short backtrace, 3 parse, 4 node, 5 the allocator; 6 is called by 8, which has a higher number.
         let sites = [
             site(0, 0),
             site(0, 0x10),
@@ -136,15 +150,14 @@ mod tests {
             site(2, 0x30),
             site(3, 0x40),
             site(4, 0x50),
-            site(8, 0x40),
+            site(8, 0x60),
             site(7, 0x30),
-            site(3, 0x40),
+            site(3, 0x60),
         ];
         let stacks = Stacks::new(&sites, &mut symbols, |site| site == 5 || site == 6 || site == 7);
         assert_eq!(names(&stacks, &symbols, 5), ["inlined::into", "app::node", "app::parse"]);
         assert_eq!(stacks.of_site[5], stacks.of_site[4]);
-        let twice = ["inlined::into", "app::node", "inlined::into", "app::node", "app::parse"];
-        assert_eq!(names(&stacks, &symbols, 6), twice);
+        assert_eq!(names(&stacks, &symbols, 6), ["app::leaf", "app::leaf", "app::parse"]);
         // Its own caller.
         assert_eq!(names(&stacks, &symbols, 7), ["app::parse"]);
         assert!(

@@ -15,7 +15,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 /// Viewers leave out functions with such names, and what they call.
-const DROPPED: &str = r"(__rustc::)?__r(ust|g|dl)_(alloc|realloc|alloc_zeroed).*|<?mem_alloc_rust::.*";
+const DROPPED: &str = r"(__rustc::)?__r(ust|g|dl)_(alloc|realloc|alloc_zeroed).*|alloc::alloc::.*|.*GlobalAlloc>::.*|mem_alloc_rust::recorder::.*";
 
 /// What each sample has, with its unit. Where Go's profiles have the same, it has their name.
 const VALUES: [(&str, &str); 6] = [

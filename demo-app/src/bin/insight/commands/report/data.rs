@@ -160,7 +160,7 @@ impl Data {
             },
             ended: overview.ended.map(|reason| match reason {
                 1 => "the disk was full",
-                2 => "it was asked to end",
+                2 => "there was no memory for one more thread",
                 3 => "there were too many call sites",
                 _ => "of a reason that this version does not know",
             }),

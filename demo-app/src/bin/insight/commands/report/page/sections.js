@@ -94,10 +94,18 @@ export function holdersSection(data, tree, open) {
 
 export function leaksSection(data, tree, open) {
     const { rows } = data;
-    const found = range(rows.node.length).filter((row) => rows.endBlocks[row] > 0);
-    byId("leaks-text").textContent = found.length === 0 ? "Nothing: all that was asked for was released."
-        : `${formatBytes(data.end.bytes)} in ${plural(data.end.blocks, "block")} of ${plural(found.length, "call site")} were not `
-            + "released when the recording ended. What is in statics and in other threads is among it; what grows with the work is a leak.";
+    const left = range(rows.node.length).filter((row) => rows.endBlocks[row] > 0);
+    const found = left.filter((row) => !tree.isRuntime(rows.node[row]));
+    const amountOf = (some) => `${formatBytes(sum(some.map((row) => rows.endBytes[row])))} in `
+        + plural(sum(some.map((row) => rows.endBlocks[row])), "block");
+    const sentences = [found.length === 0 ? "Nothing: all that was asked for was released."
+        : `${amountOf(found)} of ${plural(found.length, "call site")} were not released when the recording ended. What is in `
+            + "statics and in other threads is among it; what grows with the work is a leak."];
+    if (left.length > found.length) {
+        const runtime = left.filter((row) => tree.isRuntime(rows.node[row]));
+        sentences.push(`${amountOf(runtime)} that Rust's runtime asked for by itself are left out.`);
+    }
+    byId("leaks-text").textContent = sentences.join(" ");
     const table = new Table(byId("leaks-table"), "Still there at the end", [
         { title: "Bytes", value: (row) => rows.endBytes[row], format: formatBytes },
         { title: "Blocks", value: (row) => rows.endBlocks[row], format: formatCount },

@@ -64,6 +64,12 @@ export class StackTree {
         return of(0) ?? of(1) ?? node;
     }
 
+    /// Whether a stack has functions of Rust's library, and none of the program or what it depends on.
+    isRuntime(node) {
+        const origins = this.stack(node).map((called) => this.origin(called));
+        return origins.includes(2) && !origins.includes(0) && !origins.includes(1);
+    }
+
     /// For each node what it and all that it calls have together. `own` has a value for each of the nodes in `of`.
     sums(of, own) {
         const sums = new Float64Array(this.size);
