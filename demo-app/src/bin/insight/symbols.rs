@@ -36,7 +36,7 @@ pub(crate) enum Origin {
     Dependency,
     /// Rust's libraries'.
     Std,
-    /// Nothing is known about it.
+    /// The system's, or nothing is known about it.
     Unknown,
 }
 
@@ -167,6 +167,7 @@ impl Symbols {
             return;
         };
         loaded.looked_up += 1;
+        let is_systems = loaded.is_systems();
         let in_file = address.wrapping_sub(loaded.module.bias);
         let found = loaded.files().map(|files| files.frames(in_file)).unwrap_or_default();
         loaded.with_line += u64::from(found.iter().any(|found| found.line != 0));
@@ -176,7 +177,7 @@ impl Symbols {
         }
         for found in found {
             let name = found.function.as_deref().unwrap_or("an unnamed function");
-            let origin = origin(name, found.file.as_deref());
+            let origin = if is_systems { Origin::Unknown } else { origin(name, found.file.as_deref()) };
             self.push(name, found.file.as_deref().map(shortened), found.line, origin);
         }
     }
@@ -237,10 +238,15 @@ impl Loaded {
         self.file.as_ref()
     }
 
+    /// Whether it came with the system: nobody can build it otherwise.
+    fn is_systems(&self) -> bool {
+        let path = &self.module.path;
+        ["/lib", "/lib64", "/usr/lib"].iter().any(|folder| path.starts_with(folder)) || !path.is_absolute()
+    }
+
     fn missing(&self) -> Option<String> {
         let path = self.module.path.display();
-        let is_systems = ["/lib", "/usr/lib"].iter().any(|folder| self.module.path.starts_with(folder))
-            || !self.module.path.is_absolute();
+        let is_systems = self.is_systems();
         match &self.complaint {
             Some(Complaint::Unreadable(error)) if !is_systems => Some(format!(
                 "{path} cannot be read ({error}), so that its functions are addresses here: keep the program where it ran."

@@ -25,6 +25,10 @@ pub(crate) const CELLS: u64 = 4096;
 /// In how many steps a cell is full, nothing included: level 0 is nothing at all, and the highest one is all of it.
 pub(crate) const LEVELS: u64 = 64;
 
+/// What is not in use between two blocks is a hole, if it has so many bytes. Less is the allocator's own: headers, and what sizes are
+/// rounded up to.
+const LEAST_HOLE: u64 = 32;
+
 /// How many moments are chosen by the number of events; the peak and the end come to it.
 const MOMENTS: u64 = 126;
 
@@ -50,9 +54,11 @@ pub(crate) struct Snapshot {
     pub(crate) cells: Vec<u8>,
     /// Bytes between the lowest and the highest address in use, of all spans together.
     pub(crate) extent: u64,
-    /// Bytes in there that are not in use.
+    /// Bytes in there that are not in use, in pieces too small for a hole.
+    pub(crate) overhead: u64,
+    /// Bytes in there that are in holes.
     pub(crate) free: u64,
-    /// How many pieces those are.
+    /// How many holes there are.
     pub(crate) holes: u64,
     /// Bytes of the largest one.
     pub(crate) largest: u64,
@@ -185,6 +191,7 @@ impl<'a> Occupancy<'a> {
             moment: *now,
             cells: cells.collect(),
             extent: 0,
+            overhead: 0,
             free: 0,
             holes: 0,
             largest: 0,
@@ -214,7 +221,9 @@ impl<'a> Occupancy<'a> {
             let used = u64::from((word >> unused).trailing_ones()).min(left - unused);
             if first.is_none() {
                 first = Some(granule);
-            } else if granule > hole {
+            } else if (granule - hole) * self.granule < LEAST_HOLE {
+                snapshot.overhead += (granule - hole) * self.granule;
+            } else {
                 let bytes = (granule - hole) * self.granule;
                 snapshot.holes += 1;
                 snapshot.free += bytes;
@@ -265,14 +274,15 @@ mod tests {
     fn holes_lie_between_the_lowest_and_the_highest_block_of_a_span() {
         let space = space(&[(0x10000, 0x2000), (0x7000_0000, 0x1000)]);
         let mut occupancy = Occupancy::new(&space);
-        for (address, size) in
-            [(0x10100, 64), (0x10140, 20), (0x10200, 0x1000), (0x11280, 8), (0x7000_0008, 40)]
-        {
+        let blocks =
+            [(0x10100, 64), (0x10140, 20), (0x10200, 0x1000), (0x11280, 8), (0x11290, 8), (0x7000_0008, 40)];
+        for (address, size) in blocks {
             occupancy.observe(&NOW, &Change::Allocated(&block(address, size)));
         }
         let snapshot = occupancy.snapshot(&NOW);
-        // From 0x10100 to 0x11288, and 40 bytes of their own; 20 bytes take 24.
-        assert_eq!(snapshot.extent, 0x1188 + 40);
+        // From 0x10100 to 0x11298, and 40 bytes of their own; 20 bytes take 24.
+        assert_eq!(snapshot.extent, 0x1198 + 40);
+        assert_eq!(snapshot.overhead, 8);
         assert_eq!(snapshot.holes, 2);
         assert_eq!(snapshot.free, (0xC0 - 24) + 0x80);
         assert_eq!((snapshot.largest, snapshot.largest_at), (0xC0 - 24, 0x158));
@@ -283,6 +293,7 @@ mod tests {
         assert_eq!(occupancy.snapshot(&NOW).largest, 0x1280 - 0x158);
         assert_eq!(occupancy.footprint(), 3 * 4096);
         occupancy.observe(&NOW, &Change::Released(&block(0x11280, 8)));
+        occupancy.observe(&NOW, &Change::Released(&block(0x11290, 8)));
         assert_eq!(occupancy.snapshot(&NOW).holes, 0);
         assert_eq!(occupancy.footprint(), 2 * 4096);
     }

@@ -93,6 +93,7 @@ struct Snapshot {
     #[serde(flatten)]
     moment: Moment,
     extent: u64,
+    overhead: u64,
     free: u64,
     holes: u64,
     largest: u64,
@@ -230,6 +231,7 @@ fn arena(overview: &Overview, details: &Details) -> Arena {
     let snapshots = details.snapshots.iter().map(|snapshot| Snapshot {
         moment: moment(&snapshot.moment),
         extent: snapshot.extent,
+        overhead: snapshot.overhead,
         free: snapshot.free,
         holes: snapshot.holes,
         largest: snapshot.largest,

@@ -66,7 +66,8 @@ export class ArenaMap {
         facts(this.parts.facts, [
             ["In use", formatBytes(snapshot.bytes), plural(snapshot.blocks, "block")],
             ["From the lowest to the highest", formatBytes(snapshot.extent)],
-            ["Not in use in between", formatBytes(snapshot.free), `in ${plural(snapshot.holes, "hole")}`],
+            ["Headers and rounding", formatBytes(snapshot.overhead), "gaps of less than 32 bytes"],
+            ["Free in between", formatBytes(snapshot.free), `in ${plural(snapshot.holes, "hole")}`],
             ["Largest hole", formatBytes(snapshot.largest)],
             ["Fragmentation", formatShare(fragmentation), "of what is free is outside of the largest hole"],
         ]);

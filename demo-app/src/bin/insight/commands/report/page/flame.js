@@ -35,7 +35,7 @@ export class FlameGraph {
         this.reset = element("button", { type: "button" }, "Whole graph");
         this.reset.addEventListener("click", () => this.zoom(this.root));
         this.scroll = element("div", { class: "scroll" }, this.canvas);
-        const legend = [["the program", 0], ["its dependencies", 1], ["Rust's library", 2], ["unknown", 3]].map(([name, origin]) => {
+        const legend = [["the program", 0], ["its dependencies", 1], ["Rust's library", 2], ["the system, or unknown", 3]].map(([name, origin]) => {
             const swatch = element("span", {}, name);
             swatch.dataset.origin = origin;
             return swatch;

@@ -28,7 +28,8 @@ function summary(data) {
         notices.push("The trace has no call sites: record with them to see who asked for the memory.");
     }
     if (data.isSampled) {
-        notices.push(`The trace is a sample, one in ${formatBytes(data.sampleInterval)}: amounts are estimates.`);
+        notices.push(`This is a sample of what was in use, one allocation for each ${formatBytes(data.sampleInterval)} in the mean: `
+            + "all amounts are estimates.");
     }
     if (data.unmatched > 0) {
         notices.push(`${plural(data.unmatched, "event is", "events are")} about blocks whose allocation or release was not recorded.`);
@@ -39,6 +40,14 @@ function summary(data) {
         item.textContent = text;
         return item;
     }));
+    if (data.isSampled) {
+        facts(byId("facts"), [
+            ["In use", formatBytes(data.end.bytes), plural(data.end.blocks, "block")],
+            ["Samples", formatCount(data.events)],
+            ["Threads", formatCount(data.threads)],
+        ]);
+        return;
+    }
     facts(byId("facts"), [
         ["Peak", formatBytes(data.peak.bytes), plural(data.peak.blocks, "block")],
         ["At the end", formatBytes(data.end.bytes), plural(data.end.blocks, "block")],
@@ -155,10 +164,10 @@ function start() {
     const sections = [];
     const holders = holdersSection(data, tree, open);
     redrawn.push(holders.redraw);
-    sections.push(holders, leaksSection(data, tree, open));
+    sections.push(holders);
     if (data.isSampled || data.events === 0) {
-        // Of a sample nobody knows what lies beside it, and how it came to be.
-        leaveOut("time", "arena", "short", "growths", "sizes");
+        // Of a sample nobody knows what lies beside it, how it came to be, and what becomes of it.
+        leaveOut("time", "arena", "leaks", "short", "growths", "sizes");
     } else {
         const chart = new TimeChart(byId("time-chart"), data.series);
         choice(byId("time-axis"), "Axis", [["event", "By events"], ["time", "By time"]], (axis) => chart.setAxis(axis));
@@ -167,6 +176,7 @@ function start() {
             peak: byId("arena-peak"), end: byId("arena-end"), legend: byId("arena-legend"),
         }, data.arena, data.peak, (moment) => chart.mark(moment));
         redrawn.push(() => map.draw());
+        sections.push(leaksSection(data, tree, open));
         sections.push(shortSection(data, tree, open), growthsSection(data, tree, open));
         sizesSection(data);
     }

@@ -36,9 +36,9 @@ function describeNode(tree, node) {
     if (node === 0) {
         return { name: "an unknown call site", place: "" };
     }
-    const responsible = tree.responsible(node);
-    const via = responsible === node ? "" : `by way of ${tree.functionName(node)}`;
-    return { name: tree.functionName(responsible), place: [tree.place(responsible), via].filter(Boolean).join(" · ") };
+    const { itself, called } = tree.responsible(node);
+    const way = called === undefined ? "" : `by way of ${tree.functionName(called)}`;
+    return { name: tree.functionName(itself), place: [tree.place(itself), way].filter(Boolean).join(" · ") };
 }
 
 /// A function that shows a node's stack in the dialog.
@@ -83,8 +83,14 @@ export function holdersSection(data, tree, open) {
         flame.set(tree.sums(rows.node, rows[metric.bytes]), amount);
         table.set(range(rows.node.length).filter((row) => bytes(row) > 0));
     };
-    choice(byId("holders-metric"), "What is shown", Object.entries(METRICS).map(([key, { name }]) => [key, name]), show);
-    show("peak");
+    if (data.isSampled) {
+        // All of a sample is there at its end.
+        byId("holders-metric").remove();
+        show("end");
+    } else {
+        choice(byId("holders-metric"), "What is shown", Object.entries(METRICS).map(([key, { name }]) => [key, name]), show);
+        show("peak");
+    }
     const filter = (matches) => {
         flame.mark(matches && matches.itself);
         table.filter(matches && ((row) => matches.through[rows.node[row]] === 1));

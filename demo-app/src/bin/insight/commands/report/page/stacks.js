@@ -58,10 +58,12 @@ export class StackTree {
     }
 
     /// The one to talk to: the innermost function of the program itself; where there is none, of a dependency; or just the innermost.
+    /// And by what it asked for memory: the function that it called, if there is one.
     responsible(node) {
         const stack = this.stack(node);
-        const of = (origin) => stack.find((candidate) => this.origin(candidate) === origin);
-        return of(0) ?? of(1) ?? node;
+        const of = (origin) => stack.findIndex((candidate) => this.origin(candidate) === origin);
+        const found = [of(0), of(1), 0].find((place) => place >= 0);
+        return { itself: stack[found], called: stack[found - 1] };
     }
 
     /// Whether a stack has functions of Rust's library, and none of the program or what it depends on.

@@ -1,6 +1,6 @@
 // A table that can be sorted and filtered, and has as many rows in the document as are to be seen.
 
-import { element, formatCount } from "./format.js";
+import { element, formatCount, plural } from "./format.js";
 
 const ROW_HEIGHT = 44;
 const ROWS_BEYOND = 4;
@@ -79,8 +79,8 @@ export class Table {
         const height = this.rows.length * ROW_HEIGHT;
         this.space.style.height = `${height}px`;
         this.footer.textContent = this.rows.length === this.all.length
-            ? `${formatCount(this.all.length)} call sites`
-            : `${formatCount(this.rows.length)} of ${formatCount(this.all.length)} call sites`;
+            ? plural(this.all.length, "call site")
+            : `${formatCount(this.rows.length)} of ${plural(this.all.length, "call site")}`;
         this.active = 0;
         this.scroll.scrollTop = 0;
         this.#draw();
