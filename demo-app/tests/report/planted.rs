@@ -1,21 +1,10 @@
-//! A program with three leaks among 100,000 blocks, names that live for a moment, and a vector that nobody reserved memory for: so
-//! that one can see whether `insight report` finds them.
-//!
-//! ```text
-//! cargo build -p demo-app --example planted
-//! MEM_ALLOC_RUST_TRACE=planted.trace MEM_ALLOC_RUST_TRACE_CALL_SITES=unwind target/debug/examples/planted
-//! cargo run -p demo-app --bin insight -- report planted.trace
-//! ```
+//! A program with three leaks among 100,000 blocks, names that live for a moment, and a vector that nobody reserved memory for.
 
-use mem_alloc_rust::Traced;
-use std::alloc::System;
 use std::collections::BTreeMap;
 use std::hint::black_box;
 
-#[global_allocator]
-static A: Traced<System> = Traced::new(System);
-
-fn main() {
+/// The program, from its beginning to its end.
+pub fn main() {
     let index = build_index(100_000);
     let results = collect_results(&index);
     render_names(&index);
