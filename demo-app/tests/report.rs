@@ -4,7 +4,7 @@
 #[path = "report/planted.rs"]
 mod planted;
 
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Arguments, Trial};
 use mem_alloc_rust::Traced;
 use serde_json::Value;
 use std::alloc::System;
@@ -23,7 +23,12 @@ fn main() {
     if std::env::var_os(IS_RECORDED).is_some() {
         return planted::main();
     }
-    let trial = |name: &str, run: fn()| Trial::test(name, move || -> Result<(), Failed> { Ok(run()) });
+    let trial = |name: &str, run: fn()| {
+        Trial::test(name, move || {
+            run();
+            Ok(())
+        })
+    };
     let trials = vec![
         trial("exactly_the_planted_leaks_are_reported_with_file_and_line", exactly_the_planted_leaks),
         trial("a_vector_that_grew_is_reported_and_names_that_lived_for_a_moment", growth_and_short_lives),
