@@ -90,10 +90,11 @@ await check("table", {}, async (page) => {
     assert.equal(await order("Blocks"), "descending");
     assert.equal(await order("Amount"), "none");
     const descending = await column(table, 4);
-    assert.ok(descending[0] > descending.at(-1) && isSorted(descending, 1), "the most blocks are first");
+    assert.ok(isSorted(descending, 1), "the most blocks are first");
     await header("Blocks").click();
     assert.equal(await order("Blocks"), "ascending");
-    assert.ok(isSorted(await column(table, 4), -1), "the fewest blocks are first");
+    const ascending = await column(table, 4);
+    assert.ok(isSorted(ascending, -1) && ascending[0] < descending[0], "the fewest blocks are first");
     await header("Asked for by").click();
     const names = await table.locator(".function").allTextContents();
     assert.deepEqual(names, [...names].sort((one, other) => (one < other ? -1 : one > other ? 1 : 0)));
@@ -121,16 +122,29 @@ await check("search", {}, async (page) => {
     const table = page.locator("#holders-table");
     const footer = table.locator(".footer");
     const all = await footer.textContent();
-    const function_ = await table.locator(".function").first().textContent();
+    // A function that not all stacks go through.
+    const wanted = await page.evaluate(() => {
+        const counts = new Map();
+        const { nodes, frames, texts, rows } = JSON.parse(document.getElementById("data").textContent);
+        for (const row of rows.node) {
+            const names = new Set();
+            for (let node = row; node !== 0; node = nodes.caller[node]) {
+                names.add(texts[frames.function[nodes.frame[node]]]);
+            }
+            names.forEach((name) => counts.set(name, (counts.get(name) ?? 0) + 1));
+        }
+        const shown = [...document.querySelectorAll("#holders-table .function")].map((cell) => cell.textContent);
+        return shown.find((name) => counts.get(name) < rows.node.length / 2);
+    });
     await page.keyboard.press("/");
     assert.equal(await page.evaluate(() => document.activeElement.id), "search");
     await timed(page, "searching", async () => {
-        await page.keyboard.type(function_);
+        await page.keyboard.type(wanted);
         await page.waitForFunction((before) => document.querySelector("#holders-table .footer").textContent !== before, all);
     });
     assert.match(await footer.textContent(), /^[\d,]+ of [\d,]+ call sites$/);
     await table.locator("[role=row][id]").first().click();
-    assert.ok((await page.locator("#stack-frames").textContent()).includes(function_));
+    assert.ok((await page.locator("#stack-frames").textContent()).includes(wanted));
     await page.keyboard.press("Escape");
     await page.locator("#search").fill("no function is called this");
     await page.waitForFunction(() => document.querySelector("#holders-table .footer").textContent.startsWith("0 of"));
@@ -185,7 +199,7 @@ await check("flame graph", {}, async (page) => {
     assert.ok(await whole.isDisabled());
     assert.equal(await status.textContent(), all);
     // By the pointer: what is in the third row, and back.
-    await canvas.click({ position: { x: 100, y: 50 } });
+    await canvas.click({ position: { x: 8, y: 50 } });
     assert.equal(await status.textContent(), child);
     await whole.click();
     await timed(page, "what is shown", () => page.getByText("Number of requests").click());
