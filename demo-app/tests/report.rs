@@ -160,7 +160,7 @@ fn a_picture_and_a_profile_are_written() {
 #[track_caller]
 fn refused(arguments: &[&Path], expected: &str) {
     let output = insight(arguments);
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.starts_with("insight: ") && said.ends_with(expected), "{said}");
     assert_eq!(said.lines().count(), 1, "{said}");

@@ -1,12 +1,15 @@
-//! A bar on the terminal for work that takes longer than a second.
+//! Progress bars for work that takes longer than a second, on a terminal.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::time::{Duration, Instant};
 
-/// Work that ends sooner shows nothing.
+/// What takes less time than this has no bar.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How far some work is. What is drawn goes to stderr, and only if that is a terminal.
+/// How many times in a second a bar is drawn.
+const RATE: u8 = 10;
+
+/// A bar that appears when the work has taken a second, if stderr is a terminal, and goes when it is dropped.
 pub(crate) struct Progress {
     bar: ProgressBar,
     began: Instant,
@@ -14,24 +17,30 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Work that nothing is shown of yet.
-    pub(crate) fn new(what: &'static str) -> Self {
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
-        let style = ProgressStyle::with_template("{msg:>12} {wide_bar} {bytes}/{total_bytes} {eta:>4}");
-        bar.set_style(style.expect("the template is well-formed"));
-        bar.set_message(what);
+    /// A bar for what the message says.
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        let bar = ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::hidden());
+        // (The template is sound: a test makes a bar.)
+        if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {percent:>3} %  {elapsed}") {
+            bar.set_style(style);
+        }
+        bar.set_message(message.into());
         Self { bar, began: Instant::now(), is_shown: false }
     }
 
-    /// So many bytes of so many are done.
-    pub(crate) fn set(&mut self, (bytes, done): (u64, u64)) {
-        if !self.is_shown && self.began.elapsed() > PATIENCE {
+    /// Notes what is being done now.
+    pub(crate) fn say(&self, message: impl Into<String>) {
+        self.bar.set_message(message.into());
+    }
+
+    /// Notes that so many of `whole` are done.
+    pub(crate) fn update(&mut self, done: u64, whole: u64) {
+        self.bar.set_length(whole);
+        self.bar.set_position(done);
+        if !self.is_shown && self.began.elapsed() >= PATIENCE {
+            // (Hidden all the same if stderr is no terminal.)
+            self.bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(RATE));
             self.is_shown = true;
-            self.bar.set_draw_target(ProgressDrawTarget::stderr());
-        }
-        if self.is_shown {
-            self.bar.set_length(bytes);
-            self.bar.set_position(done);
         }
     }
 }
@@ -39,5 +48,22 @@ impl Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_appears_when_work_takes_long() {
+        let mut progress = Progress::new("reading");
+        progress.update(1, 10);
+        assert!(!progress.is_shown);
+        progress.began -= PATIENCE;
+        progress.update(2, 10);
+        assert!(progress.is_shown);
+        assert_eq!((progress.bar.position(), progress.bar.length()), (2, Some(10)));
+        assert!(ProgressStyle::with_template("{msg} {wide_bar} {percent:>3} %  {elapsed}").is_ok());
     }
 }

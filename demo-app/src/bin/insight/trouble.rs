@@ -5,6 +5,9 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+/// What the tool exits with if it could not do what it was asked to. (As clap does for arguments that make no sense.)
+const EXIT_CODE: u8 = 2;
+
 /// Why the tool cannot do what it was asked to.
 #[derive(Debug)]
 pub(crate) enum Trouble {
@@ -48,6 +51,6 @@ impl Trouble {
     /// Says it on stderr.
     pub(crate) fn report(&self) -> ExitCode {
         eprintln!("insight: {self}");
-        ExitCode::FAILURE
+        ExitCode::from(EXIT_CODE)
     }
 }

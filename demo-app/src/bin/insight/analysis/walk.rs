@@ -118,8 +118,9 @@ pub(crate) fn walk(
     what: &'static str,
     observer: &mut impl Observer,
 ) -> Result<Surroundings, Trouble> {
+    let mut progress = Progress::new("opening");
     let mut trace = TraceFile::open(path)?;
-    let mut progress = Progress::new(what);
+    progress.say(what);
     let mut walk = Walk {
         around: Surroundings { sites: vec![Site::default()], ..Surroundings::default() },
         ..Walk::default()
@@ -129,7 +130,8 @@ pub(crate) fn walk(
             Entry::Event { thread, time, event, weight, .. } => {
                 walk.event(thread, time, &event, weight, observer);
                 if walk.now.ordinal % EVENTS_PER_STEP == 0 {
-                    progress.set(trace.progress());
+                    let (whole, done) = trace.progress();
+                    progress.update(done, whole);
                 }
             }
             Entry::Site { number, caller, address } => walk.site(number, caller, address),
