@@ -4,9 +4,17 @@
 //! |---|---|
 //! | `trouble` | everything that can go wrong, one sentence each |
 //! | `trace_file` | a trace's records in the order in which things happened, in bounded memory |
+//! | `progress` | a bar for work that takes long |
+//! | `analysis` | what a trace tells when it is read as a whole |
+//! | `symbols` | return addresses become functions, files and lines |
+//! | `commands` | what can be asked for, a file each |
 
 #![forbid(unsafe_code)]
 
+mod analysis;
+mod commands;
+mod progress;
+mod symbols;
 #[cfg(test)]
 mod synthetic;
 mod trace_file;
@@ -38,12 +46,21 @@ enum Command {
         /// The file that a traced program wrote.
         trace: PathBuf,
     },
+    /// Writes a page that shows where the memory went, and opens in any browser without a network.
+    Report(commands::report::Arguments),
+    /// Draws who asked for the memory, as a flame graph.
+    Flamegraph(commands::flamegraph::Arguments),
+    /// Writes who asked for the memory as a profile for `pprof` and other viewers.
+    Pprof(commands::pprof::Arguments),
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match arguments.command {
         Command::Count { trace } => count(&trace),
+        Command::Report(arguments) => commands::report::run(&arguments),
+        Command::Flamegraph(arguments) => commands::flamegraph::run(&arguments),
+        Command::Pprof(arguments) => commands::pprof::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

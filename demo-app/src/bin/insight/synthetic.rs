@@ -69,6 +69,40 @@ impl Synthetic {
         writer.sequence = sequence;
     }
 
+    /// A call site.
+    pub(crate) fn site(&mut self, writer: u64, number: u64, caller: u64, address: u64) {
+        self.note(writer, &Note::Site { number, caller, address });
+    }
+
+    /// An allocation of a writer, aligned to 8.
+    pub(crate) fn allocation(&mut self, writer: u64, sequence: u64, address: u64, size: u64, site: u64) {
+        let event = Event::Allocation { size, align: 8, address, is_zeroed: false, site };
+        self.event(writer, sequence, &event);
+    }
+
+    /// A release of a writer.
+    pub(crate) fn release(&mut self, writer: u64, sequence: u64, address: u64) {
+        self.event(writer, sequence, &Event::Release { address });
+    }
+
+    /// A `realloc` of a writer, from the first address to the second.
+    pub(crate) fn reallocation(
+        &mut self,
+        writer: u64,
+        sequence: u64,
+        (old_address, address): (u64, u64),
+        new_size: u64,
+        site: u64,
+    ) {
+        let event = Event::Reallocation { new_size, align: 8, old_address, address, site };
+        self.event(writer, sequence, &event);
+    }
+
+    /// An allocation of a writer that was refused.
+    pub(crate) fn refused(&mut self, writer: u64, sequence: u64, size: u64) {
+        self.event(writer, sequence, &Event::Refused { size, align: 8, site: 0 });
+    }
+
     /// Writes the file into the folder for temporary ones, and returns its path.
     pub(crate) fn write(&self, name: &str) -> PathBuf {
         let path = std::env::temp_dir().join(format!("insight-{}-{name}.trace", std::process::id()));

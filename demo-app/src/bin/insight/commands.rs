@@ -1,0 +1,33 @@
+//! What can be asked for, a file each.
+
+pub(crate) mod flamegraph;
+pub(crate) mod pprof;
+pub(crate) mod report;
+
+use crate::symbols::Symbols;
+use crate::trouble::Trouble;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+/// Writes a file.
+///
+/// # Errors
+///
+/// It cannot be written.
+fn write_file(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<()>,
+) -> Result<(), Trouble> {
+    let written = File::create(path).and_then(|file| {
+        let mut file = BufWriter::new(file);
+        write(&mut file)?;
+        file.flush()
+    });
+    written.map_err(|error| Trouble::Unwritable { path: path.to_owned(), error })
+}
+
+/// Says on stderr why functions have no names, if they have none.
+fn say_what_is_missing(symbols: &Symbols) {
+    symbols.missing().iter().for_each(|sentence| eprintln!("insight: {sentence}"));
+}
