@@ -174,7 +174,7 @@ fn begin() -> bool {
 /// Looks at the environment and opens the file.
 fn begin_here() -> bool {
     let Some(wish) = environment::read() else { return false };
-    if wish.call_sites != CallSites::None && !call_sites::prepare() {
+    if wish.call_sites != CallSites::None && !call_sites::RECORDED.prepare() {
         return false;
     }
     if !file::open(&wish) {

@@ -9,7 +9,7 @@ mod process;
 mod trace;
 
 use mem_alloc_rust::trace::{CallSites, Event, Note};
-use mem_alloc_rust::watch::Traced;
+use mem_alloc_rust::watch::{Counted, Sampled, Traced};
 use mem_alloc_rust::{FreeList, ThreadCached};
 use std::alloc::{GlobalAlloc, Layout};
 use std::hint::black_box;
@@ -17,8 +17,10 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use trace::Trace;
 
+/// Whatever else watches, the trace is the same.
 #[global_allocator]
-static A: Traced<ThreadCached<FreeList<ARENA>>> = Traced::new(ThreadCached::new());
+static A: Traced<Sampled<Counted<ThreadCached<FreeList<ARENA>>>>> =
+    Traced::new(Sampled::with_interval(Counted::new(ThreadCached::new()), 4 << 10));
 
 /// Bytes of the arena; the tests read whole traces in it.
 const ARENA: usize = 64 << 20;

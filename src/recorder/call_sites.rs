@@ -1,4 +1,4 @@
-//! The tree of call sites: each has a number, once for the whole process.
+//! Trees of call sites: each has a number, once for the whole process.
 //!
 //! A call site is a return address, and the call site of the function that called there. The table is a hash table with open
 //! addressing, from which nothing is taken. An entry is claimed by its address and then completed; who finds one that is not
@@ -20,53 +20,6 @@ struct Entry {
     numbers: AtomicU64,
 }
 
-static TABLE: AtomicPtr<Entry> = AtomicPtr::new(null_mut());
-
-/// Where the entry of each number is, plus one; 0 until that is complete.
-static BY_NUMBER: AtomicPtr<AtomicU32> = AtomicPtr::new(null_mut());
-
-/// The last number.
-static LAST: AtomicU32 = AtomicU32::new(0);
-
-/// Maps the table, if nobody has. False if there is no address space for it.
-pub(super) fn prepare() -> bool {
-    if !TABLE.load(Ordering::Acquire).is_null() {
-        return true;
-    }
-    let (Some(table), Some(by_number)) =
-        (everlasting::<[Entry; ENTRIES]>(), everlasting::<[AtomicU32; ENTRIES]>())
-    else {
-        return false;
-    };
-    // Who comes second takes the first one's; address space is all that it loses.
-    let _ = BY_NUMBER.compare_exchange(
-        null_mut(),
-        by_number.as_ptr().cast(),
-        Ordering::Release,
-        Ordering::Relaxed,
-    );
-    let _ = TABLE.compare_exchange(null_mut(), table.as_ptr().cast(), Ordering::Release, Ordering::Relaxed);
-    true
-}
-
-/// Tells of all call sites that are known, in the order of their numbers.
-pub(super) fn for_each<E>(mut tell: impl FnMut(NewSite) -> Result<(), E>) -> Result<(), E> {
-    let (table, by_number) = (TABLE.load(Ordering::Acquire), BY_NUMBER.load(Ordering::Acquire));
-    if table.is_null() {
-        return Ok(());
-    }
-    for number in 1..=LAST.load(Ordering::Relaxed).min(MAX_USED) {
-        // SAFETY: both are mapped for as long as the program runs, and the indices are some of theirs.
-        let index = unsafe { (*by_number.wrapping_add(number as usize)).load(Ordering::Acquire) };
-        let Some(index) = index.checked_sub(1) else { continue };
-        // SAFETY: as above.
-        let entry = unsafe { &*table.wrapping_add(index as usize) };
-        let caller = entry.numbers.load(Ordering::Relaxed) >> 32;
-        tell(NewSite { number: number.into(), caller, address: entry.address.load(Ordering::Relaxed) })?;
-    }
-    Ok(())
-}
-
 /// A call site that was not known before.
 pub(super) struct NewSite {
     pub(super) number: u64,
@@ -74,45 +27,107 @@ pub(super) struct NewSite {
     pub(super) address: u64,
 }
 
-/// The number of a call site; it is told if it is new.
-fn number_of(
-    caller: u32,
-    address: usize,
-    tell: &mut impl FnMut(NewSite) -> Result<(), u64>,
-) -> Result<u32, u64> {
-    let table = TABLE.load(Ordering::Acquire);
-    let address = address as u64;
-    // Fibonacci hashing: the high bits of a product with the golden ratio.
-    let hash = (address ^ u64::from(caller) << 44).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    let mut index = (hash >> (64 - ENTRIES.trailing_zeros())) as usize;
-    loop {
-        // SAFETY: the table is mapped for as long as the program runs, and the index is one of it.
-        let entry = unsafe { &*table.wrapping_add(index) };
-        let found = entry.address.load(Ordering::Relaxed);
-        if found == address {
-            let numbers = entry.numbers.load(Ordering::Acquire);
-            if numbers != 0 && (numbers >> 32) as u32 == caller {
-                return Ok(numbers as u32);
-            }
-        } else if found == 0 {
-            if LAST.load(Ordering::Relaxed) >= MAX_USED {
-                return Err(end::TOO_MANY_CALL_SITES);
-            }
-            let claimed = entry.address.compare_exchange(0, address, Ordering::Relaxed, Ordering::Relaxed);
-            if claimed.is_ok() {
-                let number = LAST.fetch_add(1, Ordering::Relaxed) + 1;
-                tell(NewSite { number: number.into(), caller: caller.into(), address })?;
-                entry.numbers.store(u64::from(caller) << 32 | u64::from(number), Ordering::Release);
-                let by_number = BY_NUMBER.load(Ordering::Acquire);
-                // SAFETY: it is mapped for as long as the program runs, and has room for all numbers.
-                unsafe {
-                    (*by_number.wrapping_add(number as usize)).store(index as u32 + 1, Ordering::Release)
-                };
-                return Ok(number);
-            }
-            continue;
+/// A tree of call sites, each with its number.
+pub(super) struct CallSites {
+    /// The entries; null before they are mapped.
+    table: AtomicPtr<Entry>,
+    /// Where the entry of each number is, plus one; 0 until that is complete.
+    by_number: AtomicPtr<AtomicU32>,
+    /// The last number.
+    last: AtomicU32,
+}
+
+/// Those that the recording has told of: each is in the file.
+pub(super) static RECORDED: CallSites = CallSites::new();
+
+/// Those of the sample, which a profile tells of.
+pub(super) static SAMPLED: CallSites = CallSites::new();
+
+impl CallSites {
+    const fn new() -> Self {
+        Self {
+            table: AtomicPtr::new(null_mut()),
+            by_number: AtomicPtr::new(null_mut()),
+            last: AtomicU32::new(0),
         }
-        index = (index + 1) % ENTRIES;
+    }
+
+    /// Maps the table, if nobody has. False if there is no address space for it.
+    pub(super) fn prepare(&self) -> bool {
+        if !self.table.load(Ordering::Acquire).is_null() {
+            return true;
+        }
+        let (Some(table), Some(by_number)) =
+            (everlasting::<[Entry; ENTRIES]>(), everlasting::<[AtomicU32; ENTRIES]>())
+        else {
+            return false;
+        };
+        // Who comes second takes the first one's; address space is all that it loses.
+        set_once(&self.by_number, by_number.as_ptr().cast());
+        set_once(&self.table, table.as_ptr().cast());
+        true
+    }
+
+    /// Tells of all call sites that are known, in the order of their numbers.
+    pub(super) fn for_each<E>(&self, mut tell: impl FnMut(NewSite) -> Result<(), E>) -> Result<(), E> {
+        let (table, by_number) = (self.table.load(Ordering::Acquire), self.by_number.load(Ordering::Acquire));
+        if table.is_null() {
+            return Ok(());
+        }
+        for number in 1..=self.last.load(Ordering::Relaxed).min(MAX_USED) {
+            // SAFETY: both are mapped for as long as the program runs, and the indices are some of theirs.
+            let index = unsafe { (*by_number.wrapping_add(number as usize)).load(Ordering::Acquire) };
+            let Some(index) = index.checked_sub(1) else { continue };
+            // SAFETY: as above.
+            let entry = unsafe { &*table.wrapping_add(index as usize) };
+            let caller = entry.numbers.load(Ordering::Relaxed) >> 32;
+            tell(NewSite { number: number.into(), caller, address: entry.address.load(Ordering::Relaxed) })?;
+        }
+        Ok(())
+    }
+
+    /// The number of a call site; it is told if it is new.
+    fn number_of(
+        &self,
+        caller: u32,
+        address: usize,
+        tell: &mut impl FnMut(NewSite) -> Result<(), u64>,
+    ) -> Result<u32, u64> {
+        let table = self.table.load(Ordering::Acquire);
+        let address = address as u64;
+        // Fibonacci hashing: the high bits of a product with the golden ratio.
+        let hash = (address ^ u64::from(caller) << 44).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let mut index = (hash >> (64 - ENTRIES.trailing_zeros())) as usize;
+        loop {
+            // SAFETY: the table is mapped for as long as the program runs, and the index is one of it.
+            let entry = unsafe { &*table.wrapping_add(index) };
+            let found = entry.address.load(Ordering::Relaxed);
+            if found == address {
+                let numbers = entry.numbers.load(Ordering::Acquire);
+                if numbers != 0 && (numbers >> 32) as u32 == caller {
+                    return Ok(numbers as u32);
+                }
+            } else if found == 0 {
+                if self.last.load(Ordering::Relaxed) >= MAX_USED {
+                    return Err(end::TOO_MANY_CALL_SITES);
+                }
+                let claimed =
+                    entry.address.compare_exchange(0, address, Ordering::Relaxed, Ordering::Relaxed);
+                if claimed.is_ok() {
+                    let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
+                    tell(NewSite { number: number.into(), caller: caller.into(), address })?;
+                    entry.numbers.store(u64::from(caller) << 32 | u64::from(number), Ordering::Release);
+                    let by_number = self.by_number.load(Ordering::Acquire);
+                    // SAFETY: it is mapped for as long as the program runs, and has room for all numbers.
+                    unsafe {
+                        (*by_number.wrapping_add(number as usize)).store(index as u32 + 1, Ordering::Release)
+                    };
+                    return Ok(number);
+                }
+                continue;
+            }
+            index = (index + 1) % ENTRIES;
+        }
     }
 }
 
@@ -136,6 +151,7 @@ impl Path {
     /// sites on the way are told before they are used.
     pub(super) fn find<'a>(
         &mut self,
+        sites: &CallSites,
         addresses: impl Iterator<Item = &'a usize>,
         mut tell: impl FnMut(NewSite) -> Result<(), u64>,
     ) -> Result<u64, u64> {
@@ -145,7 +161,7 @@ impl Path {
             if !is_shared {
                 // Valid only as far as it was written: if telling fails, the rest is of another path.
                 self.depth = self.depth.min(depth);
-                *site = (address, number_of(caller, address, &mut tell)?);
+                *site = (address, sites.number_of(caller, address, &mut tell)?);
             }
             caller = site.1;
             depth += 1;
@@ -153,4 +169,9 @@ impl Path {
         self.depth = depth;
         Ok(caller.into())
     }
+}
+
+/// Writes a pointer where there is none yet.
+fn set_once<T>(place: &AtomicPtr<T>, new: *mut T) {
+    let _ = place.compare_exchange(null_mut(), new, Ordering::Release, Ordering::Relaxed);
 }

@@ -31,7 +31,7 @@ fn write_by_way_of(bytes: &mut [u8; CHUNK], descriptor: c_int, interval: usize) 
         sequence: 0,
         thread: 0,
     };
-    call_sites::for_each(|site| {
+    call_sites::SAMPLED.for_each(|site| {
         out.note(&Note::Site { number: site.number, caller: site.caller, address: site.address })
     })?;
     samples::for_each(|sample| {

@@ -109,8 +109,8 @@ fn take(local: &Local, block: *mut u8, size: usize, align: usize, interval: usiz
             local.until_next.set(distance(local, interval));
             let mut frames = [0; stack::MAX_DEPTH];
             let depth = stack::unwind(&mut frames);
-            let site = if call_sites::prepare() {
-                Path::new().find(frames[..depth].iter().rev(), |_| Ok(())).unwrap_or(0)
+            let site = if call_sites::SAMPLED.prepare() {
+                Path::new().find(&call_sites::SAMPLED, frames[..depth].iter().rev(), |_| Ok(())).unwrap_or(0)
             } else {
                 0
             };

@@ -1,6 +1,6 @@
 //! One thread's part of the file: the chunk that it fills.
 
-use super::call_sites::{NewSite, Path};
+use super::call_sites::{self, NewSite, Path};
 use super::stack::{self, Stack};
 use super::{end, file, modules};
 use crate::raw_lock::preserving_errno;
@@ -83,7 +83,7 @@ impl Writer {
         let mut frames = [0; stack::MAX_DEPTH];
         let depth = self.stack.walk(&mut frames);
         let Self { path, part, .. } = self;
-        path.find(frames[..depth].iter().rev(), |site| part.site(&site))
+        path.find(&call_sites::RECORDED, frames[..depth].iter().rev(), |site| part.site(&site))
     }
 }
 
