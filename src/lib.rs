@@ -41,9 +41,11 @@
 //! |---|---|---|
 //! | `size` | granules, alignment arithmetic, `Layout` to block size | forbidden |
 //! | `bins` | block size to bin, bitmap search | forbidden |
-//! | `stats` | figures of a heap | forbidden |
+//! | `text` | reports as text, made from templates | forbidden |
+//! | `stats` | figures of a heap, and its picture | forbidden |
 //! | `hook` | a function of the program's that is told of something | yes |
-//! | `stderr` | a line without an allocation (`std`) | yes |
+//! | `attention` | what takes a thread off the usual way: it tells of a refusal, or there is a watermark (`std`) | no |
+//! | `stderr` | text on stderr or in a file, without an allocation (`std`) | yes |
 //! | `fault` | what can be wrong with a pointer, one sentence each, and the end of the program | yes |
 //! | `refusal` | what is told when a request is refused | yes |
 //! | `block` | header, footer, links: the one file that knows an offset; the memory layout is drawn there | yes |
@@ -100,6 +102,8 @@ macro_rules! invariant {
 mod allocator;
 #[cfg(any(feature = "allocator-api2", feature = "nightly"))]
 mod arena;
+#[cfg(feature = "std")]
+mod attention;
 mod bins;
 mod block;
 #[cfg(all(feature = "std", unix))]
@@ -124,6 +128,7 @@ mod static_memory;
 mod stats;
 #[cfg(feature = "std")]
 mod stderr;
+mod text;
 #[cfg(not(all(feature = "std", unix)))]
 mod uncached;
 
@@ -162,14 +167,16 @@ pub use heap::{AuditError, Blocks, Heap, RegionError};
 pub use lock_api;
 pub use locked::Locked;
 pub use raw_lock::SpinThenSleep;
-pub use refusal::{GrowthLimit, Refusal, set_refusal_hook};
+pub use refusal::{GrowthLimit, Refusal, Remedy, Verdict, set_refusal_hook};
+#[cfg(feature = "std")]
+pub use refusal::{RefusalReports, set_refusal_reports};
 #[cfg(all(feature = "std", unix))]
 #[cfg_attr(docsrs, doc(auto_cfg = false))]
 pub use source::Growing;
 #[cfg(feature = "std")]
 pub use source::OrSystem;
 pub use source::{DEFAULT_ARENA, FreeList, Region, Regions, RunTimeSource, Source};
-pub use stats::{CacheStats, Stats};
+pub use stats::{CacheStats, MapCell, SizeClass, SizeClasses, Stats};
 #[cfg(not(all(feature = "std", unix)))]
 pub use uncached::ThreadCached;
 
