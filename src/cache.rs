@@ -28,6 +28,7 @@ mod place;
 mod pressure;
 mod regions;
 mod release;
+mod report;
 mod resize;
 mod runs;
 mod slot;
@@ -204,7 +205,9 @@ impl<S: Source> ThreadCached<S> {
     /// }
     /// ```
     pub fn stats(&self) -> Stats {
-        self.survey().0
+        let mut stats = Stats::default();
+        self.survey(&mut stats);
+        stats
     }
 
     /// Draws the arena; see [`Locked::map`]. What caches have counts as in use. Drains nothing.

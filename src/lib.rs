@@ -61,16 +61,18 @@
 //! | | `heap/check`, `heap/audit`, `heap/census`: misuse, invariants, figures | |
 //! | | `heap/figures`, `heap/usable`: what is also read without the lock | |
 //! | `raw_lock` | the default lock: spin, then sleep; no atomic read-modify-write while there is one thread | yes |
+//! | `report` | figures and picture of an allocator, to a file or when a signal comes (`std`, Unix) | yes |
 //! | `mapping` | memory of the system's in whole pages: the few system calls (`std`, Unix) | yes |
 //! | `source` | where memory comes from: what there is besides the heap's region | yes |
 //! | | `source/free_list`, `source/region`, `source/or_system`: static arena, a caller's region, overflow to the system | |
 //! | | `source/regions`: several regions, each a heap of its own, or part of one that it touches | |
 //! | | `source/growing`: as much as is needed, from the system: blocks with pages of their own, further heaps, the cap | |
 //! | `static_memory` | what lies in the program's static memory, and in no arena there (`std`, Unix) | yes |
-//! | `locked` | mutex and `GlobalAlloc`; `locked/figures` for what needs no lock, `locked/overflow` for blocks of the system | yes |
+//! | `locked` | mutex and `GlobalAlloc`; `locked/figures` for what needs no lock, `locked/overflow` for blocks of the system, `locked/watermark`, `locked/report` | yes |
 //! | `cache` | `ThreadCached`: per-thread caches in front of a `Locked` (`std`, Unix) | yes |
 //! | | `cache/take`, `cache/release`, `cache/resize`, `cache/figures`: what callers ask for | |
 //! | | `cache/slot`, `cache/runs`, `cache/lists`, `cache/class`: one cache, its gate, its runs and blocks | |
+//! | | `cache/report`: what a running program reports | |
 //! | | `cache/depot`, `cache/drain`, `cache/pressure`: lists on their way between threads, and back to the heap | |
 //! | | `cache/membership`, `cache/home`, `cache/barrier`: threads that come and go, forks | |
 //! | | `cache/regions`: regions that are added while threads have caches | |
@@ -120,6 +122,8 @@ mod locked;
 mod mapping;
 mod raw_lock;
 mod refusal;
+#[cfg(all(feature = "std", unix))]
+mod report;
 mod run;
 mod size;
 mod source;

@@ -17,6 +17,8 @@ mod figures;
 mod growing;
 #[cfg(feature = "std")]
 mod overflow;
+#[cfg(all(feature = "std", unix))]
+mod report;
 #[cfg(feature = "std")]
 mod watermark;
 #[cfg(feature = "std")]
@@ -183,14 +185,16 @@ pub(crate) fn note_arena((start, end): (usize, usize)) {
 
 /// An allocator that can be looked at as a whole, for what is told of a refusal.
 pub(crate) trait Survey {
-    /// Its figures, and what it may have from the system, if that is not fixed. To be called without the lock.
-    fn survey(&self) -> (Stats, Option<GrowthLimit>);
+    /// Writes its figures into some that are all zero, and returns what it may have from the system, if that is not
+    /// fixed. To be called without the lock.
+    fn survey(&self, stats: &mut Stats) -> Option<GrowthLimit>;
 }
 
 impl<S: Source, R: RawMutex> Survey for Locked<S, R> {
-    fn survey(&self) -> (Stats, Option<GrowthLimit>) {
+    fn survey(&self, stats: &mut Stats) -> Option<GrowthLimit> {
         let heap = self.heap_out_of_line();
-        (self.stats_of(&heap), self.source.growth_limit(&heap))
+        self.count(&heap, stats);
+        self.source.growth_limit(&heap)
     }
 }
 
@@ -217,16 +221,18 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     /// Counts blocks and bytes; holds the lock for a time in proportion to the number of
     /// blocks. Does not allocate.
     pub fn stats(&self) -> Stats {
-        self.stats_of(&self.heap())
+        let mut stats = Stats::default();
+        self.survey(&mut stats);
+        stats
     }
 
-    /// The figures of a heap that is locked, and of what lies elsewhere.
-    pub(crate) fn stats_of(&self, heap: &Heap) -> Stats {
-        let mut stats = heap.stats();
-        self.source.add_to_stats(heap, &mut stats);
+    /// Writes the figures of a heap that is locked, and of what lies elsewhere, into some that are all zero.
+    pub(crate) fn count(&self, heap: &Heap, stats: &mut Stats) {
+        stats.peak_bytes = heap.peak_bytes();
+        heap.count(stats);
+        self.source.add_to_stats(heap, stats);
         #[cfg(feature = "std")]
-        self.overflow.add_to_stats(&mut stats);
-        stats
+        self.overflow.add_to_stats(stats);
     }
 
     /// Checks every invariant of the heap; holds the lock for a time in proportion to the number of blocks.
@@ -335,7 +341,7 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
 
     /// The heap, if nobody else is at it now, and it knows where its memory is.
     #[inline(always)]
-    fn try_heap(&self) -> Option<MutexGuard<'_, R, Heap>> {
+    pub(crate) fn try_heap(&self) -> Option<MutexGuard<'_, R, Heap>> {
         self.heap.try_lock().filter(|heap| self.source.is_at_home(heap))
     }
 
@@ -525,8 +531,10 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
         }
         let _ = contents;
         if refusal::is_wanted() {
-            let (stats, growth) = whole.survey();
-            refusal::tell(&Refusal::new(layout, &stats, S::MEMORY, growth, asks_system));
+            let mut refusal = Refusal::of(layout);
+            refusal.growth = whole.survey(&mut refusal.stats);
+            refusal.judge(S::MEMORY, asks_system);
+            refusal::tell(&refusal);
         }
         core::ptr::null_mut()
     }

@@ -33,7 +33,7 @@ use core::alloc::Layout;
 ///         refusal.to_string(),
 ///         "no memory for 2000 bytes: exhausted, only 992 B are free\n  \
 ///            in use   0 B of 992 B, 0.0 %; 0 B at most\n  \
-///            free     992 B in 1 blocks, and in slots 0 B; the largest block holds 988 bytes\n  \
+///            free     992 B in 1 block, and in slots 0 B; the largest block holds 988 bytes\n  \
 ///            remedy   FreeList<{ 3 << 10 }> would have sufficed so far; OrSystem takes the rest from the system",
 ///     );
 ///     REFUSED_BYTES.fetch_add(refusal.layout.size(), Relaxed);
@@ -159,29 +159,29 @@ const ROUND_BITS: u32 = 4;
 const LEAST_STEP: usize = 1 << 10;
 
 impl Refusal {
-    /// What is to be told of a request, by what the allocator looks like.
-    pub(crate) fn new(
-        layout: Layout,
-        stats: &Stats,
-        memory: Memory,
-        growth: Option<GrowthLimit>,
-        asked_system: bool,
-    ) -> Self {
-        let mut refusal = Self {
+    /// A request of which nothing else is known yet.
+    pub(crate) fn of(layout: Layout) -> Self {
+        Self {
             layout,
             verdict: Verdict::Exhausted,
-            arena_bytes: stats.arena_bytes,
-            live_bytes: stats.live_bytes,
-            largest_free_bytes: stats.largest_free_bytes.saturating_sub(HEADER),
-            stats: *stats,
+            arena_bytes: 0,
+            live_bytes: 0,
+            largest_free_bytes: 0,
+            stats: Stats::default(),
             remedy: Remedy::None,
-            growth,
-        };
-        refusal.verdict = refusal.verdict(asked_system);
-        if refusal.verdict != Verdict::SystemRefused {
-            refusal.remedy = refusal.remedy(memory);
+            growth: None,
         }
-        refusal
+    }
+
+    /// Finds out what is to be told, now that the figures are known.
+    pub(crate) fn judge(&mut self, memory: Memory, asked_system: bool) {
+        self.arena_bytes = self.stats.arena_bytes;
+        self.live_bytes = self.stats.live_bytes;
+        self.largest_free_bytes = self.stats.largest_free_bytes.saturating_sub(HEADER);
+        self.verdict = self.verdict(asked_system);
+        if self.verdict != Verdict::SystemRefused {
+            self.remedy = self.remedy(memory);
+        }
     }
 
     fn verdict(&self, asked_system: bool) -> Verdict {
@@ -298,8 +298,20 @@ mod tests {
         stats
     }
 
+    fn judged(
+        layout: Layout,
+        stats: &Stats,
+        memory: Memory,
+        growth: Option<GrowthLimit>,
+        asked_system: bool,
+    ) -> Refusal {
+        let mut refusal = Refusal { stats: *stats, growth, ..Refusal::of(layout) };
+        refusal.judge(memory, asked_system);
+        refusal
+    }
+
     fn refusal(bytes: usize, stats: &Stats) -> Refusal {
-        Refusal::new(layout(bytes), stats, Memory::Arena(1 << 20, 1 << 30), None, false)
+        judged(layout(bytes), stats, Memory::Arena(1 << 20, 1 << 30), None, false)
     }
 
     #[test]
@@ -312,14 +324,14 @@ mod tests {
         assert_eq!(verdict(24, 70_000, 16), Verdict::Fragmented);
         let growing = |cap_bytes, committed_bytes| {
             let growth = Some(GrowthLimit { cap_bytes, committed_bytes });
-            Refusal::new(layout(5000), &stats(0, 0), Memory::Growing, growth, false)
+            judged(layout(5000), &stats(0, 0), Memory::Growing, growth, false)
         };
         assert_eq!(growing(9999, 5000).verdict, Verdict::Exhausted);
         assert_eq!(growing(9999, 5000).remedy, Remedy::HigherCap { bytes: 15 << 10 });
         assert_eq!(growing(10_000, 5000).verdict, Verdict::SystemRefused);
-        let none = Refusal::new(layout(1), &Stats::default(), Memory::Regions, None, false);
+        let none = judged(layout(1), &Stats::default(), Memory::Regions, None, false);
         assert_eq!((none.verdict, none.remedy), (Verdict::NoMemoryYet, Remedy::LargerRegion { bytes: 1024 }));
-        let asked = Refusal::new(layout(1), &stats(0, 0), Memory::Arena(1 << 20, 1 << 30), None, true);
+        let asked = judged(layout(1), &stats(0, 0), Memory::Arena(1 << 20, 1 << 30), None, true);
         assert_eq!((asked.verdict, asked.remedy), (Verdict::SystemRefused, Remedy::None));
     }
 
@@ -358,7 +370,7 @@ no memory for 200000 bytes: fragmented, 400.0 KiB are free, but not in one piece
     fn other_sources_have_other_remedies() {
         let text = |memory, growth, asked| {
             let layout = Layout::from_size_align(5000, 4096).unwrap();
-            Refusal::new(layout, &stats(0, 0), memory, growth, asked).to_string()
+            judged(layout, &stats(0, 0), memory, growth, asked).to_string()
         };
         let growth = |cap_bytes| Some(GrowthLimit { cap_bytes, committed_bytes: 1 << 20 });
         let capped = text(Memory::Growing, growth(1 << 20), false);

@@ -76,6 +76,26 @@ pub struct Stats {
 }
 
 impl Stats {
+    /// All zero.
+    #[cfg(all(feature = "std", unix))]
+    pub(crate) const NOTHING: Self = Self {
+        arena_bytes: 0,
+        live_bytes: 0,
+        peak_bytes: 0,
+        cached_bytes: 0,
+        held_bytes: 0,
+        free_bytes: 0,
+        largest_free_bytes: 0,
+        free_slot_bytes: 0,
+        system_bytes: 0,
+        live_blocks: 0,
+        cached_blocks: 0,
+        free_blocks: 0,
+        system_blocks: 0,
+        live_by_size: SizeClasses([Class { blocks: 0, bytes: 0 }; CLASSES]),
+        free_by_size: SizeClasses([Class { blocks: 0, bytes: 0 }; CLASSES]),
+    };
+
     /// The share of the free bytes that the largest free block does not have, from 0.0 (all free memory is
     /// one block) towards 1.0 (crumbs only): the external fragmentation.
     pub fn fragmentation(&self) -> f64 {
@@ -91,12 +111,12 @@ impl Stats {
         let mut line = |template, values: &[usize]| fill(out, template, values);
         line("arena    &", &[self.arena_bytes]);
         line(
-            "\nlive     &  ~ %  in # blocks, at most @",
+            "\nlive     &  ~ %  in # block*, at most @",
             &[self.live_bytes, of_arena(self.live_bytes), self.live_blocks, self.peak_bytes],
         );
         if self.cached_bytes + self.held_bytes > 0 {
             line(
-                "\ncached   &  ~ %  in # blocks, and in slots of threads' runs @",
+                "\ncached   &  ~ %  in # block*, and in slots of threads' runs @",
                 &[
                     self.cached_bytes + self.held_bytes,
                     of_arena(self.cached_bytes + self.held_bytes),
@@ -106,7 +126,7 @@ impl Stats {
             );
         }
         line(
-            "\nfree     &  ~ %  in # blocks, and in slots @",
+            "\nfree     &  ~ %  in # block*, and in slots @",
             &[self.free_bytes, of_arena(self.free_bytes), self.free_blocks, self.free_slot_bytes],
         );
         let scattered = self.free_bytes.saturating_sub(self.largest_free_bytes);
@@ -115,7 +135,7 @@ impl Stats {
             &[self.largest_free_bytes, share(scattered, self.free_bytes)],
         );
         if self.system_blocks > 0 {
-            line("\nsystem   &           in # blocks", &[self.system_bytes, self.system_blocks]);
+            line("\nsystem   &           in # block*", &[self.system_bytes, self.system_blocks]);
         }
         line("\n\n  size from       live                   free", &[]);
         for (live, free) in self.live_by_size.iter().zip(self.free_by_size.iter()) {
@@ -149,22 +169,6 @@ impl Stats {
         self.live_bytes = self.live_bytes.saturating_sub(bytes);
         self.cached_blocks += 1;
         self.cached_bytes += bytes;
-    }
-
-    /// Adds the figures of another heap of the same allocator, but for the peak.
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.arena_bytes += other.arena_bytes;
-        self.live_bytes += other.live_bytes;
-        self.cached_bytes += other.cached_bytes;
-        self.held_bytes += other.held_bytes;
-        self.free_bytes += other.free_bytes;
-        self.largest_free_bytes = self.largest_free_bytes.max(other.largest_free_bytes);
-        self.free_slot_bytes += other.free_slot_bytes;
-        self.live_blocks += other.live_blocks;
-        self.cached_blocks += other.cached_blocks;
-        self.free_blocks += other.free_blocks;
-        self.live_by_size.merge(&other.live_by_size);
-        self.free_by_size.merge(&other.free_by_size);
     }
 }
 
@@ -281,13 +285,6 @@ impl SizeClasses {
         class.blocks = class.blocks.saturating_sub(1);
         class.bytes = class.bytes.saturating_sub(bytes);
     }
-
-    fn merge(&mut self, other: &Self) {
-        for (class, other) in self.0.iter_mut().zip(&other.0) {
-            class.blocks += other.blocks;
-            class.bytes += other.bytes;
-        }
-    }
 }
 
 impl fmt::Debug for SizeClasses {
@@ -331,11 +328,13 @@ pub struct MapCell {
 }
 
 impl MapCell {
-    /// Whether the free bytes of the cell are scattered: there are some, and the largest free block has less than half
-    /// as many.
+    /// Nothing.
+    #[cfg(all(feature = "std", unix))]
+    pub(crate) const NOTHING: Self = Self { bytes: 0, used_percent: 0, largest_free_bytes: 0 };
+
+    /// Whether what is free in the cell lies scattered: no free block that reaches into it is as long as the cell.
     pub const fn is_scattered(&self) -> bool {
-        let free = self.bytes / 100 * (100 - self.used_percent as usize);
-        self.largest_free_bytes < free / 2
+        self.used_percent < 100 && self.largest_free_bytes < self.bytes
     }
 
     /// The character that stands for the cell in a picture: `·` free, `█` in use; partly in use `▂` `▄` `▆`, or
@@ -476,7 +475,7 @@ system      3.0 MiB           in 2 blocks
         };
         let in_one_piece = [0, 1, 34, 67, 99, 100].map(|percent| cell(percent, 1 << 20));
         assert_eq!(in_one_piece, ['·', '▂', '▄', '▆', '▆', '█']);
-        let scattered = [0, 1, 34, 67, 99, 100].map(|percent| cell(percent, 16));
+        let scattered = [0, 1, 34, 67, 99, 100].map(|percent| cell(percent, 4095));
         assert_eq!(scattered, ['·', '░', '▒', '▓', '▓', '█']);
     }
 }

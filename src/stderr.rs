@@ -28,6 +28,12 @@ impl Output {
         }
     }
 
+    /// A file that is open as long as anything is written to it.
+    #[cfg(unix)]
+    pub(crate) fn to(file: std::os::fd::BorrowedFd<'_>) -> Self {
+        Self { to: std::os::fd::AsRawFd::as_raw_fd(&file), ..Self::stderr() }
+    }
+
     /// Writes text.
     #[inline(never)]
     pub(crate) fn write(&mut self, text: &str) {
@@ -50,7 +56,7 @@ impl Output {
     pub(crate) fn flush(&mut self) -> bool {
         let len = core::mem::take(&mut self.len);
         if len > 0 {
-            self.is_complete &= self.write_all(len);
+            self.is_complete = self.is_complete && self.write_all(len);
         }
         self.is_complete
     }

@@ -13,21 +13,26 @@ pub(crate) type Sink<'a> = dyn FnMut(&str) + 'a;
 /// - `^` a number, `?` the same in hexadecimal, with its prefix,
 /// - `#` a number with a comma for each thousand, `$` the same in nine columns,
 /// - `@` a number of bytes, in the largest unit of which there is one, `&` the same in ten columns,
-/// - `!` tenths of a percent as percent, `~` the same in five columns.
+/// - `!` tenths of a percent as percent, `~` the same in five columns,
+/// - `*` an `s`, if the value in front of it was not one; that takes no value of its own.
 ///
 /// Bytes are rounded down.
 pub(crate) fn fill(out: &mut Sink<'_>, template: &str, values: &[usize]) {
-    let (mut rest, mut values) = (template, values.iter());
+    let (mut rest, mut values, mut last) = (template, values.iter(), 0);
     loop {
-        let place = rest
-            .bytes()
-            .position(|byte| matches!(byte, b'^' | b'?' | b'#' | b'$' | b'@' | b'&' | b'!' | b'~'));
+        let is_kind = |byte| matches!(byte, b'^' | b'?' | b'#' | b'$' | b'@' | b'&' | b'!' | b'~' | b'*');
+        let place = rest.bytes().position(is_kind);
         let Some((before, from)) = place.and_then(|place| rest.split_at_checked(place)) else {
             return out(rest);
         };
         let Some((kind, behind)) = from.split_at_checked(1) else { return };
         out(before);
-        value(out, kind.as_bytes()[0], values.next().copied().unwrap_or(0));
+        if kind == "*" {
+            out(if last == 1 { "" } else { "s" });
+        } else {
+            last = values.next().copied().unwrap_or(0);
+            value(out, kind.as_bytes()[0], last);
+        }
         rest = behind;
     }
 }
@@ -123,6 +128,7 @@ mod tests {
     fn numbers_have_commas_where_that_is_asked_for() {
         assert_eq!(filled("^ and #; ^ and #", &[1234567, 1234567, 0, 0]), "1234567 and 1,234,567; 0 and 0");
         assert_eq!(filled("#", &[999]), "999");
+        assert_eq!(filled("# block* and # block*", &[1, 2]), "1 block and 2 blocks");
         assert_eq!(filled("?..?", &[0x7f3a, usize::MAX]), std::format!("0x7f3a..{:#x}", usize::MAX));
         assert_eq!(filled("|$|$|", &[12, 123_456]), "|       12|  123,456|");
         assert_eq!(filled("#", &[usize::MAX]).replace(',', ""), std::format!("{}", usize::MAX));

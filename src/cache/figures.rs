@@ -138,12 +138,12 @@ impl<S: Source> ThreadCached<S> {
 }
 
 impl<S: Source> Survey for ThreadCached<S> {
-    fn survey(&self) -> (Stats, Option<GrowthLimit>) {
+    fn survey(&self, stats: &mut Stats) -> Option<GrowthLimit> {
         self.with_closed_gates(|heap| {
-            let mut stats = self.locked.stats_of(heap);
+            self.locked.count(heap, stats);
             // SAFETY: this thread has the lock and has closed the gates.
-            unsafe { self.tell_cached_apart(heap, &mut stats) };
-            (stats, self.locked.source.growth_limit(heap))
+            unsafe { self.tell_cached_apart(heap, stats) };
+            self.locked.source.growth_limit(heap)
         })
     }
 }
@@ -154,7 +154,7 @@ impl<S: Source> ThreadCached<S> {
     /// # Safety
     ///
     /// - The caller has the heap's lock and has closed the gates, and no owner is inside.
-    unsafe fn tell_cached_apart(&self, heap: &Heap, stats: &mut Stats) {
+    pub(super) unsafe fn tell_cached_apart(&self, heap: &Heap, stats: &mut Stats) {
         let mut note = |block: NonNull<u8>| {
             let (payload, bytes) = heap.size_of_cached(block);
             stats.move_to_cached(payload, bytes);

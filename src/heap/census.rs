@@ -13,16 +13,23 @@ impl Heap {
     /// Counts the heap's blocks and bytes; takes time in proportion to the number of blocks. Free slots of
     /// runs count as free bytes, but not as free blocks. See [`Stats`] for an example.
     pub fn stats(&self) -> Stats {
-        let mut stats = Stats::default();
+        let mut stats = Stats { peak_bytes: self.peak_bytes(), ..Stats::default() };
+        self.count(&mut stats);
+        stats
+    }
+
+    /// Adds what is in the heap to figures, but for the peak.
+    pub(crate) fn count(&self, stats: &mut Stats) {
         if !self.is_initialized() {
-            return stats;
+            return;
         }
+        let held_elsewhere = stats.held_bytes;
         for (offset, header) in self.blocks() {
             let bytes = header.size();
             if header.is_free() {
                 stats.count_free(bytes - HEADER, bytes);
             } else if header.is_run() {
-                self.count_run(offset, &mut stats);
+                self.count_run(offset, stats);
             } else {
                 stats.count_live(bytes - HEADER, bytes);
             }
@@ -32,12 +39,10 @@ impl Heap {
         if top >= BlockSize::MIN.granules() {
             stats.count_free(bytes(top) - HEADER, bytes(top));
         }
-        stats.arena_bytes = bytes(self.end.granules_since(Index::FIRST));
-        let in_use = bytes(self.figures.live());
-        stats.live_bytes = in_use.saturating_sub(stats.held_bytes);
-        stats.peak_bytes = bytes(self.figures.peak());
-        stats.free_bytes = stats.arena_bytes - in_use;
-        stats
+        let (arena, in_use) = (bytes(self.end.granules_since(Index::FIRST)), self.live_bytes());
+        stats.arena_bytes += arena;
+        stats.live_bytes += in_use.saturating_sub(stats.held_bytes - held_elsewhere);
+        stats.free_bytes += arena - in_use;
     }
 
     /// Counts the slots of the run at a block's distance from the arena's origin, if it is one.

@@ -99,6 +99,7 @@ pub(super) unsafe fn make_node(arena: Arena, index: Index, parent: Index) {
 /// # Safety
 ///
 /// - The block is one of `size` in that trie, which is that bin's.
+#[inline(never)]
 pub(super) unsafe fn remove(arena: Arena, bin: Bin, root: Index, index: Index, size: BlockSize) -> Index {
     // SAFETY: the links of a block in a trie lead to blocks of the same trie (contract).
     unsafe {

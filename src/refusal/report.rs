@@ -5,8 +5,9 @@ use crate::size::GRANULE;
 use crate::text::{Sink, display, fill, share};
 use core::fmt;
 
-/// So many size classes are named: those with most bytes in use.
+/// So many size classes are named at most: those with most bytes in use, if that is more than this share of all, 1/64.
 const CLASSES: u32 = 4;
+const LITTLE_SHARE_LOG2: u32 = 6;
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -43,17 +44,17 @@ impl Refusal {
         if in_caches > 0 {
             line("; in caches @", &[in_caches]);
         }
-        let (mut label, mut below) = ("\n  by size  from @: @ in # blocks", usize::MAX);
+        let (mut label, mut below) = ("\n  by size  from @: @ in # block*", usize::MAX);
         for _ in 0..CLASSES {
             let class = stats.live_by_size.largest_below(below);
-            if class.blocks == 0 {
+            if class.bytes <= stats.live_bytes >> LITTLE_SHARE_LOG2 {
                 break;
             }
             line(label, &[class.smallest_bytes, class.bytes, class.blocks]);
-            (label, below) = ("\n           from @: @ in # blocks", class.bytes);
+            (label, below) = ("\n           from @: @ in # block*", class.bytes);
         }
         line(
-            "\n  free     @ in # blocks, and in slots @; the largest block holds ^ bytes",
+            "\n  free     @ in # block*, and in slots @; the largest block holds ^ bytes",
             &[stats.free_bytes, stats.free_blocks, stats.free_slot_bytes, self.largest_free_bytes],
         );
         if let Some(growth) = self.growth {

@@ -571,7 +571,7 @@ impl<const CAP: usize, const HUGE_PAGES: bool> sealed::Source for Growing<CAP, H
         // SAFETY: the heap is here.
         let state = unsafe { self.state(heap) };
         stats.peak_bytes = self.outside.peak_with(stats.peak_bytes);
-        state.further.iter().for_each(|heap| stats.add(&heap.stats()));
+        state.further.iter().for_each(|heap| heap.count(stats));
         stats.live_bytes += state.mapped + state.pending;
         for (_, bytes) in state.table.iter() {
             stats.count_live(bytes, bytes);

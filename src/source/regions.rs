@@ -292,7 +292,7 @@ impl<const OTHERS: usize> sealed::Source for Regions<OTHERS> {
 
     fn add_to_stats(&self, heap: &Heap, stats: &mut Stats) {
         stats.peak_bytes = self.outside.peak_with(stats.peak_bytes);
-        self.others(heap).iter().for_each(|other| stats.add(&other.stats()));
+        self.others(heap).iter().for_each(|other| other.count(stats));
     }
 
     fn audit_elsewhere(&self, heap: &Heap) -> Result<(), AuditError> {
