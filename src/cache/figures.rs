@@ -83,7 +83,7 @@ impl<S: Source> ThreadCached<S> {
     ///     A.set_watermark(512 << 10, |_| IS_HIGH.store(true, Relaxed));
     ///     let small = (0..1000).map(|n| Box::new(n)).collect::<Vec<_>>();
     ///     assert!(!IS_HIGH.load(Relaxed));
-    ///     let large = (0..1000).map(|n| Box::new([n; 100])).collect::<Vec<_>>();
+    ///     let large = (0..1000).map(|n| Box::new([n; 200])).collect::<Vec<_>>();
     ///     assert!(IS_HIGH.load(Relaxed) && small.len() == large.len());
     /// }
     /// ```

@@ -15,13 +15,14 @@ impl<S: Source> ThreadCached<S> {
     ///
     /// ```
     /// use mem_alloc_rust::{FreeList, ThreadCached};
+    /// use std::os::unix::net::UnixStream;
     ///
     /// #[global_allocator]
     /// static A: ThreadCached<FreeList> = ThreadCached::new();
     ///
     /// fn main() -> std::io::Result<()> {
     ///     drop((0..1000).map(|n| Box::new(n)).collect::<Vec<_>>());
-    ///     let (reader, writer) = std::io::pipe()?;
+    ///     let (reader, writer) = UnixStream::pair()?;
     ///     A.report_to(writer)?;
     ///     let report = std::io::read_to_string(reader)?;
     ///     assert!(report.contains("\ncached ") && report.ends_with("····\n"), "{report}");
@@ -41,12 +42,13 @@ impl<S: Source> ThreadCached<S> {
     ///
     /// ```
     /// use mem_alloc_rust::{FreeList, ThreadCached};
+    /// use std::os::unix::net::UnixStream;
     ///
     /// #[global_allocator]
     /// static A: ThreadCached<FreeList> = ThreadCached::new();
     ///
     /// fn main() -> std::io::Result<()> {
-    ///     let (reader, writer) = std::io::pipe()?;
+    ///     let (reader, writer) = UnixStream::pair()?;
     ///     A.report_on_signal(libc::SIGUSR1, writer)?;
     ///     // SAFETY: the signal has a handler.
     ///     unsafe { libc::raise(libc::SIGUSR1) };

@@ -156,8 +156,7 @@ impl Heap {
     /// unsafe { heap.init(arena.as_mut_ptr().cast(), 1 << 20, true) }.unwrap();
     /// heap.alloc(Layout::new::<[u8; 300 << 10]>()).unwrap();
     /// heap.map(&mut map);
-    /// // (A block that large lies at the far end.)
-    /// assert_eq!(map.map(|cell| cell.used_percent), [0, 59]);
+    /// assert_eq!(map.map(|cell| cell.used_percent), [59, 0]);
     /// assert!(map.iter().all(|cell| cell.largest_free_bytes > 700 << 10), "there is one free span, in both");
     /// ```
     pub fn map(&self, cells: &mut [MapCell]) {
