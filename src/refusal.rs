@@ -89,8 +89,8 @@ pub enum Verdict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Remedy {
-    /// A [`FreeList`](crate::FreeList) of so many bytes: with that, the request would have been served, if all had gone
-    /// the same way until then.
+    /// A [`FreeList`](crate::FreeList) of so many bytes. That has room for the request beside all there is, and a sixteenth
+    /// more, so that it would have been served.
     LargerArena {
         /// Bytes of the arena, a round number.
         bytes: usize,
@@ -152,6 +152,9 @@ pub struct GrowthLimit {
 /// Less than this share of an arena is hardly anything: 1/16.
 const CRUMBS_SHARE_LOG2: u32 = 4;
 
+/// What is recommended is larger by this share of what there is: 1/16.
+const MARGIN_LOG2: u32 = 4;
+
 /// A round number has so many bits that are not zero at most, from the first one on; the others are rounded up.
 const ROUND_BITS: u32 = 4;
 
@@ -199,7 +202,8 @@ impl Refusal {
         }
     }
 
-    /// As much more as the request needs, wherever it is put, is enough.
+    /// As much more as the request needs, wherever it is put, is enough, if all goes the same way until then. It does
+    /// not quite, where there is more room: hence a [margin](MARGIN_LOG2).
     fn remedy(&self, memory: Memory) -> Remedy {
         let (now, most) = match memory {
             Memory::Arena(bytes, most) => (bytes, most),
@@ -207,7 +211,7 @@ impl Refusal {
             Memory::Growing => (self.growth.map_or(0, |growth| growth.cap_bytes), usize::MAX),
         };
         let more = self.layout.size().saturating_add(self.layout.align() + HEADER);
-        let bytes = round_up(now.saturating_add(more));
+        let bytes = round_up(now.saturating_add(now >> MARGIN_LOG2).saturating_add(more));
         match memory {
             _ if bytes > most => Remedy::Growing,
             Memory::Arena(..) => Remedy::LargerArena { bytes },
@@ -327,7 +331,7 @@ mod tests {
             judged(layout(5000), &stats(0, 0), Memory::Growing, growth, false)
         };
         assert_eq!(growing(9999, 5000).verdict, Verdict::Exhausted);
-        assert_eq!(growing(9999, 5000).remedy, Remedy::HigherCap { bytes: 15 << 10 });
+        assert_eq!(growing(9999, 5000).remedy, Remedy::HigherCap { bytes: 16 << 10 });
         assert_eq!(growing(10_000, 5000).verdict, Verdict::SystemRefused);
         let none = judged(layout(1), &Stats::default(), Memory::Regions, None, false);
         assert_eq!((none.verdict, none.remedy), (Verdict::NoMemoryYet, Remedy::LargerRegion { bytes: 1024 }));
@@ -357,7 +361,7 @@ no memory for 200000 bytes: fragmented, 400.0 KiB are free, but not in one piece
   by size  from 16 B: 70.3 KiB in 3,000 blocks
            from 512 B: 59.0 KiB in 60 blocks
   free     400.0 KiB in 3 blocks, and in slots 100 B; the largest block holds 9000 bytes
-  remedy   FreeList<{ 1280 << 10 }> would have sufficed so far; OrSystem takes the rest from the system"
+  remedy   FreeList<{ 1408 << 10 }> would have sufficed so far; OrSystem takes the rest from the system"
         );
         let mut cached = stats(70_000, 9004);
         (cached.live_bytes, cached.cached_bytes) = (cached.live_bytes - 5000, 5000);
