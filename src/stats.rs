@@ -337,8 +337,9 @@ impl MapCell {
         self.used_percent < 100 && self.largest_free_bytes < self.bytes
     }
 
-    /// The character that stands for the cell in a picture: `·` free, `█` in use; partly in use `▂` `▄` `▆`, or
-    /// `░` `▒` `▓` where what is free is [scattered](Self::is_scattered).
+    /// The character that stands for the cell in a picture: `·` free, `█` in use, but for less than a sixteenth, which is
+    /// what slots and headers leave over; partly in use `▂` `▄` `▆`, or `░` `▒` `▓` where what is free is
+    /// [scattered](Self::is_scattered).
     ///
     /// ```
     /// use mem_alloc_rust::{FreeList, Locked, MapCell};
@@ -351,7 +352,7 @@ impl MapCell {
     pub const fn character(&self) -> char {
         match (self.used_percent, self.is_scattered()) {
             (0, _) => '·',
-            (100, _) => '█',
+            (94.., _) => '█',
             (..34, false) => '▂',
             (..67, false) => '▄',
             (_, false) => '▆',
@@ -473,9 +474,9 @@ system      3.0 MiB           in 2 blocks
         let cell = |used_percent, largest_free_bytes| {
             MapCell { bytes: 4096, used_percent, largest_free_bytes }.character()
         };
-        let in_one_piece = [0, 1, 34, 67, 99, 100].map(|percent| cell(percent, 1 << 20));
-        assert_eq!(in_one_piece, ['·', '▂', '▄', '▆', '▆', '█']);
-        let scattered = [0, 1, 34, 67, 99, 100].map(|percent| cell(percent, 4095));
-        assert_eq!(scattered, ['·', '░', '▒', '▓', '▓', '█']);
+        let in_one_piece = [0, 1, 34, 67, 93, 94, 100].map(|percent| cell(percent, 1 << 20));
+        assert_eq!(in_one_piece, ['·', '▂', '▄', '▆', '▆', '█', '█']);
+        let scattered = [0, 1, 34, 67, 93, 94, 100].map(|percent| cell(percent, 4095));
+        assert_eq!(scattered, ['·', '░', '▒', '▓', '▓', '█', '█']);
     }
 }

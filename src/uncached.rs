@@ -95,7 +95,7 @@ impl<S: Source> ThreadCached<S> {
     /// assert_eq!(A.live_bytes(), 0);
     /// ```
     #[cfg(feature = "std")]
-    pub fn set_watermark(&self, bytes: usize, function: fn(&usize)) {
+    pub fn set_watermark(&self, bytes: usize, function: fn(usize)) {
         self.locked.set_watermark(bytes, function);
     }
 

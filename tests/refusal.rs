@@ -123,6 +123,7 @@ fn reports_come_as_often_as_the_program_or_the_environment_says() {
 
 /// Takes the arena, and gives every other block of so many bytes back.
 #[inline(never)]
+#[expect(clippy::vec_box, reason = "each is to be a block of its own")]
 fn fragment() -> Vec<Box<[u8; 3000]>> {
     let mut blocks = Vec::with_capacity(ARENA / 3500);
     while blocks.len() < ARENA / 3500 {

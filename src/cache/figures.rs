@@ -87,7 +87,7 @@ impl<S: Source> ThreadCached<S> {
     ///     assert!(IS_HIGH.load(Relaxed) && small.len() == large.len());
     /// }
     /// ```
-    pub fn set_watermark(&self, bytes: usize, function: fn(&usize)) {
+    pub fn set_watermark(&self, bytes: usize, function: fn(usize)) {
         self.locked.set_watermark(bytes, function);
     }
 

@@ -5,9 +5,9 @@
 
 use super::{Locked, is_in_distress};
 use crate::attention;
-use crate::hook::Hook;
 use crate::source::Source;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::ptr::null_mut;
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use lock_api::RawMutex;
 
 /// Where there is none.
@@ -16,12 +16,13 @@ const NONE: usize = 0;
 /// A watermark, or none; all zero bytes then.
 pub(super) struct Watermark {
     bytes: AtomicUsize,
-    function: Hook<usize>,
+    /// The function as a pointer, once there was a watermark.
+    function: AtomicPtr<()>,
 }
 
 impl Watermark {
     pub(super) const fn none() -> Self {
-        Self { bytes: AtomicUsize::new(NONE), function: Hook::new() }
+        Self { bytes: AtomicUsize::new(NONE), function: AtomicPtr::new(null_mut()) }
     }
 
     fn set(&self, bytes: usize) {
@@ -45,9 +46,10 @@ impl Watermark {
     extern "C" fn call(&self, bytes: usize) {
         if self.bytes.swap(NONE, Ordering::Acquire) != NONE {
             attention::dismiss();
-            if let Some(function) = self.function.get() {
-                function(&bytes);
-            }
+            // SAFETY: whoever sets a watermark has stored a function of exactly this type before.
+            let function =
+                unsafe { core::mem::transmute::<*mut (), fn(usize)>(self.function.load(Ordering::Relaxed)) };
+            function(bytes);
         }
     }
 }
@@ -75,7 +77,7 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     /// static SEEN: AtomicUsize = AtomicUsize::new(0);
     ///
     /// fn main() {
-    ///     A.set_watermark(600 << 10, |live_bytes| SEEN.store(*live_bytes, Relaxed));
+    ///     A.set_watermark(600 << 10, |live_bytes| SEEN.store(live_bytes, Relaxed));
     ///     let first = vec![1u8; 400 << 10];
     ///     assert_eq!(SEEN.load(Relaxed), 0);
     ///     let second = vec![1u8; 300 << 10];
@@ -84,9 +86,9 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     ///     assert!(A.live_bytes() > first.len() + second.len());
     /// }
     /// ```
-    pub fn set_watermark(&self, bytes: usize, function: fn(&usize)) {
+    pub fn set_watermark(&self, bytes: usize, function: fn(usize)) {
         self.watermark.set(NONE);
-        self.watermark.function.set(function);
+        self.watermark.function.store(function as *mut (), Ordering::Relaxed);
         self.watermark.set(if bytes == usize::MAX { NONE } else { bytes.max(1) });
     }
 
