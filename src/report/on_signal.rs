@@ -139,3 +139,71 @@ fn process() -> usize {
     // SAFETY: the call has no conditions.
     usize::try_from(unsafe { libc::getpid() }).unwrap_or(0)
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use std::io::{BufRead, BufReader};
+    use std::os::unix::net::UnixStream;
+    use std::string::String;
+    use std::time::{Duration, Instant};
+    use std::vec::Vec;
+
+    /// An allocator at which somebody is all the time, but for a moment.
+    struct Busy {
+        tried: AtomicU32,
+    }
+
+    impl Look for Busy {
+        fn look(&self, _: &mut Seen) {}
+
+        fn try_look(&self, seen: &mut Seen) -> bool {
+            seen.stats.live_bytes = 1;
+            self.tried.fetch_add(1, Ordering::Relaxed) == 7
+        }
+
+        fn figures(&self) -> (usize, usize) {
+            (12, 3 << 10)
+        }
+    }
+
+    #[test]
+    fn an_allocator_that_cannot_be_looked_at_is_reported_without() {
+        static BUSY: Busy = Busy { tried: AtomicU32::new(0) };
+        let (reports, to) = UnixStream::pair().unwrap();
+        install(&BUSY, libc::SIGUSR2, to.into()).unwrap();
+        let (_, other) = UnixStream::pair().unwrap();
+        let again = install(&BUSY, libc::SIGUSR2, other.into());
+        assert_eq!(again.unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        let mut lines = BufReader::new(reports).lines().map(Result::unwrap);
+        let mut report = || {
+            // SAFETY: the signal has a handler, which leaves the error number as it is.
+            unsafe {
+                *libc::__errno_location() = libc::EDOM;
+                libc::raise(libc::SIGUSR2);
+                assert_eq!(*libc::__errno_location(), libc::EDOM);
+            }
+            let lines = lines.by_ref();
+            let first = lines.next().unwrap();
+            let rest: Vec<String> =
+                lines.take_while(|line| !line.starts_with("mem_alloc_rust: end")).collect();
+            (first, rest)
+        };
+        let (first, rest) = report();
+        assert!(first.starts_with("mem_alloc_rust: report 1 of process "), "{first}");
+        assert!(rest.len() > 6 && rest[1].starts_with("live            1 B"), "{rest:?}");
+        assert_eq!(BUSY.tried.load(Ordering::Relaxed), 8, "the eighth attempt is the first that may look");
+        let begun = Instant::now();
+        let (first, rest) = report();
+        assert!(first.starts_with("mem_alloc_rust: report 2 of process "), "{first}");
+        assert_eq!(
+            rest,
+            [
+                "live           12 B, at most 3.0 KiB",
+                "The allocator was in use all the time: this is what is known without its lock."
+            ]
+        );
+        assert!(begun.elapsed() > Duration::from_millis(u64::from(ATTEMPTS) / 2));
+        assert_eq!(BUSY.tried.load(Ordering::Relaxed), 8 + ATTEMPTS + 1);
+    }
+}
