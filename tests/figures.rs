@@ -5,7 +5,9 @@
 mod process;
 
 use mem_alloc_rust::lock_api::{GuardSend, RawMutex};
-use mem_alloc_rust::{FreeList, Heap, Locked, MapCell, Region, Stats, ThreadCached};
+use mem_alloc_rust::{FreeList, Heap, Locked, Region, ThreadCached};
+#[cfg(all(feature = "std", unix))]
+use mem_alloc_rust::{MapCell, Stats};
 use serial_test::serial;
 use std::alloc::{GlobalAlloc, Layout};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
