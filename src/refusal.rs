@@ -69,7 +69,24 @@ pub struct Refusal {
     pub growth: Option<GrowthLimit>,
 }
 
-/// Why a request was refused. See [`Refusal`] for an example.
+/// Why a request was refused.
+///
+/// ```
+/// use core::alloc::{GlobalAlloc, Layout};
+/// use mem_alloc_rust::{FreeList, Locked, Verdict, set_refusal_hook};
+///
+/// static A: Locked<FreeList<{ 64 << 10 }>> = Locked::new();
+///
+/// set_refusal_hook(|refusal| assert_eq!(refusal.verdict, Verdict::Fragmented));
+/// let (small, large) = (Layout::new::<[u8; 1000]>(), Layout::new::<[u8; 10_000]>());
+/// // SAFETY: the layouts are of more than no bytes, and each block is given back once.
+/// unsafe {
+///     let blocks = [(); 60].map(|()| A.alloc(small));
+///     blocks.iter().step_by(2).for_each(|&block| A.dealloc(block, small));
+///     // Half of the arena is free, in holes of 1000 bytes.
+///     assert!(A.alloc(large).is_null());
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Verdict {
@@ -85,7 +102,18 @@ pub enum Verdict {
     SystemRefused,
 }
 
-/// What could be done so that a request like the one that was refused is served. See [`Refusal`] for an example.
+/// What could be done so that a request like the one that was refused is served.
+///
+/// ```
+/// use core::alloc::{GlobalAlloc, Layout};
+/// use mem_alloc_rust::{Locked, Region, Remedy, set_refusal_hook};
+///
+/// static A: Locked<Region> = Locked::new();
+///
+/// set_refusal_hook(|refusal| assert_eq!(refusal.remedy, Remedy::LargerRegion { bytes: 6 << 10 }));
+/// // SAFETY: the layout is of more than no bytes.
+/// assert!(unsafe { A.alloc(Layout::new::<[u8; 6000]>()) }.is_null(), "there is no memory yet");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Remedy {

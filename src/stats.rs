@@ -215,7 +215,18 @@ struct Class {
 }
 
 /// The blocks that hold requests of up to a number of bytes from one power of two to the next: one of
-/// [`SizeClasses`], whose documentation has an example.
+/// [`SizeClasses`].
+///
+/// ```
+/// use core::alloc::{GlobalAlloc, Layout};
+/// use mem_alloc_rust::{FreeList, Locked, SizeClass};
+///
+/// static A: Locked<FreeList> = Locked::new();
+/// // SAFETY: the layout is of more than no bytes.
+/// unsafe { A.alloc(Layout::new::<[u8; 5000]>()) };
+/// let SizeClass { smallest_bytes, blocks, bytes, .. } = A.stats().live_by_size.largest_below(usize::MAX);
+/// assert_eq!((smallest_bytes, blocks, bytes), (4096, 1, 5008));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]

@@ -9,7 +9,18 @@ use std::backtrace::Backtrace;
 
 /// How often a refusal is reported on stderr.
 ///
-/// See [`set_refusal_reports`] for an example.
+/// ```
+/// use mem_alloc_rust::{FreeList, Locked, RefusalReports, set_refusal_reports};
+///
+/// #[global_allocator]
+/// static A: Locked<FreeList> = Locked::new();
+///
+/// fn main() {
+///     set_refusal_reports(RefusalReports::Each);
+///     // Two reports on stderr:
+///     assert!((0..2).all(|_| Vec::<u8>::new().try_reserve(2 << 20).is_err()));
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RefusalReports {
