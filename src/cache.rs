@@ -28,6 +28,7 @@ mod place;
 mod pressure;
 mod regions;
 mod release;
+mod report;
 mod resize;
 mod runs;
 mod slot;
@@ -37,11 +38,11 @@ mod tests;
 
 use crate::fault::{self, Action, Fault};
 use crate::heap::{AuditError, Heap, InUse, RegionError};
-use crate::locked::{Contents, Locked, is_in_distress};
+use crate::locked::{Contents, Locked, Survey, is_disturbed};
 use crate::raw_lock::SpinThenSleep;
 use crate::size::GRANULE;
 use crate::source::{RunTimeSource, Source};
-use crate::stats::{CacheStats, Stats};
+use crate::stats::{CacheStats, MapCell, Stats};
 use class::{Class, LARGEST_SMALL_PAYLOAD};
 use core::alloc::{GlobalAlloc, Layout};
 use core::fmt;
@@ -183,13 +184,53 @@ impl<S: Source> ThreadCached<S> {
         drop(self.drain_into(self.heap(), Afterwards::Awake));
     }
 
-    /// Counts blocks and bytes after [draining](Self::drain); holds the lock for a time in proportion to the
-    /// number of blocks. Does not allocate.
+    /// Counts blocks and bytes; holds the lock for a time in proportion to the number of blocks. Does not allocate.
+    ///
+    /// Nothing is drained: what caches have is told apart. Takes a system call, and waits for threads that are just in
+    /// their caches, as [`caches`](Self::caches) does.
+    ///
+    /// ```
+    /// use mem_alloc_rust::{FreeList, ThreadCached};
+    ///
+    /// #[global_allocator]
+    /// static A: ThreadCached<FreeList> = ThreadCached::new();
+    ///
+    /// fn main() {
+    ///     drop((0..1000).map(|n| Box::new(n)).collect::<Vec<_>>());
+    ///     let stats = A.stats();
+    ///     assert!(stats.cached_bytes + stats.held_bytes > 0);
+    ///     assert_eq!(stats, A.stats(), "nothing is changed by looking");
+    ///     // What is read without the lock cannot tell the two apart.
+    ///     assert_eq!(A.live_bytes(), stats.live_bytes + stats.cached_bytes + stats.held_bytes);
+    /// }
+    /// ```
     pub fn stats(&self) -> Stats {
-        self.inspect(|heap| self.locked.stats_of(heap))
+        let mut stats = Stats::default();
+        self.survey(&mut stats);
+        stats
     }
 
-    /// Counts what is in caches. Takes a system call and waits for threads that are just in theirs.
+    /// Draws the arena; see [`Locked::map`]. What caches have counts as in use. Drains nothing.
+    ///
+    /// ```
+    /// use mem_alloc_rust::{FreeList, MapCell, ThreadCached};
+    ///
+    /// #[global_allocator]
+    /// static A: ThreadCached<FreeList> = ThreadCached::new();
+    ///
+    /// fn main() {
+    ///     let _half = vec![1u8; 512 << 10];
+    ///     let mut map = [MapCell::default(); 32];
+    ///     A.map(&mut map);
+    ///     assert!(map.iter().filter(|cell| cell.used_percent == 100).count() >= 15);
+    /// }
+    /// ```
+    pub fn map(&self, cells: &mut [MapCell]) {
+        self.with_closed_gates(|heap| heap.map(cells));
+    }
+
+    /// Counts what is in caches, in less time than [`stats`](Self::stats). Takes a system call and waits for threads
+    /// that are just in theirs.
     ///
     /// ```
     /// use mem_alloc_rust::{FreeList, ThreadCached};
@@ -414,7 +455,7 @@ unsafe impl<S: Source> GlobalAlloc for ThreadCached<S> {
 
     #[inline]
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        if is_in_distress() {
+        if is_disturbed() && !self.locked.goes_on(new_size.saturating_sub(layout.size())) {
             // SAFETY: the caller's contract.
             return unsafe { self.realloc_panicking(block, layout, new_size) };
         }

@@ -5,6 +5,7 @@
 //! function that no panic can leave, because unwinding out of a `GlobalAlloc` is undefined behaviour.
 
 use crate::hook::Hook;
+use crate::text::{Sink, display, fill};
 use core::fmt;
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -132,6 +133,14 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        display(f, |out| self.write_to(out))
+    }
+}
+
+impl Fault {
+    /// Writes the sentence.
+    fn write_to(&self, out: &mut Sink<'_>) {
+        let mut write = |template, values: &[usize]| fill(out, template, values);
         let (action, address, what) = match *self {
             Self::AlreadyFree { action, address, bytes } => {
                 let what = match action {
@@ -139,11 +148,13 @@ impl fmt::Display for Fault {
                     Action::Realloc => "realloc after free",
                     Action::UsableSize => "usable_size after free",
                 };
-                return write!(f, "{what}: {address:#x} ({bytes} bytes) was already free");
+                write(what, &[]);
+                return write(": ? (^ bytes) was already free", &[address, bytes]);
             }
             Self::Reentry => {
-                return f.write_str(
+                return write(
                     "re-entry: a thread that is inside the allocator called it again, as a signal handler may have done",
+                    &[],
                 );
             }
             Self::OutsideArena { action, address, .. } => (action, address, "outside the arena"),
@@ -159,17 +170,18 @@ impl fmt::Display for Fault {
             }
         };
         let action = match action {
-            Action::Free => "free",
-            Action::Realloc => "realloc",
-            Action::UsableSize => "usable_size",
+            Action::Free => "invalid free: ? is ",
+            Action::Realloc => "invalid realloc: ? is ",
+            Action::UsableSize => "invalid usable_size: ? is ",
         };
-        write!(f, "invalid {action}: {address:#x} is {what}")?;
+        write(action, &[address]);
+        write(what, &[]);
         match *self {
-            Self::OutsideArena { start, end, .. } => write!(f, " {start:#x}..{end:#x}"),
+            Self::OutsideArena { start, end, .. } => write(" ?..?", &[start, end]),
             Self::Overwritten { left: Some((left, bytes)), .. } => {
-                write!(f, ", perhaps by a write past the end of {left:#x} ({bytes} bytes)")
+                write(", perhaps by a write past the end of ? (^ bytes)", &[left, bytes]);
             }
-            _ => Ok(()),
+            _ => {}
         }
     }
 }
@@ -224,7 +236,7 @@ pub(crate) extern "C" fn raise(fault: Fault) -> ! {
         hook(&fault);
     }
     #[cfg(feature = "std")]
-    abort_with(&fault);
+    abort_with(|out| fault.write_to(out));
     #[cfg(not(feature = "std"))]
     panic!("{fault}")
 }
@@ -232,8 +244,8 @@ pub(crate) extern "C" fn raise(fault: Fault) -> ! {
 /// Ends the program with one sentence on stderr.
 #[cfg(feature = "std")]
 #[inline(always)]
-pub(crate) fn abort_with(sentence: &dyn fmt::Display) -> ! {
-    crate::stderr::write_line(sentence);
+pub(crate) fn abort_with(write_sentence: impl FnOnce(&mut Sink<'_>)) -> ! {
+    crate::stderr::write_line(write_sentence);
     std::process::abort()
 }
 

@@ -43,9 +43,11 @@
 //! |---|---|---|
 //! | `size` | granules, alignment arithmetic, `Layout` to block size | forbidden |
 //! | `bins` | block size to bin, bitmap search | forbidden |
-//! | `stats` | figures of a heap | forbidden |
+//! | `text` | reports as text, made from templates | forbidden |
+//! | `stats` | figures of a heap, and its picture | forbidden |
 //! | `hook` | a function of the program's that is told of something | yes |
-//! | `stderr` | a line without an allocation (`std`) | yes |
+//! | `attention` | what takes a thread off the usual way: it tells of a refusal, or there is a watermark (`std`) | no |
+//! | `stderr` | text on stderr or in a file, without an allocation (`std`) | yes |
 //! | `fault` | what can be wrong with a pointer, one sentence each, and the end of the program | yes |
 //! | `refusal` | what is told when a request is refused | yes |
 //! | `block` | header, footer, links: the one file that knows an offset; the memory layout is drawn there | yes |
@@ -61,16 +63,18 @@
 //! | | `heap/check`, `heap/audit`, `heap/census`: misuse, invariants, figures | |
 //! | | `heap/figures`, `heap/usable`: what is also read without the lock | |
 //! | `raw_lock` | the default lock: spin, then sleep; no atomic read-modify-write while there is one thread | yes |
+//! | `report` | figures and picture of an allocator, to a file or when a signal comes (`std`, Unix) | yes |
 //! | `mapping` | memory of the system's in whole pages: the few system calls (`std`, Unix) | yes |
 //! | `source` | where memory comes from: what there is besides the heap's region | yes |
 //! | | `source/free_list`, `source/region`, `source/or_system`: static arena, a caller's region, overflow to the system | |
 //! | | `source/regions`: several regions, each a heap of its own, or part of one that it touches | |
 //! | | `source/growing`: as much as is needed, from the system: blocks with pages of their own, further heaps, the cap | |
 //! | `static_memory` | what lies in the program's static memory, and in no arena there (`std`, Unix) | yes |
-//! | `locked` | mutex and `GlobalAlloc`; `locked/figures` for what needs no lock, `locked/overflow` for blocks of the system | yes |
+//! | `locked` | mutex and `GlobalAlloc`; `locked/figures` for what needs no lock, `locked/overflow` for blocks of the system, `locked/watermark`, `locked/report` | yes |
 //! | `cache` | `ThreadCached`: per-thread caches in front of a `Locked` (`std`, Unix) | yes |
 //! | | `cache/take`, `cache/release`, `cache/resize`, `cache/figures`: what callers ask for | |
 //! | | `cache/slot`, `cache/runs`, `cache/lists`, `cache/class`: one cache, its gate, its runs and blocks | |
+//! | | `cache/report`: what a running program reports | |
 //! | | `cache/depot`, `cache/drain`, `cache/pressure`: lists on their way between threads, and back to the heap | |
 //! | | `cache/membership`, `cache/home`, `cache/barrier`: threads that come and go, forks | |
 //! | | `cache/regions`: regions that are added while threads have caches | |
@@ -113,6 +117,8 @@ macro_rules! invariant {
 mod allocator;
 #[cfg(any(feature = "allocator-api2", feature = "nightly"))]
 mod arena;
+#[cfg(feature = "std")]
+mod attention;
 mod bins;
 mod block;
 #[cfg(all(feature = "std", unix))]
@@ -131,6 +137,8 @@ mod raw_lock;
 #[cfg(all(feature = "std", unix))]
 mod recorder;
 mod refusal;
+#[cfg(all(feature = "std", unix))]
+mod report;
 mod run;
 mod size;
 mod source;
@@ -139,6 +147,7 @@ mod static_memory;
 mod stats;
 #[cfg(feature = "std")]
 mod stderr;
+mod text;
 pub mod trace;
 #[cfg(not(all(feature = "std", unix)))]
 mod uncached;
@@ -180,14 +189,16 @@ pub use heap::{AuditError, Blocks, Heap, RegionError};
 pub use lock_api;
 pub use locked::Locked;
 pub use raw_lock::SpinThenSleep;
-pub use refusal::{GrowthLimit, Refusal, set_refusal_hook};
+pub use refusal::{GrowthLimit, Refusal, Remedy, Verdict, set_refusal_hook};
+#[cfg(feature = "std")]
+pub use refusal::{RefusalReports, set_refusal_reports};
 #[cfg(all(feature = "std", unix))]
 #[cfg_attr(docsrs, doc(auto_cfg = false))]
 pub use source::Growing;
 #[cfg(feature = "std")]
 pub use source::OrSystem;
 pub use source::{DEFAULT_ARENA, FreeList, Region, Regions, RunTimeSource, Source};
-pub use stats::{CacheStats, Stats};
+pub use stats::{CacheStats, MapCell, SizeClass, SizeClasses, Stats};
 #[cfg(not(all(feature = "std", unix)))]
 pub use uncached::ThreadCached;
 

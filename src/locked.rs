@@ -3,10 +3,10 @@
 use crate::fault::{self, Action, Fault};
 use crate::heap::{AuditError, Heap, RegionError, Released, Resized, copy};
 use crate::raw_lock::SpinThenSleep;
-use crate::refusal;
+use crate::refusal::{self, GrowthLimit, Refusal};
 use crate::run::Run;
 use crate::source::{Elsewhere, Regions, RunTimeSource, Source};
-use crate::stats::Stats;
+use crate::stats::{MapCell, Stats};
 use core::alloc::{GlobalAlloc, Layout};
 use core::fmt;
 use core::ptr::NonNull;
@@ -17,8 +17,14 @@ mod figures;
 mod growing;
 #[cfg(feature = "std")]
 mod overflow;
+#[cfg(all(feature = "std", unix))]
+mod report;
+#[cfg(feature = "std")]
+mod watermark;
 #[cfg(feature = "std")]
 use overflow::Overflow;
+#[cfg(feature = "std")]
+use watermark::Watermark;
 
 /// A free-list heap behind a mutex: the drop-in global allocator.
 ///
@@ -142,16 +148,26 @@ pub struct Locked<S: Source, R: RawMutex = SpinThenSleep> {
     heap: Mutex<R, Heap>,
     #[cfg(feature = "std")]
     overflow: Overflow,
+    #[cfg(feature = "std")]
+    watermark: Watermark,
     /// Behind the heap, because it may contain the arena.
     pub(crate) source: S,
 }
 
-/// Whether this thread panics, or tells of a refusal, and is served by the system therefore. Two loads and two
-/// comparisons, as long as no thread does.
+/// Whether this thread may be one that [`is_in_distress`], or a watermark may be set. Two loads and two comparisons, as
+/// long as there is nothing of the kind.
 #[inline(always)]
+pub(crate) fn is_disturbed() -> bool {
+    #[cfg(feature = "std")]
+    return std::thread::panicking() || crate::attention::is_wanted();
+    #[cfg(not(feature = "std"))]
+    false
+}
+
+/// Whether this thread panics, or tells of a refusal, and is served by the system therefore.
 pub(crate) fn is_in_distress() -> bool {
     #[cfg(feature = "std")]
-    return std::thread::panicking() || refusal::is_telling();
+    return std::thread::panicking() || crate::attention::is_telling();
     #[cfg(not(feature = "std"))]
     false
 }
@@ -165,6 +181,21 @@ pub(crate) fn note_arena((start, end): (usize, usize)) {
     crate::raw_lock::preserving_errno(|| crate::static_memory::note_arena(start, end - start));
     #[cfg(not(all(feature = "std", unix)))]
     let _ = (start, end);
+}
+
+/// An allocator that can be looked at as a whole, for what is told of a refusal.
+pub(crate) trait Survey {
+    /// Writes its figures into some that are all zero, and returns what it may have from the system, if that is not
+    /// fixed. To be called without the lock.
+    fn survey(&self, stats: &mut Stats) -> Option<GrowthLimit>;
+}
+
+impl<S: Source, R: RawMutex> Survey for Locked<S, R> {
+    fn survey(&self, stats: &mut Stats) -> Option<GrowthLimit> {
+        let heap = self.heap_out_of_line();
+        self.count(&heap, stats);
+        self.source.growth_limit(&heap)
+    }
 }
 
 /// What a new block has to contain.
@@ -181,6 +212,8 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
             heap: Mutex::new(Heap::new()),
             #[cfg(feature = "std")]
             overflow: Overflow::new(),
+            #[cfg(feature = "std")]
+            watermark: Watermark::none(),
             source: S::INIT,
         }
     }
@@ -188,14 +221,18 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     /// Counts blocks and bytes; holds the lock for a time in proportion to the number of
     /// blocks. Does not allocate.
     pub fn stats(&self) -> Stats {
-        self.stats_of(&self.heap())
+        let mut stats = Stats::default();
+        self.survey(&mut stats);
+        stats
     }
 
-    /// The figures of a heap that is locked, and of what lies elsewhere.
-    pub(crate) fn stats_of(&self, heap: &Heap) -> Stats {
-        let mut stats = heap.stats();
-        self.source.add_to_stats(heap, &mut stats);
-        stats
+    /// Writes the figures of a heap that is locked, and of what lies elsewhere, into some that are all zero.
+    pub(crate) fn count(&self, heap: &Heap, stats: &mut Stats) {
+        stats.peak_bytes = heap.peak_bytes();
+        heap.count(stats);
+        self.source.add_to_stats(heap, stats);
+        #[cfg(feature = "std")]
+        self.overflow.add_to_stats(stats);
     }
 
     /// Checks every invariant of the heap; holds the lock for a time in proportion to the number of blocks.
@@ -242,8 +279,15 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
         self.source.trim(&mut self.heap())
     }
 
+    /// Draws the arena: divides it into as many stretches as there are `cells`, and writes into each what it looks
+    /// like. Holds the lock for a time in proportion to the number of blocks. Does not allocate. Of a `Growing` it is
+    /// the first span, as far as that is committed, and of `Regions` the first region. See [`MapCell`] for an example.
+    pub fn map(&self, cells: &mut [MapCell]) {
+        self.heap().map(cells);
+    }
+
     /// Draws the arena: divides it into as many stretches as there are `cells`, and writes into each the
-    /// share of its bytes that is in use, in percent. Does not allocate.
+    /// share of its bytes that is in use, in percent. Does not allocate. [`map`](Self::map) tells more.
     ///
     /// ```
     /// use core::alloc::{GlobalAlloc, Layout};
@@ -297,7 +341,7 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
 
     /// The heap, if nobody else is at it now, and it knows where its memory is.
     #[inline(always)]
-    fn try_heap(&self) -> Option<MutexGuard<'_, R, Heap>> {
+    pub(crate) fn try_heap(&self) -> Option<MutexGuard<'_, R, Heap>> {
         self.heap.try_lock().filter(|heap| self.source.is_at_home(heap))
     }
 
@@ -312,7 +356,7 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     #[inline(always)]
     fn alloc_in(&self, mut heap: MutexGuard<'_, R, Heap>, layout: Layout) -> *mut u8 {
         if S::HAS_CAP && !self.source.may_serve(&heap, layout.size()) {
-            return self.refused(heap, layout, Contents::Any);
+            return self.refused(heap, layout, Contents::Any, self);
         }
         match heap.alloc_fast(layout) {
             Some(slot) => slot.as_ptr(),
@@ -323,9 +367,8 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     /// An allocation that is not of a slot of a run that has room.
     #[inline(never)]
     fn alloc_otherwise(&self, mut heap: MutexGuard<'_, R, Heap>, layout: Layout) -> *mut u8 {
-        if is_in_distress() {
-            drop(heap);
-            return self.overflow(layout, Contents::Any);
+        if is_disturbed() {
+            return self.alloc_disturbed(heap, layout);
         }
         let found = if S::HAS_ELSEWHERE {
             self.find(&mut heap, layout).map(|(block, _)| block)
@@ -334,8 +377,29 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
         };
         match found {
             Some(block) => block.as_ptr(),
-            None => self.refused(heap, layout, Contents::Any),
+            None => self.refused(heap, layout, Contents::Any, self),
         }
+    }
+
+    /// The same for a thread that may have something else to do, or to be served by the system.
+    #[cold]
+    #[inline(never)]
+    fn alloc_disturbed(&self, heap: MutexGuard<'_, R, Heap>, layout: Layout) -> *mut u8 {
+        drop(heap);
+        if !self.goes_on(layout.size()) {
+            return self.overflow(layout, Contents::Any, self);
+        }
+        let mut heap = self.heap_out_of_line();
+        match self.find(&mut heap, layout) {
+            Some((block, _)) => block.as_ptr(),
+            None => self.refused(heap, layout, Contents::Any, self),
+        }
+    }
+
+    /// Without std, nothing takes a thread off the usual way.
+    #[cfg(not(feature = "std"))]
+    fn goes_on(&self, _: usize) -> bool {
+        true
     }
 
     /// A block of the heap's or from elsewhere, and how many bytes at its beginning are not known to be zero.
@@ -424,7 +488,8 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
         self.source.note_visit(&mut heap);
     }
 
-    /// The way of a request that the heap refused: the heap may not have its memory yet, or be exhausted.
+    /// The way of a request that the heap refused: the heap may not have its memory yet, or be exhausted. `whole` is the
+    /// allocator that was asked: this one, or one in front of it.
     #[cold]
     #[inline(never)]
     pub(crate) fn refused(
@@ -432,6 +497,7 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
         mut heap: MutexGuard<'_, R, Heap>,
         layout: Layout,
         contents: Contents,
+        whole: &impl Survey,
     ) -> *mut u8 {
         if !heap.is_initialized() && self.source.supply(&mut heap).is_ok() {
             let (bounds, first) = (heap.bounds(), self.find(&mut heap, layout));
@@ -448,15 +514,16 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
         } else {
             drop(heap);
         }
-        self.overflow(layout, contents)
+        self.overflow(layout, contents, whole)
     }
 
     /// What becomes of a request that the arena cannot serve: the system serves it, or it is refused, and that is told.
     #[cold]
     #[inline(never)]
-    pub(crate) fn overflow(&self, layout: Layout, contents: Contents) -> *mut u8 {
+    pub(crate) fn overflow(&self, layout: Layout, contents: Contents, whole: &impl Survey) -> *mut u8 {
+        let asks_system = S::OVERFLOWS_TO_SYSTEM || is_in_distress();
         #[cfg(feature = "std")]
-        if S::OVERFLOWS_TO_SYSTEM || is_in_distress() {
+        if asks_system {
             let block = self.overflow.alloc(layout, contents);
             if !block.is_null() {
                 return block;
@@ -464,10 +531,9 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
         }
         let _ = contents;
         if refusal::is_wanted() {
-            let heap = self.heap_out_of_line();
-            let mut refusal = heap.refusal(layout);
-            self.source.add_to_refusal(&heap, &mut refusal);
-            drop(heap);
+            let mut refusal = Refusal::of(layout);
+            refusal.growth = whole.survey(&mut refusal.stats);
+            refusal.judge(S::MEMORY, asks_system);
             refusal::tell(&refusal);
         }
         core::ptr::null_mut()
@@ -549,7 +615,7 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     unsafe fn realloc_refused(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // SAFETY: the caller's contract. When the contents have moved, nobody uses the old block again.
         unsafe {
-            let moved = self.move_to_system(block, layout, size);
+            let moved = self.move_to_system(block, layout, size, self);
             if !moved.is_null() {
                 self.dealloc_contended(block, layout);
             }
@@ -563,11 +629,17 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     /// # Safety
     ///
     /// - As for [`GlobalAlloc::realloc`]; the block lies in the arena.
-    pub(crate) unsafe fn move_to_system(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+    pub(crate) unsafe fn move_to_system(
+        &self,
+        block: *mut u8,
+        layout: Layout,
+        size: usize,
+        whole: &impl Survey,
+    ) -> *mut u8 {
         let Ok(new_layout) = Layout::from_size_align(size, layout.align()) else {
             return core::ptr::null_mut();
         };
-        let moved = self.overflow(new_layout, Contents::Any);
+        let moved = self.overflow(new_layout, Contents::Any, whole);
         if !moved.is_null() {
             // SAFETY: the two blocks come from different places, and both hold that many bytes.
             unsafe { moved.copy_from_nonoverlapping(block, layout.size().min(size)) };
@@ -699,12 +771,12 @@ unsafe impl<S: Source, R: RawMutex> GlobalAlloc for Locked<S, R> {
 
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        if is_in_distress() {
-            return self.overflow(layout, Contents::Zeroes);
+        if is_disturbed() && !self.goes_on(layout.size()) {
+            return self.overflow(layout, Contents::Zeroes, self);
         }
         let mut heap = self.heap_out_of_line();
         let Some((block, dirty)) = self.find(&mut heap, layout) else {
-            return self.refused(heap, layout, Contents::Zeroes);
+            return self.refused(heap, layout, Contents::Zeroes, self);
         };
         drop(heap);
         // SAFETY: the block holds that many bytes, and nobody has its pointer yet.
@@ -725,7 +797,11 @@ unsafe impl<S: Source, R: RawMutex> GlobalAlloc for Locked<S, R> {
 
     #[inline]
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        if is_in_distress() && new_size > layout.size() && self.has(block) {
+        if is_disturbed()
+            && new_size > layout.size()
+            && !self.goes_on(new_size - layout.size())
+            && self.has(block)
+        {
             // SAFETY: the caller's contract, and the block lies in the arena.
             return unsafe { self.realloc_refused(block, layout, new_size) };
         }

@@ -18,6 +18,8 @@ mod waiters;
 
 #[cfg(all(feature = "std", unix))]
 pub(crate) use backoff::Backoff;
+#[cfg(all(feature = "std", target_os = "linux"))]
+pub(crate) use duration::KernelDuration;
 #[cfg(all(feature = "std", unix))]
 pub(crate) use errno::preserving_errno;
 #[cfg(feature = "std")]

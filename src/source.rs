@@ -22,7 +22,7 @@ use crate::fault::{Action, Fault};
 use crate::heap::{AuditError, Heap, RegionError, Resized};
 #[cfg(all(feature = "std", unix))]
 use crate::mapping;
-use crate::refusal::Refusal;
+use crate::refusal::{GrowthLimit, Memory};
 use crate::stats::Stats;
 use core::ptr::NonNull;
 
@@ -58,7 +58,8 @@ impl<S: sealed::Source + Sync + 'static> Source for S {}
 
 pub(crate) mod sealed {
     use super::{
-        Action, AuditError, Elsewhere, Fault, Heap, Leftover, Moved, Outside, Refusal, RegionError, Stats,
+        Action, AuditError, Elsewhere, Fault, GrowthLimit, Heap, Leftover, Memory, Moved, Outside,
+        RegionError, Stats,
     };
     use core::alloc::Layout;
     use core::ptr::NonNull;
@@ -67,6 +68,9 @@ pub(crate) mod sealed {
         /// A source that has claimed nothing yet; all zero bytes.
         #[allow(clippy::declare_interior_mutable_const, reason = "the initial value of statics")]
         const INIT: Self;
+
+        /// What the memory is, for whoever needs more of it.
+        const MEMORY: Memory;
 
         /// Whether the operating system serves what the arena cannot.
         const OVERFLOWS_TO_SYSTEM: bool = false;
@@ -202,9 +206,10 @@ pub(crate) mod sealed {
             let _ = (heap, stats);
         }
 
-        /// Adds to what is told of a refusal.
-        fn add_to_refusal(&self, heap: &Heap, refusal: &mut Refusal) {
-            let _ = (heap, refusal);
+        /// What may be had from the system, and is, if there is no fixed arena.
+        fn growth_limit(&self, heap: &Heap) -> Option<GrowthLimit> {
+            let _ = heap;
+            None
         }
 
         /// Checks what lies elsewhere.

@@ -4,7 +4,7 @@
 use crate::heap::{AuditError, RegionError};
 use crate::locked::Locked;
 use crate::source::{Regions, RunTimeSource, Source};
-use crate::stats::{CacheStats, Stats};
+use crate::stats::{CacheStats, MapCell, Stats};
 use core::alloc::{GlobalAlloc, Layout};
 use core::fmt;
 
@@ -56,6 +56,20 @@ impl<S: Source> ThreadCached<S> {
         self.locked.stats()
     }
 
+    /// As for [`Locked::map`].
+    ///
+    /// ```
+    /// use mem_alloc_rust::{FreeList, MapCell, ThreadCached};
+    ///
+    /// static A: ThreadCached<FreeList> = ThreadCached::new();
+    /// let mut map = [MapCell::default(); 4];
+    /// A.map(&mut map);
+    /// assert_eq!(map.map(|cell| cell.used_percent), [0; 4]);
+    /// ```
+    pub fn map(&self, cells: &mut [MapCell]) {
+        self.locked.map(cells);
+    }
+
     /// As for [`Locked::live_bytes`].
     pub fn live_bytes(&self) -> usize {
         self.locked.live_bytes()
@@ -69,6 +83,20 @@ impl<S: Source> ThreadCached<S> {
     /// As for [`Locked::reset_peak`].
     pub fn reset_peak(&self) {
         self.locked.reset_peak();
+    }
+
+    /// As for [`Locked::set_watermark`].
+    ///
+    /// ```
+    /// use mem_alloc_rust::{FreeList, ThreadCached};
+    ///
+    /// static A: ThreadCached<FreeList> = ThreadCached::new();
+    /// A.set_watermark(1000, |live_bytes| println!("{live_bytes} bytes are in use"));
+    /// assert_eq!(A.live_bytes(), 0);
+    /// ```
+    #[cfg(feature = "std")]
+    pub fn set_watermark(&self, bytes: usize, function: fn(usize)) {
+        self.locked.set_watermark(bytes, function);
     }
 
     /// As for [`Locked::is_in_arena`].

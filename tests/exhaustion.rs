@@ -67,6 +67,11 @@ fn play(role: &str) {
         #[cfg(unix)]
         "interrupted" => interrupted::interrupted(|| interrupted::exercise(&A)),
         "must have it" => drop(std::hint::black_box(vec![1u8; 2 << 20])),
+        "must have one more" => {
+            let taken = fill_the_arena();
+            drop(std::hint::black_box(vec![1u8; 5000]));
+            drop(taken);
+        }
         other => panic!("no such role: {other}"),
     }
 }
@@ -114,6 +119,24 @@ fn an_allocation_that_must_succeed_ends_the_program() {
     }
 }
 
+/// Not one block is free. The report needs none, and the backtrace is served by the system.
+#[cfg(unix)]
+fn a_refusal_by_a_full_arena_names_its_call_site() {
+    for backtrace in BACKTRACES {
+        let child = process::run_child("must have one more", &[], &[("RUST_BACKTRACE", backtrace)]);
+        process::assert_aborted(&child);
+        let stderr = process::stderr(&child);
+        let first = stderr.lines().next().unwrap_or_default();
+        assert!(
+            first.starts_with("mem_alloc_rust: no memory for ") && first.contains(": exhausted, only "),
+            "{stderr}"
+        );
+        assert_eq!(stderr.contains("stack backtrace:"), backtrace != "0", "{stderr}");
+        assert_eq!(stderr.contains("exhaustion::play"), backtrace != "0", "{stderr}");
+        assert!(stderr.contains("memory allocation of 5000 bytes failed"), "{stderr}");
+    }
+}
+
 /// Where the harness of the other tests has two threads, this child has one: the lock does not know its holder
 /// by a number then.
 #[cfg(unix)]
@@ -145,6 +168,8 @@ fn main() {
         a_refused_reservation_is_an_error_and_the_program_goes_on,
         #[cfg(unix)]
         an_allocation_that_must_succeed_ends_the_program,
+        #[cfg(unix)]
+        a_refusal_by_a_full_arena_names_its_call_site,
         #[cfg(unix)]
         a_handler_that_interrupts_the_only_thread_is_told,
     ];

@@ -1,7 +1,13 @@
 //! What can be asked without the lock: how much is in use, what lies in the arena, how long a block is.
 
+#[cfg(all(feature = "std", unix))]
+#[expect(dead_code, reason = "other tests use more of it")]
+mod process;
+
 use mem_alloc_rust::lock_api::{GuardSend, RawMutex};
 use mem_alloc_rust::{FreeList, Heap, Locked, Region, ThreadCached};
+#[cfg(all(feature = "std", unix))]
+use mem_alloc_rust::{MapCell, Stats};
 use serial_test::serial;
 use std::alloc::{GlobalAlloc, Layout};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
@@ -341,23 +347,91 @@ fn wrong_pointers_are_told_by_the_heap() {
     }
 }
 
-/// What caches have counts as in use until they are drained, and neither figure drains them.
+/// What caches have counts as in use without the lock. Counted, it is told apart, and nothing that counts changes it.
 #[cfg(all(feature = "std", unix))]
 #[test]
 #[serial]
-fn what_caches_have_counts_as_in_use() {
+fn what_caches_have_is_told_apart_and_stays_there() {
     let layout = layout(200, 8);
-    let blocks: Vec<_> = (0..200).map(|_| block_of(&CACHED, layout)).collect();
+    CACHED.drain();
+    let before = CACHED.stats();
+    let kept: Vec<_> = (0..200).map(|_| block_of(&CACHED, layout)).collect();
+    let given_back: Vec<_> = (0..200).map(|_| block_of(&CACHED, layout)).collect();
     // SAFETY: each block is given back once, with its layout.
-    blocks.into_iter().for_each(|block| unsafe { CACHED.dealloc(block, layout) });
+    given_back.iter().for_each(|&block| unsafe { CACHED.dealloc(block, layout) });
     let (undrained, peak) = (CACHED.live_bytes(), CACHED.peak_bytes());
-    let cached = CACHED.caches().bytes;
-    assert!(cached > 0 && undrained >= cached && peak >= undrained, "{cached} of {undrained}");
-    assert_eq!(CACHED.live_bytes(), undrained, "neither drains");
     let stats = CACHED.stats();
-    assert_eq!(CACHED.live_bytes(), stats.live_bytes, "this does");
-    assert!(undrained - stats.live_bytes >= cached);
-    assert_eq!(stats.peak_bytes, peak);
+    let mut map = [MapCell::default(); 64];
+    CACHED.map(&mut map);
+    let cached = CACHED.caches().bytes;
+    assert!(cached > 0 && stats.cached_bytes > 0);
+    assert_eq!((CACHED.live_bytes(), CACHED.peak_bytes()), (undrained, peak), "nothing drains");
+    assert_eq!(CACHED.stats(), stats, "nothing is changed by looking");
+    assert_eq!(undrained, stats.live_bytes + stats.cached_bytes + stats.held_bytes);
+    assert_eq!(stats.arena_bytes, undrained + stats.free_bytes);
+    // Each has a slot of 200 bytes, or a block of 208.
+    assert_eq!(stats.live_blocks - before.live_blocks, kept.len());
+    let live_bytes = stats.live_bytes - before.live_bytes;
+    assert!((200 * kept.len()..=208 * kept.len()).contains(&live_bytes), "{live_bytes}");
+    let of_size =
+        |stats: &Stats| stats.live_by_size.iter().find(|class| class.smallest_bytes == 128).unwrap();
+    assert_eq!(of_size(&stats).blocks - of_size(&before).blocks, kept.len());
+    // What was given back last is had again first: it did not leave the cache.
+    let again = block_of(&CACHED, layout);
+    assert!(given_back.contains(&again));
+    // SAFETY: as above.
+    unsafe { CACHED.dealloc(again, layout) };
+    CACHED.drain();
+    let drained = CACHED.stats();
+    assert_eq!((drained.cached_bytes, drained.cached_blocks, drained.held_bytes), (0, 0, 0));
+    assert_eq!((drained.live_bytes, drained.live_blocks), (stats.live_bytes, stats.live_blocks));
+    assert_eq!(drained.live_by_size, stats.live_by_size);
+    assert_eq!(CACHED.live_bytes(), drained.live_bytes);
     CACHED.reset_peak();
     assert_eq!(CACHED.peak_bytes(), CACHED.live_bytes());
+    // SAFETY: as above.
+    kept.into_iter().for_each(|block| unsafe { CACHED.dealloc(block, layout) });
+}
+
+/// The addresses that a thread gets in a process of its own, from the first one on, with somebody looking at the
+/// allocator after each call, and without.
+#[cfg(all(feature = "std", unix))]
+#[test]
+fn looking_changes_no_address() {
+    static A: ThreadCached<FreeList> = ThreadCached::new();
+    const LOOKS: &str = "MEM_ALLOC_RUST_LOOKS";
+    let test = "looking_changes_no_address";
+    let trace = |looks: bool| {
+        let (mut live, mut addresses) = (Vec::new(), Vec::new());
+        let mut rng = fastrand::Rng::with_seed(11);
+        for _ in 0..5000 {
+            if live.is_empty() || rng.usize(..50) < 26 {
+                let layout = layout(rng.usize(1..400), 8);
+                let block = block_of(&A, layout);
+                addresses.push(block.addr() - (&raw const A).addr());
+                live.push((block, layout));
+            } else {
+                let (block, layout) = live.swap_remove(rng.usize(..live.len()));
+                // SAFETY: each block is given back once, with its layout.
+                unsafe { A.dealloc(block, layout) };
+            }
+            if looks {
+                A.map(&mut [MapCell::default(); 16]);
+                assert_eq!(A.stats().live_blocks, live.len());
+                A.report_to(std::fs::File::options().write(true).open("/dev/null").unwrap()).unwrap();
+            }
+        }
+        assert!(A.caches().bytes > 0);
+        addresses
+    };
+    if process::role().as_deref() == Some(test) {
+        return eprintln!("{:?}", trace(std::env::var_os(LOOKS).is_some()));
+    }
+    let arguments = [test, "--exact", "--nocapture", "--test-threads=1"];
+    let [alone, again, looked_at] = [&[][..], &[], &[(LOOKS, "1")]].map(|environment| {
+        let child = process::run_child(test, &arguments, environment).success();
+        process::stderr(&child).to_owned()
+    });
+    assert!(alone == again, "it repeats by itself");
+    assert!(alone == looked_at, "looking changes where blocks lie");
 }

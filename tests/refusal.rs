@@ -4,7 +4,7 @@
 
 mod process;
 
-use mem_alloc_rust::{FreeList, Locked, Refusal, ThreadCached, set_refusal_hook};
+use mem_alloc_rust::{FreeList, Locked, Refusal, ThreadCached, Verdict, set_refusal_hook};
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -41,17 +41,186 @@ fn told(test: &str, environment: &[(&str, &str)]) -> String {
     process::stderr(&child).to_owned()
 }
 
+/// The report's lines, with what is counted in them taken out: numbers with their units.
+fn without_numbers(report: &str) -> Vec<String> {
+    let is_counted = |word: &str| word.starts_with(|first: char| first.is_ascii_digit());
+    let words = |line: &str| {
+        line.split(' ').map(|word| if is_counted(word) { "N" } else { word }).collect::<Vec<_>>().join(" ")
+    };
+    report.lines().map(words).collect()
+}
+
 #[test]
-fn the_first_refusal_is_one_sentence_on_stderr() {
-    let test = "the_first_refusal_is_one_sentence_on_stderr";
-    if plays(test, || assert!((0..3).all(|_| is_refused(2 * ARENA)))) {
+fn the_first_refusal_is_reported_on_stderr() {
+    let test = "the_first_refusal_is_reported_on_stderr";
+    let play = || {
+        let _held = vec![1u8; 300_000];
+        assert!((0..3).all(|_| is_refused(2 * ARENA)));
+    };
+    if plays(test, play) {
         return;
     }
     let stderr = told(test, &[]);
-    let line = stderr.strip_suffix('\n').unwrap();
-    assert!(line.starts_with("mem_alloc_rust: no memory for 2097152 bytes: of "), "{line}");
-    assert!(line.contains(" are in use, and the largest free block holds "), "{line}");
-    assert!(!line.contains('\n'), "once, and without a backtrace: {stderr}");
+    let lines = without_numbers(&stderr);
+    let (by_size, rest): (Vec<_>, Vec<_>) = lines
+        .iter()
+        .partition(|line| line.starts_with("  by size  ") || line.starts_with("           from "));
+    assert_eq!(
+        rest,
+        [
+            "mem_alloc_rust: no memory for N bytes: exhausted, only N KiB are free",
+            "  in use   N KiB of N KiB, N %; N KiB at most; in caches N KiB",
+            "  free     N KiB in N blocks, and in slots N KiB; the largest block holds N bytes",
+            "  remedy   FreeList<{ N << N }> would have sufficed so far; OrSystem takes the rest from the system",
+            "  more     RUST_BACKTRACE=1 shows where; MEM_ALLOC_RUST_REFUSALS=each or never shows all, or none",
+        ],
+        "{stderr}"
+    );
+    assert!(
+        stderr.contains("no memory for 2097152 bytes") && stderr.contains("FreeList<{ 3328 << 10 }>"),
+        "{stderr}"
+    );
+    assert!(stderr.contains("\n  by size  from 256.0 KiB: 292.9 KiB in 1 block\n"), "{stderr}");
+    assert!((1..=4).contains(&by_size.len()), "{stderr}");
+}
+
+#[test]
+fn reports_come_as_often_as_the_program_or_the_environment_says() {
+    use mem_alloc_rust::{RefusalReports, set_refusal_reports};
+    const SAID: &str = "MEM_ALLOC_RUST_SAID";
+    const VARIABLE: &str = "MEM_ALLOC_RUST_REFUSALS";
+    let test = "reports_come_as_often_as_the_program_or_the_environment_says";
+    let play = || {
+        match std::env::var(SAID).unwrap().as_str() {
+            "once" => set_refusal_reports(RefusalReports::Once),
+            "each" => set_refusal_reports(RefusalReports::Each),
+            "never" => set_refusal_reports(RefusalReports::Never),
+            _ => {}
+        }
+        assert!((0..3).all(|_| is_refused(2 * ARENA)));
+    };
+    if plays(test, play) {
+        return;
+    }
+    let count = |stderr: &str| stderr.matches("mem_alloc_rust: no memory").count();
+    for (said, reports) in [("nothing", 1), ("once", 1), ("each", 3), ("never", 0)] {
+        assert_eq!(count(&told(test, &[(SAID, said)])), reports, "{said}");
+        for (variable, reports) in [("once", 1), ("each", 3), ("never", 0)] {
+            assert_eq!(
+                count(&told(test, &[(SAID, said), (VARIABLE, variable)])),
+                reports,
+                "{said}, {variable}"
+            );
+        }
+    }
+    let stderr = told(test, &[(SAID, "nothing"), (VARIABLE, "always")]);
+    assert_eq!(count(&stderr), 1, "{stderr}");
+    assert!(
+        stderr.starts_with("mem_alloc_rust: MEM_ALLOC_RUST_REFUSALS is none of once, each and never\n"),
+        "{stderr}"
+    );
+}
+
+/// Takes the arena, and gives every other block of so many bytes back.
+#[inline(never)]
+#[expect(clippy::vec_box, reason = "each is to be a block of its own")]
+fn fragment() -> Vec<Box<[u8; 3000]>> {
+    let mut blocks = Vec::with_capacity(ARENA / 3500);
+    while blocks.len() < ARENA / 3500 {
+        blocks.push(Box::new([1; 3000]));
+    }
+    let mut kept = Vec::with_capacity(blocks.len());
+    for (number, block) in blocks.into_iter().enumerate() {
+        if number % 2 == 0 {
+            kept.push(block);
+        }
+    }
+    assert!(is_refused(200_000));
+    kept
+}
+
+/// Takes the arena as it comes, with blocks of many sizes, until one is refused.
+#[inline(never)]
+fn fill() -> Vec<Vec<u8>> {
+    let mut kept = Vec::with_capacity(20_000);
+    let mut rng = fastrand::Rng::with_seed(3);
+    loop {
+        let mut block = Vec::new();
+        if block.try_reserve_exact(rng.usize(1..500)).is_err() {
+            return kept;
+        }
+        kept.push(block);
+    }
+}
+
+#[test]
+fn an_arena_that_was_fragmented_on_purpose_is_told_from_one_that_is_full() {
+    let test = "an_arena_that_was_fragmented_on_purpose_is_told_from_one_that_is_full";
+    let play = || match std::env::var("MEM_ALLOC_RUST_HOW").as_deref() {
+        Ok("fragment") => drop(fragment()),
+        _ => drop(fill()),
+    };
+    if plays(test, play) {
+        return;
+    }
+    let fragmented = told(test, &[("MEM_ALLOC_RUST_HOW", "fragment")]);
+    let first = fragmented.lines().next().unwrap();
+    assert!(first.starts_with("mem_alloc_rust: no memory for 200000 bytes: fragmented, "), "{fragmented}");
+    assert!(fragmented.contains("\n  by size  from 2.0 KiB: "), "{fragmented}");
+    let full = told(test, &[("MEM_ALLOC_RUST_HOW", "fill")]);
+    assert!(full.lines().next().unwrap().contains(" bytes: exhausted, only "), "{full}");
+}
+
+#[test]
+fn what_is_recommended_is_enough() {
+    static SMALL: Locked<FreeList<{ 256 << 10 }>> = Locked::new();
+    static RECOMMENDED: AtomicUsize = AtomicUsize::new(0);
+    let test = "what_is_recommended_is_enough";
+    let play = || {
+        set_refusal_hook(|refusal| match refusal.remedy {
+            mem_alloc_rust::Remedy::LargerArena { bytes } => RECOMMENDED.store(bytes, Relaxed),
+            other => panic!("{other:?}"),
+        });
+        for seed in 0..40 {
+            // The same sequence in the arena that is too small, and in one of the size that is recommended then.
+            let run = |allocator: &dyn Fn(Layout) -> *mut u8, free: &dyn Fn(*mut u8, Layout)| {
+                let mut rng = fastrand::Rng::with_seed(seed);
+                let mut live: Vec<(*mut u8, Layout)> = Vec::with_capacity(4000);
+                for step in 0.. {
+                    let bytes = if rng.usize(..20) == 0 { rng.usize(1..40_000) } else { rng.usize(1..900) };
+                    let layout = Layout::from_size_align(bytes, 8).unwrap();
+                    let block = allocator(layout);
+                    if block.is_null() {
+                        live.into_iter().for_each(|(block, layout)| free(block, layout));
+                        return step;
+                    }
+                    live.push((block, layout));
+                    if rng.usize(..3) == 0 {
+                        let (block, layout) = live.swap_remove(rng.usize(..live.len()));
+                        free(block, layout);
+                    }
+                }
+                unreachable!()
+            };
+            // SAFETY: the layouts are of more than no bytes, and each block is given back once.
+            let refused_at = run(&|layout| unsafe { SMALL.alloc(layout) }, &|block, layout| unsafe {
+                SMALL.dealloc(block, layout)
+            });
+            let mut memory = vec![0u64; RECOMMENDED.load(Relaxed) / 8];
+            let heap = std::cell::RefCell::new(mem_alloc_rust::Heap::new());
+            // SAFETY: the memory is the heap's alone; as above.
+            unsafe { heap.borrow_mut().init(memory.as_mut_ptr().cast(), size_of_val(&memory[..]), true) }
+                .unwrap();
+            let alloc =
+                |layout| heap.borrow_mut().alloc(layout).map_or(std::ptr::null_mut(), |block| block.as_ptr());
+            // SAFETY: as above.
+            let reached = run(&alloc, &|block, _| unsafe { heap.borrow_mut().dealloc(block) }.unwrap());
+            assert!(reached > refused_at, "seed {seed}: {} bytes", RECOMMENDED.load(Relaxed));
+        }
+    };
+    if !plays(test, play) {
+        assert_eq!(told(test, &[]), "");
+    }
 }
 
 #[test]
@@ -94,6 +263,11 @@ fn a_hook_gets_each_refusal_as_a_value_and_takes_the_place_of_stderr() {
     fn note(refusal: &Refusal) {
         assert_eq!(refusal.layout.size(), 2 * ARENA);
         assert!(refusal.live_bytes < refusal.arena_bytes && refusal.arena_bytes < ARENA);
+        let stats = &refusal.stats;
+        assert_eq!((stats.live_bytes, stats.arena_bytes), (refusal.live_bytes, refusal.arena_bytes));
+        let caches = stats.cached_bytes + stats.held_bytes;
+        assert_eq!(stats.live_bytes + caches + stats.free_bytes, stats.arena_bytes);
+        assert_eq!(refusal.verdict, Verdict::Exhausted);
         assert!(refusal.largest_free_bytes < refusal.arena_bytes);
         let largest = Layout::from_size_align(refusal.largest_free_bytes, 8).unwrap();
         // What the hook allocates is served by the system, as long as it is more than a slot: the arena has room.

@@ -130,6 +130,8 @@ fn regions_are_added_while_threads_are_in_their_caches() {
         assert!(A.caches().are_available && A.caches().threads >= 2, "{:?}", A.caches());
         stop.store(true, Ordering::Relaxed);
     });
+    assert_eq!(A.stats().live_blocks, 0, "{:?}", A.stats());
+    A.drain();
     let stats = A.stats();
     assert_eq!((stats.live_blocks, stats.free_blocks), (0, 1), "{stats:?}");
     assert!(stats.arena_bytes > PIECES * PIECE - 20_000, "{stats:?}");

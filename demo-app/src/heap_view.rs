@@ -1,11 +1,11 @@
 //! What the arena looks like at one moment, as figures and as a picture.
 
 use anstyle::{AnsiColor, Style};
-use mem_alloc_rust::Stats;
+use mem_alloc_rust::{MapCell, Stats};
 use std::fmt;
 
 /// Rows of a picture.
-const ROWS: usize = 2;
+pub(crate) const ROWS: usize = 4;
 
 /// The most cells in a row.
 const MAX_COLUMNS: usize = 64;
@@ -16,8 +16,8 @@ const MAX_COLUMNS: usize = 64;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Snapshot {
     stats: Stats,
-    /// Percent in use per cell; the picture has `ROWS` rows of `columns` cells.
-    cells: [u8; ROWS * MAX_COLUMNS],
+    /// The picture has `ROWS` rows of `columns` cells.
+    cells: [MapCell; ROWS * MAX_COLUMNS],
     columns: usize,
 }
 
@@ -25,8 +25,8 @@ impl Snapshot {
     /// Looks at the heap, for a terminal that has room for `columns` cells in a row. Does not allocate.
     pub(crate) fn take(columns: usize) -> Self {
         let columns = columns.clamp(1, MAX_COLUMNS);
-        let mut cells = [0; ROWS * MAX_COLUMNS];
-        crate::A.occupancy(&mut cells[..ROWS * columns]);
+        let mut cells = [MapCell::default(); ROWS * MAX_COLUMNS];
+        crate::A.map(&mut cells[..ROWS * columns]);
         Self { stats: crate::A.stats(), cells, columns }
     }
 
@@ -54,13 +54,13 @@ impl Snapshot {
     }
 }
 
-/// One row of a picture: a character for each cell, darker the more of it is in use.
-pub(crate) struct Row<'a>(&'a [u8]);
+/// One row of a picture: a character for each cell, higher or darker the more of it is in use.
+pub(crate) struct Row<'a>(&'a [MapCell]);
 
 impl fmt::Display for Row<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for stretch in self.0.chunk_by(|a, b| shade(*a) == shade(*b)) {
-            let (character, style) = shade(stretch[0]);
+        for stretch in self.0.chunk_by(|a, b| drawn(a) == drawn(b)) {
+            let (character, style) = drawn(&stretch[0]);
             write!(f, "{style}")?;
             for _ in stretch {
                 write!(f, "{character}")?;
@@ -71,16 +71,15 @@ impl fmt::Display for Row<'_> {
     }
 }
 
-/// How a cell is drawn of which `percent` are in use.
-fn shade(percent: u8) -> (char, Style) {
-    let used = AnsiColor::Cyan.on_default();
-    match percent {
-        0 => ('·', Style::new().dimmed()),
-        1..=33 => ('░', used),
-        34..=66 => ('▒', used),
-        67..=99 => ('▓', used),
-        _ => ('█', used.bold()),
-    }
+/// How a cell is drawn. What is free there is of use for less where it is scattered, and has another colour then.
+fn drawn(cell: &MapCell) -> (char, Style) {
+    let style = match cell.character() {
+        '·' => Style::new().dimmed(),
+        '█' => AnsiColor::Cyan.on_default().bold(),
+        _ if cell.is_scattered() => AnsiColor::Yellow.on_default(),
+        _ => AnsiColor::Cyan.on_default(),
+    };
+    (cell.character(), style)
 }
 
 /// A number of bytes: exact when small, in KiB otherwise.
@@ -100,9 +99,26 @@ impl fmt::Display for Bytes {
 mod tests {
     use super::*;
 
+    /// With a hole behind each block, the picture is another one than with as much in use and free in one piece each.
     #[test]
-    fn a_cell_is_darker_the_more_of_it_is_in_use() {
-        assert_eq!([0, 1, 34, 67, 99, 100].map(|percent| shade(percent).0), ['·', '░', '▒', '▓', '▓', '█']);
+    fn fragmentation_is_seen() {
+        const BLOCKS: usize = 800;
+        let scattered = |snapshot: &Snapshot| {
+            let picture = snapshot.rows().map(|row| row.to_string()).collect::<String>();
+            picture.chars().filter(|character| ['░', '▒', '▓'].contains(character)).count()
+        };
+        let whole = vec![1u8; BLOCKS / 2 * 1024];
+        let in_one_piece = Snapshot::take(MAX_COLUMNS);
+        drop(whole);
+        let mut blocks: Vec<_> = (0..BLOCKS).map(|_| Some(Box::new([1u8; 1020]))).collect();
+        blocks.iter_mut().step_by(2).for_each(|block| *block = None);
+        let with_holes = Snapshot::take(MAX_COLUMNS);
+        assert_eq!(blocks.iter().flatten().count(), BLOCKS / 2);
+        drop(blocks);
+        let [before, after] = [in_one_piece, with_holes].map(|snapshot| snapshot.stats);
+        assert!(before.fragmentation() < 0.2 && after.fragmentation() > 0.48, "{before}\n{after}");
+        let [before, after] = [in_one_piece, with_holes].map(|snapshot| scattered(&snapshot));
+        assert!(before < 20 && after > 180, "{before} and {after}");
     }
 
     #[test]

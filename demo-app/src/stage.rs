@@ -33,7 +33,10 @@ impl<'o> Stage<'o> {
         let now = Snapshot::take(self.columns());
         self.say("Every allocation of this program, std's own included, lies in one static arena of 1 MiB.")?;
         let cell = now.cell_bytes();
-        self.say(&format!("A character of a picture is {cell} of it: · free, ░ ▒ ▓ partly in use, █ in use."))
+        self.say(&format!(
+            "A character of a picture is {cell} of it: · free, ▂ ▄ ▆ partly in use, ░ ▒ ▓ the same where what is free \
+             is no piece as long as that, █ in use."
+        ))
     }
 
     /// Starts the part of the output that belongs to one workload.
@@ -151,6 +154,7 @@ impl Display for Blocks {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::heap_view::ROWS;
 
     /// What `act` writes on a terminal of the given width, without colours.
     fn written(width: usize, act: impl FnOnce(&mut Stage<'_>)) -> String {
@@ -172,8 +176,8 @@ mod tests {
         for width in [3, 10, 40, 66, 200] {
             let text = written(width, |stage| stage.heap_now().expect("a Vec takes everything"));
             let rows: Vec<&str> =
-                text.lines().filter(|line| line.contains(['·', '░', '▒', '▓', '█'])).collect();
-            assert_eq!(rows.len(), 2, "{text}");
+                text.lines().filter(|line| line.contains(['·', '▂', '▄', '▆', '░', '▒', '▓', '█'])).collect();
+            assert_eq!(rows.len(), ROWS, "{text}");
             assert!(rows.iter().all(|row| row.chars().count() == width.min(66)), "{text}");
         }
     }

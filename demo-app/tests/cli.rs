@@ -70,9 +70,11 @@ fn the_default_run_confirms_every_answer_and_gives_everything_back() {
         for figure in ["live ", "peak so far ", "free ", "largest free block ", "blocks ", "fragmentation "] {
             assert!(part.contains(figure), "{figure} is missing: {part}");
         }
-        let rows =
-            part.lines().filter(|line| line.trim_start().starts_with(['·', '░', '▒', '▓', '█'])).count();
-        assert_eq!(rows, 2, "{part}");
+        let rows = part
+            .lines()
+            .filter(|line| line.trim_start().starts_with(['·', '▂', '▄', '▆', '░', '▒', '▓', '█']))
+            .count();
+        assert_eq!(rows, 4, "{part}");
         assert!(part.contains("afterwards: live ") && part.contains(", as before; "), "{part}");
     }
     assert!(!text.contains('✗'), "{text}");

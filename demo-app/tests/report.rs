@@ -5,7 +5,7 @@
 mod planted;
 
 use libtest_mimic::{Arguments, Trial};
-use mem_alloc_rust::Traced;
+use mem_alloc_rust::watch::Traced;
 use serde_json::Value;
 use std::alloc::System;
 use std::collections::BTreeMap;

@@ -34,7 +34,9 @@ pub(super) fn everywhere() {
     if is_refused {
         // The kernel takes a registered process at its word, unless a filter for system calls was installed
         // later. Going on would be a data race.
-        fault::abort_with(&"mem_alloc_rust: the kernel refuses membarrier, which it granted before");
+        fault::abort_with(|out| {
+            out("mem_alloc_rust: the kernel refuses membarrier, which it granted before")
+        });
     }
     fence(Ordering::SeqCst);
 }

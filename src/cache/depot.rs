@@ -8,7 +8,7 @@
 //! *strays*.
 
 use super::class::{ByClass, Class};
-use super::lists::{FullList, MOST_BLOCKS, list_contains};
+use super::lists::{FullList, MOST_BLOCKS, each_of_list, list_contains};
 use crate::block::cached;
 use core::cell::UnsafeCell;
 use core::ptr::{NonNull, null_mut};
@@ -205,6 +205,25 @@ impl Depot {
     pub(super) unsafe fn bytes(&self) -> usize {
         // SAFETY: the caller's contract.
         unsafe { (*self.0.get()).bytes }
+    }
+
+    /// Passes on every block that is in the depot.
+    ///
+    /// # Safety
+    ///
+    /// - The caller has the heap's lock.
+    pub(super) unsafe fn for_each(&self, mut pass_on: impl FnMut(NonNull<u8>)) {
+        // SAFETY: the caller's contract.
+        let stock = unsafe { &*self.0.get() };
+        for class in Class::all() {
+            let lists = stock.lists.get(class);
+            let lists = lists.iter().take(usize::from(stock.counts.get(class)));
+            let firsts = lists.flatten().map(|list| list.first.as_ptr()).chain([stock.strays.get(class)]);
+            for first in firsts {
+                // SAFETY: the lists' blocks are linked (contract of `put`), and so are strays.
+                unsafe { each_of_list(first) }.for_each(&mut pass_on);
+            }
+        }
     }
 
     /// Whether a block whose header has that class is in the depot, by its address.

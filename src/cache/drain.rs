@@ -24,6 +24,15 @@ impl<S: Source> ThreadCached<S> {
         seen
     }
 
+    /// Looks at the heap as it is, with all owners kept out of their caches meanwhile.
+    pub(super) fn with_closed_gates<T>(&self, look: impl FnOnce(&Heap) -> T) -> T {
+        let heap = self.heap();
+        self.close_all();
+        let seen = look(&heap);
+        self.open_all();
+        seen
+    }
+
     /// The heap, after a request for `layout` found no memory, and whether it has got something back: all that
     /// caches had, which are asleep then. It has not if they had nothing, or all memory would not be enough.
     pub(super) fn drained_for<'a>(&self, heap: Guard<'a>, layout: Layout) -> (Guard<'a>, bool) {

@@ -1,15 +1,20 @@
-//! What can be asked without the lock, and without a drain.
+//! What can be asked without a drain, and most of it without the lock.
 
 use super::ThreadCached;
+use crate::heap::Heap;
+use crate::locked::Survey;
+use crate::refusal::GrowthLimit;
 use crate::source::Source;
+use crate::stats::Stats;
+use core::ptr::NonNull;
 
 impl<S: Source> ThreadCached<S> {
     /// Bytes of the blocks in use and of those in caches, in constant time, without the lock and without a drain.
     ///
     /// What caches have counts as in use: the blocks on their lists, those on their way from one thread to another, and
-    /// all slots of the runs that threads own. So it is as much as [`stats`](Self::stats) says, or more, because that
-    /// [drains](Self::drain) first; [`caches`](Self::caches) tells by how much. Other threads may allocate and release
-    /// meanwhile; the figure is one that was true a moment ago.
+    /// all slots of the runs that threads own. So it is as much as [`Stats::live_bytes`], [`Stats::cached_bytes`] and
+    /// [`Stats::held_bytes`] together. Other threads may allocate and release meanwhile; the figure is one that was true
+    /// a moment ago.
     ///
     /// ```
     /// use mem_alloc_rust::{FreeList, ThreadCached};
@@ -21,10 +26,11 @@ impl<S: Source> ThreadCached<S> {
     ///     let before = A.live_bytes();
     ///     let numbers = vec![1u8; 100_000];
     ///     assert!(A.live_bytes() >= before + numbers.len());
-    ///     // What the thread's cache has is taken back for these.
+    ///     // What the thread's cache has counts, until it is taken back.
     ///     drop((0..1000).map(|n| Box::new(n)).collect::<Vec<_>>());
     ///     let undrained = A.live_bytes();
-    ///     assert!(A.stats().live_bytes < undrained);
+    ///     A.drain();
+    ///     assert!(A.live_bytes() < undrained);
     /// }
     /// ```
     pub fn live_bytes(&self) -> usize {
@@ -58,6 +64,31 @@ impl<S: Source> ThreadCached<S> {
     /// ```
     pub fn reset_peak(&self) {
         self.locked.reset_peak_of(&mut self.heap());
+    }
+
+    /// As for [`Locked::set_watermark`](crate::Locked::set_watermark). What is in caches counts as in use, and a request
+    /// is looked at when the calling thread's cache does not serve it at once: it comes to the heap then. So a program
+    /// may have so much more in use as caches have.
+    ///
+    /// ```
+    /// use mem_alloc_rust::{FreeList, ThreadCached};
+    /// use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+    ///
+    /// #[global_allocator]
+    /// static A: ThreadCached<FreeList> = ThreadCached::new();
+    ///
+    /// static IS_HIGH: AtomicBool = AtomicBool::new(false);
+    ///
+    /// fn main() {
+    ///     A.set_watermark(512 << 10, |_| IS_HIGH.store(true, Relaxed));
+    ///     let small = (0..1000).map(|n| Box::new(n)).collect::<Vec<_>>();
+    ///     assert!(!IS_HIGH.load(Relaxed));
+    ///     let large = (0..1000).map(|n| Box::new([n; 200])).collect::<Vec<_>>();
+    ///     assert!(IS_HIGH.load(Relaxed) && small.len() == large.len());
+    /// }
+    /// ```
+    pub fn set_watermark(&self, bytes: usize, function: fn(usize)) {
+        self.locked.set_watermark(bytes, function);
     }
 
     /// As for [`Locked::is_in_arena`](crate::Locked::is_in_arena).
@@ -103,5 +134,36 @@ impl<S: Source> ThreadCached<S> {
     pub unsafe fn usable_size(&self, block: *mut u8) -> Option<usize> {
         // SAFETY: the caller's contract is the same.
         unsafe { self.locked.usable_size(block) }
+    }
+}
+
+impl<S: Source> Survey for ThreadCached<S> {
+    fn survey(&self, stats: &mut Stats) -> Option<GrowthLimit> {
+        self.with_closed_gates(|heap| {
+            self.locked.count(heap, stats);
+            // SAFETY: this thread has the lock and has closed the gates.
+            unsafe { self.tell_cached_apart(heap, stats) };
+            self.locked.source.growth_limit(heap)
+        })
+    }
+}
+
+impl<S: Source> ThreadCached<S> {
+    /// Notes which of the blocks that were counted as in use are in caches, or on their way.
+    ///
+    /// # Safety
+    ///
+    /// - The caller has the heap's lock and has closed the gates, and no owner is inside.
+    pub(super) unsafe fn tell_cached_apart(&self, heap: &Heap, stats: &mut Stats) {
+        let mut note = |block: NonNull<u8>| {
+            let (payload, bytes) = heap.size_of_cached(block);
+            stats.move_to_cached(payload, bytes);
+        };
+        for slot in self.occupied() {
+            // SAFETY: the caller's contract.
+            unsafe { slot.with_closed_gate(|lists| lists.for_each(&mut note)) };
+        }
+        // SAFETY: the caller's contract.
+        unsafe { self.depot.for_each(&mut note) };
     }
 }

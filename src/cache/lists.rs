@@ -450,6 +450,14 @@ impl Lists {
         self.runs.bytes() + Class::all().map(|class| on_lists(class) * class.payload()).sum::<usize>()
     }
 
+    /// Passes on every block that is on a list.
+    pub(super) fn for_each(&self, mut pass_on: impl FnMut(NonNull<u8>)) {
+        for list in Class::all().flat_map(|class| [self.current.get(class), self.spare.get(class)]) {
+            // SAFETY: the lists' blocks are linked.
+            unsafe { each_of_list(list) }.for_each(&mut pass_on);
+        }
+    }
+
     /// Whether a block whose header has that class is on any list, by its address.
     pub(super) fn contains(&self, class: Class, address: usize) -> bool {
         class.listed_as().flat_map(|class| [self.current.get(class), self.spare.get(class)]).any(|list| {
@@ -466,8 +474,18 @@ impl Lists {
 /// - The list is null, or its blocks are [linked](cached::link).
 pub(super) unsafe fn list_contains(list: *mut u8, address: usize) -> bool {
     // SAFETY: the caller's contract.
+    unsafe { each_of_list(list) }.any(|block| block.addr().get() == address)
+}
+
+/// The blocks of a list.
+///
+/// # Safety
+///
+/// - The list is null, or its blocks are [linked](cached::link), and stay so as long as the iterator is used.
+pub(super) unsafe fn each_of_list(list: *mut u8) -> impl Iterator<Item = NonNull<u8>> {
+    // SAFETY: the caller's contract.
     let next = |block: &NonNull<u8>| NonNull::new(unsafe { cached::next(*block) });
-    core::iter::successors(NonNull::new(list), next).any(|block| block.addr().get() == address)
+    core::iter::successors(NonNull::new(list), next)
 }
 
 #[cfg(test)]

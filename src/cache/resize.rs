@@ -75,7 +75,7 @@ impl<S: Source> ThreadCached<S> {
     pub(super) unsafe fn realloc_refused(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         // SAFETY: the caller's contract. When the contents have moved, nobody uses the old block again.
         unsafe {
-            let moved = self.locked.move_to_system(block, layout, new_size);
+            let moved = self.locked.move_to_system(block, layout, new_size, self);
             if !moved.is_null() {
                 self.dealloc(block, layout);
             }

@@ -472,6 +472,19 @@ impl Slot {
         }
     }
 
+    /// As [`wait`](Self::wait), but not for long: returns whether the owner is outside.
+    pub(super) fn wait_briefly(&self) -> bool {
+        const PAUSES: u32 = 200;
+        let mut backoff = Backoff::new();
+        for _ in 0..PAUSES {
+            if !self.is_entered() {
+                return true;
+            }
+            backoff.pause();
+        }
+        false
+    }
+
     /// Opens the gate again.
     pub(super) fn open(&self) {
         self.closed.fetch_and(!closed::DRAINING, Ordering::Release);

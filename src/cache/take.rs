@@ -6,7 +6,7 @@ use super::lists::{Lists, MOST_BLOCKS};
 use super::slot::Slot;
 use super::{Guard, ThreadCached, class_serving, home};
 use crate::heap::Heap;
-use crate::locked::{Contents, is_in_distress};
+use crate::locked::{Contents, is_disturbed};
 use crate::size::GRANULE;
 use crate::source::Source;
 use core::alloc::Layout;
@@ -41,8 +41,8 @@ impl<S: Source> ThreadCached<S> {
     /// An allocation that is of no small block, or that the cache does not serve at once.
     #[inline(never)]
     pub(super) fn alloc_slow(&self, layout: Layout, contents: Contents) -> *mut u8 {
-        if is_in_distress() {
-            return self.locked.overflow(layout, contents);
+        if is_disturbed() && !self.locked.goes_on(layout.size()) {
+            return self.locked.overflow(layout, contents, self);
         }
         if let Some(heap) = self.heap_if_asleep() {
             return self.alloc_locked(heap, layout, contents);
@@ -79,7 +79,7 @@ impl<S: Source> ThreadCached<S> {
                 found = self.locked.find(&mut heap, layout);
             }
         }
-        let Some((block, dirty)) = found else { return self.locked.refused(heap, layout, contents) };
+        let Some((block, dirty)) = found else { return self.locked.refused(heap, layout, contents, self) };
         drop(heap);
         if matches!(contents, Contents::Zeroes) {
             // SAFETY: the block holds that many bytes, and nobody has its pointer yet.

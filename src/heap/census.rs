@@ -2,62 +2,80 @@
 
 use super::Heap;
 use crate::block::BlockHeader;
-use crate::refusal::Refusal;
+#[cfg(all(feature = "std", unix))]
+use crate::run::LeadsInto;
 use crate::size::{BlockSize, GRANULE, HEADER, Index};
-use crate::stats::Stats;
-use core::alloc::Layout;
+use crate::stats::{MapCell, Stats};
+#[cfg(all(feature = "std", unix))]
+use core::ptr::NonNull;
 
 impl Heap {
     /// Counts the heap's blocks and bytes; takes time in proportion to the number of blocks. Free slots of
     /// runs count as free bytes, but not as free blocks. See [`Stats`] for an example.
     pub fn stats(&self) -> Stats {
-        if !self.is_initialized() {
-            return Stats::default();
-        }
-        let bytes = |granules: u32| granules as usize * GRANULE;
-        let mut stats = Stats {
-            arena_bytes: bytes(self.end.granules_since(Index::FIRST)),
-            live_bytes: bytes(self.figures.live()),
-            peak_bytes: bytes(self.figures.peak()),
-            ..Stats::default()
-        };
-        stats.free_bytes = stats.arena_bytes - stats.live_bytes;
-        for (offset, header) in self.blocks() {
-            if header.is_free() {
-                stats.free_blocks += 1;
-                stats.largest_free_bytes = stats.largest_free_bytes.max(header.size());
-            } else if header.is_run() {
-                stats.live_blocks += self.slots(offset).count();
-            } else {
-                stats.live_blocks += 1;
-            }
-        }
-        let top = self.reach().saturating_sub(self.top.get());
-        if top >= BlockSize::MIN.granules() {
-            stats.free_blocks += 1;
-            stats.largest_free_bytes = stats.largest_free_bytes.max(bytes(top));
-        }
+        let mut stats = Stats { peak_bytes: self.peak_bytes(), ..Stats::default() };
+        self.count(&mut stats);
         stats
     }
 
-    /// What is told of a request that was refused. Takes a bounded number of steps.
-    pub(crate) fn refusal(&self, layout: Layout) -> Refusal {
+    /// Adds what is in the heap to figures, but for the peak.
+    pub(crate) fn count(&self, stats: &mut Stats) {
+        if !self.is_initialized() {
+            return;
+        }
+        let held_elsewhere = stats.held_bytes;
+        for (offset, header) in self.blocks() {
+            let bytes = header.size();
+            if header.is_free() {
+                stats.count_free(bytes - HEADER, bytes);
+            } else if header.is_run() {
+                self.count_run(offset, stats);
+            } else {
+                stats.count_live(bytes - HEADER, bytes);
+            }
+        }
         let bytes = |granules: u32| granules as usize * GRANULE;
-        let mut largest = self.reach().saturating_sub(self.top.get());
-        if !self.victim.is_none() {
-            // SAFETY: LISTED, the victim is a free block.
-            largest = largest.max(unsafe { self.arena.tag(self.victim) }.granules());
+        let top = self.reach().saturating_sub(self.top.get());
+        if top >= BlockSize::MIN.granules() {
+            stats.count_free(bytes(top) - HEADER, bytes(top));
         }
-        if let Some(size) = self.free.largest(self.arena) {
-            largest = largest.max(size.granules());
+        let (arena, in_use) = (bytes(self.end.granules_since(Index::FIRST)), self.live_bytes());
+        stats.arena_bytes += arena;
+        stats.live_bytes += in_use.saturating_sub(stats.held_bytes - held_elsewhere);
+        stats.free_bytes += arena - in_use;
+    }
+
+    /// Counts the slots of the run at a block's distance from the arena's origin, if it is one.
+    fn count_run(&self, offset: usize, stats: &mut Stats) {
+        let address = self.arena.address(Index::NONE).wrapping_add(offset);
+        let Some((run, 0)) = self.pages.run_at(address) else { return };
+        // SAFETY: RUNS; the heap is borrowed, and caches are at none of their runs (contract of `ThreadCached`'s
+        // census).
+        let (size, slots, free) = unsafe { (run.slot_size().bytes(), run.slots(), run.free_slots()) };
+        let used = (slots - free) as usize;
+        stats.live_blocks += used;
+        stats.live_by_size.add(size, used, used * size);
+        let free_bytes = free as usize * size;
+        if self.is_run_of_cache(run) {
+            stats.held_bytes += free_bytes;
+        } else {
+            stats.free_slot_bytes += free_bytes;
         }
-        Refusal {
-            layout,
-            arena_bytes: bytes(self.end.get().saturating_sub(Index::FIRST.get())),
-            live_bytes: bytes(self.figures.live()),
-            largest_free_bytes: if largest < BlockSize::MIN.granules() { 0 } else { bytes(largest) - HEADER },
-            growth: None,
+    }
+
+    /// How many bytes a block or a slot that is in a cache holds, and how many it has.
+    #[cfg(all(feature = "std", unix))]
+    pub(crate) fn size_of_cached(&self, block: NonNull<u8>) -> (usize, usize) {
+        let address = block.addr().get();
+        if let LeadsInto::Run { run, .. } = self.pages.at(address) {
+            // SAFETY: RUNS.
+            let bytes = unsafe { run.slot_size() }.bytes();
+            return (bytes, bytes);
         }
+        let index = Index::new(self.arena.index_of(address) as u32);
+        // SAFETY: CHAIN, what is in a cache is a block in use.
+        let bytes = unsafe { self.arena.tag(index) }.size().bytes();
+        (bytes - HEADER, bytes)
     }
 
     /// All blocks from the lowest address up, each with the distance of its payload from the arena's origin
@@ -96,7 +114,7 @@ impl Heap {
     }
 
     /// Draws the arena: divides it into as many equal stretches as there are `cells`, and writes into each
-    /// the share of its bytes that is in use, in percent.
+    /// the share of its bytes that is in use, in percent. [`map`](Self::map) tells more.
     ///
     /// ```
     /// use core::alloc::Layout;
@@ -115,35 +133,121 @@ impl Heap {
     /// ```
     pub fn occupancy(&self, cells: &mut [u8]) {
         cells.fill(0);
-        let arena = self.end.get().saturating_sub(Index::FIRST.get()) as u64;
-        let count = cells.len() as u64;
-        if arena == 0 || count == 0 {
-            return;
+        let whole = self.drawn();
+        let mut used = Stretches::of(whole, cells.len());
+        self.each_used(|from, to| {
+            used.add(from, to, |cell, granules| cells[cell] = percent(granules, whole))
+        });
+        used.finish(|cell, granules| cells[cell] = percent(granules, whole));
+    }
+
+    /// Draws the arena: divides it into as many equal stretches as there are `cells`, and writes into each
+    /// what it looks like. A region that is committed as it is needed is drawn as far as it is committed. Takes time in
+    /// proportion to the number of blocks. See [`MapCell`] for an example with an allocator.
+    ///
+    /// ```
+    /// use core::alloc::Layout;
+    /// use mem_alloc_rust::{Heap, MapCell};
+    ///
+    /// let mut arena = vec![0u64; 1 << 17];
+    /// let mut heap = Heap::new();
+    /// let mut map = [MapCell::default(); 2];
+    /// // SAFETY: only the heap uses the arena, which is all zero.
+    /// unsafe { heap.init(arena.as_mut_ptr().cast(), 1 << 20, true) }.unwrap();
+    /// heap.alloc(Layout::new::<[u8; 300 << 10]>()).unwrap();
+    /// heap.map(&mut map);
+    /// assert_eq!(map.map(|cell| cell.used_percent), [59, 0]);
+    /// assert!(map.iter().all(|cell| cell.largest_free_bytes > 700 << 10), "there is one free span, in both");
+    /// ```
+    pub fn map(&self, cells: &mut [MapCell]) {
+        let (whole, count) = (self.drawn(), cells.len());
+        let cell_bytes = (whole as usize * GRANULE).checked_div(count).unwrap_or(0);
+        cells.fill(MapCell { bytes: cell_bytes, ..MapCell::default() });
+        let mut used = Stretches::of(whole, count);
+        self.each_used(|from, to| {
+            used.add(from, to, |cell, granules| cells[cell].used_percent = percent(granules, whole));
+        });
+        used.finish(|cell, granules| cells[cell].used_percent = percent(granules, whole));
+        let mut note_free = |from: u64, granules: u64| {
+            let mut free = Stretches::of(whole, count);
+            let mut note = |cell: usize, _| {
+                let largest = &mut cells[cell].largest_free_bytes;
+                *largest = (*largest).max(granules as usize * GRANULE);
+            };
+            free.add(from, from + granules, &mut note);
+            free.finish(note);
+        };
+        for (offset, header) in self.blocks().filter(|(_, header)| header.is_free()) {
+            note_free(granule_of(offset), (header.size() / GRANULE) as u64);
         }
-        // In units in which a granule is as wide as there are cells, a cell is as wide as the arena has
-        // granules. What is in use comes in order, so the used part of one cell at a time is all
-        // there is to remember.
-        let (mut cell, mut used_in_cell) = (0, 0);
+        let top = u64::from(self.top.get().saturating_sub(Index::FIRST.get()));
+        if top < whole {
+            note_free(top, whole - top);
+        }
+    }
+
+    /// How many granules a picture shows.
+    fn drawn(&self) -> u64 {
+        self.committed.get().saturating_sub(Index::FIRST.get()).into()
+    }
+
+    /// Passes on every block and slot in use, in order: the granule at which it begins, counted from the first one, and
+    /// that behind it.
+    fn each_used(&self, mut pass_on: impl FnMut(u64, u64)) {
         let used = self.blocks().filter(|(_, header)| !header.is_free()).flat_map(|(offset, header)| {
             let whole = (!header.is_run()).then_some((offset, header.size()));
             whole.into_iter().chain(self.slots(offset))
         });
         for (offset, size) in used {
-            let first_granule = (offset / GRANULE) as u64 - u64::from(Index::FIRST.get());
-            let mut from = first_granule * count;
-            let to = from + (size / GRANULE) as u64 * count;
-            while from < to {
-                let current = from / arena;
-                if current != cell {
-                    cells[cell as usize] = percent(used_in_cell, arena);
-                    (cell, used_in_cell) = (current, 0);
-                }
-                let until = to.min((current + 1) * arena);
-                used_in_cell += until - from;
-                from = until;
-            }
+            let from = granule_of(offset);
+            pass_on(from, from + (size / GRANULE) as u64);
         }
-        cells[cell as usize] = percent(used_in_cell, arena);
+    }
+}
+
+/// The granule at a distance from the arena's origin, counted from the first one.
+fn granule_of(offset: usize) -> u64 {
+    (offset / GRANULE) as u64 - u64::from(Index::FIRST.get())
+}
+
+/// Divides stretches of an arena, which come in order, into the cells of a picture. In units in which a granule is as
+/// wide as there are cells, a cell is as wide as the arena has granules. As they come in order, the part of one cell at
+/// a time is all there is to remember.
+struct Stretches {
+    whole: u64,
+    count: u64,
+    cell: u64,
+    part: u64,
+}
+
+impl Stretches {
+    fn of(whole: u64, count: usize) -> Self {
+        Self { whole, count: count as u64, cell: 0, part: 0 }
+    }
+
+    /// Adds the granules from one to another. Each cell that is complete then is passed on, and how many of the units
+    /// are in it.
+    fn add(&mut self, from: u64, to: u64, mut pass_on: impl FnMut(usize, u64)) {
+        let (mut from, to) = (from * self.count, to.min(self.whole) * self.count);
+        while from < to {
+            let current = from / self.whole;
+            if current != self.cell {
+                if self.part > 0 {
+                    pass_on(self.cell as usize, self.part);
+                }
+                (self.cell, self.part) = (current, 0);
+            }
+            let until = to.min((current + 1) * self.whole);
+            self.part += until - from;
+            from = until;
+        }
+    }
+
+    /// Passes on the last cell.
+    fn finish(self, mut pass_on: impl FnMut(usize, u64)) {
+        if self.part > 0 {
+            pass_on(self.cell as usize, self.part);
+        }
     }
 }
 

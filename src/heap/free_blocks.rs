@@ -34,14 +34,6 @@ impl FreeBlocks {
         self.map.iter()
     }
 
-    /// The size of the largest free block in a bin.
-    pub(super) fn largest(&self, arena: Arena) -> Option<BlockSize> {
-        let bin = self.bins().last()?;
-        let head = self.head(bin);
-        // SAFETY: LISTED, the bin's list or trie has free blocks.
-        unsafe { Some(if bin.is_exact() { arena.tag(head).size() } else { trie::largest(arena, head) }) }
-    }
-
     /// Puts a free block into its bin.
     ///
     /// # Safety

@@ -77,25 +77,6 @@ unsafe fn descend(arena: Arena, bin: Bin, root: Index, size: BlockSize) -> Way {
     Way::To(node)
 }
 
-/// The largest size in the trie with that root: one of the nodes on the way to the right, as far as there are any,
-/// and otherwise to the left.
-///
-/// # Safety
-///
-/// - `root` is the root of a bin's trie.
-pub(super) unsafe fn largest(arena: Arena, root: Index) -> BlockSize {
-    let (mut node, mut largest) = (root, BlockSize::MIN);
-    // SAFETY: a node's children are nodes (contract).
-    unsafe {
-        while !node.is_none() {
-            largest = largest.max(arena.tag(node).size());
-            let one = arena.child(node, Child::One);
-            node = if one.is_none() { arena.child(node, Child::Zero) } else { one };
-        }
-    }
-    largest
-}
-
 /// Makes a free block a node without children and without others of its size.
 ///
 /// # Safety
@@ -118,6 +99,7 @@ pub(super) unsafe fn make_node(arena: Arena, index: Index, parent: Index) {
 /// # Safety
 ///
 /// - The block is one of `size` in that trie, which is that bin's.
+#[inline(never)]
 pub(super) unsafe fn remove(arena: Arena, bin: Bin, root: Index, index: Index, size: BlockSize) -> Index {
     // SAFETY: the links of a block in a trie lead to blocks of the same trie (contract).
     unsafe {

@@ -1,25 +1,33 @@
 //! Blocks that come from the operating system's allocator when the arena cannot serve them.
 
 use super::Contents;
+use crate::stats::Stats;
 use core::alloc::{GlobalAlloc, Layout};
 use core::sync::atomic::{AtomicUsize, Ordering};
 use std::alloc::System;
 
-/// How many blocks of the system's are in use. As long as there are none, a pointer outside of the arena is a
-/// misuse.
+/// How many blocks of the system's are in use, and their bytes. As long as there are none, a pointer outside of the
+/// arena is a misuse.
 pub(super) struct Overflow {
     blocks: AtomicUsize,
+    bytes: AtomicUsize,
 }
 
 impl Overflow {
     /// No blocks; all zero bytes.
     pub(super) const fn new() -> Self {
-        Self { blocks: AtomicUsize::new(0) }
+        Self { blocks: AtomicUsize::new(0), bytes: AtomicUsize::new(0) }
     }
 
     /// Whether blocks of the system's are in use.
     pub(super) fn has_blocks(&self) -> bool {
         self.blocks.load(Ordering::Relaxed) != 0
+    }
+
+    /// Adds them to an allocator's figures.
+    pub(super) fn add_to_stats(&self, stats: &mut Stats) {
+        stats.system_blocks = self.blocks.load(Ordering::Relaxed);
+        stats.system_bytes = self.bytes.load(Ordering::Relaxed);
     }
 
     /// A block of the system's, or null.
@@ -34,6 +42,7 @@ impl Overflow {
         };
         if !block.is_null() {
             self.blocks.fetch_add(1, Ordering::Relaxed);
+            self.bytes.fetch_add(layout.size(), Ordering::Relaxed);
         }
         block
     }
@@ -47,6 +56,7 @@ impl Overflow {
         // SAFETY: the caller's contract.
         unsafe { System.dealloc(block, at_least_one_byte(layout)) };
         self.blocks.fetch_sub(1, Ordering::Relaxed);
+        self.bytes.fetch_sub(layout.size().max(1), Ordering::Relaxed);
     }
 
     /// Changes the size of one of the system's blocks.
@@ -55,8 +65,14 @@ impl Overflow {
     ///
     /// - `block` came from [`alloc`](Self::alloc) or [`realloc`](Self::realloc) for `layout`, and is in use.
     pub(super) unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        let (before, size) = (layout.size().max(1), size.max(1));
         // SAFETY: the caller's contract; a size of zero is served like one.
-        unsafe { System.realloc(block, at_least_one_byte(layout), size.max(1)) }
+        let resized = unsafe { System.realloc(block, at_least_one_byte(layout), size) };
+        if !resized.is_null() {
+            // The sum wraps around when it becomes less.
+            self.bytes.fetch_add(size.wrapping_sub(before), Ordering::Relaxed);
+        }
+        resized
     }
 }
 

@@ -11,13 +11,13 @@ type Word = core::ffi::c_long;
 /// What `nanosleep` and `futex` read. `libc::timespec` is the C library's, whose seconds may be wider: those of
 /// musl have 64 bits everywhere.
 #[repr(C)]
-pub(super) struct KernelDuration {
+pub(crate) struct KernelDuration {
     seconds: Word,
     nanoseconds: Word,
 }
 
 impl KernelDuration {
-    pub(super) const fn new(duration: Duration) -> Self {
+    pub(crate) const fn new(duration: Duration) -> Self {
         // Both fit: naps are shorter than a second.
         Self { seconds: duration.as_secs() as Word, nanoseconds: duration.subsec_nanos() as Word }
     }

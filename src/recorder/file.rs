@@ -3,7 +3,7 @@
 use super::Line;
 use super::environment::Wish;
 use super::modules;
-use crate::stderr::write_line;
+use crate::stderr::write_formatted;
 use crate::trace::{CHUNK, CallSites, ChunkHeader, Encoder, FILE_HEADER, FileHeader, MAX_EVENT, Note};
 use core::ffi::{CStr, c_int};
 use core::fmt::Write;
@@ -31,7 +31,7 @@ pub(super) fn open(wish: &Wish) -> bool {
     let process = unsafe { libc::getpid() } as u32;
     let Some(descriptor) = open_free_name(wish.path, process) else {
         let path = wish.path.to_str().unwrap_or("its path");
-        write_line(&format_args!(
+        write_formatted(&format_args!(
             "mem_alloc_rust: the file that MEM_ALLOC_RUST_TRACE names cannot be written, and nothing is recorded: {path}"
         ));
         return false;

@@ -4,6 +4,7 @@
 use super::give_back_all;
 use super::sealed;
 use crate::heap::{Heap, RegionError};
+use crate::refusal::Memory;
 use crate::size::GRANULE;
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
@@ -87,6 +88,8 @@ impl<const SIZE: usize> FreeList<SIZE> {
 impl<const SIZE: usize> sealed::Source for FreeList<SIZE> {
     #[allow(clippy::declare_interior_mutable_const, reason = "the initial value of statics")]
     const INIT: Self = Self::new();
+
+    const MEMORY: Memory = Memory::Arena(SIZE, ARENA_LIMITS.1);
 
     fn supply(&self, heap: &mut Heap) -> Result<(), RegionError> {
         // SAFETY: the arena is this source's own and reached through its heap only; a heap without memory has

@@ -9,8 +9,8 @@ mod table;
 use super::{Elsewhere, Leftover, Moved, Outside, ToMove, give_back_all, sealed};
 use crate::heap::{AuditError, Heap, RegionError, Reserved, Resized};
 use crate::mapping;
-use crate::refusal::{GrowthLimit, Refusal};
-use crate::size::{HEADER, MAX_REGION};
+use crate::refusal::{GrowthLimit, Memory};
+use crate::size::MAX_REGION;
 use crate::stats::Stats;
 use core::alloc::Layout;
 use core::cell::UnsafeCell;
@@ -399,6 +399,7 @@ impl<const CAP: usize, const HUGE_PAGES: bool> sealed::Source for Growing<CAP, H
     #[allow(clippy::declare_interior_mutable_const, reason = "the initial value of statics")]
     const INIT: Self = Self::NEW;
 
+    const MEMORY: Memory = Memory::Growing;
     const HAS_ELSEWHERE: bool = true;
     const ELSEWHERE_FROM: usize = OWN_PAGES_FROM;
     const HAS_CAP: bool = true;
@@ -570,28 +571,23 @@ impl<const CAP: usize, const HUGE_PAGES: bool> sealed::Source for Growing<CAP, H
         // SAFETY: the heap is here.
         let state = unsafe { self.state(heap) };
         stats.peak_bytes = self.outside.peak_with(stats.peak_bytes);
-        for further in state.further.iter().map(Heap::stats) {
-            stats.live_bytes += further.live_bytes;
-            stats.live_blocks += further.live_blocks;
-            stats.free_blocks += further.free_blocks;
-            stats.largest_free_bytes = stats.largest_free_bytes.max(further.largest_free_bytes);
-        }
+        state.further.iter().for_each(|heap| heap.count(stats));
         stats.live_bytes += state.mapped + state.pending;
-        stats.live_blocks += state.table.count_with_held();
+        for (_, bytes) in state.table.iter() {
+            stats.count_live(bytes, bytes);
+        }
+        // Those that are moved just now.
+        stats.live_blocks += state.table.held();
         stats.largest_free_bytes = stats.largest_free_bytes.max(self.budget(state, heap).left);
-        stats.arena_bytes = self.cap().max(stats.live_bytes);
-        stats.free_bytes = stats.arena_bytes - stats.live_bytes;
+        let in_use = stats.live_bytes + stats.held_bytes;
+        stats.arena_bytes = self.cap().max(in_use);
+        stats.free_bytes = stats.arena_bytes - in_use;
     }
 
-    fn add_to_refusal(&self, heap: &Heap, refusal: &mut Refusal) {
+    fn growth_limit(&self, heap: &Heap) -> Option<GrowthLimit> {
         // SAFETY: the heap is here.
         let state = unsafe { self.state(heap) };
-        refusal.live_bytes += state.outside();
-        refusal.arena_bytes = self.cap().max(refusal.live_bytes);
-        let further = state.further.iter().map(|heap| heap.refusal(refusal.layout).largest_free_bytes);
-        let to_be_had = self.budget(state, heap).left.saturating_sub(HEADER);
-        refusal.largest_free_bytes = further.fold(refusal.largest_free_bytes, usize::max).max(to_be_had);
-        refusal.growth = Some(GrowthLimit { cap_bytes: self.cap(), committed_bytes: state.committed(heap) });
+        Some(GrowthLimit { cap_bytes: self.cap(), committed_bytes: state.committed(heap) })
     }
 
     fn audit_elsewhere(&self, heap: &Heap) -> Result<(), AuditError> {

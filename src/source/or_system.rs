@@ -3,7 +3,7 @@
 use super::{Elsewhere, Leftover, Moved, Outside, sealed};
 use crate::fault::{Action, Fault};
 use crate::heap::{AuditError, Heap, RegionError};
-use crate::refusal::Refusal;
+use crate::refusal::{GrowthLimit, Memory};
 use crate::stats::Stats;
 use core::alloc::Layout;
 use core::ptr::NonNull;
@@ -32,6 +32,7 @@ impl<S: sealed::Source> sealed::Source for OrSystem<S> {
     #[allow(clippy::declare_interior_mutable_const, reason = "the initial value of statics")]
     const INIT: Self = Self(S::INIT);
 
+    const MEMORY: Memory = S::MEMORY;
     const OVERFLOWS_TO_SYSTEM: bool = true;
     const HAS_ELSEWHERE: bool = S::HAS_ELSEWHERE;
     const ELSEWHERE_FROM: usize = S::ELSEWHERE_FROM;
@@ -118,8 +119,8 @@ impl<S: sealed::Source> sealed::Source for OrSystem<S> {
         self.0.fault_elsewhere(heap, block, action)
     }
 
-    fn add_to_refusal(&self, heap: &Heap, refusal: &mut Refusal) {
-        self.0.add_to_refusal(heap, refusal);
+    fn growth_limit(&self, heap: &Heap) -> Option<GrowthLimit> {
+        self.0.growth_limit(heap)
     }
 
     fn audit_elsewhere(&self, heap: &Heap) -> Result<(), AuditError> {

@@ -1,6 +1,7 @@
 //! A region that the caller hands over at run time.
 
 use super::{Source, sealed};
+use crate::refusal::Memory;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// A region of memory that is handed over at run time, with [`Locked::init`](crate::Locked::init).
@@ -52,6 +53,8 @@ impl<S: Source + sealed::RunTimeSource> RunTimeSource for S {}
 impl sealed::Source for Region {
     #[allow(clippy::declare_interior_mutable_const, reason = "the initial value of statics")]
     const INIT: Self = Self { start: AtomicUsize::new(0), end: AtomicUsize::new(0) };
+
+    const MEMORY: Memory = Memory::Regions;
 
     fn has(&self, address: usize) -> bool {
         let end = self.end.load(Ordering::Acquire);

@@ -3,7 +3,7 @@
 use super::{Elsewhere, Leftover, Outside, sealed};
 use crate::fault::{Action, Fault};
 use crate::heap::{AuditError, Heap, RegionError, Resized, end_of_span};
-use crate::refusal::Refusal;
+use crate::refusal::Memory;
 use crate::run::Grid;
 use crate::stats::Stats;
 use core::alloc::Layout;
@@ -213,6 +213,8 @@ impl<const OTHERS: usize> sealed::Source for Regions<OTHERS> {
     #[allow(clippy::declare_interior_mutable_const, reason = "the initial value of statics")]
     const INIT: Self = Self::new();
 
+    const MEMORY: Memory = Memory::Regions;
+
     const HAS_ELSEWHERE: bool = true;
 
     fn has(&self, _: usize) -> bool {
@@ -290,22 +292,7 @@ impl<const OTHERS: usize> sealed::Source for Regions<OTHERS> {
 
     fn add_to_stats(&self, heap: &Heap, stats: &mut Stats) {
         stats.peak_bytes = self.outside.peak_with(stats.peak_bytes);
-        for other in self.others(heap).iter().map(Heap::stats) {
-            stats.arena_bytes += other.arena_bytes;
-            stats.live_bytes += other.live_bytes;
-            stats.free_bytes += other.free_bytes;
-            stats.largest_free_bytes = stats.largest_free_bytes.max(other.largest_free_bytes);
-            stats.live_blocks += other.live_blocks;
-            stats.free_blocks += other.free_blocks;
-        }
-    }
-
-    fn add_to_refusal(&self, heap: &Heap, refusal: &mut Refusal) {
-        for other in self.others(heap).iter().map(|heap| heap.refusal(refusal.layout)) {
-            refusal.arena_bytes += other.arena_bytes;
-            refusal.live_bytes += other.live_bytes;
-            refusal.largest_free_bytes = refusal.largest_free_bytes.max(other.largest_free_bytes);
-        }
+        self.others(heap).iter().for_each(|other| other.count(stats));
     }
 
     fn audit_elsewhere(&self, heap: &Heap) -> Result<(), AuditError> {

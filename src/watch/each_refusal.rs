@@ -76,7 +76,7 @@ struct ToldIfPanicking(usize);
 impl Drop for ToldIfPanicking {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            crate::stderr::write_line(&format_args!(
+            crate::stderr::write_formatted(&format_args!(
                 "mem_alloc_rust: that was with request {} of the run refused",
                 self.0
             ));

@@ -1,7 +1,6 @@
 //! The policy that an environment variable sets, read without an allocation.
 
 use super::policy::Policy;
-use crate::fault;
 use core::fmt;
 
 /// The policy that the environment gives, read without an allocation. Does not return, if it gives one that is none.
@@ -15,7 +14,10 @@ pub(super) fn policy() -> Option<Policy> {
     let value = unsafe { core::ffi::CStr::from_ptr(value) }.to_bytes();
     match parse(value) {
         Ok(policy) => Some(policy),
-        Err(none) => fault::abort_with(&format_args!("mem_alloc_rust: {none}")),
+        Err(none) => {
+            crate::stderr::write_formatted(&format_args!("mem_alloc_rust: {none}"));
+            std::process::abort()
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::slot::Slot;
 use super::{exempt, probe, threads};
 #[cfg(feature = "std")]
-use crate::refusal;
+use crate::attention;
 use core::fmt;
 use core::marker::PhantomData;
 
@@ -328,7 +328,7 @@ fn tell(violation: &Violation) {
     use std::io::Write;
 
     let write = || {
-        crate::stderr::write_line(&format_args!("mem_alloc_rust: {violation}"));
+        crate::stderr::write_formatted(&format_args!("mem_alloc_rust: {violation}"));
         // That allocates, and more than an arena may have left.
         let write_backtrace = || {
             let backtrace = Backtrace::capture();
@@ -336,7 +336,7 @@ fn tell(violation: &Violation) {
                 let _ = writeln!(std::io::stderr(), "stack backtrace:\n{backtrace}");
             }
         };
-        exempt::exempt(|| refusal::while_telling(write_backtrace));
+        exempt::exempt(|| attention::while_telling(write_backtrace));
     };
     #[cfg(unix)]
     crate::raw_lock::preserving_errno(write);

@@ -2,7 +2,8 @@
 
 use super::live_block::{LiveBlock, block_bytes};
 use super::{GRANULE, HEADER, MIN_BLOCK};
-use mem_alloc_rust::{BlockHeader, Heap, Stats};
+use mem_alloc_rust::{BlockHeader, Heap, SizeClasses, Stats};
+use std::collections::BTreeMap;
 
 /// The addresses of all payloads, with a copy of each block's header.
 pub(super) fn blocks(heap: &Heap) -> impl Iterator<Item = (usize, BlockHeader)> + '_ {
@@ -12,7 +13,7 @@ pub(super) fn blocks(heap: &Heap) -> impl Iterator<Item = (usize, BlockHeader)> 
 
 /// Counts the heap's blocks and slots in use, and compares those in use with `live`, which is in the order
 /// of addresses. What it returns is what the heap should report, except for the peak, which depends on the
-/// past.
+/// past, and for what is told by size.
 pub(super) fn count(heap: &Heap, live: &[LiveBlock]) -> Result<Stats, String> {
     let (start, end) = heap.bounds();
     let mut figures = Stats::default();
@@ -58,6 +59,46 @@ pub(super) fn count(heap: &Heap, live: &[LiveBlock]) -> Result<Stats, String> {
     figures.arena_bytes = end - start;
     figures.free_bytes = figures.arena_bytes - figures.live_bytes;
     Ok(figures)
+}
+
+/// The bytes of all classes.
+pub(super) fn bytes(classes: &SizeClasses) -> usize {
+    classes.iter().map(|class| class.bytes).sum()
+}
+
+/// Compares what is told by size with the blocks and slots: the power of two that each holds at least.
+pub(super) fn check_sizes(heap: &Heap, stats: &Stats) -> Result<(), String> {
+    type Counts = BTreeMap<usize, (usize, usize)>;
+    fn count(counts: &mut Counts, holds: usize, bytes: usize) {
+        let class = counts.entry(1 << holds.ilog2()).or_default();
+        *class = (class.0 + 1, class.1 + bytes);
+    }
+    fn told(classes: &SizeClasses) -> Counts {
+        let some = classes.iter().filter(|class| class.blocks > 0);
+        some.map(|class| (class.smallest_bytes, (class.blocks, class.bytes))).collect()
+    }
+    let (mut live, mut free) = (Counts::new(), Counts::new());
+    let mut behind = heap.bounds().0;
+    for (offset, header) in heap.blocks() {
+        behind += header.size();
+        if header.is_free() {
+            count(&mut free, header.size() - HEADER, header.size());
+        } else if header.is_run() {
+            heap.slots(offset).for_each(|(_, size)| count(&mut live, size, size));
+        } else {
+            count(&mut live, header.size() - HEADER, header.size());
+        }
+    }
+    let top = heap.bounds().1 - behind;
+    if top >= MIN_BLOCK {
+        count(&mut free, top - HEADER, top);
+    }
+    let found = (told(&stats.live_by_size), told(&stats.free_by_size));
+    if found == (live.clone(), free.clone()) {
+        Ok(())
+    } else {
+        Err(format!("{found:?}, but {live:?} and {free:?}"))
+    }
 }
 
 /// A used block is the next of the live ones, and at most one granule larger than it has to be.

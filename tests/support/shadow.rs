@@ -276,6 +276,16 @@ impl Shadow {
             return Err(self.failure(format!("the peak is {} and was {}", stats.peak_bytes, self.peak)));
         }
         stats.peak_bytes = 0;
+        // How many slots a run has, nobody outside of the heap knows.
+        let outside_of_blocks = stats.free_bytes - census::bytes(&stats.free_by_size);
+        if stats.free_slot_bytes > outside_of_blocks {
+            return Err(self.failure(format!("there are not so many free slots: {stats:?}")));
+        }
+        stats.free_slot_bytes = 0;
+        if let Err(what) = census::check_sizes(&self.heap, &stats) {
+            return Err(self.failure(what));
+        }
+        (stats.live_by_size, stats.free_by_size) = (figures.live_by_size, figures.free_by_size);
         if stats != figures {
             return Err(self.failure(format!("{stats:?}, but {figures:?}")));
         }

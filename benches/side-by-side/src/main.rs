@@ -18,7 +18,7 @@ use side_by_side::page;
 
 fn main() -> Result<ExitCode> {
     // Many workloads go on until they are refused.
-    mem_alloc_rust::set_refusal_hook(|_| {});
+    mem_alloc_rust::set_refusal_reports(mem_alloc_rust::RefusalReports::Never);
     let Cli { command, options } = Cli::parse();
     let sections = match command.unwrap_or(Command::Report) {
         Command::Report => report(&options)?,

@@ -17,11 +17,9 @@ pub(super) fn from_environment() -> Option<usize> {
     let value = unsafe { core::ffi::CStr::from_ptr(value) }.to_bytes();
     let cap = parse(value);
     if cap.is_none() {
-        let message = format_args!(
-            "mem_alloc_rust: MEM_ALLOC_RUST_CAP is no number of bytes such as 67108864, 65536K, 64M, 1G or 1T: the \
-             cap that the program was built with stays"
-        );
-        preserving_errno(|| write_line(&message));
+        let message = "mem_alloc_rust: MEM_ALLOC_RUST_CAP is no number of bytes such as 67108864, 65536K, 64M, 1G or 1T: \
+                       the cap that the program was built with stays";
+        preserving_errno(|| write_line(|out| out(message)));
     }
     cap
 }

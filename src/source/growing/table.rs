@@ -38,9 +38,9 @@ impl Table {
         self.taken
     }
 
-    /// How many there are with those for which room is held.
-    pub(super) fn count_with_held(&self) -> usize {
-        self.taken + self.held
+    /// For how many more room is held.
+    pub(super) fn held(&self) -> usize {
+        self.held
     }
 
     /// Bytes that the table would have to have more for one block more.

@@ -89,16 +89,21 @@ fn parked(out: &mut dyn Write) -> io::Result<()> {
     const BLOCKS: usize = 5000;
     /// Bytes of a block that cannot be used.
     const BOOKKEEPING: usize = 4;
-    let (sleeps, wakes) = (Barrier::new(2), Barrier::new(2));
+    let [begun, measured, sleeps, wakes] = [(); 4].map(|()| Barrier::new(2));
     let (free, taken) = thread::scope(|scope| {
         scope.spawn(|| {
+            begun.wait();
+            measured.wait();
             drop((0..BLOCKS).map(|number| Box::new([number; 4])).collect::<Vec<_>>());
             sleeps.wait();
             wakes.wait();
         });
-        sleeps.wait();
-        // The figures tell what is free when all caches are empty. Nothing is formatted until the memory is back.
+        begun.wait();
+        // So much is free when all caches are empty. Nothing is formatted until the memory is back.
+        CACHED.drain();
         let free = CACHED.stats().largest_free_bytes.saturating_sub(BOOKKEEPING);
+        measured.wait();
+        sleeps.wait();
         let mut everything = Vec::<u8>::new();
         let taken = everything.try_reserve_exact(free).is_ok();
         drop(everything);

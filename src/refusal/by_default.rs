@@ -1,0 +1,167 @@
+//! What is told where there is no hook: reports on stderr, as often as the program or its environment says.
+
+use super::Refusal;
+use crate::attention::while_telling;
+use crate::stderr::{Output, write_line};
+use core::fmt::Write;
+use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::backtrace::Backtrace;
+
+/// How often a refusal is reported on stderr.
+///
+/// ```
+/// use mem_alloc_rust::{FreeList, Locked, RefusalReports, set_refusal_reports};
+///
+/// #[global_allocator]
+/// static A: Locked<FreeList> = Locked::new();
+///
+/// fn main() {
+///     set_refusal_reports(RefusalReports::Each);
+///     // Two reports on stderr:
+///     assert!((0..2).all(|_| Vec::<u8>::new().try_reserve(2 << 20).is_err()));
+/// }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RefusalReports {
+    /// The first one of the process, as long as nothing else is said.
+    Once,
+    /// Each of them.
+    Each,
+    /// None.
+    Never,
+}
+
+/// How often to report, as a byte.
+mod often {
+    /// Nobody has said so, or the environment was not asked yet.
+    pub(super) const UNKNOWN: u8 = 0;
+    pub(super) const ONCE: u8 = 1;
+    pub(super) const EACH: u8 = 2;
+    pub(super) const NEVER: u8 = 3;
+    /// The environment says nothing.
+    pub(super) const UNSAID: u8 = 4;
+}
+
+/// What the program has said, and what the environment says.
+static SAID: AtomicU8 = AtomicU8::new(often::UNKNOWN);
+static ENVIRONMENT: AtomicU8 = AtomicU8::new(often::UNKNOWN);
+
+/// Whether a refusal was reported.
+static IS_TOLD: AtomicBool = AtomicBool::new(false);
+
+/// Says how often refusals are reported on stderr, where there is no [hook](super::set_refusal_hook): once in a process,
+/// unless something else is said. The environment variable `MEM_ALLOC_RUST_REFUSALS`, which is `once`, `each` or
+/// `never`, has precedence; it is read once, at the first refusal.
+///
+/// A report takes a walk through the blocks, under the lock, and is written without allocating, outside of the lock. With
+/// `RUST_BACKTRACE=1` (or `RUST_LIB_BACKTRACE=1`) it is followed by the call stack of who asked, for which the system
+/// gives memory.
+///
+/// ```
+/// use mem_alloc_rust::{FreeList, Locked, RefusalReports, set_refusal_reports};
+///
+/// #[global_allocator]
+/// static A: Locked<FreeList> = Locked::new();
+///
+/// fn main() {
+///     set_refusal_reports(RefusalReports::Never);
+///     // Nothing is written; the program sees by itself that it was refused.
+///     assert!(Vec::<u8>::new().try_reserve(2 << 20).is_err());
+/// }
+/// ```
+pub fn set_refusal_reports(reports: RefusalReports) {
+    let said = match reports {
+        RefusalReports::Once => often::ONCE,
+        RefusalReports::Each => often::EACH,
+        RefusalReports::Never => often::NEVER,
+    };
+    SAID.store(said, Ordering::Relaxed);
+}
+
+/// How often to report.
+fn how_often() -> u8 {
+    let mut said = ENVIRONMENT.load(Ordering::Relaxed);
+    if said == often::UNKNOWN {
+        said = from_environment();
+        ENVIRONMENT.store(said, Ordering::Relaxed);
+    }
+    if said == often::UNSAID {
+        said = SAID.load(Ordering::Relaxed);
+    }
+    said
+}
+
+/// Whether the next refusal is to be reported.
+pub(super) fn is_wanted() -> bool {
+    match how_often() {
+        often::NEVER => false,
+        often::EACH => true,
+        _ => !IS_TOLD.load(Ordering::Relaxed),
+    }
+}
+
+/// What the environment says.
+fn from_environment() -> u8 {
+    let look = |value: &[u8]| match value {
+        b"once" => often::ONCE,
+        b"each" => often::EACH,
+        b"never" => often::NEVER,
+        _ => {
+            write_line(|out| out("mem_alloc_rust: MEM_ALLOC_RUST_REFUSALS is none of once, each and never"));
+            often::UNSAID
+        }
+    };
+    variable(c"MEM_ALLOC_RUST_REFUSALS", look).unwrap_or(often::UNSAID)
+}
+
+/// Looks at a variable of the environment, if it is set. Does not allocate.
+#[cfg(unix)]
+fn variable<T>(name: &core::ffi::CStr, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
+    // SAFETY: the name is a C string. As everywhere, whoever sets variables while others read them is at fault.
+    let value = unsafe { libc::getenv(name.as_ptr()) };
+    if value.is_null() {
+        return None;
+    }
+    // SAFETY: a variable's value is a C string, and stays as long as nobody sets the variable.
+    Some(look(unsafe { core::ffi::CStr::from_ptr(value) }.to_bytes()))
+}
+
+#[cfg(not(unix))]
+fn variable<T>(name: &core::ffi::CStr, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
+    let mut found = None;
+    while_telling(|| {
+        let value = name.to_str().ok().and_then(std::env::var_os);
+        found = value.map(|value| look(value.as_encoded_bytes()));
+    });
+    found
+}
+
+/// Whether a report is to be followed by the call stack: as std decides it for errors.
+fn wants_backtrace() -> bool {
+    let is_on = |value: &[u8]| value != b"0";
+    variable(c"RUST_LIB_BACKTRACE", is_on).or_else(|| variable(c"RUST_BACKTRACE", is_on)).unwrap_or(false)
+}
+
+/// Reports a refusal.
+pub(super) fn tell(refusal: &Refusal) {
+    if IS_TOLD.swap(true, Ordering::Relaxed) && how_often() != often::EACH {
+        return;
+    }
+    let wants_backtrace = wants_backtrace();
+    let mut output = Output::stderr();
+    output.write("mem_alloc_rust: ");
+    refusal.write_to(&mut |text| output.write(text));
+    output.write(if wants_backtrace {
+        "\nstack backtrace:\n"
+    } else {
+        "\n  more     RUST_BACKTRACE=1 shows where; MEM_ALLOC_RUST_REFUSALS=each or never shows all, or none\n"
+    });
+    if wants_backtrace {
+        while_telling(|| {
+            let _ = write!(output, "{}", Backtrace::force_capture());
+        });
+        output.write("\n");
+    }
+    output.flush();
+}
