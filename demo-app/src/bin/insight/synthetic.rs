@@ -69,6 +69,20 @@ impl Synthetic {
         writer.sequence = sequence;
     }
 
+    /// An allocation of a thread, at a multiple of 8.
+    pub(crate) fn allocate(&mut self, thread: u64, sequence: u64, address: u64, size: u64) {
+        self.event(
+            thread,
+            sequence,
+            &Event::Allocation { size, align: 8, address, is_zeroed: false, site: 0 },
+        );
+    }
+
+    /// A release of a thread.
+    pub(crate) fn release(&mut self, thread: u64, sequence: u64, address: u64) {
+        self.event(thread, sequence, &Event::Release { address });
+    }
+
     /// Writes the file into the folder for temporary ones, and returns its path.
     pub(crate) fn write(&self, name: &str) -> PathBuf {
         let path = std::env::temp_dir().join(format!("insight-{}-{name}.trace", std::process::id()));
