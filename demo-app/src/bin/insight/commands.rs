@@ -2,3 +2,4 @@
 
 pub(crate) mod replay;
 pub(crate) mod size;
+pub(crate) mod watch;

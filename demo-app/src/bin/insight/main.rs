@@ -10,11 +10,14 @@
 //! | `script` | a trace as steps that can be performed again |
 //! | `replay` | performing them on an arena of a given size; the one that touches memory, in `replay/arena` and `replay/player` |
 //! | `search`, `sizing` | the smallest arena that is enough, and what it is needed for |
+//! | `call_sites` | the tree of call sites, and modules |
+//! | `watch` | what the terminal view shows |
 //! | `commands` | the subcommands, one file each |
 
 #![deny(unsafe_code)]
 
 mod bytes;
+mod call_sites;
 mod commands;
 mod live;
 mod progress;
@@ -26,9 +29,10 @@ mod sizing;
 mod synthetic;
 mod trace_file;
 mod trouble;
+mod watch;
 
 use clap::{Parser, Subcommand};
-use commands::{replay as replay_command, size};
+use commands::{replay as replay_command, size, watch as watch_command};
 use mem_alloc_rust::{Growing, Locked};
 use std::process::ExitCode;
 
@@ -54,6 +58,7 @@ const FIRST_STEPS: &str = "First steps:
 enum Command {
     Size(size::Arguments),
     Replay(replay_command::Arguments),
+    Watch(watch_command::Arguments),
     /// The tool's own process with caches.
     #[command(name = replay::PROCESS, hide = true)]
     ReplaySteps {
@@ -67,6 +72,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Size(arguments) => size::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Replay(arguments) => replay_command::run(&arguments),
+        Command::Watch(arguments) => watch_command::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::ReplaySteps { arena, events, cells } => {
             replay::serve(replay::Plan { arena, events, cells }).map(|()| ExitCode::SUCCESS)
         }

@@ -226,7 +226,7 @@ impl TraceFile {
 }
 
 /// What a note tells, if it is about more than its own chunk.
-fn entry_of(note: &Note<'_>) -> Option<Entry> {
+pub(crate) fn entry_of(note: &Note<'_>) -> Option<Entry> {
     match *note {
         Note::Site { number, caller, address } => Some(Entry::Site { number, caller, address }),
         Note::Module(module) => Some(Entry::Module {
@@ -242,7 +242,7 @@ fn entry_of(note: &Note<'_>) -> Option<Entry> {
 }
 
 /// Reads as many bytes from a place of a file as there are, and returns how many.
-fn read_at(file: &mut File, start: u64, bytes: &mut [u8]) -> std::io::Result<usize> {
+pub(crate) fn read_at(file: &mut File, start: u64, bytes: &mut [u8]) -> std::io::Result<usize> {
     file.seek(SeekFrom::Start(start))?;
     let mut len = 0;
     while len < bytes.len() {
