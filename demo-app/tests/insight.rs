@@ -196,3 +196,41 @@ fn arenas_that_make_no_sense_are_refused() {
         assert_contains(&said(insight().args(["replay", "--arena", arena, "x"]), 2).1, &[part]);
     }
 }
+
+#[test]
+fn diff_says_what_changed() {
+    let before = eight_blocks("before", 1);
+    let mut trace = Synthetic::new();
+    (0..9).for_each(|block| trace.allocate(70, 1 + block, 0x1000 + block * 128, 100));
+    let after = trace.write("after");
+    let (out, _) = said(insight().arg("diff").args([&before, &after]), 0);
+    assert_contains(
+        &out,
+        &[
+            "\npeak bytes 800 900 +100 +12.5 %\n",
+            "\nbytes at the end 0 900 +900\n",
+            "\nallocations 8 9 +1 +12.5 %\n",
+            "\nrefused 0 0 0\n",
+            "\n1 call sites differ",
+            "\n+100 +100 800 +1 call sites not recorded",
+        ],
+    );
+    let (json, _) = said(insight().args(["diff", "--json"]).args([&after, &before]), 0);
+    assert_contains(&json, &["\"before\": {\n\"peak_bytes\": 900,", "\"call_sites\": [\n{\n\"stack\": [],"]);
+    assert_contains(&said(insight().arg("diff").args([&before, &before]), 0).0, &["\n0 call sites differ."]);
+    assert_trouble(&["diff", before.to_str().unwrap()], Path::new("/nowhere"), "/nowhere: No such file");
+    assert_trouble(&["diff", before.to_str().unwrap()], &file("diff-empty", ""), "byte 0");
+}
+
+#[test]
+fn watch_needs_a_trace_and_a_terminal() {
+    assert_trouble(&["watch"], Path::new("/nowhere"), "/nowhere: No such file");
+    assert_trouble(&["watch"], &file("watch-empty", ""), "watch-empty: byte 0: the file does not begin");
+    assert_trouble(
+        &["watch", "--speed", "2"],
+        &file("watch-text", "x"),
+        "watch-text: byte 0: the file does not begin",
+    );
+    assert_trouble(&["watch"], &eight_blocks("watch", 1), "stdout is no terminal");
+    assert_contains(&said(insight().args(["watch", "--speed", "0", "x"]), 2).1, &["a number above zero"]);
+}

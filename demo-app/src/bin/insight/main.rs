@@ -11,6 +11,7 @@
 //! | `replay` | performing them on an arena of a given size; the one that touches memory, in `replay/arena` and `replay/player` |
 //! | `search`, `sizing` | the smallest arena that is enough, and what it is needed for |
 //! | `call_sites` | the tree of call sites, and modules |
+//! | `comparison` | what changed between two traces |
 //! | `watch` | what the terminal view shows |
 //! | `commands` | the subcommands, one file each |
 
@@ -19,6 +20,7 @@
 mod bytes;
 mod call_sites;
 mod commands;
+mod comparison;
 mod live;
 mod progress;
 mod replay;
@@ -32,7 +34,7 @@ mod trouble;
 mod watch;
 
 use clap::{Parser, Subcommand};
-use commands::{replay as replay_command, size, watch as watch_command};
+use commands::{diff, replay as replay_command, size, watch as watch_command};
 use mem_alloc_rust::{Growing, Locked};
 use std::process::ExitCode;
 
@@ -58,6 +60,7 @@ const FIRST_STEPS: &str = "First steps:
 enum Command {
     Size(size::Arguments),
     Replay(replay_command::Arguments),
+    Diff(diff::Arguments),
     Watch(watch_command::Arguments),
     /// The tool's own process with caches.
     #[command(name = replay::PROCESS, hide = true)]
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Size(arguments) => size::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Replay(arguments) => replay_command::run(&arguments),
+        Command::Diff(arguments) => diff::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Watch(arguments) => watch_command::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::ReplaySteps { arena, events, cells } => {
             replay::serve(replay::Plan { arena, events, cells }).map(|()| ExitCode::SUCCESS)

@@ -43,7 +43,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Trouble> {
         None => Source::Follower(Follower::open(&arguments.trace, Instant::now())?),
     };
     if !io::stdout().is_terminal() {
-        return Err(Trouble::Terminal(io::Error::other("stdout is none")));
+        return Err(Trouble::Terminal(io::Error::other("stdout is no terminal")));
     }
     let mut terminal = ratatui::try_init().map_err(Trouble::Terminal)?;
     let mut view = View { source, model: Model::new(), is_paused: false };
