@@ -103,7 +103,7 @@ pub(crate) struct Recommendation {
 
 /// Recommends an arena, from the smallest one of each run. `completes` is asked whether an arena completes all runs.
 ///
-/// The margin is twice the spread between runs, and 5 % at least; 10 % if there are threads and one run.
+/// The margin is what runs differ by, and 5 % at least; 10 % if there are threads and one run.
 ///
 /// # Errors
 ///
@@ -116,11 +116,8 @@ pub(crate) fn recommend<E>(
     let (least, most) =
         smallest.iter().fold((u64::MAX, 0), |(least, most), &arena| (least.min(arena), most.max(arena)));
     let spread = ((most - least.min(most)) * 1000).div_ceil(most.max(1));
-    let wanted = if has_threads && smallest.len() == 1 {
-        MARGIN_OF_ONE_RUN_WITH_THREADS
-    } else {
-        MARGIN.max(2 * spread)
-    };
+    let wanted =
+        if has_threads && smallest.len() == 1 { MARGIN_OF_ONE_RUN_WITH_THREADS } else { MARGIN.max(spread) };
     let mut arena = round(most + most * wanted / 1000);
     // (A larger arena may lay blocks out worse.)
     while !completes(arena)? {

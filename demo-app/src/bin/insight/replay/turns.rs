@@ -21,7 +21,7 @@ const CONDUCTOR: u64 = u64::MAX;
 const OVER: u64 = u64::MAX - 1;
 
 /// How often a thread looks whether it is its turn before it sleeps: less than a wake-up takes.
-const LOOKS: u32 = 2000;
+const LOOKS: u32 = 100;
 
 /// A thread of a script needs little of a stack.
 const STACK: usize = 128 << 10;
