@@ -1,8 +1,12 @@
-//! What can be asked for, a file each.
+//! The subcommands, one file each, and what several of them do.
 
+pub(crate) mod diff;
 pub(crate) mod flamegraph;
 pub(crate) mod pprof;
+pub(crate) mod replay;
 pub(crate) mod report;
+pub(crate) mod size;
+pub(crate) mod watch;
 
 use crate::symbols::Symbols;
 use crate::trouble::Trouble;

@@ -2,78 +2,98 @@
 //!
 //! | file | job |
 //! |---|---|
+//! | `bytes` | numbers as people read and write them |
 //! | `trouble` | everything that can go wrong, one sentence each |
+//! | `progress` | progress bars |
 //! | `trace_file` | a trace's records in the order in which things happened, in bounded memory |
-//! | `progress` | a bar for work that takes long |
+//! | `live` | the blocks that are live at a moment |
+//! | `script` | a trace as steps that can be performed again |
+//! | `replay` | performing them on an arena of a given size; the one that touches memory, in `replay/arena` and `replay/player` |
+//! | `search`, `sizing` | the smallest arena that is enough, and what it is needed for |
 //! | `analysis` | what a trace tells when it is read as a whole |
-//! | `symbols` | return addresses become functions, files and lines |
-//! | `commands` | what can be asked for, a file each |
+//! | `call_sites`, `symbols` | the tree of call sites, and modules; return addresses become functions, files and lines |
+//! | `comparison` | what changed between two traces |
+//! | `watch` | what the terminal view shows |
+//! | `commands` | the subcommands, one file each |
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod analysis;
+mod bytes;
+mod call_sites;
 mod commands;
+mod comparison;
+mod live;
 mod progress;
+mod replay;
+mod script;
+mod search;
+mod sizing;
 mod symbols;
 #[cfg(test)]
 mod synthetic;
 mod trace_file;
 mod trouble;
+mod watch;
 
 use clap::{Parser, Subcommand};
-use mem_alloc_rust::{Growing, ThreadCached};
-use std::path::PathBuf;
+use commands::{diff, flamegraph, pprof, replay as replay_command, report, size, watch as watch_command};
+use mem_alloc_rust::{Growing, Locked, RefusalReports};
 use std::process::ExitCode;
-use trace_file::{Entry, TraceFile};
-use trouble::Trouble;
 
-/// The tool takes its own medicine.
+/// The tool takes its own medicine. It has no caches: one allocator of a process can have some, and that is the one that a trace
+/// is replayed on.
 #[global_allocator]
-static A: ThreadCached<Growing> = ThreadCached::new();
+static A: Locked<Growing> = Locked::new();
 
-/// Reads what programs with a `Traced` allocator wrote.
+/// Reads what programs with a `Traced` allocator wrote: how large must the arena be, and why did it run out?
 #[derive(Parser)]
-#[command(version, disable_help_subcommand = true)]
+#[command(version, disable_help_subcommand = true, arg_required_else_help = true, after_help = FIRST_STEPS)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
 }
 
+const FIRST_STEPS: &str = "First steps:
+  1. Wrap the program's allocator:    static A: Traced<Locked<FreeList<{ 64 << 20 }>>> = Traced::new(Locked::new());
+  2. Run it with a trace:             MEM_ALLOC_RUST_TRACE=program.trace ./program
+  3. Ask how large its arena must be: insight size program.trace";
+
 #[derive(Subcommand)]
 enum Command {
-    /// Counts a trace's events.
-    Count {
-        /// The file that a traced program wrote.
-        trace: PathBuf,
+    Size(size::Arguments),
+    Replay(replay_command::Arguments),
+    Diff(diff::Arguments),
+    Watch(watch_command::Arguments),
+    /// The tool's own process with caches.
+    #[command(name = replay::PROCESS, hide = true)]
+    ReplaySteps {
+        arena: u64,
+        events: u64,
+        cells: usize,
     },
     /// Writes a page that shows where the memory went, and opens in any browser without a network.
-    Report(commands::report::Arguments),
+    Report(report::Arguments),
     /// Draws who asked for the memory, as a flame graph.
-    Flamegraph(commands::flamegraph::Arguments),
+    Flamegraph(flamegraph::Arguments),
     /// Writes who asked for the memory as a profile for `pprof` and other viewers.
-    Pprof(commands::pprof::Arguments),
+    Pprof(pprof::Arguments),
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let outcome = match arguments.command {
-        Command::Count { trace } => count(&trace),
-        Command::Report(arguments) => commands::report::run(&arguments),
-        Command::Flamegraph(arguments) => commands::flamegraph::run(&arguments),
-        Command::Pprof(arguments) => commands::pprof::run(&arguments),
+    // A replay is refused memory all the time; what came of it says so.
+    mem_alloc_rust::set_refusal_reports(RefusalReports::Never);
+    let outcome = match Arguments::parse().command {
+        Command::Size(arguments) => size::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Replay(arguments) => replay_command::run(&arguments),
+        Command::Diff(arguments) => diff::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Watch(arguments) => watch_command::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::ReplaySteps { arena, events, cells } => {
+            replay::serve(replay::Plan { arena, events, cells }).map(|()| ExitCode::SUCCESS)
+        }
+        Command::Report(arguments) => report::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Flamegraph(arguments) => flamegraph::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Pprof(arguments) => pprof::run(&arguments).map(|()| ExitCode::SUCCESS),
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(trouble) => trouble.report(),
-    }
-}
-
-fn count(path: &std::path::Path) -> Result<(), Trouble> {
-    let mut trace = TraceFile::open(path)?;
-    let mut events = 0u64;
-    while let Some(entry) = trace.next()? {
-        events += u64::from(matches!(entry, Entry::Event { .. }));
-    }
-    println!("{events} events");
-    Ok(())
+    outcome.unwrap_or_else(|trouble| trouble.report())
 }

@@ -1,5 +1,7 @@
 //! Traces that no program wrote, for tests.
 
+#![allow(dead_code, reason = "not every test needs everything")]
+
 use mem_alloc_rust::trace::{
     CHUNK, CHUNK_HEADER, CallSites, ChunkHeader, Encoder, Event, FILE_HEADER, FileHeader, MAX_EVENT, Note,
 };
@@ -40,14 +42,12 @@ impl Synthetic {
     }
 
     /// A note about the whole recording: a module or the command line.
-    #[allow(dead_code, reason = "not every test needs one")]
     pub(crate) fn about(&mut self, note: &Note<'_>) {
         let (encoder, place) = &mut self.first;
         *place += encoder.note(note, &mut self.bytes[*place..CHUNK]).unwrap();
     }
 
     /// A note of a writer.
-    #[allow(dead_code, reason = "not every test needs one")]
     pub(crate) fn note(&mut self, writer: u64, note: &Note<'_>) {
         if let Note::Time(time) = *note {
             self.writer(writer).time = time;

@@ -1,5 +1,7 @@
 //! Everything that can go wrong, one sentence each.
 
+use crate::bytes::grouped;
+use mem_alloc_rust::RegionError;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -34,6 +36,49 @@ pub(crate) enum Trouble {
         /// What is wrong there.
         what: String,
     },
+    /// A trace tells of nothing.
+    NoEvents {
+        /// Its path.
+        path: PathBuf,
+    },
+    /// A trace has samples, and all events are needed.
+    SamplesOnly {
+        /// Its path.
+        path: PathBuf,
+    },
+    /// There is no memory for an arena.
+    NoMemory {
+        /// Bytes of the arena.
+        bytes: u64,
+    },
+    /// An arena cannot be of that size.
+    NoArena {
+        /// Bytes of the arena.
+        bytes: u64,
+        /// What the allocator says.
+        error: RegionError,
+    },
+    /// No arena that the allocator can have is enough.
+    NotEnough {
+        /// Bytes live at the peak.
+        peak: u64,
+        /// The largest arena.
+        largest: u64,
+    },
+    /// A thread cannot be started.
+    NoThread {
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The process that replays for an allocator with caches broke down.
+    Child {
+        /// What it says.
+        what: String,
+    },
+    /// The output cannot be written.
+    Output(io::Error),
+    /// The terminal does not do what it is asked to.
+    Terminal(io::Error),
 }
 
 impl fmt::Display for Trouble {
@@ -43,13 +88,38 @@ impl fmt::Display for Trouble {
                 write!(f, "{}: {error}", path.display())
             }
             Self::Malformed { path, offset, what } => write!(f, "{}: byte {offset}: {what}", path.display()),
+            Self::NoEvents { path } => {
+                write!(f, "{}: the trace tells of no allocation and no release", path.display())
+            }
+            Self::SamplesOnly { path } => write!(
+                f,
+                "{}: the trace has samples only, and this needs all events: record them with `Traced`",
+                path.display()
+            ),
+            Self::NoMemory { bytes } => {
+                write!(f, "the system has no memory for an arena of {} bytes", grouped(*bytes))
+            }
+            Self::NoArena { bytes, error } => write!(f, "an arena of {} bytes: {error}", grouped(*bytes)),
+            Self::NotEnough { peak, largest } => write!(
+                f,
+                "no arena is enough: {} bytes are live at the peak, and the largest that was tried has {}",
+                grouped(*peak),
+                grouped(*largest)
+            ),
+            Self::NoThread { error } => write!(f, "a thread cannot be started: {error}"),
+            Self::Child { what } => write!(f, "the process that replays with caches broke down: {what}"),
+            Self::Output(error) => write!(f, "the output cannot be written: {error}"),
+            Self::Terminal(error) => write!(f, "the terminal cannot be used: {error}"),
         }
     }
 }
 
 impl Trouble {
-    /// Says it on stderr.
+    /// Says it on stderr. Not if whoever reads the output has gone: that is no error.
     pub(crate) fn report(&self) -> ExitCode {
+        if matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe) {
+            return ExitCode::SUCCESS;
+        }
         eprintln!("insight: {self}");
         ExitCode::from(EXIT_CODE)
     }

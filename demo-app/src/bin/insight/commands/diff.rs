@@ -1,0 +1,113 @@
+//! `diff`: what changed between two traces.
+
+use crate::bytes::{grouped, percent};
+use crate::comparison::{Compared, Summary, Totals, compare};
+use crate::trouble::Trouble;
+use serde::Serialize;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+/// How many frames of a stack are shown in the table.
+const FRAMES: usize = 4;
+
+/// Compares two traces: the peak, what was asked for in all, and the call sites that changed most.
+///
+/// Call sites are compared by their place in the program's file, so both traces have to be of the same build of it; those of
+/// different builds can be compared in all. They are in the order of what they have at the peak.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// The trace before the change
+    before: PathBuf,
+    /// The trace after the change
+    after: PathBuf,
+    /// The most call sites that are shown
+    #[arg(long, value_name = "COUNT", default_value_t = 20)]
+    sites: usize,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Json<'a> {
+    before: Totals,
+    after: Totals,
+    call_sites: &'a [Compared],
+}
+
+/// # Errors
+///
+/// A trace cannot be read.
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Trouble> {
+    let (before, after) = (Summary::read(&arguments.before)?, Summary::read(&arguments.after)?);
+    let all = compare(&before, &after);
+    let shown = &all[..all.len().min(arguments.sites)];
+    let out = &mut io::stdout().lock();
+    if arguments.json {
+        let json = Json { before: before.totals, after: after.totals, call_sites: shown };
+        return serde_json::to_writer_pretty(&mut *out, &json)
+            .map_err(io::Error::from)
+            .and_then(|()| writeln!(out))
+            .map_err(Trouble::Output);
+    }
+    print(&before.totals, &after.totals, shown, all.len(), out).map_err(Trouble::Output)
+}
+
+fn print(
+    before: &Totals,
+    after: &Totals,
+    shown: &[Compared],
+    all: usize,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    writeln!(out, "{:22}{:>18}{:>18}{:>19}", "", "before", "after", "change")?;
+    let mut row = |name: &str, figure: fn(&Totals) -> u64| {
+        let (before, after) = (figure(before), figure(after));
+        let difference = i128::from(after) - i128::from(before);
+        let share = percent(difference.unsigned_abs() as u64, before);
+        let sign = if difference < 0 { '-' } else { '+' };
+        let share = if before == 0 { String::new() } else { format!("{sign}{share}") };
+        let (before, after, difference) = (grouped(before), grouped(after), signed(difference));
+        writeln!(out, "{name:22}{before:>18}{after:>18}{difference:>19}{share:>11}")
+    };
+    row("peak bytes", |totals| totals.peak_bytes)?;
+    row("  in blocks", |totals| totals.peak_blocks)?;
+    row("bytes at the end", |totals| totals.end_bytes)?;
+    row("bytes asked for", |totals| totals.total_bytes)?;
+    row("allocations", |totals| totals.allocations)?;
+    row("changes of size", |totals| totals.reallocations)?;
+    row("refused", |totals| totals.refusals)?;
+    writeln!(out)?;
+    if shown.is_empty() {
+        return writeln!(out, "{} call sites differ.", grouped(all as u64));
+    }
+    writeln!(out, "{} call sites differ; those that changed most of the peak:", grouped(all as u64))?;
+    writeln!(out, "{:>16}{:>16}{:>16}{:>13}  asked for by", "at the peak", "in all", "before", "calls")?;
+    for compared in shown {
+        let Compared { stack, before, after } = compared;
+        let total = i128::from(after.total_bytes) - i128::from(before.total_bytes);
+        let calls = i128::from(after.calls) - i128::from(before.calls);
+        let frames = &stack[..stack.len().min(FRAMES)];
+        let name = if stack.is_empty() { "call sites not recorded".to_owned() } else { frames.join(" ← ") };
+        writeln!(
+            out,
+            "{:>16}{:>16}{:>16}{:>13}  {name}",
+            signed(compared.change()),
+            signed(total),
+            grouped(before.peak_bytes),
+            signed(calls),
+        )?;
+    }
+    Ok(())
+}
+
+/// A difference with its sign; none is 0.
+fn signed(difference: i128) -> String {
+    let amount = grouped(difference.unsigned_abs() as u64);
+    match difference {
+        ..=-1 => format!("-{amount}"),
+        0 => amount,
+        1.. => format!("+{amount}"),
+    }
+}

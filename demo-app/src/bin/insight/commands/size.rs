@@ -1,0 +1,204 @@
+//! `size`: the smallest arena that completes a trace, and one to take.
+
+use crate::bytes::{grouped, percent};
+use crate::progress::Progress;
+use crate::replay::{Allocator, LARGEST_STATIC, Plan, Replayer};
+use crate::script::{MOST_IN_MEMORY, Script};
+use crate::sizing::{self, Parts, Recommendation, Smallest};
+use crate::trouble::Trouble;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+/// Finds the smallest arena that completes a trace, and recommends one.
+///
+/// Each allocation and release of the trace is performed again, in order and each thread's on a thread of its own, in arenas of
+/// one size after the other, until the smallest is found in which nothing is refused.
+///
+/// The overhead is what that arena has beside the bytes that the program asked for, at the moment when those are most:
+///
+///   headers        4 bytes for each block that has one, and the map of the arena's pages
+///   rounding       what blocks are longer than what was asked for
+///   fragmentation  what is free then, but not where it would be of use: holes, free slots, room for blocks that move as they grow
+///   caches         what is in the caches of threads
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// What traced programs wrote. Several are runs of the same program: the worst one counts
+    #[arg(required = true, value_name = "TRACE")]
+    traces: Vec<PathBuf>,
+    /// Only for this allocator
+    #[arg(long, value_enum)]
+    allocator: Option<Allocator>,
+}
+
+/// # Errors
+///
+/// A trace cannot be read, or no arena is enough.
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Trouble> {
+    let mut scripts = Vec::new();
+    let mut room = MOST_IN_MEMORY;
+    for path in &arguments.traces {
+        let script = Script::read(path, room)?;
+        room -= script.steps_in_memory();
+        scripts.push(script);
+    }
+    let allocators = match arguments.allocator {
+        Some(allocator) => vec![allocator],
+        None => vec![Allocator::Locked, Allocator::ThreadCached],
+    };
+    let mut answers = Vec::new();
+    let mut guesses = Guesses::default();
+    for allocator in allocators {
+        answers.push(answer(&scripts, allocator, &mut guesses)?);
+    }
+    print(&scripts, &answers, &mut io::stdout().lock()).map_err(Trouble::Output)
+}
+
+/// What one allocator needs.
+struct Answer {
+    allocator: Allocator,
+    /// For each trace.
+    smallest: Vec<Smallest>,
+    recommendation: Recommendation,
+}
+
+impl Answer {
+    /// The trace that needs most, and what it needs.
+    fn worst(&self) -> Option<(usize, &Smallest)> {
+        self.smallest.iter().enumerate().max_by_key(|(_, smallest)| smallest.arena)
+    }
+}
+
+/// What was found for the allocator before, over the peak.
+#[derive(Default)]
+struct Guesses {
+    over_the_peak: Option<f64>,
+}
+
+fn answer(scripts: &[Script], allocator: Allocator, guesses: &mut Guesses) -> Result<Answer, Trouble> {
+    let mut replayer = Replayer::default();
+    let mut progress = Progress::new("");
+    let mut smallest = Vec::new();
+    // Nobody knows how many sizes will have to be tried; this many, mostly.
+    let (mut tried, expected) = (0, 25 * scripts.len() as u64);
+    for script in scripts {
+        let guess = guesses.over_the_peak.map(|factor| (script.peak_bytes as f64 * factor) as u64);
+        let found = sizing::smallest(&mut replayer, script, allocator, guess, |arena| {
+            tried += 1;
+            progress.say(format!("{} with {} bytes", allocator.name(), grouped(arena)));
+            progress.update(tried, expected.max(tried));
+        })?;
+        guesses.over_the_peak = Some(found.arena as f64 / script.peak_bytes.max(1) as f64);
+        smallest.push(found);
+    }
+    let arenas: Vec<u64> = smallest.iter().map(|smallest| smallest.arena).collect();
+    let has_threads = scripts.iter().any(|script| script.threads() > 1);
+    let recommendation = sizing::recommend(&arenas, has_threads, |arena| {
+        for script in scripts {
+            if replayer.replay(script, allocator, Plan::all(arena))?.refused.is_some() {
+                return Ok(false);
+            }
+        }
+        Ok::<_, Trouble>(true)
+    })?;
+    Ok(Answer { allocator, smallest, recommendation })
+}
+
+fn print(scripts: &[Script], answers: &[Answer], out: &mut dyn Write) -> io::Result<()> {
+    for script in scripts {
+        let threads = if script.threads() == 1 { "thread" } else { "threads" };
+        writeln!(
+            out,
+            "{}: {} events on {} {threads}, {} bytes live at the peak",
+            script.path().display(),
+            grouped(script.events),
+            script.threads(),
+            grouped(script.peak_bytes),
+        )?;
+        if let Some(end) = script.end {
+            writeln!(
+                out,
+                "  The recorded program was refused {} bytes at event {} and got no further. What it would have asked for \
+                 then is not known: the sizes are those that serve this request, too, and no more. Take the recommended \
+                 one, and record again.",
+                grouped(end.bytes),
+                grouped(end.event),
+            )?;
+        }
+        if script.refusals > 0 {
+            writeln!(
+                out,
+                "  {} requests were refused, and the program went on; those need not be served.",
+                grouped(script.refusals)
+            )?;
+        }
+        if script.unknown_releases > 0 {
+            writeln!(
+                out,
+                "  {} blocks are released of whose beginning the trace does not tell; they are left out.",
+                grouped(script.unknown_releases)
+            )?;
+        }
+    }
+    writeln!(out)?;
+    table(answers, out)?;
+    for answer in answers {
+        explain(scripts, answer, out)?;
+    }
+    Ok(())
+}
+
+/// One column for each allocator.
+fn table(answers: &[Answer], out: &mut dyn Write) -> io::Result<()> {
+    let mut row = |name: &str, figure: &dyn Fn(&Answer, &Smallest) -> String| {
+        write!(out, "{name:24}")?;
+        for answer in answers {
+            let text = answer.worst().map_or_else(String::new, |(_, worst)| figure(answer, worst));
+            write!(out, "{text:>24}")?;
+        }
+        writeln!(out)
+    };
+    let part = |part: fn(&Parts) -> u64| {
+        move |_: &Answer, smallest: &Smallest| {
+            let bytes = part(&smallest.parts);
+            format!("{} {:>8}", grouped(bytes), percent(bytes, smallest.arena))
+        }
+    };
+    row("", &|answer, _| format!("{:9}", answer.allocator.name()))?;
+    row("smallest arena", &|_, smallest| format!("{}         ", grouped(smallest.arena)))?;
+    row("  asked for at the peak", &part(|parts| parts.asked))?;
+    row("  overhead", &part(Parts::overhead))?;
+    row("    headers", &part(|parts| parts.headers))?;
+    row("    rounding", &part(|parts| parts.rounding))?;
+    row("    fragmentation", &part(|parts| parts.fragmentation))?;
+    row("    caches", &part(|parts| parts.caches))?;
+    row("recommended arena", &|answer, _| format!("{}         ", grouped(answer.recommendation.arena)))
+}
+
+/// Where the recommendation comes from, and the line to paste.
+fn explain(scripts: &[Script], answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
+    let Recommendation { arena, margin, spread } = answer.recommendation;
+    let per_cent = |thousandths: u64| format!("{}.{} %", thousandths / 10, thousandths % 10);
+    writeln!(out)?;
+    write!(out, "{}: {} more than the smallest", answer.allocator.name(), per_cent(margin))?;
+    let has_threads = scripts.iter().any(|script| script.threads() > 1);
+    if let ([_, _, ..], Some((worst, _))) = (scripts, answer.worst()) {
+        let path = scripts[worst].path().display();
+        write!(out, " of the worst of {} runs, {path}; they differ by {}", scripts.len(), per_cent(spread))?;
+    } else if has_threads {
+        write!(
+            out,
+            "; threads do not repeat exactly: with traces of several runs, the margin is what they differ by"
+        )?;
+    }
+    writeln!(out, ".")?;
+    if arena <= LARGEST_STATIC {
+        writeln!(out, "    {}", answer.allocator.line(arena))
+    } else {
+        writeln!(
+            out,
+            "    A `FreeList` has 1 GiB at most: hand {} bytes to a `Region`, or take `Growing<{{ {} }}>`.",
+            grouped(arena),
+            crate::bytes::literal(arena)
+        )
+    }
+}

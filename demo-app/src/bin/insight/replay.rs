@@ -1,0 +1,110 @@
+//! Performing a script again, on an arena of a given size.
+
+#[allow(unsafe_code, reason = "memory for arenas")]
+mod arena;
+mod child;
+mod outcome;
+mod picture;
+#[allow(unsafe_code, reason = "calls of an allocator")]
+mod player;
+mod turns;
+
+pub(crate) use child::{PROCESS, serve};
+pub(crate) use outcome::{Figures, HEADER, Outcome, Refused, Verdict};
+
+use crate::script::Script;
+use crate::trouble::Trouble;
+use arena::LockedArena;
+use std::ops::ControlFlow;
+
+/// The smallest and the largest arena, in bytes: what `FreeList` takes, and what one heap manages.
+pub(crate) const ARENA_LIMITS: (u64, u64) = (256, (4 << 30) - (8 << 10));
+
+/// The largest arena that `FreeList` can have.
+pub(crate) const LARGEST_STATIC: u64 = 1 << 30;
+
+/// An allocator that a script is performed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Allocator {
+    /// `Locked<FreeList<N>>`: one lock, no caches.
+    Locked,
+    /// `ThreadCached<FreeList<N>>`: a cache for each thread.
+    ThreadCached,
+}
+
+impl Allocator {
+    /// The line that a program has it with.
+    pub(crate) fn line(self, arena: u64) -> String {
+        let name = self.name();
+        let size = crate::bytes::literal(arena);
+        format!("static A: {name}<FreeList<{{ {size} }}>> = {name}::new();")
+    }
+
+    /// The type's name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Locked => "Locked",
+            Self::ThreadCached => "ThreadCached",
+        }
+    }
+}
+
+/// How far a script is to be performed, and what is to be told then.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    /// Bytes of the arena, a multiple of 8.
+    pub(crate) arena: u64,
+    /// The last event that is performed; all, if there are fewer.
+    pub(crate) events: u64,
+    /// Cells of the arena's picture.
+    pub(crate) cells: usize,
+}
+
+impl Plan {
+    /// All of a script, without a picture.
+    pub(crate) fn all(arena: u64) -> Self {
+        Self { arena, events: u64::MAX, cells: 0 }
+    }
+}
+
+/// What performs scripts. Keeps memory for arenas from one time to the next.
+#[derive(Default)]
+pub(crate) struct Replayer {
+    arena: LockedArena,
+}
+
+impl Replayer {
+    /// Performs a script, and says what came of it.
+    ///
+    /// # Errors
+    ///
+    /// There is no memory for the arena, the trace cannot be read again, or the process that has the caches fails.
+    pub(crate) fn replay(
+        &mut self,
+        script: &Script,
+        allocator: Allocator,
+        plan: Plan,
+    ) -> Result<Outcome, Trouble> {
+        match allocator {
+            Allocator::Locked => self.replay_locked(script, plan),
+            Allocator::ThreadCached => child::replay(script, plan),
+        }
+    }
+
+    /// Without caches it does not matter which thread asks.
+    fn replay_locked(&mut self, script: &Script, plan: Plan) -> Result<Outcome, Trouble> {
+        let allocator = self.arena.allocator(plan.arena)?;
+        let mut player = player::Player::new(&allocator);
+        script.visit(|step| {
+            if player.events() == plan.events && step.unpack().is_event {
+                return ControlFlow::Break(());
+            }
+            player.perform(&step.unpack())
+        })?;
+        Ok(player.outcome(plan))
+    }
+}
+
+#[cfg(test)]
+#[allow(unsafe_code, reason = "compares with an allocator that is called by hand")]
+mod tests;

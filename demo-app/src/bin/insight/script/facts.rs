@@ -1,0 +1,111 @@
+//! What is found out about a script while it is read: how long it is, its peak, and whether the program came to its end.
+
+use super::reading::Reading;
+use super::step::{Action, Step};
+
+/// A program that was refused memory and then allocates no more often than this on the same thread has got no further: it says
+/// so and ends. What the system serves meanwhile, as it does for a backtrace, is not counted.
+const LAST_WORDS: u64 = 32;
+
+/// What is known of a script, or of its beginning.
+#[derive(Clone, Default)]
+pub(super) struct Facts {
+    /// Steps.
+    pub(super) steps: u64,
+    /// Requests and releases.
+    pub(super) events: u64,
+    /// The most bytes that were live, as they were asked for.
+    pub(super) peak_bytes: u64,
+    /// Requests that were refused.
+    pub(super) refusals: u64,
+    /// The number of the last step of each thread.
+    pub(super) last_steps: Vec<u64>,
+    /// The lowest and the highest address of all blocks.
+    span: Option<(u64, u64)>,
+}
+
+/// The request that a traced program was refused, and then it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FinalRefusal {
+    /// Which event it is, counted from 1.
+    pub(crate) event: u64,
+    /// Bytes asked for.
+    pub(crate) bytes: u64,
+    /// The step.
+    pub(super) step: u64,
+}
+
+/// A refusal that may turn out to be the end, and what was known then.
+struct Candidate {
+    refusal: FinalRefusal,
+    thread: usize,
+    facts: Facts,
+    /// How often the thread has allocated since.
+    allocations_since: u64,
+}
+
+/// Finds facts.
+#[derive(Default)]
+pub(super) struct Finder {
+    facts: Facts,
+    candidate: Option<Candidate>,
+}
+
+impl Finder {
+    /// Notes a step, behind which the reading is.
+    pub(super) fn note(&mut self, step: &Step, reading: &Reading) {
+        let facts = &mut self.facts;
+        let thread = reading.thread();
+        if facts.last_steps.len() <= thread {
+            facts.last_steps.resize(thread + 1, 0);
+        }
+        facts.last_steps[thread] = facts.steps;
+        facts.steps += 1;
+        facts.events += u64::from(step.is_event);
+        facts.peak_bytes = facts.peak_bytes.max(reading.live_bytes());
+        match step.action {
+            Action::Refused { size, .. } => self.note_refusal(thread, size, 0, reading),
+            Action::RefusedReallocation { size, .. } => {
+                self.note_refusal(thread, size, reading.former_bytes(), reading);
+            }
+            Action::Allocate { .. } | Action::Reallocate { .. } => self.note_block(thread, reading.address()),
+            Action::Thread(_) | Action::Release { .. } => {}
+        }
+    }
+
+    fn note_block(&mut self, thread: usize, address: u64) {
+        if let Some(candidate) = &mut self.candidate {
+            let is_in_arena = candidate.facts.span.is_some_and(|(low, high)| (low..=high).contains(&address));
+            candidate.allocations_since += u64::from(candidate.thread == thread && is_in_arena);
+            if candidate.allocations_since > LAST_WORDS {
+                self.candidate = None;
+            }
+        }
+        let (low, high) = self.facts.span.unwrap_or((address, address));
+        self.facts.span = Some((low.min(address), high.max(address)));
+    }
+
+    fn note_refusal(&mut self, thread: usize, bytes: u64, former: u64, reading: &Reading) {
+        // The first one is the reason, and what is refused to the report about it is not.
+        if self.candidate.is_none() {
+            let Facts { events, steps, .. } = self.facts;
+            let mut facts = self.facts.clone();
+            // As if it had been served.
+            facts.peak_bytes = facts.peak_bytes.max((reading.live_bytes() - former).saturating_add(bytes));
+            let refusal = FinalRefusal { event: events, bytes, step: steps - 1 };
+            self.candidate = Some(Candidate { refusal, thread, facts, allocations_since: 0 });
+        }
+        self.facts.refusals += 1;
+    }
+
+    /// All that was found, up to the refusal that ended the program, if one did.
+    pub(super) fn finish(self) -> (Facts, Option<FinalRefusal>) {
+        match self.candidate {
+            // (Threads that did something later have not ended before.)
+            Some(Candidate { facts, refusal, .. }) => {
+                (Facts { last_steps: self.facts.last_steps, ..facts }, Some(refusal))
+            }
+            None => (self.facts, None),
+        }
+    }
+}
