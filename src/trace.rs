@@ -66,6 +66,46 @@
 //!
 //! A call site is defined before it is used in the order of sequence numbers, but maybe in another chunk.
 
+//!
+//! # Reading a file
+//!
+//! ```
+//! use mem_alloc_rust::trace::{
+//!     CHUNK, CHUNK_HEADER, ChunkHeader, DecodeError, Decoder, Event, FILE_HEADER, FileHeader, Note, Record, VERSION,
+//! };
+//!
+//! /// What of a file's events is a release.
+//! fn releases(file: &[u8]) -> Result<usize, DecodeError> {
+//!     FileHeader::decode(file)?;
+//!     let mut releases = 0;
+//!     for chunk in file[CHUNK..].chunks(CHUNK) {
+//!         let Some(header) = ChunkHeader::decode(chunk)? else { continue };
+//!         let mut decoder = Decoder::new(&header);
+//!         while let Some(record) = decoder.next(&chunk[CHUNK_HEADER..])? {
+//!             releases += usize::from(matches!(record, Record::Event { event: Event::Release { .. }, .. }));
+//!         }
+//!     }
+//!     Ok(releases)
+//! }
+//!
+//! # use mem_alloc_rust::trace::{CallSites, Encoder, MAX_EVENT};
+//! # let mut file = vec![0; 2 * CHUNK];
+//! # let header = FileHeader {
+//! #     process: 1, pointer_bytes: 8, is_sampled: false, call_sites: CallSites::None, began: 0, sample_interval: 0,
+//! # };
+//! # file[..FILE_HEADER].copy_from_slice(&header.encode());
+//! # let chunk = ChunkHeader { writer: 0, sequence: 0, time: 0, thread: 1 };
+//! # file[CHUNK..CHUNK + CHUNK_HEADER].copy_from_slice(&chunk.encode());
+//! # let mut encoder = Encoder::new(&chunk);
+//! # let mut record = [0; MAX_EVENT];
+//! # let len = encoder.event(1, &Event::Release { address: 64 }, &mut record);
+//! # file[CHUNK + CHUNK_HEADER..][..len].copy_from_slice(&record[..len]);
+//! # assert_eq!(VERSION, 1);
+//! assert_eq!(releases(&file), Ok(1));
+//! let error = releases(b"none of a trace").unwrap_err();
+//! assert_eq!((error.offset, error.to_string()), (0, "the file does not begin as a trace does".to_owned()));
+//! ```
+
 mod decode;
 mod encode;
 mod event;
@@ -75,15 +115,34 @@ pub use encode::{Encoder, MAX_EVENT};
 pub use event::{CallSites, Event, Module, Note, Record};
 
 /// Bytes of a chunk of a file.
+///
+/// ```
+/// use mem_alloc_rust::trace::{CHUNK, CHUNK_HEADER, FILE_HEADER, MAX_EVENT, VERSION};
+///
+/// assert_eq!((VERSION, CHUNK, FILE_HEADER, CHUNK_HEADER), (1, 65_536, 64, 32));
+/// assert!(MAX_EVENT < CHUNK);
+/// ```
 pub const CHUNK: usize = 64 << 10;
 
 /// Bytes of the first chunk in front of its records.
+///
+/// ```
+/// assert_eq!(mem_alloc_rust::trace::FILE_HEADER, 64);
+/// ```
 pub const FILE_HEADER: usize = 64;
 
 /// Bytes of any other chunk in front of its records.
+///
+/// ```
+/// assert_eq!(mem_alloc_rust::trace::CHUNK_HEADER, 32);
+/// ```
 pub const CHUNK_HEADER: usize = 32;
 
 /// The version of the format that this crate writes, and reads.
+///
+/// ```
+/// assert_eq!(mem_alloc_rust::trace::VERSION, 1);
+/// ```
 pub const VERSION: u32 = 1;
 
 const FILE_MAGIC: [u8; 8] = *b"MARTRACE";

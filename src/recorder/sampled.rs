@@ -23,8 +23,10 @@ use std::os::fd::{AsFd, AsRawFd};
 ///     // When somebody asks for it, by a signal or a request.
 ///     let path = std::env::temp_dir().join(format!("{}.heap", std::process::id()));
 ///     A.write_profile(&std::fs::File::create(&path)?)?;
+///     assert!(path.metadata()?.len() > 65_536, "a chunk about the program, and one with the sample");
 ///     # std::fs::remove_file(path)?;
 ///     drop(cache);
+///     assert!(A.inner().live_bytes() < 10_000_000);
 ///     Ok(())
 /// }
 /// ```
@@ -39,6 +41,13 @@ pub struct Sampled<A> {
 
 impl<A> Sampled<A> {
     /// Bytes from one allocation of the sample to the next, in the mean: 512 KiB.
+    ///
+    /// ```
+    /// use mem_alloc_rust::watch::Sampled;
+    /// use std::alloc::System;
+    ///
+    /// assert_eq!(Sampled::<System>::INTERVAL, 524_288);
+    /// ```
     pub const INTERVAL: usize = 512 << 10;
 
     /// Keeps a sample of what that allocator serves.
@@ -47,6 +56,22 @@ impl<A> Sampled<A> {
     }
 
     /// The same with so many bytes from one allocation of the sample to the next, in the mean: one or more.
+    ///
+    /// ```
+    /// use mem_alloc_rust::watch::Sampled;
+    /// use std::alloc::System;
+    ///
+    /// #[global_allocator]
+    /// static A: Sampled<System> = Sampled::with_interval(System, 1);
+    ///
+    /// fn main() -> std::io::Result<()> {
+    ///     // Each allocation is in the sample, with its call site.
+    ///     let kept: Vec<Box<u64>> = (0..100).map(Box::new).collect();
+    ///     assert!(A.write_profile(&std::fs::File::create("/dev/null")?).is_ok());
+    ///     drop(kept);
+    ///     Ok(())
+    /// }
+    /// ```
     pub const fn with_interval(inner: A, interval: usize) -> Self {
         assert!(interval > 0, "an interval has at least one byte");
         Self { inner, interval }

@@ -16,6 +16,7 @@ use core::alloc::{GlobalAlloc, Layout};
 ///
 /// fn main() {
 ///     assert_eq!("traced".to_owned().len(), 6);
+///     let _system: &System = A.inner();
 /// }
 /// ```
 ///

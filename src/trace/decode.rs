@@ -9,6 +9,20 @@ use super::{
 use core::fmt;
 
 /// What the first chunk says about the whole file.
+///
+/// ```
+/// use mem_alloc_rust::trace::{CallSites, FileHeader};
+///
+/// let header = FileHeader {
+///     process: 4711,
+///     pointer_bytes: 8,
+///     is_sampled: false,
+///     call_sites: CallSites::FramePointers,
+///     began: 1_700_000_000_000_000_000,
+///     sample_interval: 0,
+/// };
+/// assert_eq!(FileHeader::decode(&header.encode()), Ok(header));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileHeader {
     /// The process that was traced.
@@ -80,6 +94,16 @@ impl FileHeader {
 }
 
 /// What a chunk says about itself.
+///
+/// ```
+/// use mem_alloc_rust::trace::{CHUNK_HEADER, ChunkHeader};
+///
+/// let header = ChunkHeader { writer: 3, sequence: 41, time: 5_000, thread: 77 };
+/// assert_eq!(ChunkHeader::decode(&header.encode()), Ok(Some(header)));
+/// assert_eq!(ChunkHeader::decode(&[0; CHUNK_HEADER]), Ok(None), "not begun");
+/// // The records of the first chunk are decoded as if they were behind this one.
+/// assert_eq!(ChunkHeader::FIRST.sequence, 0);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChunkHeader {
     /// Whose it is, counted from 0. Chunks of one writer are in the order of time.
@@ -140,6 +164,14 @@ fn take<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
 }
 
 /// What is wrong with a file, and where.
+///
+/// ```
+/// use mem_alloc_rust::trace::{ChunkHeader, DecodeError, Decoder};
+///
+/// let error: DecodeError = Decoder::new(&ChunkHeader::FIRST).next(&[0x08]).unwrap_err();
+/// assert_eq!(error.to_string(), "a record begins with the byte 0x08, which none does");
+/// assert_eq!(error.offset, 0);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DecodeError {
     /// Distance in bytes from the beginning of what was decoded.
@@ -180,8 +212,19 @@ impl fmt::Display for DecodeError {
 
 impl core::error::Error for DecodeError {}
 
-/// Decodes the records of one chunk, one after the other; also of one that is still being written. See [`Encoder`](super::Encoder)
-/// for an example.
+/// Decodes the records of one chunk, one after the other; also of one that is still being written.
+///
+/// ```
+/// use mem_alloc_rust::trace::{ChunkHeader, Decoder, Event, Record};
+///
+/// let mut decoder = Decoder::new(&ChunkHeader::FIRST);
+/// // What was written so far, and what was written then.
+/// let (mut records, event) = ([0u8; 4], Event::Release { address: 0x40 });
+/// assert_eq!(decoder.next(&records), Ok(None));
+/// records[..2].copy_from_slice(&[0x03, 0x20]);
+/// assert_eq!(decoder.next(&records), Ok(Some(Record::Event { sequence: 1, event })));
+/// assert_eq!(decoder.offset(), 2);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Decoder {
     offset: usize,

@@ -5,6 +5,14 @@
 use super::{Event, Module, Note, flag, kind, note};
 
 /// The most bytes of a record that is an event, or a note without a text.
+///
+/// ```
+/// use mem_alloc_rust::trace::{ChunkHeader, Encoder, Event, MAX_EVENT};
+///
+/// let mut record = [0; MAX_EVENT];
+/// let release = Event::Release { address: u64::MAX };
+/// assert!(Encoder::new(&ChunkHeader::FIRST).event(1 << 60, &release, &mut record) < MAX_EVENT);
+/// ```
 pub const MAX_EVENT: usize = 64;
 
 /// Encodes the records of one chunk, one after the other. Does not allocate.
@@ -92,6 +100,15 @@ impl Encoder {
     }
 
     /// Writes a note, and returns how many bytes that took; `None` if there is no room for its text.
+    ///
+    /// ```
+    /// use mem_alloc_rust::trace::{ChunkHeader, Encoder, Note};
+    ///
+    /// let (mut encoder, mut bytes) = (Encoder::new(&ChunkHeader::FIRST), [0; 100]);
+    /// assert_eq!(encoder.note(&Note::Program(b"ls -l"), &mut bytes), Some(7));
+    /// assert_eq!(bytes[2..7], *b"ls -l");
+    /// assert_eq!(encoder.note(&Note::Program(&[b'x'; 200]), &mut bytes), None);
+    /// ```
     pub fn note(&mut self, what: &Note<'_>, bytes: &mut [u8]) -> Option<usize> {
         let first = |sub: u8| kind::NOTE | sub << note::SHIFT;
         let text: &[u8] = match what {

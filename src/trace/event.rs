@@ -6,6 +6,21 @@
 ///
 /// Addresses are those of the traced program; sizes are in bytes, as they were asked for. A call site is the number of
 /// one that a [`Note::Site`] defines, or 0 if it was not recorded.
+///
+/// ```
+/// use mem_alloc_rust::trace::Event;
+///
+/// /// Bytes that were asked for.
+/// fn requested(event: &Event) -> u64 {
+///     match *event {
+///         Event::Allocation { size, .. } | Event::Refused { size, .. } => size,
+///         Event::Reallocation { new_size, .. } | Event::RefusedReallocation { new_size, .. } => new_size,
+///         Event::Release { .. } => 0,
+///     }
+/// }
+///
+/// assert_eq!(requested(&Event::Refused { size: 24, align: 8, site: 0 }), 24);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A block was allocated.
@@ -62,6 +77,14 @@ pub enum Event {
 }
 
 /// What stands between the events.
+///
+/// ```
+/// use mem_alloc_rust::trace::{ChunkHeader, Decoder, Note, Record};
+///
+/// // The second thread has number 77 from here on.
+/// let mut decoder = Decoder::new(&ChunkHeader::FIRST);
+/// assert_eq!(decoder.next(&[0x0D, 77]), Ok(Some(Record::Note(Note::Thread(77)))));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Note<'a> {
     /// The time, in nanoseconds since the recording began. Written now and then: an event happened at the time of the
@@ -91,6 +114,15 @@ pub enum Note<'a> {
 }
 
 /// A file whose code is part of the process: the program itself, or a library.
+///
+/// ```
+/// use mem_alloc_rust::trace::Module;
+///
+/// let module = Module { bias: 0x5000, start: 0x6000, end: 0x9000, path: b"/usr/bin/true" };
+/// let (address, is_in) = (0x6123, |address| (module.start..module.end).contains(&address));
+/// assert!(is_in(address));
+/// assert_eq!(address - module.bias, 0x1123, "what the symbols of the file are about");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Module<'a> {
     /// What is to be subtracted from an address to get the one in the file.
@@ -104,6 +136,16 @@ pub struct Module<'a> {
 }
 
 /// An event with its place in the order of all, or a note.
+///
+/// ```
+/// use mem_alloc_rust::trace::{ChunkHeader, Decoder, Record};
+///
+/// let mut decoder = Decoder::new(&ChunkHeader::FIRST);
+/// // Between the two releases there are five events of other threads.
+/// let records = [0x03, 0x20, 0x0B, 5, 0x20, 0];
+/// assert!(matches!(decoder.next(&records), Ok(Some(Record::Event { sequence: 1, .. }))));
+/// assert!(matches!(decoder.next(&records), Ok(Some(Record::Event { sequence: 7, .. }))));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Record<'a> {
     /// An event.
@@ -118,6 +160,10 @@ pub enum Record<'a> {
 }
 
 /// How the call sites of a trace were found.
+///
+/// ```
+/// assert_eq!(mem_alloc_rust::trace::CallSites::default(), mem_alloc_rust::trace::CallSites::None);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CallSites {
     /// They were not.
