@@ -184,7 +184,7 @@ fn explain(scripts: &[Script], answer: &Answer, out: &mut dyn Write) -> io::Resu
     let per_cent = |thousandths: u64| format!("{}.{} %", thousandths / 10, thousandths % 10);
     writeln!(out)?;
     let than = match answer.worst() {
-        Some((_, worst)) if worst.reliable > worst.arena => "from where on all are enough that were tried",
+        Some((_, worst)) if worst.reliable > worst.arena => "the reliable one",
         _ => "the smallest",
     };
     write!(out, "{}: {} more than {than}", answer.allocator.name(), per_cent(margin))?;
