@@ -124,6 +124,7 @@ fn size_says_what_is_needed_and_for_what() {
             "\nrounding 0 0.0 % 0 0.0 %\n",
             "\nfragmentation 0 0.0 % 0 0.0 %\n",
             "\ncaches 0 0.0 % 0 0.0 %\n",
+            "\nreliable from 840 840\n",
             "\nrecommended arena 888 888\n",
             "\nLocked: 5.7 % more than the smallest.\n",
             "\nstatic A: Locked<FreeList<{ 888 }>> = Locked::new();\n",

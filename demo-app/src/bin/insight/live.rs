@@ -2,9 +2,16 @@
 //!
 //! A trace need not tell of every block's beginning: what a program allocated before it was traced, or what is in a part that
 //! was cut off, is released like everything else. The table takes that as it comes.
+//!
+//! There is one more thing to know. A `realloc` that moves a block gives the old place back before the recorder writes down that
+//! it has moved. Another thread may be given that place meanwhile, and write that down first.
 
 use mem_alloc_rust::trace::Event;
 use rustc_hash::FxHashMap;
+use std::collections::VecDeque;
+
+/// A thread that has moved a block writes that down before others have written so many events.
+const LATE: u64 = 1000;
 
 /// A block of the traced program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +54,8 @@ pub(crate) struct Live {
     /// Numbers below `used` that no live block has.
     unused: Vec<u32>,
     used: u32,
+    /// Addresses where a block was overwritten a little while ago, and the sequence numbers of those events.
+    overwritten: VecDeque<(u64, u64)>,
 }
 
 impl Live {
@@ -79,14 +88,15 @@ impl Live {
         };
         match *event {
             Event::Allocation { size, align, address, site, .. } => {
-                let overwritten = self.remove(address);
+                let overwritten = self.overwrite(address, sequence);
                 let after = Some(self.insert(block(address, size, align, site), None));
                 Change { overwritten, before: None, after }
             }
             Event::Release { address } => Change { before: self.remove(address), ..Change::default() },
             Event::Reallocation { new_size, align, old_address, address, site } => {
-                let before = self.take(old_address);
-                let overwritten = self.remove(address);
+                let before =
+                    if self.is_late(old_address, sequence, thread) { None } else { self.take(old_address) };
+                let overwritten = self.overwrite(address, sequence);
                 let number = before.map(|block| block.number);
                 let after = Some(self.insert(block(address, new_size, align, site), number));
                 Change { overwritten, before, after }
@@ -105,6 +115,29 @@ impl Live {
         let block = self.blocks.remove(&address)?;
         self.bytes -= block.size;
         Some(block)
+    }
+
+    /// Removes a block whose place another one has now.
+    fn overwrite(&mut self, address: u64, sequence: u64) -> Option<Block> {
+        let block = self.remove(address)?;
+        self.overwritten.push_back((address, sequence));
+        Some(block)
+    }
+
+    /// Whether a change of size is of the block that was overwritten at its old address, and not of the one that lies there now.
+    /// (That is the other thread's. It was counted as gone already.)
+    fn is_late(&mut self, old_address: u64, sequence: u64, thread: u64) -> bool {
+        while self.overwritten.front().is_some_and(|&(_, when)| when + LATE < sequence) {
+            self.overwritten.pop_front();
+        }
+        let place = self.overwritten.iter().position(|&(address, _)| address == old_address);
+        match (place, self.get(old_address)) {
+            (Some(place), Some(block)) if block.thread != thread => {
+                self.overwritten.remove(place);
+                true
+            }
+            _ => false,
+        }
     }
 
     fn remove(&mut self, address: u64) -> Option<Block> {
@@ -177,6 +210,27 @@ mod tests {
         let change = live.apply(5, 7, 0, &resize(0x300, 0x200, 40));
         assert_eq!(brief(change.overwritten), Some((20, 0)));
         assert_eq!((live.bytes(), live.len()), (40, 1));
+    }
+
+    #[test]
+    fn a_place_may_be_taken_before_it_is_told_that_it_is_free() {
+        let mut live = Live::default();
+        live.apply(1, 7, 0, &allocation(0x100, 50));
+        // Thread 7 moves it, thread 8 gets the place and is the first to say so.
+        let change = live.apply(2, 8, 0, &allocation(0x100, 20));
+        assert_eq!(brief(change.overwritten), Some((50, 0)));
+        let change = live.apply(3, 7, 0, &resize(0x100, 0x200, 90));
+        assert_eq!((change.before, change.overwritten, brief(change.after)), (None, None, Some((90, 1))));
+        assert_eq!(brief(live.apply(4, 8, 0, &Event::Release { address: 0x100 }).before), Some((20, 0)));
+        assert_eq!(live.bytes(), 90);
+        // What thread 8 does with a block of its own is not late.
+        live.apply(5, 8, 0, &allocation(0x200, 10));
+        let change = live.apply(6, 8, 0, &resize(0x200, 0x300, 11));
+        assert_eq!(brief(change.before), Some((10, 1)));
+        // Nor is anything long after.
+        live.apply(7, 7, 0, &allocation(0x300, 12));
+        let change = live.apply(8 + LATE, 8, 0, &resize(0x300, 0x400, 13));
+        assert_eq!((brief(change.before), live.len()), (Some((12, 1)), 1));
     }
 
     #[test]

@@ -11,6 +11,10 @@ const RESOLUTION: u64 = 1024;
 /// The search gives up at this multiple of the peak, and this many bytes more.
 const LARGEST: (u64, u64) = (8, 64 << 10);
 
+/// Arenas that are larger than the smallest by so many percent are tried, too. Other runs of a program are as if its arena were
+/// a little different: where some of these are not enough, an arena of about that size is not to be relied on.
+const LARGER: [u64; 12] = [1, 2, 3, 4, 6, 8, 10, 12, 15, 18, 21, 25];
+
 /// The margin of a program with one thread over the smallest arena, in thousandths: what another run may do otherwise.
 const MARGIN: u64 = 50;
 
@@ -22,6 +26,9 @@ const MARGIN_OF_ONE_RUN_WITH_THREADS: u64 = 100;
 pub(crate) struct Smallest {
     /// Bytes of the arena.
     pub(crate) arena: u64,
+    /// All larger arenas that were tried complete the trace from this size on. It is the same unless large blocks need luck to
+    /// find a place, so that some larger arena does not complete it.
+    pub(crate) reliable: u64,
     /// What they are for, when the program has most.
     pub(crate) parts: Parts,
 }
@@ -85,9 +92,33 @@ pub(crate) fn smallest(
         Ok(outcome.refused.is_none())
     })?;
     let arena = found.ok_or(Trouble::NotEnough { peak, largest: upper })?;
+    let reliable = reliable(arena, step, |arena| {
+        note(arena);
+        Ok(replayer.replay(script, allocator, Plan::all(arena))?.refused.is_none())
+    })?;
     let at_the_peak = Plan { events: peak_event, ..Plan::all(arena) };
     let outcome = replayer.replay(script, allocator, at_the_peak)?;
-    Ok(Smallest { arena, parts: Parts::new(arena, &outcome.figures) })
+    Ok(Smallest { arena, reliable, parts: Parts::new(arena, &outcome.figures) })
+}
+
+/// The size from which on all larger arenas that are tried are enough.
+fn reliable<E>(
+    smallest: u64,
+    step: u64,
+    mut is_enough: impl FnMut(u64) -> Result<bool, E>,
+) -> Result<u64, E> {
+    let mut reliable = smallest;
+    let mut is_reliable = true;
+    for percent in LARGER {
+        let arena = (smallest + smallest * percent / 100).next_multiple_of(step);
+        match (is_enough(arena)?, is_reliable) {
+            (true, true) => {}
+            (true, false) => (reliable, is_reliable) = (arena, true),
+            (false, _) => is_reliable = false,
+        }
+    }
+    // (What is not reliable that far above the smallest is made so by the margin.)
+    Ok(if is_reliable { reliable } else { smallest + smallest * LARGER[LARGER.len() - 1] / 100 })
 }
 
 /// What to give a program.
@@ -95,13 +126,13 @@ pub(crate) fn smallest(
 pub(crate) struct Recommendation {
     /// Bytes of the arena.
     pub(crate) arena: u64,
-    /// How much more that is than the largest of the smallest arenas, in thousandths.
+    /// How much more that is than the largest of the reliable arenas, in thousandths.
     pub(crate) margin: u64,
-    /// By how much the smallest arenas differ, in thousandths of the largest.
+    /// By how much the reliable arenas differ, in thousandths of the largest.
     pub(crate) spread: u64,
 }
 
-/// Recommends an arena, from the smallest one of each run. `completes` is asked whether an arena completes all runs.
+/// Recommends an arena, from the reliable one of each run. `completes` is asked whether an arena completes all runs.
 ///
 /// The margin is what runs differ by, and 5 % at least; 10 % if there are threads and one run.
 ///
@@ -109,15 +140,15 @@ pub(crate) struct Recommendation {
 ///
 /// What `completes` says.
 pub(crate) fn recommend<E>(
-    smallest: &[u64],
+    reliable: &[u64],
     has_threads: bool,
     mut completes: impl FnMut(u64) -> Result<bool, E>,
 ) -> Result<Recommendation, E> {
     let (least, most) =
-        smallest.iter().fold((u64::MAX, 0), |(least, most), &arena| (least.min(arena), most.max(arena)));
+        reliable.iter().fold((u64::MAX, 0), |(least, most), &arena| (least.min(arena), most.max(arena)));
     let spread = ((most - least.min(most)) * 1000).div_ceil(most.max(1));
     let wanted =
-        if has_threads && smallest.len() == 1 { MARGIN_OF_ONE_RUN_WITH_THREADS } else { MARGIN.max(spread) };
+        if has_threads && reliable.len() == 1 { MARGIN_OF_ONE_RUN_WITH_THREADS } else { MARGIN.max(spread) };
     let mut arena = round(most + most * wanted / 1000);
     // (A larger arena may lay blocks out worse.)
     while !completes(arena)? {

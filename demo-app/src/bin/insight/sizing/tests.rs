@@ -20,7 +20,7 @@ fn the_parts_of_a_small_arena_are_as_computed_by_hand() {
     // Blocks of 100 bytes take 104; the arena of less than 1 KiB has no map of pages, and up to 15 bytes at its ends that cannot
     // be used.
     let script = plain("by_hand", 8, 100);
-    let Smallest { arena, parts } = smallest_of(&script);
+    let Smallest { arena, parts, .. } = smallest_of(&script);
     let at_the_ends = arena - 8 * 104;
     assert!(at_the_ends <= 16, "{arena}");
     let headers = 8 * 4 + at_the_ends;
@@ -46,7 +46,7 @@ fn the_parts_are_the_arena() {
         }
     }
     let script = Script::read(&trace.write("parts"), 1 << 20).unwrap();
-    let Smallest { arena, parts } = smallest_of(&script);
+    let Smallest { arena, parts, .. } = smallest_of(&script);
     assert_eq!(parts.asked + parts.headers + parts.rounding + parts.fragmentation + parts.caches, arena);
     assert_eq!(parts.asked, script.peak_bytes);
     assert!(parts.fragmentation > 0 && parts.rounding > 0 && parts.headers > 0);
@@ -79,6 +79,19 @@ fn no_arena_is_enough_for_everything() {
         trouble.to_string().starts_with("no arena is enough: 1,099,511,627,776 bytes are live"),
         "{trouble}"
     );
+}
+
+#[test]
+fn an_arena_is_reliable_if_all_larger_ones_are_enough() {
+    let reliable = |is_enough: fn(u64) -> bool| {
+        let Ok(found) = reliable(1000, 8, |arena| Ok::<_, Infallible>(is_enough(arena)));
+        found
+    };
+    assert_eq!(reliable(|_| true), 1000);
+    // 1040 and 1080 are tried, 1064 is not; the next one is 1104.
+    assert_eq!(reliable(|arena| arena != 1040), 1064);
+    assert_eq!(reliable(|arena| arena != 1040 && arena != 1080), 1104);
+    assert_eq!(reliable(|arena| arena < 1200), 1250);
 }
 
 /// What is recommended, if all arenas complete all runs.
