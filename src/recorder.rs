@@ -26,6 +26,7 @@ mod writers;
 pub use sampled::Sampled;
 pub use traced::Traced;
 
+use crate::attention;
 use crate::mapping;
 use crate::raw_lock::{SingleThread, preserving_errno};
 use crate::trace::{CallSites, Event};
@@ -201,8 +202,17 @@ fn stop(reason: u64) {
     }
 }
 
+/// Whether this thread does what the program did not ask for: while it panics or tells of a refusal, the system serves what std takes for a
+/// backtrace, which is tens of megabytes, and which is no part of any arena. What is released meanwhile may be the program's.
+fn is_in_distress() -> bool {
+    std::thread::panicking() || attention::is_telling()
+}
+
 /// An allocation, or its refusal.
 fn allocation(block: *mut u8, layout: Layout, is_zeroed: bool) {
+    if is_in_distress() {
+        return;
+    }
     let (size, align) = (layout.size() as u64, layout.align() as u64);
     record(match block.addr() {
         0 => Event::Refused { size, align, site: 0 },
@@ -217,6 +227,9 @@ fn release(block: *mut u8) {
 
 /// A `realloc`, or its refusal.
 fn reallocation(old: *mut u8, block: *mut u8, layout: Layout, new_size: usize) {
+    if is_in_distress() {
+        return;
+    }
     let (new_size, align, old_address) = (new_size as u64, layout.align() as u64, old.addr() as u64);
     record(match block.addr() {
         0 => Event::RefusedReallocation { new_size, align, old_address, site: 0 },

@@ -372,6 +372,36 @@ fn a_file_that_cannot_be_written_is_told_and_the_program_goes_on() {
     assert!(String::from_utf8_lossy(&child.get_output().stdout).contains("went on"));
 }
 
+#[test]
+fn what_a_backtrace_takes_is_left_out() {
+    let test = "what_a_backtrace_takes_is_left_out";
+    let play = || {
+        // Refused, with a report and its backtrace; and a panic, with its own.
+        assert!(Vec::<u8>::new().try_reserve_exact(2 * ARENA).is_err());
+        let kept = std::panic::catch_unwind(|| {
+            let _released_while_unwinding = black_box(vec![1u8; MARK]);
+            panic!("as planned");
+        });
+        drop(kept);
+    };
+    if plays(test, play) {
+        return;
+    }
+    let trace = trace_of(test, &[("RUST_BACKTRACE", "1")]);
+    let largest = trace.events.iter().filter_map(|entry| match entry.event {
+        Event::Allocation { size, .. } | Event::Reallocation { new_size: size, .. } => Some(size),
+        _ => None,
+    });
+    assert_eq!(largest.max(), Some(MARK as u64), "symbols take megabytes");
+    let block = trace.events.iter().find_map(|entry| match entry.event {
+        Event::Allocation { size, address, .. } if size == MARK as u64 => Some(address),
+        _ => None,
+    });
+    let is_release = |event| matches!(event, Event::Release { address } if Some(address) == block);
+    assert!(trace.events.iter().any(|entry| is_release(entry.event)));
+    assert!(trace.events.iter().any(|entry| matches!(entry.event, Event::Refused { .. })));
+}
+
 #[inline(never)]
 fn the_one_who_asks() -> Vec<u8> {
     black_box(vec![1u8; MARK])

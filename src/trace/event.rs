@@ -41,7 +41,8 @@ pub enum Event {
         /// Where it lay.
         address: u64,
     },
-    /// A block became longer or shorter, and may have moved.
+    /// A block became longer or shorter, and may have moved. It counts when it is done: another thread may have got its old
+    /// place just before, so that there an allocation comes first.
     Reallocation {
         /// Bytes asked for.
         new_size: u64,
