@@ -34,11 +34,19 @@ pub(crate) struct Run {
 /// # Errors
 ///
 /// If the program cannot be started or waited for.
-pub(crate) fn run(program: &Path, work: &Work, folder: &Path, output: &Path) -> Result<Result<Run, String>> {
+pub(crate) fn run(
+    program: &Path,
+    work: &Work,
+    folder: &Path,
+    output: &Path,
+    environment: &[(&str, &Path)],
+) -> Result<Result<Run, String>> {
     // A file, not a pipe: nobody has to be awake to read it while the program runs.
     let file = File::create(output).with_context(|| format!("cannot write {}", output.display()))?;
     let mut command = Command::new(program);
-    command.args(work.arguments).current_dir(folder).env("RAYON_NUM_THREADS", THREADS);
+    // By the same name, whatever it is built with: the name is among what the program allocates.
+    command.arg0(work.program.binary).args(work.arguments).current_dir(folder);
+    command.env("RAYON_NUM_THREADS", THREADS).envs(environment.iter().copied());
     command.stdin(Stdio::null()).stdout(file).stderr(Stdio::null());
     // That there is something to do before the `exec`, if only nothing, makes the child a copy of
     // this process rather than a guest in its memory: its peak then begins with the few pages that
@@ -87,7 +95,7 @@ mod tests {
         let folder = std::env::temp_dir();
         // The tests run at once, in threads of one process.
         let output = folder.join(format!("real-programs-{:?}", std::thread::current().id()));
-        let outcome = run(Path::new("/bin/sh"), &work, &folder, &output).unwrap();
+        let outcome = run(Path::new("/bin/sh"), &work, &folder, &output, &[]).unwrap();
         std::fs::remove_file(&output).unwrap();
         outcome
     }

@@ -9,6 +9,7 @@ mod inputs;
 mod patch;
 mod programs;
 mod report;
+mod sizes;
 mod works;
 
 use std::path::Path;
@@ -35,6 +36,9 @@ fn main() -> Result<ExitCode> {
 
     programs::download(&folders)?;
     inputs::make(&folders)?;
+    if options.sizes {
+        return sizes::check(&folders, &works, &command_line(), options.common.out.as_ref());
+    }
     build(&folders, &works, &allocators)?;
     if options.build_only {
         return Ok(ExitCode::SUCCESS);
@@ -93,5 +97,5 @@ fn expected(folders: &Folders, works: &[Work]) -> Result<Vec<u64>> {
 
 fn run(folders: &Folders, work: &Work, allocator: &Allocator) -> Result<Result<child::Run, String>> {
     let file = work.program.file(folders, allocator);
-    child::run(&file, work, &folders.target, &folders.output)
+    child::run(&file, work, &folders.target, &folders.output, &[])
 }

@@ -67,9 +67,26 @@ impl Program {
     ///
     /// If the sources cannot be copied, or cargo fails.
     pub(crate) fn build(&self, folders: &Folders, allocator: &Allocator) -> Result<()> {
+        self.build_with(folders, allocator, None)
+    }
+
+    /// The same with an arena of so many bytes, for an allocator that is built with a size.
+    ///
+    /// # Errors
+    ///
+    /// As above.
+    pub(crate) fn build_with(
+        &self,
+        folders: &Folders,
+        allocator: &Allocator,
+        arena: Option<u64>,
+    ) -> Result<()> {
         let copy = self.copy(folders, allocator.name != SYSTEM)?;
         let mut build = cargo();
         build.current_dir(&copy).env("CARGO_TARGET_DIR", &folders.builds);
+        if let Some(arena) = arena {
+            build.env("MEM_ALLOC_RUST_BENCH_ARENA", arena.to_string());
+        }
         build.args(["build", "--quiet", "--release", "--bin", self.binary]).args(self.options);
         for setting in PROFILE {
             build.args(["--config", setting]);

@@ -7,8 +7,20 @@ use std::alloc::{GlobalAlloc, Layout};
 
 /// Bytes of the arena: several times what any of the works needs. It lies in `.bss`, where pages
 /// that are never used take no memory.
-#[cfg(not(feature = "growing"))]
+#[cfg(any(feature = "locked", feature = "thread_cached", feature = "talc"))]
 const ARENA: usize = 1 << 30;
+
+/// Bytes of an arena whose size is what is examined.
+#[cfg(any(feature = "sized_locked", feature = "sized_thread_cached"))]
+const SIZED: usize = {
+    let digits = env!("MEM_ALLOC_RUST_BENCH_ARENA").as_bytes();
+    let (mut size, mut at) = (0, 0);
+    while at < digits.len() {
+        size = 10 * size + (digits[at] - b'0') as usize;
+        at += 1;
+    }
+    size
+};
 
 #[cfg(feature = "locked")]
 static CHOSEN: mem_alloc_rust::Locked<mem_alloc_rust::FreeList<ARENA>> = mem_alloc_rust::Locked::new();
@@ -20,6 +32,18 @@ static CHOSEN: mem_alloc_rust::ThreadCached<mem_alloc_rust::FreeList<ARENA>> =
 /// As much as there is.
 #[cfg(feature = "growing")]
 static CHOSEN: mem_alloc_rust::ThreadCached<mem_alloc_rust::Growing> = mem_alloc_rust::ThreadCached::new();
+
+/// What the program asks for does not depend on who serves it.
+#[cfg(feature = "traced")]
+static CHOSEN: mem_alloc_rust::watch::Traced<std::alloc::System> =
+    mem_alloc_rust::watch::Traced::new(std::alloc::System);
+
+#[cfg(feature = "sized_locked")]
+static CHOSEN: mem_alloc_rust::Locked<mem_alloc_rust::FreeList<SIZED>> = mem_alloc_rust::Locked::new();
+
+#[cfg(feature = "sized_thread_cached")]
+static CHOSEN: mem_alloc_rust::ThreadCached<mem_alloc_rust::FreeList<SIZED>> =
+    mem_alloc_rust::ThreadCached::new();
 
 #[cfg(feature = "talc")]
 static CHOSEN: talc::TalcLock<spin::Mutex<()>, talc::source::Claim> = {

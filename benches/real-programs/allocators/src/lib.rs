@@ -18,8 +18,24 @@ pub use rusty_alloc_api::RustyAlloc as Allocator;
 #[cfg(feature = "snmalloc")]
 pub use snmalloc_rs::SnMalloc as Allocator;
 
-#[cfg(any(feature = "locked", feature = "thread_cached", feature = "growing", feature = "talc"))]
+#[cfg(any(
+    feature = "locked",
+    feature = "thread_cached",
+    feature = "growing",
+    feature = "traced",
+    feature = "sized_locked",
+    feature = "sized_thread_cached",
+    feature = "talc"
+))]
 mod in_a_static;
 
-#[cfg(any(feature = "locked", feature = "thread_cached", feature = "growing", feature = "talc"))]
+#[cfg(any(
+    feature = "locked",
+    feature = "thread_cached",
+    feature = "growing",
+    feature = "traced",
+    feature = "sized_locked",
+    feature = "sized_thread_cached",
+    feature = "talc"
+))]
 pub use in_a_static::Allocator;
