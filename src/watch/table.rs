@@ -136,7 +136,7 @@ pub(super) fn insert(block: *mut u8, bytes: usize, own: Option<&Slot>, before: O
     });
     // What an earlier search left of another block there.
     if let Some(cell) = cell_of(address) {
-        cell.address.store(REMOVED, Ordering::Relaxed);
+        cell.free(address);
     }
     let first = FIRST.load(Ordering::Relaxed);
     for cell in candidates(address) {
@@ -160,11 +160,16 @@ pub(super) fn insert(block: *mut u8, bytes: usize, own: Option<&Slot>, before: O
 pub(super) fn remove(block: *mut u8) -> Option<Entry> {
     let cell = cell_of(block.addr())?;
     let entry = cell.read(block.addr());
-    cell.address.store(REMOVED, Ordering::Release);
+    cell.free(block.addr());
     Some(entry).filter(|entry| entry.number >= FIRST.load(Ordering::Relaxed))
 }
 
 impl Cell {
+    /// Frees it, unless another thread has just taken it, because what it had was left from an earlier search.
+    fn free(&self, address: usize) {
+        let _ = self.address.compare_exchange(address, REMOVED, Ordering::Release, Ordering::Relaxed);
+    }
+
     fn read(&self, address: usize) -> Entry {
         Entry {
             address,
