@@ -38,7 +38,8 @@ use core::alloc::{GlobalAlloc, Layout};
 /// Every call from the program's first allocation on, with its thread, size, alignment and result, and a sequence number. A program
 /// that aborts or is killed leaves a file that has all of it. A child that was forked is not recorded, and one that was started
 /// by the system call itself and not by the C library's `fork` must not allocate.
-/// When the disk is full, the recording ends with a note in the file, and the program goes on.
+/// When the disk is full, or the program closes the file, as one may that closes all descriptors, the recording ends with a note in
+/// the file, and the program goes on.
 ///
 /// The file grows by 4 to 10 bytes for each event, in steps of 64 KiB for each thread. The recorder allocates nothing.
 #[derive(Debug, Default)]
