@@ -31,7 +31,7 @@ use core::alloc::{GlobalAlloc, Layout};
 /// - `MEM_ALLOC_RUST_TRACE_CALL_SITES`: `frame-pointers` to record who asked, if the program was compiled with
 ///   `-C force-frame-pointers=yes`; `unwind` to find out without, which takes many times longer; `none`.
 ///
-/// A program with the rights of another user (set-user-ID) does not look at them.
+/// A program with the rights of another user (set-user-ID, or capabilities of its file) does not look at them.
 ///
 /// # What is recorded
 ///
