@@ -192,3 +192,27 @@ pub(super) fn entries() -> impl Iterator<Item = Entry> {
     };
     cells().iter().filter_map(entry)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_thread_has_entered_in_the_place_of_an_old_block_stays() {
+        let cell = Cell {
+            address: AtomicUsize::new(BUSY),
+            bytes: AtomicUsize::new(0),
+            number: AtomicUsize::new(0),
+            thread: AtomicUsize::new(0),
+            number_on_thread: AtomicUsize::new(0),
+        };
+        // One thread has found the old block at 64 here, and another one is just entering its own.
+        cell.free(64);
+        assert_eq!(cell.address.load(Ordering::Relaxed), BUSY);
+        cell.address.store(128, Ordering::Relaxed);
+        cell.free(64);
+        assert_eq!(cell.address.load(Ordering::Relaxed), 128);
+        cell.free(128);
+        assert_eq!(cell.address.load(Ordering::Relaxed), REMOVED);
+    }
+}
