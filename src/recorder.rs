@@ -23,16 +23,20 @@ mod traced;
 mod writer;
 mod writers;
 
+pub(crate) use environment::has_more_rights;
 pub use sampled::Sampled;
 pub use traced::Traced;
 
 use crate::attention;
 use crate::mapping;
 use crate::raw_lock::{SingleThread, preserving_errno};
+use crate::static_memory;
+use crate::stderr::write_line;
 use crate::trace::{CallSites, Event};
 use core::alloc::Layout;
 use core::cell::Cell;
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use environment::Wish;
 use writer::Writer;
 
 /// How far the process is with its recording.
@@ -64,6 +68,7 @@ mod end {
     pub(super) const DISK_IS_FULL: u64 = 1;
     pub(super) const NO_MEMORY: u64 = 2;
     pub(super) const TOO_MANY_CALL_SITES: u64 = 3;
+    pub(super) const FILE_WAS_CLOSED: u64 = 4;
 }
 
 struct Local {
@@ -175,15 +180,27 @@ fn begin() -> bool {
 /// Looks at the environment and opens the file.
 fn begin_here() -> bool {
     let Some(wish) = environment::read() else { return false };
-    if wish.call_sites != CallSites::None && !call_sites::RECORDED.prepare() {
+    if !prepare(&wish) {
+        write_line(|out| {
+            out(
+                "mem_alloc_rust: there is too little memory for what MEM_ALLOC_RUST_TRACE asks for, and nothing is recorded",
+            );
+        });
         return false;
     }
-    if !file::open(&wish) {
+    file::open(&wish)
+}
+
+/// What a recording needs besides its file. False if the system has too little for it.
+fn prepare(wish: &Wish) -> bool {
+    if wish.call_sites != CallSites::None && !call_sites::RECORDED.prepare() {
         return false;
     }
     stack::prepare(wish.call_sites);
     SINGLE_THREAD.look_up();
-    // A child that is forked has the mappings, and must not write to them. The handlers stay as long as the program.
+    // The handlers for a child and for a thread's end have to be there as long as the program.
+    static_memory::keep_loaded(&STATE);
+    // A child that is forked has the mappings, and must not write to them.
     // SAFETY: the callback never unwinds.
     let has_handler = unsafe { libc::pthread_atfork(None, None, Some(after_fork_in_child)) } == 0;
     has_handler && writers::prepare()

@@ -61,7 +61,7 @@
 //! | 2 | a call site | its number, the number of the one that called it or 0, the return address (as other addresses, but as difference to the one before of a call site) |
 //! | 3 | a module | what was added to its addresses when it was loaded, its first address and the one behind its last as numbers, bytes of its path, the path |
 //! | 4 | the program | bytes of its command line, the command line |
-//! | 5 | in the first chunk: the recording ended before the program | why: 1 the disk is full, 2 no memory for one more thread's, 3 too many call sites |
+//! | 5 | in the first chunk: the recording ended before the program | why: 1 the disk is full, 2 no memory for one more thread's, 3 too many call sites, 4 the program closed the file |
 //! | 6 | the next allocation is a sample | how many bytes it stands for |
 //!
 //! A call site is defined before it is used in the order of sequence numbers, but maybe in another chunk.

@@ -157,6 +157,48 @@ fn profiles_are_written_while_threads_allocate() {
     });
 }
 
+/// Allocates at the end of a path of calls that the bits of a number make.
+#[inline(never)]
+fn by_way_of(bits: u32, depth: u32) -> Vec<u8> {
+    match (depth, bits & 1) {
+        (0, _) => black_box(vec![1u8; 60_000]),
+        (_, 0) => black_box(by_way_of(bits >> 1, depth - 1)),
+        _ => {
+            let mut block = by_way_of(bits >> 1, depth - 1);
+            block[0] = 2;
+            black_box(block)
+        }
+    }
+}
+
+#[test]
+#[serial]
+fn call_sites_that_are_new_while_a_profile_is_written_are_in_it() {
+    let is_done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let is_done = &is_done;
+        let allocate = |seed| {
+            let mut kept = std::collections::VecDeque::new();
+            let mut random = fastrand::Rng::with_seed(seed);
+            while !is_done.load(std::sync::atomic::Ordering::Relaxed) {
+                kept.push_back(by_way_of(random.u32(..), 16));
+                if kept.len() > 100 {
+                    kept.pop_front();
+                }
+            }
+        };
+        (1..=2).for_each(|seed| drop(scope.spawn(move || allocate(seed))));
+        let traces: Vec<_> = (0..20).map(|_| profile("new_call_sites")).collect();
+        is_done.store(true, std::sync::atomic::Ordering::Relaxed);
+        for trace in traces {
+            for entry in &trace.events {
+                let Event::Allocation { site, .. } = entry.event else { panic!() };
+                assert!(!trace.path_to(site).is_empty());
+            }
+        }
+    });
+}
+
 #[test]
 #[serial]
 fn what_cannot_be_written_is_an_error() {

@@ -10,7 +10,7 @@ use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 /// So many entries the table has; three quarters of them are used at most. Their memory is touched as they are used.
-const ENTRIES: usize = 1 << 21;
+pub(super) const ENTRIES: usize = 1 << 21;
 const MAX_USED: u32 = (ENTRIES / 4 * 3) as u32;
 
 struct Entry {
@@ -31,7 +31,7 @@ pub(super) struct NewSite {
 pub(super) struct CallSites {
     /// The entries; null before they are mapped.
     table: AtomicPtr<Entry>,
-    /// Where the entry of each number is, plus one; 0 until that is complete.
+    /// Where the entry of each number is, plus one; 0 before that is known.
     by_number: AtomicPtr<AtomicU32>,
     /// The last number.
     last: AtomicU32,
@@ -68,22 +68,20 @@ impl CallSites {
         true
     }
 
-    /// Tells of all call sites that are known, in the order of their numbers.
-    pub(super) fn for_each<E>(&self, mut tell: impl FnMut(NewSite) -> Result<(), E>) -> Result<(), E> {
+    /// The call site with a number that was given to one. `None` if there is none.
+    pub(super) fn get(&self, number: u32) -> Option<NewSite> {
         let (table, by_number) = (self.table.load(Ordering::Acquire), self.by_number.load(Ordering::Acquire));
-        if table.is_null() {
-            return Ok(());
+        if table.is_null() || number as usize >= ENTRIES {
+            return None;
         }
-        for number in 1..=self.last.load(Ordering::Relaxed).min(MAX_USED) {
-            // SAFETY: both are mapped for as long as the program runs, and the indices are some of theirs.
-            let index = unsafe { (*by_number.wrapping_add(number as usize)).load(Ordering::Acquire) };
-            let Some(index) = index.checked_sub(1) else { continue };
-            // SAFETY: as above.
-            let entry = unsafe { &*table.wrapping_add(index as usize) };
-            let caller = entry.numbers.load(Ordering::Relaxed) >> 32;
-            tell(NewSite { number: number.into(), caller, address: entry.address.load(Ordering::Relaxed) })?;
-        }
-        Ok(())
+        // SAFETY: both are mapped for as long as the program runs, and the indices are some of theirs.
+        let index =
+            unsafe { (*by_number.wrapping_add(number as usize)).load(Ordering::Acquire) }.checked_sub(1)?;
+        // SAFETY: as above.
+        let entry = unsafe { &*table.wrapping_add(index as usize) };
+        // Whoever has the number has seen the entry complete.
+        let caller = entry.numbers.load(Ordering::Relaxed) >> 32;
+        Some(NewSite { number: number.into(), caller, address: entry.address.load(Ordering::Relaxed) })
     }
 
     /// The number of a call site; it is told if it is new.
@@ -116,12 +114,13 @@ impl CallSites {
                 if claimed.is_ok() {
                     let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
                     tell(NewSite { number: number.into(), caller: caller.into(), address })?;
-                    entry.numbers.store(u64::from(caller) << 32 | u64::from(number), Ordering::Release);
                     let by_number = self.by_number.load(Ordering::Acquire);
                     // SAFETY: it is mapped for as long as the program runs, and has room for all numbers.
                     unsafe {
                         (*by_number.wrapping_add(number as usize)).store(index as u32 + 1, Ordering::Release)
                     };
+                    // Last: who finds the number can find the entry by it.
+                    entry.numbers.store(u64::from(caller) << 32 | u64::from(number), Ordering::Release);
                     return Ok(number);
                 }
                 continue;

@@ -35,10 +35,16 @@ pub(super) fn read() -> Option<Wish> {
     Some(Wish { path, call_sites })
 }
 
-/// Whether the program has rights that whoever started it has not (set-user-ID): then the environment must not name files.
-fn has_more_rights() -> bool {
+/// Whether the program has rights that whoever started it has not (set-user-ID, or capabilities of its file): then the environment
+/// must not name files, and must not make it fail where it never did.
+pub(crate) fn has_more_rights() -> bool {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    // SAFETY: asking for it has no conditions.
+    let is_secure = unsafe { libc::getauxval(libc::AT_SECURE) } != 0;
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let is_secure = false;
     // SAFETY: asking for them has no conditions.
-    unsafe { libc::getuid() != libc::geteuid() || libc::getgid() != libc::getegid() }
+    is_secure || unsafe { libc::getuid() != libc::geteuid() || libc::getgid() != libc::getegid() }
 }
 
 /// The value of a variable.

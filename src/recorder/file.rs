@@ -1,17 +1,24 @@
 //! The file: its name, its first chunk, and one more chunk at a time.
 
-use super::Line;
 use super::environment::Wish;
-use super::modules;
+use super::{Line, end, modules};
 use crate::stderr::write_formatted;
 use crate::trace::{CHUNK, CallSites, ChunkHeader, Encoder, FILE_HEADER, FileHeader, MAX_EVENT, Note};
 use core::ffi::{CStr, c_int};
 use core::fmt::Write;
-use core::ptr::NonNull;
-use core::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use core::ptr::{NonNull, null_mut};
+use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU8, AtomicU64, Ordering};
 
 /// The file's descriptor; negative if there is none.
 static DESCRIPTOR: AtomicI32 = AtomicI32::new(-1);
+
+/// Which file it is, by its device and its number there: a program that closes all descriptors, as a daemon does, may open
+/// a file of its own with the same one.
+static DEVICE: AtomicU64 = AtomicU64::new(0);
+static NUMBER: AtomicU64 = AtomicU64::new(0);
+
+/// The first chunk, which stays mapped: how the recording ended can be noted without a descriptor.
+static FIRST: AtomicPtr<u8> = AtomicPtr::new(null_mut());
 
 /// How many chunks the file has, the first one included.
 static CHUNKS: Line<AtomicU64> = Line(AtomicU64::new(1));
@@ -27,24 +34,54 @@ pub(super) const MAX_PATH: usize = 4096;
 
 /// Opens the file, and writes what it says about itself. False if it cannot be written, which is told on stderr.
 pub(super) fn open(wish: &Wish) -> bool {
-    // SAFETY: asking for it has no conditions.
-    let process = unsafe { libc::getpid() } as u32;
-    let Some(descriptor) = open_free_name(wish.path, process) else {
+    let is_open = begin(wish).is_some();
+    if !is_open {
+        close();
         let path = wish.path.to_str().unwrap_or("its path");
         write_formatted(&format_args!(
             "mem_alloc_rust: the file that MEM_ALLOC_RUST_TRACE names cannot be written, and nothing is recorded: {path}"
         ));
-        return false;
-    };
+    }
+    is_open
+}
+
+fn begin(wish: &Wish) -> Option<()> {
+    // SAFETY: asking for it has no conditions.
+    let process = unsafe { libc::getpid() } as u32;
+    let descriptor = open_free_name(wish.path, process)?;
+    let (device, number) = identity(descriptor);
+    DEVICE.store(device, Ordering::Relaxed);
+    NUMBER.store(number, Ordering::Relaxed);
     DESCRIPTOR.store(descriptor, Ordering::Relaxed);
     BEGAN.store(clock(libc::CLOCK_MONOTONIC), Ordering::Relaxed);
-    let Some(mut chunk) = write_and_map(descriptor, 0) else { return false };
+    let mut chunk = write_and_map(descriptor, 0).ok()?;
     // SAFETY: the chunk was just mapped, and nobody else knows it.
     let place = describe(unsafe { chunk.as_mut() }, wish.call_sites, None);
     PLACE.store(place as u64, Ordering::Relaxed);
-    // SAFETY: it was mapped as a whole, and is not used any more.
-    unsafe { unmap(chunk) };
-    true
+    FIRST.store(chunk.as_ptr().cast(), Ordering::Relaxed);
+    Some(())
+}
+
+/// Which file a descriptor is of: nothing else in the system has the same two numbers. Zeroes if the system does not tell.
+#[allow(clippy::unnecessary_cast, reason = "the numbers are of other types on other systems")]
+fn identity(descriptor: c_int) -> (u64, u64) {
+    let mut status = core::mem::MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: the system writes to the place, which is as large as it has to be, and is read only if that succeeded.
+    unsafe {
+        if libc::fstat(descriptor, status.as_mut_ptr()) != 0 {
+            return (0, 0);
+        }
+        let status = status.assume_init_ref();
+        (status.st_dev as u64, status.st_ino as u64)
+    }
+}
+
+/// The file's descriptor, unless the program has closed it: then the number may be that of another file.
+fn descriptor() -> Option<c_int> {
+    let descriptor = DESCRIPTOR.load(Ordering::Relaxed);
+    let is_ours = descriptor >= 0
+        && identity(descriptor) == (DEVICE.load(Ordering::Relaxed), NUMBER.load(Ordering::Relaxed));
+    is_ours.then_some(descriptor)
 }
 
 /// Writes what a file says about itself into its first chunk, which is all zero, and returns where the next record goes.
@@ -74,10 +111,11 @@ pub(super) fn describe(
     place
 }
 
-/// Closes it in a child that was forked; the parent's stays open.
+/// Closes it where nothing is recorded: in a child that was forked, whose parent's stays open.
 pub(super) fn close() {
-    let descriptor = DESCRIPTOR.swap(-1, Ordering::Relaxed);
-    if descriptor >= 0 {
+    let descriptor = descriptor();
+    DESCRIPTOR.store(-1, Ordering::Relaxed);
+    if let Some(descriptor) = descriptor {
         // SAFETY: the descriptor is the recorder's own.
         unsafe { libc::close(descriptor) };
     }
@@ -87,15 +125,27 @@ pub(super) fn close() {
 pub(super) fn end(reason: u64) {
     let mut record = [0; MAX_EVENT];
     let len = Encoder::new(&ChunkHeader::FIRST).note(&Note::End(reason), &mut record).unwrap_or(0);
-    let place = PLACE.load(Ordering::Relaxed) as libc::off_t;
-    // SAFETY: the pointer and the length are those of an array. The place is in a chunk that the file has.
-    unsafe { libc::pwrite(DESCRIPTOR.load(Ordering::Relaxed), record.as_ptr().cast(), len, place) };
+    let (chunk, place) = (FIRST.load(Ordering::Relaxed), PLACE.load(Ordering::Relaxed) as usize);
+    if chunk.is_null() || place + len > CHUNK {
+        return;
+    }
+    let start = chunk.wrapping_add(place);
+    // SAFETY: the chunk is mapped and has so many bytes from there on, which nobody else writes: a recording ends once. The
+    // first one is written last, as in the other chunks.
+    unsafe {
+        core::ptr::copy_nonoverlapping(record[1..].as_ptr(), start.wrapping_add(1), len.saturating_sub(1));
+        AtomicU8::from_ptr(start).store(record[0], Ordering::Release);
+    }
 }
 
-/// One more chunk, all zero. `None` if the disk is full.
-pub(super) fn next_chunk() -> Option<NonNull<[u8; CHUNK]>> {
-    let number = CHUNKS.0.fetch_add(1, Ordering::Relaxed);
-    write_and_map(DESCRIPTOR.load(Ordering::Relaxed), number)
+/// One more chunk, all zero.
+///
+/// # Errors
+///
+/// Why the recording has to [end].
+pub(super) fn next_chunk() -> Result<NonNull<[u8; CHUNK]>, u64> {
+    let descriptor = descriptor().ok_or(end::FILE_WAS_CLOSED)?;
+    write_and_map(descriptor, CHUNKS.0.fetch_add(1, Ordering::Relaxed))
 }
 
 /// Unmaps a chunk; what it contains is in the file.
@@ -140,9 +190,7 @@ fn open_unshared(name: &Name) -> Option<c_int> {
     let flags = libc::O_RDWR | libc::O_CREAT | libc::O_CLOEXEC;
     // SAFETY: the name ends with a zero byte, because it is shorter than its place.
     let descriptor = unsafe { libc::open(name.bytes.as_ptr().cast(), flags, 0o644 as libc::c_uint) };
-    if descriptor < 0 {
-        return None;
-    }
+    let descriptor = none_of_the_standard_streams(descriptor)?;
     // SAFETY: the descriptor was just opened.
     let is_locked = unsafe { libc::flock(descriptor, libc::LOCK_EX | libc::LOCK_NB) } == 0;
     // Not every file system has locks; where there are none, nobody is known to write it.
@@ -157,12 +205,32 @@ fn open_unshared(name: &Name) -> Option<c_int> {
     Some(descriptor)
 }
 
+/// Exchanges a descriptor that was just opened, or was not, for one behind those of the standard streams: a program that is
+/// started without them, or before std has seen to that, would write its output into the file.
+fn none_of_the_standard_streams(descriptor: c_int) -> Option<c_int> {
+    if !(0..=libc::STDERR_FILENO).contains(&descriptor) {
+        return (descriptor >= 0).then_some(descriptor);
+    }
+    // SAFETY: the descriptor was just opened, and nobody else knows it.
+    let other = unsafe {
+        let other = libc::fcntl(descriptor, libc::F_DUPFD_CLOEXEC, libc::STDERR_FILENO + 1);
+        libc::close(descriptor);
+        other
+    };
+    (other >= 0).then_some(other)
+}
+
 /// Writes a chunk of zeroes, so that it has its place on the disk, and maps it.
-fn write_and_map(descriptor: c_int, number: u64) -> Option<NonNull<[u8; CHUNK]>> {
+///
+/// # Errors
+///
+/// Why the recording has to [end].
+fn write_and_map(descriptor: c_int, number: u64) -> Result<NonNull<[u8; CHUNK]>, u64> {
     static ZEROES: [u8; CHUNK] = [0; CHUNK];
-    let offset = libc::off_t::try_from(number.checked_mul(CHUNK as u64)?).ok()?;
-    if offset as u64 + CHUNK as u64 > most_bytes() {
-        return None;
+    let start = number.checked_mul(CHUNK as u64).ok_or(end::DISK_IS_FULL)?;
+    let offset = libc::off_t::try_from(start).map_err(|_| end::DISK_IS_FULL)?;
+    if start + CHUNK as u64 > most_bytes() {
+        return Err(end::DISK_IS_FULL);
     }
     let mut done = 0;
     while done < CHUNK {
@@ -176,18 +244,17 @@ fn write_and_map(descriptor: c_int, number: u64) -> Option<NonNull<[u8; CHUNK]>>
             )
         };
         match usize::try_from(written) {
-            Ok(0) => return None,
+            Ok(0) => return Err(end::DISK_IS_FULL),
             Ok(more) => done += more,
             // SAFETY: the C library gives each thread its error number.
             Err(_) if std::io::Error::last_os_error().kind() == std::io::ErrorKind::Interrupted => {}
-            Err(_) => return None,
+            Err(_) => return Err(end::DISK_IS_FULL),
         }
     }
     let protection = libc::PROT_READ | libc::PROT_WRITE;
     // SAFETY: the system finds a place where nothing is.
-    let chunk =
-        unsafe { libc::mmap(core::ptr::null_mut(), CHUNK, protection, libc::MAP_SHARED, descriptor, offset) };
-    if chunk == libc::MAP_FAILED { None } else { NonNull::new(chunk.cast()) }
+    let chunk = unsafe { libc::mmap(null_mut(), CHUNK, protection, libc::MAP_SHARED, descriptor, offset) };
+    NonNull::new(chunk.cast()).filter(|_| chunk != libc::MAP_FAILED).ok_or(end::NO_MEMORY)
 }
 
 /// Bytes that the process's files may have. Whoever writes more is sent a signal that ends the program.

@@ -1,6 +1,8 @@
 //! Writing a heap profile: the sample's allocations that are in use, as a trace.
 
-use super::{call_sites, file, samples};
+use super::call_sites::{self, ENTRIES};
+use super::stack::MAX_DEPTH;
+use super::{file, samples};
 use crate::mapping;
 use crate::trace::{CHUNK, CHUNK_HEADER, CallSites, ChunkHeader, Encoder, Event, MAX_EVENT, Note};
 use core::ffi::c_int;
@@ -11,30 +13,39 @@ use core::ffi::c_int;
 ///
 /// The system's error number.
 pub(super) fn write(descriptor: c_int, interval: usize) -> Result<(), c_int> {
-    let memory = mapping::map(CHUNK, mapping::page()).ok_or(libc::ENOMEM)?;
+    let size = mapping::whole_pages(size_of::<Memory>()).ok_or(libc::ENOMEM)?;
+    let memory = mapping::map(size, mapping::page()).ok_or(libc::ENOMEM)?;
     // SAFETY: so many zeroes were just mapped, and nobody else knows them.
-    let bytes = unsafe { memory.cast::<[u8; CHUNK]>().as_mut() };
-    let outcome = write_by_way_of(bytes, descriptor, interval);
+    let outcome = write_by_way_of(unsafe { memory.cast::<Memory>().as_mut() }, descriptor, interval);
     // SAFETY: it was mapped here, and is not used any more.
-    unsafe { mapping::unmap(memory.as_ptr(), CHUNK) };
+    unsafe { mapping::unmap(memory.as_ptr(), size) };
     outcome
 }
 
-fn write_by_way_of(bytes: &mut [u8; CHUNK], descriptor: c_int, interval: usize) -> Result<(), c_int> {
+/// What writing takes.
+struct Memory {
+    /// The chunk that is being filled.
+    chunk: [u8; CHUNK],
+    /// A bit for each call site: whether it was told.
+    told: [u8; ENTRIES / 8],
+}
+
+fn write_by_way_of(memory: &mut Memory, descriptor: c_int, interval: usize) -> Result<(), c_int> {
+    let Memory { chunk: bytes, told } = memory;
     file::describe(bytes, CallSites::Unwound, Some(interval as u64));
     write_all(descriptor, bytes)?;
     let mut out = Out {
         bytes,
+        told,
         descriptor,
         encoder: Encoder::new(&ChunkHeader::FIRST),
         place: CHUNK,
         sequence: 0,
         thread: 0,
     };
-    call_sites::SAMPLED.for_each(|site| {
-        out.note(&Note::Site { number: site.number, caller: site.caller, address: site.address })
-    })?;
     samples::for_each(|sample| {
+        // Not all call sites before: there are more by the time that the samples are read.
+        out.site(sample.site)?;
         if sample.thread != out.thread {
             out.thread = sample.thread;
             out.note(&Note::Thread(sample.thread.into()))?;
@@ -54,6 +65,7 @@ fn write_by_way_of(bytes: &mut [u8; CHUNK], descriptor: c_int, interval: usize) 
 /// A chunk that is being filled.
 struct Out<'a> {
     bytes: &'a mut [u8; CHUNK],
+    told: &'a mut [u8; ENTRIES / 8],
     descriptor: c_int,
     encoder: Encoder,
     /// Where the next record goes; `CHUNK` before the first chunk is begun.
@@ -63,6 +75,33 @@ struct Out<'a> {
 }
 
 impl Out<'_> {
+    /// Tells of a call site and of those that it was called from, the outermost first, as far as they were not told.
+    fn site(&mut self, site: u32) -> Result<(), c_int> {
+        let mut path = [0; MAX_DEPTH];
+        let (mut depth, mut next) = (0, site);
+        while next != 0 && depth < MAX_DEPTH && self.note_as_told(next) {
+            path[depth] = next;
+            depth += 1;
+            next = call_sites::SAMPLED.get(next).map_or(0, |site| site.caller as u32);
+        }
+        for site in path[..depth].iter().rev().filter_map(|&number| call_sites::SAMPLED.get(number)) {
+            self.note(&Note::Site { number: site.number, caller: site.caller, address: site.address })?;
+        }
+        Ok(())
+    }
+
+    /// False if it was noted before.
+    fn note_as_told(&mut self, site: u32) -> bool {
+        let bit = 1 << (site % 8);
+        match self.told.get_mut(site as usize / 8) {
+            Some(bits) if *bits & bit == 0 => {
+                *bits |= bit;
+                true
+            }
+            _ => false,
+        }
+    }
+
     fn note(&mut self, note: &Note<'_>) -> Result<(), c_int> {
         self.make_room()?;
         self.place += self.encoder.note(note, &mut self.bytes[self.place..]).unwrap_or(0);

@@ -54,11 +54,17 @@ impl Stack {
     }
 
     /// Follows the frame pointers: each frame begins with its caller's frame pointer, and the return address is behind that.
+    /// On another stack than the thread's own, such as that of a signal handler, there are none.
     #[inline]
     fn follow(&self, frames: &mut [usize; MAX_DEPTH]) -> usize {
         const WORD: usize = size_of::<usize>();
         let mut frame = frame_pointer();
-        let mut least = self.start;
+        // What lies below this frame may not be mapped yet: the main thread's stack grows as it is used.
+        let here = 0u8;
+        let mut least = core::ptr::from_ref(&here).addr();
+        if !(self.start..self.end).contains(&least) {
+            return 0;
+        }
         let mut depth = 0;
         while depth < MAX_DEPTH
             && frame >= least
@@ -66,8 +72,8 @@ impl Stack {
             && frame % WORD == 0
         {
             let words: *const usize = core::ptr::with_exposed_provenance(frame);
-            // SAFETY: both words lie on the calling thread's stack, which is mapped. They may be anything, and are
-            // compared and written down only.
+            // SAFETY: both words lie on the calling thread's stack, in its part that is in use. They may be anything, and
+            // are compared and written down only.
             let (caller, address) = unsafe { (words.read_volatile(), words.wrapping_add(1).read_volatile()) };
             if address < 4096 {
                 break;

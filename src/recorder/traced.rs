@@ -32,7 +32,7 @@ use core::alloc::{GlobalAlloc, Layout};
 /// - `MEM_ALLOC_RUST_TRACE_CALL_SITES`: `frame-pointers` to record who asked, if the program was compiled with
 ///   `-C force-frame-pointers=yes`; `unwind` to find out without, which takes many times longer; `none`.
 ///
-/// A program with the rights of another user (set-user-ID) does not look at them.
+/// A program with the rights of another user (set-user-ID, or capabilities of its file) does not look at them.
 ///
 /// # What is recorded
 ///
@@ -41,6 +41,8 @@ use core::alloc::{GlobalAlloc, Layout};
 /// by the system call itself and not by the C library's `fork` must not allocate.
 /// What a thread allocates while it panics or tells of a refusal is left out: it is std's for a backtrace, and the system serves it.
 /// When the disk is full, the recording ends with a note in the file, and the program goes on.
+/// When the disk is full, or the program closes the file, as one may that closes all descriptors, the recording ends with a note in
+/// the file, and the program goes on.
 ///
 /// The file grows by 4 to 10 bytes for each event, in steps of 64 KiB for each thread. The recorder allocates nothing.
 #[derive(Debug, Default)]

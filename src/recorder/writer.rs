@@ -2,11 +2,11 @@
 
 use super::call_sites::{self, NewSite, Path};
 use super::stack::{self, Stack};
-use super::{end, file, modules};
+use super::{file, modules};
 use crate::raw_lock::preserving_errno;
 use crate::trace::{CHUNK, CHUNK_HEADER, ChunkHeader, Encoder, Event, MAX_EVENT, Note};
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use core::sync::atomic::{AtomicU8, Ordering};
 
 /// After so many events a writer looks at the clock.
 const EVENTS_PER_LOOK: u32 = 64;
@@ -14,12 +14,8 @@ const EVENTS_PER_LOOK: u32 = 64;
 /// The clock's steps that are noted, in nanoseconds.
 const TIME_STEP: u64 = 1_000_000;
 
-/// What writes one thread's events. In memory of its own, and never unmapped.
+/// What writes one thread's events.
 pub(super) struct Writer {
-    /// Whether a thread has it.
-    pub(super) is_taken: AtomicBool,
-    /// The one after it on the list of all; constant once it is on the list.
-    pub(super) next: *mut Writer,
     part: Part,
     stack: Stack,
     path: Path,
@@ -42,11 +38,9 @@ struct Part {
 }
 
 impl Writer {
-    /// The writer of that number, for the calling thread.
+    /// The writer of that number.
     pub(super) fn new(number: u32) -> Self {
         Self {
-            is_taken: AtomicBool::new(true),
-            next: core::ptr::null_mut(),
             part: Part {
                 writer: number,
                 chunk: None,
@@ -114,7 +108,14 @@ impl Part {
     }
 
     fn site(&mut self, site: &NewSite) -> Result<(), u64> {
-        self.make_room()?;
+        // A new call site may lie in a library that is new as well. A chunk begins with those that there are.
+        if modules::loaded() == self.loaded {
+            self.make_room()?;
+        } else if self.room() < CHUNK / 2 {
+            self.begin_chunk()?;
+        } else {
+            self.note_new_modules();
+        }
         self.note(&Note::Site { number: site.number, caller: site.caller, address: site.address });
         Ok(())
     }
@@ -149,7 +150,7 @@ impl Part {
     }
 
     fn begin_chunk_here(&mut self) -> Result<(), u64> {
-        let chunk = file::next_chunk().ok_or(end::DISK_IS_FULL)?;
+        let chunk = file::next_chunk()?;
         self.close();
         self.time = file::time();
         let header = ChunkHeader {

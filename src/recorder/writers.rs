@@ -4,10 +4,20 @@ use super::writer::Writer;
 use super::{LOCAL, everlasting};
 use core::ffi::c_void;
 use core::ptr::{NonNull, null_mut};
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+
+/// A writer on the list of all. In memory of its own, and never unmapped.
+struct Listed {
+    /// Whether a thread has it.
+    is_taken: AtomicBool,
+    /// The one after it; constant once it is on the list.
+    next: *mut Listed,
+    /// The thread's that has taken it, and nobody else looks at it.
+    writer: Writer,
+}
 
 /// All writers, linked; none is ever taken off.
-static ALL: AtomicPtr<Writer> = AtomicPtr::new(null_mut());
+static ALL: AtomicPtr<Listed> = AtomicPtr::new(null_mut());
 
 /// How many there are.
 static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -26,40 +36,42 @@ pub(super) fn prepare() -> bool {
 
 /// A writer for the calling thread. `None` if there is no memory for one more.
 pub(super) fn adopt() -> Option<NonNull<Writer>> {
-    let writer = left().or_else(one_more)?;
+    let listed = left().or_else(one_more)?;
     let key = KEY.load(Ordering::Relaxed) as libc::pthread_key_t;
     // SAFETY: the key was made and is never deleted. If the C library refuses, the writer is not left; that
     // costs a part of a chunk.
-    unsafe { libc::pthread_setspecific(key, writer.as_ptr().cast()) };
-    // SAFETY: the writer is this thread's.
-    unsafe { (*writer.as_ptr()).begin_thread() };
-    Some(writer)
+    unsafe { libc::pthread_setspecific(key, listed.as_ptr().cast()) };
+    // SAFETY: the writer is this thread's. (Of what surrounds it there is no reference: others look at that.)
+    let writer = unsafe { &mut (*listed.as_ptr()).writer };
+    writer.begin_thread();
+    Some(NonNull::from(writer))
 }
 
 /// One that a thread left.
-fn left() -> Option<NonNull<Writer>> {
-    let mut writer = ALL.load(Ordering::Acquire);
-    while let Some(found) = NonNull::new(writer) {
+fn left() -> Option<NonNull<Listed>> {
+    let mut listed = ALL.load(Ordering::Acquire);
+    while let Some(found) = NonNull::new(listed) {
         // SAFETY: writers are never unmapped, and these two fields are for all threads.
-        let (is_taken, next) = unsafe { (&(*writer).is_taken, (*writer).next) };
+        let (is_taken, next) = unsafe { (&(*listed).is_taken, (*listed).next) };
         if !is_taken.load(Ordering::Relaxed) && !is_taken.swap(true, Ordering::Acquire) {
             return Some(found);
         }
-        writer = next;
+        listed = next;
     }
     None
 }
 
-fn one_more() -> Option<NonNull<Writer>> {
-    let writer = everlasting::<Writer>()?;
+fn one_more() -> Option<NonNull<Listed>> {
+    let listed = everlasting::<Listed>()?;
+    let writer = Writer::new(COUNT.fetch_add(1, Ordering::Relaxed));
     // SAFETY: it was just mapped and is large enough; nobody else knows it before it is on the list.
     unsafe {
-        writer.write(Writer::new(COUNT.fetch_add(1, Ordering::Relaxed)));
+        listed.write(Listed { is_taken: AtomicBool::new(true), next: null_mut(), writer });
         let mut next = ALL.load(Ordering::Relaxed);
         loop {
-            (*writer.as_ptr()).next = next;
-            match ALL.compare_exchange_weak(next, writer.as_ptr(), Ordering::Release, Ordering::Relaxed) {
-                Ok(_) => return Some(writer),
+            (*listed.as_ptr()).next = next;
+            match ALL.compare_exchange_weak(next, listed.as_ptr(), Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => return Some(listed),
                 Err(now) => next = now,
             }
         }
@@ -67,8 +79,8 @@ fn one_more() -> Option<NonNull<Writer>> {
 }
 
 /// What other destructors of the thread release later has a writer once more: it is adopted anew, and this called again.
-unsafe extern "C" fn thread_ends(writer: *mut c_void) {
+unsafe extern "C" fn thread_ends(listed: *mut c_void) {
     LOCAL.with(|local| local.writer.set(null_mut()));
-    // SAFETY: what was set for the key is a writer, which is never unmapped.
-    unsafe { (*writer.cast::<Writer>()).is_taken.store(false, Ordering::Release) };
+    // SAFETY: what was set for the key is a writer on the list, which is never unmapped.
+    unsafe { (*listed.cast::<Listed>()).is_taken.store(false, Ordering::Release) };
 }

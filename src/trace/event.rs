@@ -108,7 +108,7 @@ pub enum Note<'a> {
     /// The command line, with spaces between its parts.
     Program(&'a [u8]),
     /// The recording ended before the program, for a reason: 1 the disk is full, 2 there was no memory for one more thread's
-    /// writer, 3 there are too many call sites.
+    /// writer, 3 there are too many call sites, 4 the program closed the file.
     End(u64),
     /// The allocation that follows in this chunk is one of a sample, and stands for so many bytes.
     Sample(u64),

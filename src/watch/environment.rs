@@ -1,10 +1,15 @@
 //! The policy that an environment variable sets, read without an allocation.
 
 use super::policy::Policy;
+use crate::recorder::has_more_rights;
 use core::fmt;
 
 /// The policy that the environment gives, read without an allocation. Does not return, if it gives one that is none.
+/// A program with the rights of another user does not look at it.
 pub(super) fn policy() -> Option<Policy> {
+    if has_more_rights() {
+        return None;
+    }
     // SAFETY: the name is a C string. Nobody sets variables before the program's first allocation has returned.
     let value = unsafe { libc::getenv(c"MEM_ALLOC_RUST_REFUSE".as_ptr()) };
     if value.is_null() {

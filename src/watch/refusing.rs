@@ -38,7 +38,8 @@ use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 /// ```
 ///
 /// The environment is looked at once, at the first request; those that std makes before `main` count. A variable that is none of these
-/// ends the program with one sentence: a test that runs without the faults that it was to have would pass for no reason.
+/// ends the program with one sentence: a test that runs without the faults that it was to have would pass for no reason. A program with
+/// the rights of another user (set-user-ID) does not look at it.
 /// On one thread only, it is [`refuse_on_this_thread`], and [`for_each_refusal`](super::for_each_refusal) tries all requests in turn.
 ///
 /// What a panicking thread asks for is served, so that the panic can be told. Releases, and a `realloc` to a smaller size, are always

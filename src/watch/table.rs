@@ -136,7 +136,7 @@ pub(super) fn insert(block: *mut u8, bytes: usize, own: Option<&Slot>, before: O
     });
     // What an earlier search left of another block there.
     if let Some(cell) = cell_of(address) {
-        cell.address.store(REMOVED, Ordering::Relaxed);
+        cell.free(address);
     }
     let first = FIRST.load(Ordering::Relaxed);
     for cell in candidates(address) {
@@ -160,11 +160,16 @@ pub(super) fn insert(block: *mut u8, bytes: usize, own: Option<&Slot>, before: O
 pub(super) fn remove(block: *mut u8) -> Option<Entry> {
     let cell = cell_of(block.addr())?;
     let entry = cell.read(block.addr());
-    cell.address.store(REMOVED, Ordering::Release);
+    cell.free(block.addr());
     Some(entry).filter(|entry| entry.number >= FIRST.load(Ordering::Relaxed))
 }
 
 impl Cell {
+    /// Frees it, unless another thread has just taken it, because what it had was left from an earlier search.
+    fn free(&self, address: usize) {
+        let _ = self.address.compare_exchange(address, REMOVED, Ordering::Release, Ordering::Relaxed);
+    }
+
     fn read(&self, address: usize) -> Entry {
         Entry {
             address,
@@ -186,4 +191,28 @@ pub(super) fn entries() -> impl Iterator<Item = Entry> {
         (address > BUSY && cell.address.load(Ordering::Relaxed) == address).then_some(entry)
     };
     cells().iter().filter_map(entry)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_thread_has_entered_in_the_place_of_an_old_block_stays() {
+        let cell = Cell {
+            address: AtomicUsize::new(BUSY),
+            bytes: AtomicUsize::new(0),
+            number: AtomicUsize::new(0),
+            thread: AtomicUsize::new(0),
+            number_on_thread: AtomicUsize::new(0),
+        };
+        // One thread has found the old block at 64 here, and another one is just entering its own.
+        cell.free(64);
+        assert_eq!(cell.address.load(Ordering::Relaxed), BUSY);
+        cell.address.store(128, Ordering::Relaxed);
+        cell.free(64);
+        assert_eq!(cell.address.load(Ordering::Relaxed), 128);
+        cell.free(128);
+        assert_eq!(cell.address.load(Ordering::Relaxed), REMOVED);
+    }
 }

@@ -163,6 +163,7 @@ impl Data {
                 1 => "the disk was full",
                 2 => "there was no memory for one more thread",
                 3 => "there were too many call sites",
+                4 => "the program closed the file",
                 _ => "of a reason that this version does not know",
             }),
             events: overview.events,
