@@ -40,7 +40,6 @@ use core::alloc::{GlobalAlloc, Layout};
 /// that aborts or is killed leaves a file that has all of it. A child that was forked is not recorded, and one that was started
 /// by the system call itself and not by the C library's `fork` must not allocate.
 /// What a thread allocates while it panics or tells of a refusal is left out: it is std's for a backtrace, and the system serves it.
-/// When the disk is full, the recording ends with a note in the file, and the program goes on.
 /// When the disk is full, or the program closes the file, as one may that closes all descriptors, the recording ends with a note in
 /// the file, and the program goes on.
 ///
