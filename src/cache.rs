@@ -33,6 +33,7 @@ mod resize;
 mod runs;
 mod slot;
 mod take;
+mod virtual_thread;
 #[cfg(test)]
 mod tests;
 
@@ -54,6 +55,7 @@ use lists::{FullList, Lists};
 use lock_api::MutexGuard;
 use pressure::Pressure;
 use slot::Slot;
+pub use virtual_thread::VirtualThread;
 
 /// How many threads can have a cache at one time. Others use the lock.
 const SLOTS: usize = (Heap::LAST_OWNER - Heap::FIRST_OWNER + 1) as usize;
