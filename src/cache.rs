@@ -33,9 +33,9 @@ mod resize;
 mod runs;
 mod slot;
 mod take;
-mod virtual_thread;
 #[cfg(test)]
 mod tests;
+mod virtual_thread;
 
 use crate::fault::{self, Action, Fault};
 use crate::heap::{AuditError, Heap, InUse, RegionError};

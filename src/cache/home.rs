@@ -223,7 +223,11 @@ pub(super) struct Seat {
 impl Seat {
     /// Of a thread that has no cache yet.
     pub(super) const fn new() -> Self {
-        Self { slot: Cell::new(&raw const NOBODY), membership: Cell::new(Membership::None), pause: Cell::new(0) }
+        Self {
+            slot: Cell::new(&raw const NOBODY),
+            membership: Cell::new(Membership::None),
+            pause: Cell::new(0),
+        }
     }
 }
 

@@ -69,6 +69,7 @@ enum Command {
     #[command(name = replay::PROCESS, hide = true)]
     ReplaySteps {
         arena: u64,
+        place: u64,
         events: u64,
         cells: usize,
     },
@@ -88,8 +89,8 @@ fn main() -> ExitCode {
         Command::Replay(arguments) => replay_command::run(&arguments),
         Command::Diff(arguments) => diff::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Watch(arguments) => watch_command::run(&arguments).map(|()| ExitCode::SUCCESS),
-        Command::ReplaySteps { arena, events, cells } => {
-            replay::serve(replay::Plan { arena, events, cells }).map(|()| ExitCode::SUCCESS)
+        Command::ReplaySteps { arena, place, events, cells } => {
+            replay::serve(replay::Plan { arena, place, events, cells }).map(|()| ExitCode::SUCCESS)
         }
         Command::Report(arguments) => report::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Flamegraph(arguments) => flamegraph::run(&arguments).map(|()| ExitCode::SUCCESS),

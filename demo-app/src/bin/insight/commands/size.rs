@@ -2,7 +2,7 @@
 
 use crate::bytes::{grouped, percent};
 use crate::progress::Progress;
-use crate::replay::{Allocator, LARGEST_STATIC, Plan, Replayer};
+use crate::replay::{Allocator, LARGEST_STATIC, Replayer};
 use crate::script::{MOST_IN_MEMORY, Script};
 use crate::sizing::{self, Parts, Recommendation, Smallest};
 use crate::trouble::Trouble;
@@ -12,7 +12,7 @@ use std::path::PathBuf;
 /// Finds the smallest arena that completes a trace, and recommends one.
 ///
 /// Each allocation and release of the trace is performed again, in order and each thread's on a thread of its own, in arenas of
-/// one size after the other, until the smallest is found in which nothing is refused.
+/// one size after the other, until the smallest is found in which nothing is refused, wherever in its page it begins.
 ///
 /// The overhead is what that arena has beside the bytes that the program asked for, at the moment when those are most:
 ///
@@ -97,7 +97,7 @@ fn answer(scripts: &[Script], allocator: Allocator, guesses: &mut Guesses) -> Re
     let has_threads = scripts.iter().any(|script| script.threads() > 1);
     let recommendation = sizing::recommend(&arenas, has_threads, |arena| {
         for script in scripts {
-            if replayer.replay(script, allocator, Plan::all(arena))?.refused.is_some() {
+            if !sizing::completes(&mut replayer, script, allocator, arena)? {
                 return Ok(false);
             }
         }

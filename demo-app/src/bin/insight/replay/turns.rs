@@ -109,7 +109,7 @@ mod tests {
             last(Step::event(Action::Reallocate { block: 0, size: 200 })),
         ];
         // The only test that has caches: an allocator of a process has.
-        let (allocator, start) = crate::replay::arena::thread_cached(4 << 20).unwrap();
+        let (allocator, start) = crate::replay::arena::thread_cached(4 << 20, 0).unwrap();
         let mut caches = Vec::new();
         let mut rest = steps.iter();
         let outcome = perform(Player::on(allocator, start), Plan::all(4 << 20), || {
