@@ -4,6 +4,7 @@ use crate::replay::{ARENA_LIMITS, Allocator, Figures, HEADER, Plan, Replayer, pr
 use crate::script::Script;
 use crate::search::{self, Range};
 use crate::trouble::Trouble;
+use serde::Serialize;
 
 /// The search is right to the peak over this.
 const RESOLUTION: u64 = 1024;
@@ -26,7 +27,7 @@ const MARGIN: u64 = 50;
 const MARGIN_OF_ONE_RUN_WITH_THREADS: u64 = 100;
 
 /// The smallest arena for a trace, and what it is made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Smallest {
     /// Bytes of the arena.
     pub(crate) arena: u64,
@@ -38,7 +39,7 @@ pub(crate) struct Smallest {
 }
 
 /// What an arena is used for when what the program asked for is at its peak. All together they are the arena.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Parts {
     /// Bytes that the program asked for.
     pub(crate) asked: u64,

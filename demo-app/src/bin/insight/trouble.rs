@@ -88,7 +88,8 @@ impl fmt::Display for Trouble {
             }
             Self::SamplesOnly { path } => write!(
                 f,
-                "{}: the trace has samples only, and this needs all events: record them with `Traced`",
+                "{}: this is a heap profile of `Sampled`, and this command needs every event: record a trace with `Traced`. \
+                 (`report`, `flamegraph` and `pprof` take heap profiles.)",
                 path.display()
             ),
             Self::NoMemory { bytes } => {

@@ -94,7 +94,7 @@ mod tests {
             |block, size| Step::event(Action::Allocate { block, size, align_log2: 3, is_zeroed: false });
         let turn = |number| Step::no_event(Action::Thread(number));
         let last = |step: Step| Step { ends_thread: true, ..step };
-        // The first block of a process goes without a cache. Three threads; the third one ends in between, and the second one.
+        // Three threads; the third one ends in between, and then the second one.
         let steps = [
             turn(0),
             allocate(0, 100),
@@ -120,6 +120,6 @@ mod tests {
         assert_eq!((outcome.events, outcome.refused, outcome.figures.asked), (6, None, 310));
         assert_eq!((outcome.peak_asked, outcome.peak_event), (310, 6));
         // Before each step. What threads that ended have left is counted by nobody.
-        assert_eq!(caches, [0, 0, 0, 1, 1, 2, 2, 2, 2, 1, 1, 0]);
+        assert_eq!(caches, [0, 0, 1, 1, 1, 2, 2, 2, 2, 1, 1, 0]);
     }
 }
