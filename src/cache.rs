@@ -35,6 +35,7 @@ mod slot;
 mod take;
 #[cfg(test)]
 mod tests;
+mod virtual_thread;
 
 use crate::fault::{self, Action, Fault};
 use crate::heap::{AuditError, Heap, InUse, RegionError};
@@ -54,6 +55,7 @@ use lists::{FullList, Lists};
 use lock_api::MutexGuard;
 use pressure::Pressure;
 use slot::Slot;
+pub use virtual_thread::VirtualThread;
 
 /// How many threads can have a cache at one time. Others use the lock.
 const SLOTS: usize = (Heap::LAST_OWNER - Heap::FIRST_OWNER + 1) as usize;

@@ -77,6 +77,7 @@
 //! | | `cache/report`: what a running program reports | |
 //! | | `cache/depot`, `cache/drain`, `cache/pressure`: lists on their way between threads, and back to the heap | |
 //! | | `cache/membership`, `cache/home`, `cache/barrier`: threads that come and go, forks | |
+//! | | `cache/virtual_thread`: several threads' caches for one thread, for replaying traces | |
 //! | | `cache/regions`: regions that are added while threads have caches | |
 //! | `uncached` | `ThreadCached` without caches, where there are none | yes |
 //! | `arena` | `Arena`: a heap as a value for collections (`allocator-api2`, `nightly`) | yes |
@@ -165,6 +166,9 @@ pub use block::BlockHeader;
 #[cfg(all(feature = "std", unix))]
 #[cfg_attr(docsrs, doc(auto_cfg = false))]
 pub use cache::ThreadCached;
+#[cfg(all(feature = "std", unix))]
+#[doc(hidden)]
+pub use cache::VirtualThread;
 pub use fault::{Action, Fault, set_fault_hook};
 pub use heap::{AuditError, Blocks, Heap, RegionError};
 /// The traits of locks, for one of your own under a [`Locked`]; its documentation says what such a lock may not do.

@@ -90,7 +90,11 @@ fn a_file_that_is_no_trace_is_told_with_the_place_where_that_is_seen() {
         );
         let version = "byte 8: the trace has version 7, and 1 is the one that can be read";
         assert_trouble(command, &file("version", changed(8, 7)), version);
-        assert_trouble(command, &file("sampled", changed(21, 1)), "the trace has samples only");
+        assert_trouble(
+            command,
+            &file("sampled", changed(21, 1)),
+            "this is a heap profile of `Sampled`, and this command needs every event",
+        );
         let record = "byte 65568: a record begins with the byte 0x08, which none does";
         assert_trouble(command, &file("record", changed(CHUNK + 32, 8)), record);
         let chunk = "byte 65536: a chunk does not begin as one does";
@@ -213,7 +217,7 @@ fn diff_says_what_changed() {
             "\nallocations 8 9 +1 +12.5 %\n",
             "\nrefused 0 0 0\n",
             "\n1 call sites differ",
-            "\n+100 +100 800 +1 call sites not recorded",
+            "\n+100 +100 800 +1 call site not recorded",
         ],
     );
     let (json, _) = said(insight().args(["diff", "--json"]).args([&after, &before]), 0);
@@ -221,6 +225,34 @@ fn diff_says_what_changed() {
     assert_contains(&said(insight().arg("diff").args([&before, &before]), 0).0, &["\n0 call sites differ."]);
     assert_trouble(&["diff", before.to_str().unwrap()], Path::new("/nowhere"), "/nowhere: No such file");
     assert_trouble(&["diff", before.to_str().unwrap()], &file("diff-empty", ""), "byte 0");
+}
+
+#[test]
+fn a_heap_profile_is_refused_with_a_sentence_where_events_are_needed() {
+    let mut profile = fs::read(eight_blocks("to-sample", 1)).unwrap();
+    profile[21] = 1;
+    let profile = file("heap-profile", profile);
+    let path = profile.to_str().unwrap();
+    for command in
+        [&["size"][..], &["replay", "--arena", "4k"], &["diff", path], &["watch"], &["watch", "--speed", "2"]]
+    {
+        assert_trouble(command, &profile, "heap-profile: this is a heap profile of `Sampled`");
+    }
+}
+
+#[test]
+fn figures_can_be_had_as_json() {
+    let trace = eight_blocks("json", 1);
+    let (out, _) = said(insight().args(["size", "--json"]).arg(&trace), 0);
+    let size: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(size[0]["traces"][0]["arena"], 840);
+    assert_eq!(size[0]["traces"][0]["parts"]["headers"], 40);
+    assert_eq!(size[1]["line"], "static A: ThreadCached<FreeList<{ 888 }>> = ThreadCached::new();");
+    for (arena, code, is_refused) in [("4k", 0, false), ("700", 1, true)] {
+        let (out, _) = said(insight().args(["replay", "--json", "--arena", arena]).arg(&trace), code);
+        let replay: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(replay["refused"].is_object(), is_refused);
+    }
 }
 
 #[test]

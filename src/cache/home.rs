@@ -213,6 +213,56 @@ fn has_none() -> bool {
     core::ptr::eq(slot(), &NOBODY)
 }
 
+/// What one thread may have at a time: a cache, and whether it may ask for one.
+pub(super) struct Seat {
+    slot: Cell<*const Slot>,
+    membership: Cell<Membership>,
+    pause: Cell<u8>,
+}
+
+impl Seat {
+    /// Of a thread that has no cache yet.
+    pub(super) const fn new() -> Self {
+        Self {
+            slot: Cell::new(&raw const NOBODY),
+            membership: Cell::new(Membership::None),
+            pause: Cell::new(0),
+        }
+    }
+}
+
+/// Exchanges what the calling thread has with what is in `seat`.
+///
+/// All that was ever exchanged is this thread's, and is in one place at a time: a slot has one owner.
+pub(super) fn exchange(seat: &Seat) {
+    LOCAL.with(|local| {
+        local.membership.swap(&seat.membership);
+        local.pause.swap(&seat.pause);
+        local.slot.swap(&seat.slot);
+    });
+    remember_for_the_end();
+}
+
+/// Gives up the cache that is in `seat`, if there is one: as that of a thread that ends.
+pub(super) fn leave(seat: &Seat) {
+    seat.membership.set(Membership::Over);
+    // SAFETY: set from references that live as long as the program.
+    let slot = unsafe { &*seat.slot.replace(&raw const NOBODY) };
+    if let (false, Some(home)) = (core::ptr::eq(slot, &NOBODY), REGISTRY.home()) {
+        home.leave(slot);
+    }
+}
+
+/// Lets the C library give back, at the thread's end, the cache that the thread has now, and no other.
+fn remember_for_the_end() {
+    if REGISTRY.progress.load(Ordering::Acquire) == progress::READY {
+        let slot = if has_none() { core::ptr::null() } else { core::ptr::from_ref(slot()) };
+        let key = REGISTRY.key.load(Ordering::Relaxed) as libc::pthread_key_t;
+        // SAFETY: the key was made and is never deleted. It cannot fail where a slot was set before, which `join` did.
+        unsafe { libc::pthread_setspecific(key, slot.cast()) };
+    }
+}
+
 unsafe extern "C" fn thread_ends(slot: *mut c_void) {
     LOCAL.with(|local| {
         local.membership.set(Membership::Over);

@@ -10,6 +10,7 @@ pub(crate) mod watch;
 
 use crate::symbols::Symbols;
 use crate::trouble::Trouble;
+use serde::Serialize;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -29,6 +30,18 @@ fn write_file(
         file.flush()
     });
     written.map_err(|error| Trouble::Unwritable { path: path.to_owned(), error })
+}
+
+/// Writes a value as JSON, with a line's end.
+///
+/// # Errors
+///
+/// It cannot be written.
+fn print_json(value: &impl Serialize, out: &mut impl Write) -> Result<(), Trouble> {
+    serde_json::to_writer_pretty(&mut *out, value)
+        .map_err(std::io::Error::from)
+        .and_then(|()| writeln!(out))
+        .map_err(Trouble::Output)
 }
 
 /// Says on stderr why functions have no names, if they have none.

@@ -1,7 +1,8 @@
 //! What changed between two traces: in all, and at each call site.
 
-use crate::call_sites::{CallSites, Name};
+use crate::call_sites::CallSites;
 use crate::live::Live;
+use crate::names::Names;
 use crate::progress::Progress;
 use crate::trace_file::{Entry, TraceFile};
 use crate::trouble::Trouble;
@@ -18,8 +19,12 @@ const ENTRIES_BETWEEN_UPDATES: u64 = 1 << 16;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Summary {
     pub(crate) totals: Totals,
-    /// What each call site has done, by its name: the innermost function first.
+    /// What each call site has done, by its functions: the one first that is responsible.
     pub(crate) sites: BTreeMap<Vec<String>, Site>,
+    /// File and line of the first function of each, as far as they are known: those that come first, if there are several.
+    pub(crate) places: BTreeMap<Vec<String>, String>,
+    /// Why functions have no names, a sentence each, if they have none.
+    pub(crate) missing: Vec<String>,
 }
 
 /// The figures of a whole trace.
@@ -60,6 +65,7 @@ impl Summary {
     /// It cannot be read, is none, has samples only, or has no event.
     pub(crate) fn read(path: &Path) -> Result<Self, Trouble> {
         let mut counting = Counting::default();
+        let began = TraceFile::open(path)?.header().began;
         let mut count = 0u64;
         let mut progress = Progress::new(format!("reading {}", path.display()));
         for_each(path, &mut progress, |entry| {
@@ -81,7 +87,7 @@ impl Summary {
         for block in at_the_peak.iter() {
             counting.by_site.entry(block.site).or_default().peak_bytes += block.size;
         }
-        Ok(counting.finish())
+        Ok(counting.finish(began))
     }
 }
 
@@ -92,9 +98,7 @@ fn for_each(
     mut take: impl FnMut(&Entry) -> bool,
 ) -> Result<(), Trouble> {
     let mut trace = TraceFile::open(path)?;
-    if trace.header().is_sampled {
-        return Err(Trouble::SamplesOnly { path: path.to_owned() });
-    }
+    trace.whole()?;
     let mut entries = 0u64;
     while let Some(entry) = trace.next()? {
         if !take(&entry) {
@@ -144,28 +148,32 @@ impl Counting {
         totals.end_bytes = self.live.bytes();
     }
 
-    fn finish(self) -> Summary {
-        let mut names = self.call_sites.modules().clone();
-        let mut known = FxHashMap::default();
+    fn finish(self, began: u64) -> Summary {
+        let mut names = Names::new(self.call_sites.modules(), began);
         let mut sites: BTreeMap<Vec<String>, Site> = BTreeMap::new();
+        let mut places: BTreeMap<Vec<String>, String> = BTreeMap::new();
         for (number, found) in self.by_site {
-            let stack = self.call_sites.addresses(number);
-            let stack =
-                stack.map(|address| known.entry(address).or_insert_with(|| names.name(address)).clone());
-            let site = sites.entry(stack.collect()).or_default();
+            let named = names.of(&self.call_sites, number);
+            let place = places.entry(named.stack.clone()).or_insert_with(|| named.place.clone());
+            if named.place < *place {
+                place.clone_from(&named.place);
+            }
+            let site = sites.entry(named.stack.clone()).or_default();
             site.peak_bytes += found.peak_bytes;
             site.total_bytes = site.total_bytes.saturating_add(found.total_bytes);
             site.calls += found.calls;
         }
-        Summary { totals: self.totals, sites }
+        Summary { totals: self.totals, sites, places, missing: names.symbols().missing() }
     }
 }
 
 /// A call site in both traces.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Compared {
-    /// Its name, the innermost function first; empty where call sites were not recorded.
+    /// Its functions, the one first that is responsible; empty where call sites were not recorded.
     pub(crate) stack: Vec<String>,
+    /// File and line of the first, in the later trace if they differ; empty if they are not known.
+    pub(crate) place: String,
     pub(crate) before: Site,
     pub(crate) after: Site,
 }
@@ -190,6 +198,7 @@ pub(crate) fn compare(before: &Summary, after: &Summary) -> Vec<Compared> {
         .into_iter()
         .map(|stack| Compared {
             stack: stack.clone(),
+            place: after.places.get(stack).or(before.places.get(stack)).cloned().unwrap_or_default(),
             before: site(before, stack),
             after: site(after, stack),
         })
@@ -273,6 +282,7 @@ mod tests {
         let summary = |sites: &[(&str, Site)]| Summary {
             totals: Totals::default(),
             sites: sites.iter().map(|(name, site)| (stack(&[name]), *site)).collect(),
+            ..Summary::default()
         };
         let before =
             summary(&[("a", site(10, 10)), ("b", site(500, 500)), ("c", site(0, 10)), ("d", site(7, 7))]);

@@ -2,16 +2,11 @@
 //!
 //! A trace need not tell of every block's beginning: what a program allocated before it was traced, or what is in a part that
 //! was cut off, is released like everything else. The table takes that as it comes.
-//!
-//! There is one more thing to know. A `realloc` that moves a block gives the old place back before the recorder writes down that
-//! it has moved. Another thread may be given that place meanwhile, and write that down first.
+//! (And for a `realloc` that is told late: see `overwritten`.)
 
+use crate::overwritten::Overwritten;
 use mem_alloc_rust::trace::Event;
 use rustc_hash::FxHashMap;
-use std::collections::VecDeque;
-
-/// A thread that has moved a block writes that down before others have written so many events.
-const LATE: u64 = 1000;
 
 /// A block of the traced program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,8 +49,7 @@ pub(crate) struct Live {
     /// Numbers below `used` that no live block has.
     unused: Vec<u32>,
     used: u32,
-    /// Addresses where a block was overwritten a little while ago, and the sequence numbers of those events.
-    overwritten: VecDeque<(u64, u64)>,
+    overwritten: Overwritten,
 }
 
 impl Live {
@@ -88,15 +82,15 @@ impl Live {
         };
         match *event {
             Event::Allocation { size, align, address, site, .. } => {
-                let overwritten = self.overwrite(address, sequence);
+                let overwritten = self.overwrite(address, sequence, thread);
                 let after = Some(self.insert(block(address, size, align, site), None));
                 Change { overwritten, before: None, after }
             }
             Event::Release { address } => Change { before: self.remove(address), ..Change::default() },
             Event::Reallocation { new_size, align, old_address, address, site } => {
-                let before =
-                    if self.is_late(old_address, sequence, thread) { None } else { self.take(old_address) };
-                let overwritten = self.overwrite(address, sequence);
+                let is_late = self.overwritten.is_late(old_address, sequence, thread);
+                let before = if is_late { None } else { self.take(old_address) };
+                let overwritten = self.overwrite(address, sequence, thread);
                 let number = before.map(|block| block.number);
                 let after = Some(self.insert(block(address, new_size, align, site), number));
                 Change { overwritten, before, after }
@@ -117,27 +111,11 @@ impl Live {
         Some(block)
     }
 
-    /// Removes a block whose place another one has now.
-    fn overwrite(&mut self, address: u64, sequence: u64) -> Option<Block> {
-        let block = self.remove(address)?;
-        self.overwritten.push_back((address, sequence));
-        Some(block)
-    }
-
-    /// Whether a change of size is of the block that was overwritten at its old address, and not of the one that lies there now.
-    /// (That is the other thread's. It was counted as gone already.)
-    fn is_late(&mut self, old_address: u64, sequence: u64, thread: u64) -> bool {
-        while self.overwritten.front().is_some_and(|&(_, when)| when + LATE < sequence) {
-            self.overwritten.pop_front();
-        }
-        let place = self.overwritten.iter().position(|&(address, _)| address == old_address);
-        match (place, self.get(old_address)) {
-            (Some(place), Some(block)) if block.thread != thread => {
-                self.overwritten.remove(place);
-                true
-            }
-            _ => false,
-        }
+    /// Removes the block, if there is one, whose place another one of a thread has now.
+    fn overwrite(&mut self, address: u64, sequence: u64, thread: u64) -> Option<Block> {
+        let block = self.remove(address);
+        self.overwritten.note(address, sequence, thread, block.is_some());
+        block
     }
 
     fn remove(&mut self, address: u64) -> Option<Block> {
@@ -229,7 +207,7 @@ mod tests {
         assert_eq!(brief(change.before), Some((10, 1)));
         // Nor is anything long after.
         live.apply(7, 7, 0, &allocation(0x300, 12));
-        let change = live.apply(8 + LATE, 8, 0, &resize(0x300, 0x400, 13));
+        let change = live.apply(2000, 8, 0, &resize(0x300, 0x400, 13));
         assert_eq!((brief(change.before), live.len()), (Some((12, 1)), 1));
     }
 

@@ -6,12 +6,12 @@
 //! | `trouble` | everything that can go wrong, one sentence each |
 //! | `progress` | progress bars |
 //! | `trace_file` | a trace's records in the order in which things happened, in bounded memory |
-//! | `live` | the blocks that are live at a moment |
+//! | `live`, `overwritten` | the blocks that are live at a moment, and those that are told late to have moved |
 //! | `script` | a trace as steps that can be performed again |
 //! | `replay` | performing them on an arena of a given size; the one that touches memory, in `replay/arena` and `replay/player` |
 //! | `search`, `sizing` | the smallest arena that is enough, and what it is needed for |
 //! | `analysis` | what a trace tells when it is read as a whole |
-//! | `call_sites`, `symbols` | the tree of call sites, and modules; return addresses become functions, files and lines |
+//! | `call_sites`, `symbols`, `names` | the tree of call sites; return addresses become functions, files and lines; a call site in a few words |
 //! | `comparison` | what changed between two traces |
 //! | `watch` | what the terminal view shows |
 //! | `commands` | the subcommands, one file each |
@@ -24,6 +24,8 @@ mod call_sites;
 mod commands;
 mod comparison;
 mod live;
+mod names;
+mod overwritten;
 mod progress;
 mod replay;
 mod script;
@@ -55,9 +57,13 @@ struct Arguments {
 }
 
 const FIRST_STEPS: &str = "First steps:
-  1. Wrap the program's allocator:    static A: Traced<Locked<FreeList<{ 64 << 20 }>>> = Traced::new(Locked::new());
+  1. Wrap the program's allocator:    static A: Traced<System> = Traced::new(System);
   2. Run it with a trace:             MEM_ALLOC_RUST_TRACE=program.trace ./program
-  3. Ask how large its arena must be: insight size program.trace";
+  3. Ask how large its arena must be: insight size program.trace
+
+With MEM_ALLOC_RUST_TRACE_CALL_SITES=unwind as well, `report` and others tell who holds the memory.
+
+Exit codes: 0 it is done; 1 the arena of `replay` is too small; 2 it cannot be done, and stderr says why.";
 
 #[derive(Subcommand)]
 enum Command {
@@ -69,14 +75,12 @@ enum Command {
     #[command(name = replay::PROCESS, hide = true)]
     ReplaySteps {
         arena: u64,
+        place: u64,
         events: u64,
         cells: usize,
     },
-    /// Writes a page that shows where the memory went, and opens in any browser without a network.
     Report(report::Arguments),
-    /// Draws who asked for the memory, as a flame graph.
     Flamegraph(flamegraph::Arguments),
-    /// Writes who asked for the memory as a profile for `pprof` and other viewers.
     Pprof(pprof::Arguments),
 }
 
@@ -88,8 +92,8 @@ fn main() -> ExitCode {
         Command::Replay(arguments) => replay_command::run(&arguments),
         Command::Diff(arguments) => diff::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Watch(arguments) => watch_command::run(&arguments).map(|()| ExitCode::SUCCESS),
-        Command::ReplaySteps { arena, events, cells } => {
-            replay::serve(replay::Plan { arena, events, cells }).map(|()| ExitCode::SUCCESS)
+        Command::ReplaySteps { arena, place, events, cells } => {
+            replay::serve(replay::Plan { arena, place, events, cells }).map(|()| ExitCode::SUCCESS)
         }
         Command::Report(arguments) => report::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Flamegraph(arguments) => flamegraph::run(&arguments).map(|()| ExitCode::SUCCESS),

@@ -15,7 +15,10 @@ pub(crate) use outcome::{Figures, HEADER, Outcome, Refused, Verdict};
 use crate::script::Script;
 use crate::trouble::Trouble;
 use arena::LockedArena;
+use std::num::NonZero;
 use std::ops::ControlFlow;
+use std::panic::resume_unwind;
+use std::thread::{self, ScopedJoinHandle};
 
 /// The smallest and the largest arena, in bytes: what `FreeList` takes, and what one heap manages.
 pub(crate) const ARENA_LIMITS: (u64, u64) = (256, (4 << 30) - (8 << 10));
@@ -54,6 +57,8 @@ impl Allocator {
 pub(crate) struct Plan {
     /// Bytes of the arena, a multiple of 8.
     pub(crate) arena: u64,
+    /// Where in a page of 4 KiB the arena begins: a multiple of 128, as a `FreeList` does.
+    pub(crate) place: u64,
     /// The last event that is performed; all, if there are fewer.
     pub(crate) events: u64,
     /// Cells of the arena's picture.
@@ -61,10 +66,15 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// All of a script, without a picture.
+    /// All of a script, without a picture, in an arena that begins with a page.
     pub(crate) fn all(arena: u64) -> Self {
-        Self { arena, events: u64::MAX, cells: 0 }
+        Self { arena, place: 0, events: u64::MAX, cells: 0 }
     }
+}
+
+/// How many replays can go on at one time.
+pub(crate) fn processors() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 /// What performs scripts. Keeps memory for arenas from one time to the next.
@@ -91,9 +101,45 @@ impl Replayer {
         }
     }
 
+    /// Whether each of several plans completes a script. With caches as many are performed at a time as there are processors.
+    ///
+    /// # Errors
+    ///
+    /// As for [`replay`](Self::replay).
+    pub(crate) fn each_completes(
+        &mut self,
+        script: &Script,
+        allocator: Allocator,
+        plans: &[Plan],
+    ) -> Result<Vec<bool>, Trouble> {
+        let mut completes = Vec::new();
+        let mut note = |outcome: Outcome| completes.push(outcome.refused.is_none());
+        match allocator {
+            Allocator::Locked => {
+                for &plan in plans {
+                    note(self.replay_locked(script, plan)?);
+                }
+            }
+            Allocator::ThreadCached => {
+                for plans in plans.chunks(processors()) {
+                    let outcomes = thread::scope(|scope| {
+                        let begin = |&plan| scope.spawn(move || child::replay(script, plan));
+                        let replays: Vec<_> = plans.iter().map(begin).collect();
+                        let wait = |replay: ScopedJoinHandle<'_, _>| {
+                            replay.join().unwrap_or_else(|panic| resume_unwind(panic))
+                        };
+                        replays.into_iter().map(wait).collect::<Result<Vec<_>, Trouble>>()
+                    })?;
+                    outcomes.into_iter().for_each(&mut note);
+                }
+            }
+        }
+        Ok(completes)
+    }
+
     /// Without caches it does not matter which thread asks.
     fn replay_locked(&mut self, script: &Script, plan: Plan) -> Result<Outcome, Trouble> {
-        let allocator = self.arena.allocator(plan.arena)?;
+        let allocator = self.arena.allocator(plan.arena, plan.place)?;
         let mut player = player::Player::new(&allocator);
         script.visit(|step| {
             if player.events() == plan.events && step.unpack().is_event {

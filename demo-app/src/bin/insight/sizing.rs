@@ -1,9 +1,10 @@
 //! How large an arena has to be, and what it is needed for.
 
-use crate::replay::{ARENA_LIMITS, Allocator, Figures, HEADER, Plan, Replayer};
+use crate::replay::{ARENA_LIMITS, Allocator, Figures, HEADER, Plan, Replayer, processors};
 use crate::script::Script;
 use crate::search::{self, Range};
 use crate::trouble::Trouble;
+use serde::Serialize;
 
 /// The search is right to the peak over this.
 const RESOLUTION: u64 = 1024;
@@ -15,6 +16,10 @@ const LARGEST: (u64, u64) = (8, 64 << 10);
 /// a little different: where some of these are not enough, an arena of about that size is not to be relied on.
 const LARGER: [u64; 12] = [1, 2, 3, 4, 6, 8, 10, 12, 15, 18, 21, 25];
 
+/// An arena is enough if it completes a script wherever in its page it begins, which is for the linker to decide; these places are tried.
+/// (Each with caches in a process of its own, so that where the kernel puts it is another one each time, too.)
+const PLACES: [u64; 6] = [0, 1664, 3328, 896, 2560, 128];
+
 /// The margin of a program with one thread over the smallest arena, in thousandths: what another run may do otherwise.
 const MARGIN: u64 = 50;
 
@@ -22,7 +27,7 @@ const MARGIN: u64 = 50;
 const MARGIN_OF_ONE_RUN_WITH_THREADS: u64 = 100;
 
 /// The smallest arena for a trace, and what it is made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Smallest {
     /// Bytes of the arena.
     pub(crate) arena: u64,
@@ -34,7 +39,7 @@ pub(crate) struct Smallest {
 }
 
 /// What an arena is used for when what the program asked for is at its peak. All together they are the arena.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Parts {
     /// Bytes that the program asked for.
     pub(crate) asked: u64,
@@ -85,33 +90,67 @@ pub(crate) fn smallest(
     let mut peak_event = 0;
     let found = search::smallest(Range { lower, guess, upper, step }, |arena| {
         note(arena);
+        // Most of those that are too small are so at any place.
         let outcome = replayer.replay(script, allocator, Plan::all(arena))?;
-        if outcome.refused.is_none() {
-            peak_event = outcome.peak_event;
+        if outcome.refused.is_some() {
+            return Ok(false);
         }
-        Ok(outcome.refused.is_none())
+        peak_event = outcome.peak_event;
+        completes_at(&PLACES[1..], replayer, script, allocator, arena)
     })?;
     let arena = found.ok_or(Trouble::NotEnough { peak, largest: upper })?;
-    let reliable = reliable(arena, step, |arena| {
-        note(arena);
-        Ok(replayer.replay(script, allocator, Plan::all(arena))?.refused.is_none())
+    let reliable = reliable(arena, step, |arenas| {
+        arenas.iter().for_each(|&arena| note(arena));
+        let plan = |(&arena, place)| Plan { place, ..Plan::all(arena) };
+        let plans: Vec<Plan> = arenas.iter().zip(PLACES.into_iter().cycle()).map(plan).collect();
+        replayer.each_completes(script, allocator, &plans)
     })?;
     let at_the_peak = Plan { events: peak_event, ..Plan::all(arena) };
     let outcome = replayer.replay(script, allocator, at_the_peak)?;
     Ok(Smallest { arena, reliable, parts: Parts::new(arena, &outcome.figures) })
 }
 
-/// The size from which on all larger arenas that are tried are enough.
+/// Whether an arena completes a script, wherever in its page it begins.
+///
+/// # Errors
+///
+/// A replay fails.
+pub(crate) fn completes(
+    replayer: &mut Replayer,
+    script: &Script,
+    allocator: Allocator,
+    arena: u64,
+) -> Result<bool, Trouble> {
+    completes_at(&PLACES, replayer, script, allocator, arena)
+}
+
+fn completes_at(
+    places: &[u64],
+    replayer: &mut Replayer,
+    script: &Script,
+    allocator: Allocator,
+    arena: u64,
+) -> Result<bool, Trouble> {
+    for places in places.chunks(processors()) {
+        let plans: Vec<Plan> = places.iter().map(|&place| Plan { place, ..Plan::all(arena) }).collect();
+        if replayer.each_completes(script, allocator, &plans)?.contains(&false) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The size from which on all larger arenas that are tried are enough. `are_enough` is asked about all of them at once.
 fn reliable<E>(
     smallest: u64,
     step: u64,
-    mut is_enough: impl FnMut(u64) -> Result<bool, E>,
+    are_enough: impl FnOnce(&[u64]) -> Result<Vec<bool>, E>,
 ) -> Result<u64, E> {
     let mut reliable = smallest;
     let mut is_reliable = true;
-    for percent in LARGER {
-        let arena = (smallest + smallest * percent / 100).next_multiple_of(step);
-        match (is_enough(arena)?, is_reliable) {
+    let larger = LARGER.map(|percent| (smallest + smallest * percent / 100).next_multiple_of(step));
+    for (arena, is_enough) in larger.into_iter().zip(are_enough(&larger)?) {
+        match (is_enough, is_reliable) {
             (true, true) => {}
             (true, false) => (reliable, is_reliable) = (arena, true),
             (false, _) => is_reliable = false,

@@ -153,6 +153,18 @@ impl TraceFile {
         &self.header
     }
 
+    /// What the file says about itself, if it has all events.
+    ///
+    /// # Errors
+    ///
+    /// It has samples only.
+    pub(crate) fn whole(&self) -> Result<FileHeader, Trouble> {
+        if self.header.is_sampled {
+            return Err(Trouble::SamplesOnly { path: self.path.clone() });
+        }
+        Ok(self.header)
+    }
+
     /// Bytes of the file, and how many of those were read.
     pub(crate) fn progress(&self) -> (u64, u64) {
         (self.bytes, ((self.chunks_read + 1) * CHUNK as u64).min(self.bytes))

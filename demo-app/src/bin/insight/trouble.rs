@@ -65,11 +65,6 @@ pub(crate) enum Trouble {
         /// The largest arena.
         largest: u64,
     },
-    /// A thread cannot be started.
-    NoThread {
-        /// What the system says.
-        error: io::Error,
-    },
     /// The process that replays for an allocator with caches broke down.
     Child {
         /// What it says.
@@ -93,7 +88,8 @@ impl fmt::Display for Trouble {
             }
             Self::SamplesOnly { path } => write!(
                 f,
-                "{}: the trace has samples only, and this needs all events: record them with `Traced`",
+                "{}: this is a heap profile of `Sampled`, and this command needs every event: record a trace with `Traced`. \
+                 (`report`, `flamegraph` and `pprof` take heap profiles.)",
                 path.display()
             ),
             Self::NoMemory { bytes } => {
@@ -106,7 +102,6 @@ impl fmt::Display for Trouble {
                 grouped(*peak),
                 grouped(*largest)
             ),
-            Self::NoThread { error } => write!(f, "a thread cannot be started: {error}"),
             Self::Child { what } => write!(f, "the process that replays with caches broke down: {what}"),
             Self::Output(error) => write!(f, "the output cannot be written: {error}"),
             Self::Terminal(error) => write!(f, "the terminal cannot be used: {error}"),

@@ -24,6 +24,16 @@ const PLUMBING: [&str; 8] = [
 /// What the names of an allocator's own methods have in them.
 const ALLOCATOR: &str = "GlobalAlloc>::";
 
+/// Whether a function is the one in which std calls the program: what lies beyond is left out, and so is itself.
+pub(crate) fn is_outermost(function: &str) -> bool {
+    function.contains(OUTERMOST)
+}
+
+/// Whether a function is the allocator's, or hands requests to it: what it calls is left out, and so is itself.
+pub(crate) fn is_of_allocator(function: &str) -> bool {
+    PLUMBING.iter().any(|plumbing| function.starts_with(plumbing)) || function.contains(ALLOCATOR)
+}
+
 /// The stacks of a trace, as a tree: who called whom.
 pub(crate) struct Stacks {
     /// The root is first, and has no frame; others stand behind the one that called them.
@@ -91,12 +101,11 @@ impl Builder {
     ) -> (u32, bool) {
         for frame in frames.rev().map(|index| symbols.frame_number(index)) {
             let function = symbols.function(frame);
-            if function.contains(OUTERMOST) {
+            if is_outermost(function) {
                 (node, is_within) = (0, false);
                 continue;
             }
-            let is_plumbing = PLUMBING.iter().any(|plumbing| function.starts_with(plumbing));
-            is_within = is_within || is_plumbing || function.contains(ALLOCATOR);
+            is_within = is_within || is_of_allocator(function);
             if is_within {
                 continue;
             }

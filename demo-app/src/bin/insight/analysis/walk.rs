@@ -1,5 +1,6 @@
 //! Events become changes of blocks: what is released is known with its size, and how long it lived.
 
+use crate::overwritten::Overwritten;
 use crate::progress::Progress;
 use crate::trace_file::{Entry, TraceFile};
 use crate::trouble::Trouble;
@@ -127,8 +128,8 @@ pub(crate) fn walk(
     };
     while let Some(entry) = trace.next()? {
         match entry {
-            Entry::Event { thread, time, event, weight, .. } => {
-                walk.event(thread, time, &event, weight, observer);
+            Entry::Event { sequence, thread, time, event, weight } => {
+                walk.event((sequence, thread, time), &event, weight, observer);
                 if walk.now.ordinal % EVENTS_PER_STEP == 0 {
                     let (whole, done) = trace.progress();
                     progress.update(done, whole);
@@ -151,6 +152,7 @@ struct Walk {
     around: Surroundings,
     now: Moment,
     live: FxHashMap<u64, Live>,
+    overwritten: Overwritten,
     /// What blocks stand for, by address, if the trace is one of samples.
     weights: FxHashMap<u64, u64>,
     /// The numbers of threads, by what the system calls them.
@@ -197,13 +199,12 @@ impl Walk {
 
     fn event(
         &mut self,
-        thread: u64,
-        time: u64,
+        (sequence, system_thread, time): (u64, u64, u64),
         event: &Event,
         weight: Option<u64>,
         observer: &mut impl Observer,
     ) {
-        let thread = self.thread(thread);
+        let thread = self.thread(system_thread);
         self.steps[thread] = self.steps[thread].wrapping_add(1);
         self.now.ordinal += 1;
         // Another thread's clock may have been written down a little earlier.
@@ -213,7 +214,7 @@ impl Walk {
         match *event {
             Event::Allocation { size, address, site, .. } => {
                 let block = self.block(address, size, site, weight);
-                self.insert(&block, observer);
+                self.put(&block, sequence, system_thread, observer);
                 observer.observe(&self.now, &Change::Allocated(&block));
             }
             Event::Release { address } => match self.remove(address) {
@@ -222,8 +223,9 @@ impl Walk {
             },
             Event::Reallocation { new_size, old_address, address, site, .. } => {
                 let fresh = self.block(address, new_size, site, weight);
-                let Some(old) = self.remove(old_address) else {
-                    self.insert(&fresh, observer);
+                let is_late = self.overwritten.is_late(old_address, sequence, system_thread);
+                let Some(old) = (if is_late { None } else { self.remove(old_address) }) else {
+                    self.put(&fresh, sequence, system_thread, observer);
                     observer.observe(&self.now, &Change::Allocated(&fresh));
                     return;
                 };
@@ -235,7 +237,7 @@ impl Walk {
                     born_step: old.born_step,
                     ..fresh
                 };
-                self.insert(&new, observer);
+                self.put(&new, sequence, system_thread, observer);
                 observer.observe(&self.now, &Change::Resized { old: &old, new: &new });
             }
             Event::Refused { size, .. } | Event::RefusedReallocation { new_size: size, .. } => {
@@ -261,9 +263,12 @@ impl Walk {
         }
     }
 
-    fn insert(&mut self, block: &Block, observer: &mut impl Observer) {
-        if let Some(lost) = self.remove(block.address) {
-            observer.observe(&self.now, &Change::Lost(&lost));
+    /// Puts a block of a thread where it lies, by the event of that number.
+    fn put(&mut self, block: &Block, sequence: u64, thread: u64, observer: &mut impl Observer) {
+        let lost = self.remove(block.address);
+        self.overwritten.note(block.address, sequence, thread, lost.is_some());
+        if let Some(lost) = &lost {
+            observer.observe(&self.now, &Change::Lost(lost));
         }
         if block.bytes != block.size {
             self.weights.insert(block.address, block.bytes);
@@ -367,6 +372,26 @@ mod tests {
         assert_eq!(words, expected);
         assert_eq!(around.threads, 2);
         assert_eq!(around.sites[3], Site { caller: 0, address: 0x4000 });
+    }
+
+    #[test]
+    fn a_block_whose_place_is_taken_before_it_is_told_that_it_moved_takes_no_others() {
+        let mut file = Synthetic::new();
+        file.allocation(7, 1, 0x1000, 100, 0);
+        file.allocation(8, 2, 0x1000, 50, 0);
+        file.reallocation(7, 3, (0x1000, 0x3000), 200, 0);
+        file.release(8, 4, 0x1000);
+        file.release(7, 5, 0x3000);
+        let (words, _) = words(&file, "late");
+        let expected = [
+            "1: 100 at 0x1000 by 0; thread 0, step 1: 1 of 100",
+            "2: 100 lost; thread 1, step 1: 0 of 0",
+            "2: 50 at 0x1000 by 0; thread 1, step 1: 1 of 50",
+            "3: 200 at 0x3000 by 0; thread 0, step 2: 2 of 250",
+            "4: 50 gone, born 2; thread 1, step 2: 1 of 200",
+            "5: 200 gone, born 3; thread 0, step 3: 0 of 0",
+        ];
+        assert_eq!(words, expected);
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! `diff`: what changed between two traces.
 
+use super::print_json;
 use crate::bytes::{grouped, percent};
 use crate::comparison::{Compared, Summary, Totals, compare};
+use crate::names;
 use crate::trouble::Trouble;
 use serde::Serialize;
 use std::io::{self, Write};
@@ -12,8 +14,8 @@ const FRAMES: usize = 4;
 
 /// Compares two traces: the peak, what was asked for in all, and the call sites that changed most.
 ///
-/// Call sites are compared by their place in the program's file, so both traces have to be of the same build of it; those of
-/// different builds can be compared in all. They are in the order of what they have at the peak.
+/// Call sites are compared by their functions, so that the traces can be of different builds; without symbols by their place in the
+/// program's file, which has to be the same build then. Those come first whose bytes at the peak changed most.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// The trace before the change
@@ -42,14 +44,14 @@ struct Json<'a> {
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Trouble> {
     let (before, after) = (Summary::read(&arguments.before)?, Summary::read(&arguments.after)?);
     let all = compare(&before, &after);
+    let mut missing = [before.missing, after.missing].concat();
+    missing.dedup();
+    missing.iter().for_each(|sentence| eprintln!("insight: {sentence}"));
     let shown = &all[..all.len().min(arguments.sites)];
     let out = &mut io::stdout().lock();
     if arguments.json {
         let json = Json { before: before.totals, after: after.totals, call_sites: shown };
-        return serde_json::to_writer_pretty(&mut *out, &json)
-            .map_err(io::Error::from)
-            .and_then(|()| writeln!(out))
-            .map_err(Trouble::Output);
+        return print_json(&json, out);
     }
     print(&before.totals, &after.totals, shown, all.len(), out).map_err(Trouble::Output)
 }
@@ -85,11 +87,10 @@ fn print(
     writeln!(out, "{} call sites differ; those that changed most of the peak:", grouped(all as u64))?;
     writeln!(out, "{:>16}{:>16}{:>16}{:>13}  asked for by", "at the peak", "in all", "before", "calls")?;
     for compared in shown {
-        let Compared { stack, before, after } = compared;
+        let Compared { stack, place, before, after } = compared;
         let total = i128::from(after.total_bytes) - i128::from(before.total_bytes);
         let calls = i128::from(after.calls) - i128::from(before.calls);
-        let frames = &stack[..stack.len().min(FRAMES)];
-        let name = if stack.is_empty() { "call sites not recorded".to_owned() } else { frames.join(" ← ") };
+        let name = names::line(stack, place, FRAMES);
         writeln!(
             out,
             "{:>16}{:>16}{:>16}{:>13}  {name}",

@@ -13,18 +13,18 @@ use std::path::{Path, PathBuf};
 /// What stands for those who are not known.
 const UNKNOWN: &str = "an unknown call site";
 
-/// What can be said on the command line.
+/// Draws who asked for the memory, as a flame graph.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The file that a traced program wrote.
+    /// The trace, or the heap profile of a program with `Sampled`
     trace: PathBuf,
-    /// Where the picture goes [default: flamegraph.svg; of folded stacks: stdout].
+    /// Where the picture goes [default: flamegraph.svg; for folded stacks: stdout]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// What makes a function wide.
+    /// What makes a function wide
     #[arg(long, value_enum, default_value_t = By::Peak)]
     by: By,
-    /// Write the stacks as text instead, a line each: functions with semicolons between, the outermost first, and a number.
+    /// Write the stacks as text instead, a line each: functions with semicolons between, the outermost first, and a number
     #[arg(long)]
     folded: bool,
 }
@@ -81,8 +81,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Trouble> {
         let write = |out: &mut dyn Write| lines.iter().try_for_each(|line| writeln!(out, "{line}"));
         return match &arguments.output {
             Some(path) => write_file(path, |file| write(file)),
-            None => write(&mut io::stdout().lock())
-                .map_err(|error| Trouble::Unwritable { path: "stdout".into(), error }),
+            None => write(&mut io::stdout().lock()).map_err(Trouble::Output),
         };
     }
     let path = arguments.output.as_deref().unwrap_or(Path::new("flamegraph.svg"));

@@ -30,12 +30,12 @@ const VALUES: [(&str, &str); 6] = [
 /// Which of them a viewer shows at first.
 const SHOWN: &str = "peak_space";
 
-/// What can be said on the command line.
+/// Writes who asked for the memory as a profile for `pprof` and other viewers.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The file that a traced program wrote.
+    /// The trace, or the heap profile of a program with `Sampled`
     trace: PathBuf,
-    /// Where the profile goes.
+    /// Where the profile goes
     #[arg(short, long, value_name = "FILE", default_value = "profile.pb.gz")]
     output: PathBuf,
 }

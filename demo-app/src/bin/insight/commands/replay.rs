@@ -1,5 +1,6 @@
 //! `replay`: whether an arena completes a trace, and if not, where and why.
 
+use super::print_json;
 use crate::bytes::{self, grouped, percent};
 use crate::replay::{ARENA_LIMITS, Allocator, Figures, Outcome, Plan, Refused, Replayer, Verdict};
 use crate::script::{MOST_IN_MEMORY, Script};
@@ -16,7 +17,7 @@ const PICTURE: (usize, usize) = (4, 64);
 /// Exits with 0 if the arena completes the trace, and with 1 if a request is refused.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// What a traced program wrote
+    /// The trace: the file that a program with `Traced` wrote
     trace: PathBuf,
     /// Bytes of the arena: 1_234_944, 512K or 1.5M; rounded down to a multiple of 8
     #[arg(long, value_name = "BYTES", value_parser = arena)]
@@ -24,6 +25,9 @@ pub(crate) struct Arguments {
     /// The allocator over it
     #[arg(long, value_enum, default_value = "locked")]
     allocator: Allocator,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    json: bool,
 }
 
 fn arena(text: &str) -> Result<u64, String> {
@@ -43,7 +47,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Trouble> {
     let script = Script::read(&arguments.trace, MOST_IN_MEMORY)?;
     let plan = Plan { cells: PICTURE.0 * PICTURE.1, ..Plan::all(arguments.arena) };
     let outcome = Replayer::default().replay(&script, arguments.allocator, plan)?;
-    print(&script, arguments, &outcome, &mut io::stdout().lock()).map_err(Trouble::Output)?;
+    let out = &mut io::stdout().lock();
+    if arguments.json {
+        print_json(&outcome, out)?;
+    } else {
+        print(&script, arguments, &outcome, out).map_err(Trouble::Output)?;
+    }
     Ok(if outcome.refused.is_none() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
@@ -109,8 +118,9 @@ fn reason(refused: &Refused, figures: &Figures) -> String {
 
 fn figures(outcome: &Outcome, out: &mut dyn Write) -> io::Result<()> {
     let figures = &outcome.figures;
-    let of_the_arena =
-        |bytes: u64| format!("{:>16}  {:>7} of the arena", grouped(bytes), percent(bytes, figures.usable));
+    let of_the_arena = |bytes: u64| {
+        format!("{:>16} bytes {:>7} of the arena", grouped(bytes), percent(bytes, figures.usable))
+    };
     let mut row = |name: &str, text: String| writeln!(out, "{name:32}{text}");
     row("peak of what was asked for", of_the_arena(outcome.peak_asked))?;
     row("  at event", format!("{:>16}", grouped(outcome.peak_event)))?;

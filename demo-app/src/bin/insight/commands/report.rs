@@ -15,12 +15,12 @@ use crate::trouble::Trouble;
 use data::Data;
 use std::path::PathBuf;
 
-/// What can be said on the command line.
+/// Writes a page that shows where the memory went, and opens in any browser without a network.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The file that a traced program wrote.
+    /// The trace, or the heap profile of a program with `Sampled`
     trace: PathBuf,
-    /// Where the page goes.
+    /// Where the page goes
     #[arg(short, long, value_name = "FILE", default_value = "report.html")]
     output: PathBuf,
 }

@@ -1,36 +1,56 @@
 //! `size`: the smallest arena that completes a trace, and one to take.
 
+use super::print_json;
 use crate::bytes::{grouped, percent};
 use crate::progress::Progress;
-use crate::replay::{Allocator, LARGEST_STATIC, Plan, Replayer};
+use crate::replay::{Allocator, LARGEST_STATIC, Replayer};
 use crate::script::{MOST_IN_MEMORY, Script};
 use crate::sizing::{self, Parts, Recommendation, Smallest};
 use crate::trouble::Trouble;
+use serde::Serialize;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
 /// Finds the smallest arena that completes a trace, and recommends one.
 ///
-/// Each allocation and release of the trace is performed again, in order and each thread's on a thread of its own, in arenas of
-/// one size after the other, until the smallest is found in which nothing is refused.
+/// Each allocation and release of the trace is performed again, in order and with the cache of its
+/// thread, in arenas of one size after the other, until the smallest is found in which nothing is
+/// refused, wherever in its page it begins.
 ///
-/// The overhead is what that arena has beside the bytes that the program asked for, at the moment when those are most:
+/// The overhead is what that arena has beside the bytes that the program asked for, at the moment
+/// when those are most:
 ///
 ///   headers        4 bytes for each block that has one, and the map of the arena's pages
 ///   rounding       what blocks are longer than what was asked for
-///   fragmentation  what is free then, but not where it would be of use: holes, free slots, room for blocks that move as they grow
+///   fragmentation  what is free then, but not where it would be of use: holes, free slots, room
+///                  for blocks that move as they grow
 ///   caches         what is in the caches of threads
 ///
-/// A larger arena is not always enough: where blocks lie depends on its size, and large ones need luck to find a place. So arenas
-/// of up to a quarter more are tried, too, and the recommended one is larger than all that fail.
+/// A larger arena is not always enough: where blocks lie depends on its size, and large ones need
+/// luck to find a place. So arenas of up to a quarter more are tried, too, and the recommended one
+/// is larger than all that fail.
 #[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
 pub(crate) struct Arguments {
-    /// What traced programs wrote. Several are runs of the same program: the worst one counts
+    /// The traces: files that a program with `Traced` wrote. Of several runs the worst one counts
     #[arg(required = true, value_name = "TRACE")]
     traces: Vec<PathBuf>,
     /// Only for this allocator
     #[arg(long, value_enum)]
     allocator: Option<Allocator>,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+/// What `--json` prints for each allocator; all in bytes, but the line to paste.
+#[derive(Serialize)]
+struct Json {
+    allocator: &'static str,
+    /// For each trace, in the order of the arguments.
+    traces: Vec<Smallest>,
+    recommended: u64,
+    line: String,
 }
 
 /// # Errors
@@ -53,7 +73,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Trouble> {
     for allocator in allocators {
         answers.push(answer(&scripts, allocator, &mut guesses)?);
     }
-    print(&scripts, &answers, &mut io::stdout().lock()).map_err(Trouble::Output)
+    let out = &mut io::stdout().lock();
+    if arguments.json {
+        let json: Vec<Json> = answers.into_iter().map(Json::from).collect();
+        return print_json(&json, out);
+    }
+    print(&scripts, &answers, out).map_err(Trouble::Output)
 }
 
 /// What one allocator needs.
@@ -68,6 +93,18 @@ impl Answer {
     /// The trace that needs most, and what it needs.
     fn worst(&self) -> Option<(usize, &Smallest)> {
         self.smallest.iter().enumerate().max_by_key(|(_, smallest)| smallest.reliable)
+    }
+}
+
+impl From<Answer> for Json {
+    fn from(answer: Answer) -> Self {
+        let recommended = answer.recommendation.arena;
+        Self {
+            allocator: answer.allocator.name(),
+            traces: answer.smallest,
+            recommended,
+            line: answer.allocator.line(recommended),
+        }
     }
 }
 
@@ -97,7 +134,7 @@ fn answer(scripts: &[Script], allocator: Allocator, guesses: &mut Guesses) -> Re
     let has_threads = scripts.iter().any(|script| script.threads() > 1);
     let recommendation = sizing::recommend(&arenas, has_threads, |arena| {
         for script in scripts {
-            if replayer.replay(script, allocator, Plan::all(arena))?.refused.is_some() {
+            if !sizing::completes(&mut replayer, script, allocator, arena)? {
                 return Ok(false);
             }
         }
@@ -166,7 +203,7 @@ fn table(answers: &[Answer], out: &mut dyn Write) -> io::Result<()> {
             format!("{} {:>8}", grouped(bytes), percent(bytes, smallest.arena))
         }
     };
-    row("", &|answer, _| format!("{:9}", answer.allocator.name()))?;
+    row("bytes", &|answer, _| format!("{:9}", answer.allocator.name()))?;
     row("smallest arena", &|_, smallest| format!("{}         ", grouped(smallest.arena)))?;
     row("  asked for at the peak", &part(|parts| parts.asked))?;
     row("  overhead", &part(Parts::overhead))?;

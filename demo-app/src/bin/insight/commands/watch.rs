@@ -1,5 +1,7 @@
 //! `watch`: a terminal view of a trace that is being written, or that is played back.
 
+use crate::names::Names;
+use crate::trace_file::TraceFile;
 use crate::trouble::Trouble;
 use crate::watch::{Follower, Header, Mode, Model, Playback, draw};
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
@@ -18,7 +20,7 @@ const READING: Duration = Duration::from_millis(60);
 /// Keys: q ends it, space pauses. In playback the arrows go back and forth, + and - change the speed.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// What a traced program writes, or wrote
+    /// The trace: the file that a program with `Traced` writes, or wrote
     trace: PathBuf,
     /// Play it back from the beginning, so many times as fast as it happened: 1, 10, 0.01
     #[arg(long, value_name = "TIMES", value_parser = speed)]
@@ -38,6 +40,7 @@ fn speed(text: &str) -> Result<f64, String> {
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Trouble> {
     let title =
         arguments.trace.file_name().unwrap_or(arguments.trace.as_os_str()).to_string_lossy().into_owned();
+    let header = TraceFile::open(&arguments.trace)?.whole()?;
     let source = match arguments.speed {
         Some(speed) => Source::Playback(Playback::open(&arguments.trace, speed)?),
         None => Source::Follower(Follower::open(&arguments.trace, Instant::now())?),
@@ -49,12 +52,21 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Trouble> {
     let mut view = View { source, model: Model::new(), is_paused: false };
     let outcome = (|| {
         let mut last = Instant::now();
+        let mut names = Names::new(&[], header.began);
+        let mut modules = 0;
         loop {
             let now = Instant::now();
             view.advance(now, now - last)?;
             last = now;
+            // Libraries may come while the program runs, and what was looked up before has no names from them.
+            let known = view.model.call_sites().modules();
+            if known.len() != modules {
+                (names, modules) = (Names::new(known, header.began), known.len());
+            }
             let header = Header { title: title.clone(), mode: view.mode() };
-            terminal.draw(|frame| draw(frame, &header, &view.model)).map_err(Trouble::Terminal)?;
+            terminal
+                .draw(|frame| draw(frame, &header, &view.model, &mut names))
+                .map_err(Trouble::Terminal)?;
             while event::poll(FRAME.saturating_sub(now.elapsed())).map_err(Trouble::Terminal)? {
                 if let Event::Key(key) = event::read().map_err(Trouble::Terminal)? {
                     if !view.press(key)? {

@@ -3,10 +3,12 @@
 use crate::trouble::Trouble;
 use mem_alloc_rust::{Locked, Region, ThreadCached};
 use std::alloc::Layout;
+use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-/// What arenas begin at a multiple of. (A `FreeList` begins at a multiple of 128, and where beyond that is the linker's choice.)
-const ALIGN: usize = 4096;
+/// Where in a page of so many bytes an arena begins is the linker's choice, and is one of a plan's here. It makes a difference where runs
+/// are concerned, which are aligned to pages.
+const PAGE: usize = 4096;
 
 /// Memory for one arena at a time, which is used again for the next.
 #[derive(Default)]
@@ -18,17 +20,18 @@ pub(super) struct LockedArena {
 /// same heap, over a region of as many bytes.
 pub(super) struct Borrowing<'a> {
     allocator: Locked<Region>,
-    memory: &'a mut Memory,
+    start: NonNull<u8>,
+    memory: PhantomData<&'a mut Memory>,
 }
 
 impl LockedArena {
-    /// An allocator over so many bytes, of which nothing is in use.
+    /// An allocator over so many bytes, of which nothing is in use, at that place in a page.
     ///
     /// # Errors
     ///
     /// There are not as many bytes, or too few for an arena.
-    pub(super) fn allocator(&mut self, bytes: u64) -> Result<Borrowing<'_>, Trouble> {
-        let is_enough = |memory: &Memory| memory.layout.size() as u64 >= bytes;
+    pub(super) fn allocator(&mut self, bytes: u64, place: u64) -> Result<Borrowing<'_>, Trouble> {
+        let is_enough = |memory: &Memory| memory.bytes() >= bytes;
         if !self.memory.as_ref().is_some_and(is_enough) {
             self.memory = None;
             self.memory = Some(Memory::new(bytes)?);
@@ -36,17 +39,18 @@ impl LockedArena {
         let Some(memory) = &mut self.memory else { return Err(Trouble::NoMemory { bytes }) };
         be_silent();
         let allocator = Locked::new();
-        // SAFETY: the memory is exclusively borrowed as long as the allocator lives, and has that many bytes.
-        unsafe { allocator.init(memory.start.as_ptr(), bytes as usize) }
+        let start = memory.at(place);
+        // SAFETY: the memory is exclusively borrowed as long as the allocator lives, and has that many bytes from each place on.
+        unsafe { allocator.init(start.as_ptr(), bytes as usize) }
             .map_err(|error| Trouble::NoArena { bytes, error })?;
-        Ok(Borrowing { allocator, memory })
+        Ok(Borrowing { allocator, start, memory: PhantomData })
     }
 }
 
 impl Borrowing<'_> {
     /// The arena's first address.
     pub(super) fn start(&self) -> u64 {
-        self.memory.start.addr().get() as u64
+        self.start.addr().get() as u64
     }
 }
 
@@ -66,21 +70,23 @@ fn be_silent() {
 /// The one allocator of the process that has caches: no other `ThreadCached` is used in it.
 static CACHED: ThreadCached<Region> = ThreadCached::new();
 
-/// The allocator with caches over so many bytes, and where they begin. Only the first call of a process succeeds.
+/// The allocator with caches over so many bytes at that place in a page, and where they begin. Only the first call of a process
+/// succeeds.
 ///
 /// # Errors
 ///
 /// There are not as many bytes, too few for an arena, or this is the second call.
-pub(super) fn thread_cached(bytes: u64) -> Result<(&'static ThreadCached<Region>, u64), Trouble> {
+pub(super) fn thread_cached(bytes: u64, place: u64) -> Result<(&'static ThreadCached<Region>, u64), Trouble> {
     be_silent();
     let memory = std::mem::ManuallyDrop::new(Memory::new(bytes)?);
-    // SAFETY: the memory is nobody else's, and is never given back.
-    unsafe { CACHED.init(memory.start.as_ptr(), bytes as usize) }
+    let start = memory.at(place);
+    // SAFETY: the memory is nobody else's, is never given back, and has that many bytes from each place on.
+    unsafe { CACHED.init(start.as_ptr(), bytes as usize) }
         .map_err(|error| Trouble::NoArena { bytes, error })?;
-    Ok((&CACHED, memory.start.addr().get() as u64))
+    Ok((&CACHED, start.addr().get() as u64))
 }
 
-/// Bytes of the tool's own allocator.
+/// Bytes of the tool's own allocator, and a page more.
 struct Memory {
     start: NonNull<u8>,
     layout: Layout,
@@ -90,10 +96,22 @@ impl Memory {
     fn new(bytes: u64) -> Result<Self, Trouble> {
         let none = || Trouble::NoMemory { bytes };
         let size = usize::try_from(bytes).map_err(|_| none())?;
-        let layout = Layout::from_size_align(size.max(1), ALIGN).map_err(|_| none())?;
+        let size = size.checked_add(PAGE).ok_or_else(none)?;
+        let layout = Layout::from_size_align(size, PAGE).map_err(|_| none())?;
         // SAFETY: the layout is of more than no bytes.
         let start = NonNull::new(unsafe { std::alloc::alloc(layout) }).ok_or_else(none)?;
         Ok(Self { start, layout })
+    }
+
+    /// How many bytes there are from each place on.
+    fn bytes(&self) -> u64 {
+        (self.layout.size() - PAGE) as u64
+    }
+
+    /// A place in the first page.
+    fn at(&self, place: u64) -> NonNull<u8> {
+        // SAFETY: the memory is longer than a page.
+        unsafe { self.start.add(place as usize % PAGE) }
     }
 }
 

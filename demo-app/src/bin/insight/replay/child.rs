@@ -26,7 +26,7 @@ const BUFFER: usize = 64 << 10;
 pub(super) fn replay(script: &Script, plan: Plan) -> Result<Outcome, Trouble> {
     let failed = |error: io::Error| Trouble::Child { what: error.to_string() };
     let program = std::env::current_exe().map_err(failed)?;
-    let numbers = [plan.arena, plan.events, plan.cells as u64].map(|number| number.to_string());
+    let numbers = [plan.arena, plan.place, plan.events, plan.cells as u64].map(|number| number.to_string());
     let mut child = Command::new(program)
         .arg(PROCESS)
         .args(numbers)
@@ -70,7 +70,7 @@ pub(super) fn replay(script: &Script, plan: Plan) -> Result<Outcome, Trouble> {
 ///
 /// There is no memory for the arena, or stdin and stdout do not work.
 pub(crate) fn serve(plan: Plan) -> Result<(), Trouble> {
-    let (allocator, start) = arena::thread_cached(plan.arena)?;
+    let (allocator, start) = arena::thread_cached(plan.arena, plan.place)?;
     let mut steps = BufReader::with_capacity(BUFFER, io::stdin());
     let outcome = turns::perform(Player::on(allocator, start), plan, || {
         let mut packed = Packed([0; 16]);

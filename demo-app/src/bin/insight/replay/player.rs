@@ -5,7 +5,7 @@ use super::arena::Borrowing;
 use super::outcome::{Figures, HEADER, Outcome, Refused};
 use super::picture::Picture;
 use crate::script::{Action, Step};
-use mem_alloc_rust::{Locked, Region, Stats, ThreadCached};
+use mem_alloc_rust::{Locked, Region, Stats, ThreadCached, VirtualThread};
 use std::alloc::{GlobalAlloc, Layout};
 use std::ops::ControlFlow;
 use std::ptr::NonNull;
@@ -55,6 +55,12 @@ impl Measured for ThreadCached<Region> {
     }
 }
 
+/// A thread that has done nothing yet.
+pub(super) fn begin_thread() -> VirtualThread {
+    // SAFETY: the process that replays with caches forks no other, and has no signal handlers.
+    unsafe { VirtualThread::new() }
+}
+
 /// Performs steps on one allocator, in any order: what makes no sense, as the release of a block that is not live, is left out.
 pub(super) struct Player<'a, A: Measured> {
     allocator: &'a A,
@@ -77,9 +83,6 @@ struct Held {
     start: NonNull<u8>,
     layout: Layout,
 }
-
-// SAFETY: a block is its holder's, on whichever thread, and so is what the player does with it.
-unsafe impl Send for Held {}
 
 impl<'a> Player<'a, Locked<Region>> {
     /// A player that has done nothing yet.

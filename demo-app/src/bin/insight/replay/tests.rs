@@ -12,7 +12,7 @@ fn allocate(block: u32, size: u64, align_log2: u8) -> Step {
 /// Performs steps in an arena of so many bytes.
 fn perform(arena: u64, cells: usize, steps: &[Step]) -> Outcome {
     let mut memory = LockedArena::default();
-    let allocator = memory.allocator(arena).unwrap();
+    let allocator = memory.allocator(arena, 0).unwrap();
     let mut player = Player::new(&allocator);
     let _ = steps.iter().try_for_each(|step| player.perform(step));
     player.outcome(Plan { cells, ..Plan::all(arena) })
@@ -112,7 +112,7 @@ fn blocks_lie_where_a_static_arena_has_them() {
     const ARENA: usize = 300_000;
     static A: Locked<FreeList<ARENA>> = Locked::new();
     let mut memory = LockedArena::default();
-    let replayed = memory.allocator(ARENA as u64).unwrap();
+    let replayed = memory.allocator(ARENA as u64, 0).unwrap();
     let mut random = 1u64;
     let mut next = |below: u64| {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

@@ -32,9 +32,7 @@ impl Reading {
     /// The trace cannot be read, is none, or has samples only.
     pub(super) fn open(path: &Path) -> Result<Self, Trouble> {
         let trace = TraceFile::open(path)?;
-        if trace.header().is_sampled {
-            return Err(Trouble::SamplesOnly { path: path.to_owned() });
-        }
+        trace.whole()?;
         Ok(Self {
             trace,
             live: Live::default(),

@@ -84,7 +84,9 @@ fn no_arena_is_enough_for_everything() {
 #[test]
 fn an_arena_is_reliable_if_all_larger_ones_are_enough() {
     let reliable = |is_enough: fn(u64) -> bool| {
-        let Ok(found) = reliable(1000, 8, |arena| Ok::<_, Infallible>(is_enough(arena)));
+        let Ok(found) = reliable(1000, 8, |arenas| {
+            Ok::<_, Infallible>(arenas.iter().map(|&arena| is_enough(arena)).collect())
+        });
         found
     };
     assert_eq!(reliable(|_| true), 1000);

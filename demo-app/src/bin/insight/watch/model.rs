@@ -107,6 +107,11 @@ impl Model {
         }
     }
 
+    /// All call sites so far.
+    pub(crate) fn call_sites(&self) -> &CallSites {
+        &self.call_sites
+    }
+
     /// Bytes that are live, as they were asked for.
     pub(super) fn live_bytes(&self) -> u64 {
         self.live.bytes()

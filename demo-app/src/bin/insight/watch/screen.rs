@@ -2,7 +2,7 @@
 
 use super::model::Model;
 use crate::bytes::{grouped, percent, rough};
-use crate::call_sites::Name;
+use crate::names::Names;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
@@ -38,7 +38,7 @@ pub(crate) enum Mode {
 }
 
 /// Draws the whole screen.
-pub(crate) fn draw(frame: &mut Frame, header: &Header, model: &Model) {
+pub(crate) fn draw(frame: &mut Frame, header: &Header, model: &Model, names: &mut Names) {
     let area = frame.area();
     // The map has a quarter of the screen, the figures what they need, the holders the rest.
     let map_height = (area.height / 4).clamp(3, 16) + 2;
@@ -56,7 +56,7 @@ pub(crate) fn draw(frame: &mut Frame, header: &Header, model: &Model) {
     draw_map(frame, model, map);
     draw_figures(frame, model, figures);
     draw_over_time(frame, model, over_time);
-    draw_holders(frame, model, holders);
+    draw_holders(frame, model, names, holders);
     frame.render_widget(key_line(header.mode), bottom);
 }
 
@@ -151,20 +151,16 @@ fn draw_over_time(frame: &mut Frame, model: &Model, area: Rect) {
     frame.render_widget(line.block(block), area);
 }
 
-fn draw_holders(frame: &mut Frame, model: &Model, area: Rect) {
+fn draw_holders(frame: &mut Frame, model: &Model, names: &mut Names, area: Rect) {
     let block = Block::bordered().title(" Who holds most ");
     let count = usize::from(block.inner(area).height.saturating_sub(1));
-    let mut modules = model.call_sites.modules().clone();
     let live = model.live_bytes();
     let rows = model.holders(count).into_iter().map(|(site, holding)| {
-        let stack: Vec<String> =
-            model.call_sites.addresses(site).take(FRAMES).map(|address| modules.name(address)).collect();
-        let stack = if stack.is_empty() { "call site not recorded".to_owned() } else { stack.join(" ← ") };
         Row::new([
             Cell::from(format!("{:>15}", grouped(holding.bytes))),
             Cell::from(format!("{:>7}", percent(holding.bytes, live))),
             Cell::from(format!("{:>9}", grouped(holding.blocks))),
-            Cell::from(stack),
+            Cell::from(names.of(&model.call_sites, site).line(FRAMES)),
         ])
     });
     let widths = [Constraint::Length(15), Constraint::Length(7), Constraint::Length(9), Constraint::Min(10)];

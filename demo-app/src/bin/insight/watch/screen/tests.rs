@@ -41,7 +41,8 @@ fn model() -> Model {
 fn drawn(width: u16, height: u16, mode: Mode, model: &Model) -> String {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     let header = Header { title: "program.trace".to_owned(), mode };
-    terminal.draw(|frame| draw(frame, &header, model)).unwrap();
+    let mut names = Names::new(model.call_sites.modules(), 0);
+    terminal.draw(|frame| draw(frame, &header, model, &mut names)).unwrap();
     let buffer = terminal.backend().buffer();
     let rows = buffer.content().chunks(width.into());
     rows.map(|row| row.iter().map(|cell| cell.symbol()).collect::<String>().trim_end().to_owned() + "\n")
