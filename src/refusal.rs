@@ -2,6 +2,8 @@
 
 #[cfg(feature = "std")]
 mod by_default;
+#[cfg(feature = "std")]
+mod call_stack;
 mod report;
 
 #[cfg(feature = "std")]
@@ -288,6 +290,12 @@ pub(crate) fn is_wanted() -> bool {
     return !attention::is_telling() && (HOOK.get().is_some() || by_default::is_wanted());
     #[cfg(not(feature = "std"))]
     HOOK.get().is_some()
+}
+
+/// Whether what is refused to the calling thread is to be had from the system, because it is taking a call stack.
+#[cfg(feature = "std")]
+pub(crate) fn is_in_call_stack() -> bool {
+    call_stack::is_wanted() && call_stack::is_being_taken()
 }
 
 /// Tells of a refusal. Never unwinds: a panic of the hook's stops at this function.
