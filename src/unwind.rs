@@ -8,10 +8,12 @@ unsafe extern "C" {
     fn _Unwind_FindEnclosingFunction(address: *mut c_void) -> *mut c_void;
 }
 
+/// What passes on return addresses, whoever asked for them.
+pub(crate) const WALK: *const () = _Unwind_Backtrace as *const ();
+
 /// Passes on the return addresses of whoever called, the innermost first, until it is told that they are
 /// enough. Asks Rust's allocator for nothing.
-pub(crate) fn each_caller(mut is_to_go_on: impl FnMut(usize) -> bool) {
-    let mut pass_on: &mut dyn FnMut(usize) -> bool = &mut is_to_go_on;
+pub(crate) fn each_caller(mut pass_on: &mut dyn FnMut(usize) -> bool) {
     // SAFETY: the callback is called with the data, before this returns.
     unsafe { _Unwind_Backtrace(note, (&raw mut pass_on).cast()) };
 }

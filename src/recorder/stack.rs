@@ -143,12 +143,12 @@ fn bounds() -> Stack {
 /// As [`Stack::walk`], by the unwinder's tables.
 pub(super) fn unwind(frames: &mut [usize; MAX_DEPTH]) -> usize {
     let mut depth = 0;
-    let note = |address| {
+    let mut note = |address| {
         let Some(frame) = frames.get_mut(depth).filter(|_| address != 0) else { return false };
         *frame = address;
         depth += 1;
         true
     };
-    preserving_errno(|| unwind::each_caller(note));
+    preserving_errno(|| unwind::each_caller(&mut note));
     depth
 }

@@ -10,6 +10,7 @@ use core::fmt::Write;
 use std::backtrace::Backtrace;
 
 /// Whether a report is to be followed by the call stack: as std decides it for errors.
+#[inline(never)]
 pub(super) fn is_wanted() -> bool {
     let is_on = |value: &[u8]| value != b"0";
     variable(c"RUST_LIB_BACKTRACE", is_on).or_else(|| variable(c"RUST_BACKTRACE", is_on)).unwrap_or(false)
@@ -26,9 +27,10 @@ pub(super) fn write_to(output: &mut Output) {
     let _ = write!(output, "{}", Backtrace::force_capture());
 }
 
-/// Whether the calling thread is just taking or writing a call stack: whether one of the functions of std's that do so
-/// is among those that have called. That is how std itself finds out where a call stack begins.
+/// Whether the calling thread is just taking or writing a call stack: whether a function that does so is among those
+/// that have called. That is how std itself finds out where a call stack begins.
 #[cfg(unix)]
+#[inline(never)]
 pub(super) fn is_being_taken() -> bool {
     use crate::unwind;
     use core::alloc::Layout;
@@ -37,15 +39,17 @@ pub(super) fn is_being_taken() -> bool {
     /// Between those functions and an allocation are fewer callers.
     const MOST: u32 = 128;
 
+    // The first one calls back for each caller, under std's lock, and that may allocate. Names of functions are found
+    // outside of it when a call stack that was taken is written, and std's report of a failed allocation looks at the
+    // environment.
     let functions = [
-        Backtrace::capture as fn() -> Backtrace as *const (),
-        Backtrace::force_capture as fn() -> Backtrace as *const (),
+        unwind::WALK,
         <Backtrace as fmt::Display>::fmt as fn(&Backtrace, &mut fmt::Formatter<'_>) -> fmt::Result
             as *const (),
         std::alloc::handle_alloc_error as fn(Layout) -> ! as *const (),
     ];
     let (mut is_found, mut left) = (false, MOST);
-    unwind::each_caller(|address| {
+    unwind::each_caller(&mut |address| {
         is_found = functions.contains(&unwind::function_of(address));
         left -= 1;
         !is_found && left > 0
