@@ -49,6 +49,7 @@
 //! | `attention` | what takes a thread off the usual way: it tells of a refusal, or there is a watermark (`std`) | no |
 //! | `stderr` | text on stderr or in a file, without an allocation (`std`) | yes |
 //! | `fault` | what can be wrong with a pointer, one sentence each, and the end of the program | yes |
+//! | `unwind` | who called whom (`std`, Unix) | yes |
 //! | `refusal` | what is told when a request is refused | yes |
 //! | `block` | header, footer, links: the one file that knows an offset; the memory layout is drawn there | yes |
 //! | `run` | a block cut into slots, and which pages are such: the second one that knows offsets; drawn there | yes |
@@ -152,6 +153,8 @@ mod text;
 pub mod trace;
 #[cfg(not(all(feature = "std", unix)))]
 mod uncached;
+#[cfg(all(feature = "std", unix))]
+mod unwind;
 #[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
 pub mod watch;
 

@@ -136,7 +136,8 @@ use watermark::Watermark;
 /// With the feature `std` there is one exception: **while a thread panics, it is served by `System`**, but
 /// for small requests that a free slot of a run serves at once. Std needs some 35 MB to print one backtrace
 /// with symbols and keeps much of it; a program whose arena cannot hold that would hang in its own panic, and
-/// one whose arena just can would have no memory left after a panic that was caught.
+/// one whose arena just can would have no memory left after a panic that was caught. With `RUST_BACKTRACE=1` the same
+/// goes for what would be refused to a thread that takes or writes a call stack, which std does under a lock.
 ///
 /// # Misuse
 ///
@@ -522,6 +523,8 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     #[inline(never)]
     pub(crate) fn overflow(&self, layout: Layout, contents: Contents, whole: &impl Survey) -> *mut u8 {
         let asks_system = S::OVERFLOWS_TO_SYSTEM || is_in_distress();
+        #[cfg(feature = "std")]
+        let asks_system = asks_system || refusal::is_in_call_stack();
         #[cfg(feature = "std")]
         if asks_system {
             let block = self.overflow.alloc(layout, contents);

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "std")]
 mod by_default;
+#[cfg(feature = "std")]
+mod call_stack;
 mod report;
 
 #[cfg(feature = "std")]
@@ -118,7 +120,7 @@ pub enum Verdict {
 #[non_exhaustive]
 pub enum Remedy {
     /// A [`FreeList`](crate::FreeList) of so many bytes. That has room for the request beside all there is, and a sixteenth
-    /// more, so that it would have been served.
+    /// more, so that it would have been served, as a rule.
     LargerArena {
         /// Bytes of the arena, a round number.
         bytes: usize,
@@ -135,7 +137,7 @@ pub enum Remedy {
     },
     /// No single arena can be that large: a `Growing` can, where there is one.
     Growing,
-    /// Nothing that the allocator could say: the operating system has to give more.
+    /// Nothing that the allocator could say: the operating system has to give more, or no process has as much.
     None,
 }
 
@@ -180,8 +182,14 @@ pub struct GrowthLimit {
 /// Less than this share of an arena is hardly anything: 1/16.
 const CRUMBS_SHARE_LOG2: u32 = 4;
 
-/// What is recommended is larger by this share of what there is: 1/16.
+/// What is recommended is larger by this share of what there is and the request needs: 1/16.
 const MARGIN_LOG2: u32 = 4;
+
+/// More than that no process has.
+const ADDRESS_SPACE: usize = isize::MAX as usize >> if usize::BITS == 64 { 16 } else { 0 };
+
+/// The system gives whole pages, of so many bytes at most.
+const LARGEST_PAGE: usize = 64 << 10;
 
 /// A round number has so many bits that are not zero at most, from the first one on; the others are rounded up.
 const ROUND_BITS: u32 = 4;
@@ -216,17 +224,21 @@ impl Refusal {
     }
 
     fn verdict(&self, asked_system: bool) -> Verdict {
-        let bytes = self.layout.size();
-        match self.growth {
-            _ if asked_system => Verdict::SystemRefused,
-            Some(growth) if bytes > growth.cap_bytes.saturating_sub(growth.committed_bytes) => {
-                Verdict::Exhausted
-            }
-            Some(_) => Verdict::SystemRefused,
-            None if self.arena_bytes == 0 => Verdict::NoMemoryYet,
-            None if bytes > self.stats.free_bytes => Verdict::Exhausted,
-            None if self.stats.free_bytes < self.arena_bytes >> CRUMBS_SHARE_LOG2 => Verdict::Exhausted,
-            None => Verdict::Fragmented,
+        let (bytes, free) = (self.layout.size(), self.stats.free_bytes);
+        let to_be_had =
+            self.growth.map_or(0, |growth| growth.cap_bytes.saturating_sub(growth.committed_bytes));
+        if asked_system {
+            Verdict::SystemRefused
+        } else if self.arena_bytes == 0 {
+            Verdict::NoMemoryYet
+        } else if bytes.saturating_add(HEADER) > free {
+            Verdict::Exhausted
+        } else if bytes.saturating_add(self.layout.align() + LARGEST_PAGE) <= to_be_had {
+            Verdict::SystemRefused
+        } else if free < self.arena_bytes >> CRUMBS_SHARE_LOG2 {
+            Verdict::Exhausted
+        } else {
+            Verdict::Fragmented
         }
     }
 
@@ -236,11 +248,17 @@ impl Refusal {
         let (now, most) = match memory {
             Memory::Arena(bytes, most) => (bytes, most),
             Memory::Regions => (self.arena_bytes, usize::MAX),
-            Memory::Growing => (self.growth.map_or(0, |growth| growth.cap_bytes), usize::MAX),
+            // The cap may have been made less than there is.
+            Memory::Growing => {
+                let now = self.growth.map_or(0, |growth| growth.cap_bytes.max(growth.committed_bytes));
+                (now, usize::MAX)
+            }
         };
         let more = self.layout.size().saturating_add(self.layout.align() + HEADER);
-        let bytes = round_up(now.saturating_add(now >> MARGIN_LOG2).saturating_add(more));
+        let enough = now.saturating_add(more);
+        let bytes = round_up(enough.saturating_add(enough >> MARGIN_LOG2));
         match memory {
+            _ if bytes > ADDRESS_SPACE => Remedy::None,
             _ if bytes > most => Remedy::Growing,
             Memory::Arena(..) => Remedy::LargerArena { bytes },
             Memory::Regions => Remedy::LargerRegion { bytes },
@@ -288,6 +306,12 @@ pub(crate) fn is_wanted() -> bool {
     return !attention::is_telling() && (HOOK.get().is_some() || by_default::is_wanted());
     #[cfg(not(feature = "std"))]
     HOOK.get().is_some()
+}
+
+/// Whether what is refused to the calling thread is to be had from the system, because it is taking a call stack.
+#[cfg(feature = "std")]
+pub(crate) fn is_in_call_stack() -> bool {
+    call_stack::is_wanted() && call_stack::is_being_taken()
 }
 
 /// Tells of a refusal. Never unwinds: a panic of the hook's stops at this function.
@@ -350,17 +374,24 @@ mod tests {
     fn what_is_free_decides_the_verdict() {
         let verdict = |bytes, free, largest| refusal(bytes, &stats(free, largest)).verdict;
         assert_eq!(verdict(100_000, 99_999, 99_999), Verdict::Exhausted);
-        assert_eq!(verdict(100_000, 100_000, 50_000), Verdict::Fragmented);
+        // A block has a header.
+        assert_eq!(verdict(100_000, 100_003, 100_003), Verdict::Exhausted);
+        assert_eq!(verdict(100_000, 100_004, 50_000), Verdict::Fragmented);
         // Crumbs are nothing.
         assert_eq!(verdict(24, 60_000, 16), Verdict::Exhausted);
         assert_eq!(verdict(24, 70_000, 16), Verdict::Fragmented);
-        let growing = |cap_bytes, committed_bytes| {
+        let growing = |bytes, free, cap_bytes, committed_bytes| {
             let growth = Some(GrowthLimit { cap_bytes, committed_bytes });
-            judged(layout(5000), &stats(0, 0), Memory::Growing, growth, false)
+            judged(layout(bytes), &stats(free, 0), Memory::Growing, growth, false)
         };
-        assert_eq!(growing(9999, 5000).verdict, Verdict::Exhausted);
-        assert_eq!(growing(9999, 5000).remedy, Remedy::HigherCap { bytes: 16 << 10 });
-        assert_eq!(growing(10_000, 5000).verdict, Verdict::SystemRefused);
+        assert_eq!(growing(50_000, 50_000, 1 << 20, 1 << 20).verdict, Verdict::Exhausted);
+        assert_eq!(growing(50_000, 70_000, 1 << 20, 1 << 20).verdict, Verdict::Fragmented);
+        // The system gives pages: what is left of the cap need not be enough.
+        assert_eq!(growing(50_000, 70_000, 1 << 20, (1 << 20) - 60_000).verdict, Verdict::Fragmented);
+        assert_eq!(growing(50_000, 120_000, 1 << 20, (1 << 20) - 120_000).verdict, Verdict::SystemRefused);
+        assert_eq!(growing(50_000, 0, 1 << 20, 1 << 20).remedy, Remedy::HigherCap { bytes: 1152 << 10 });
+        // The cap was made less than there is.
+        assert_eq!(growing(50_000, 0, 1 << 20, 2 << 20).remedy, Remedy::HigherCap { bytes: 2304 << 10 });
         let none = judged(layout(1), &Stats::default(), Memory::Regions, None, false);
         assert_eq!((none.verdict, none.remedy), (Verdict::NoMemoryYet, Remedy::LargerRegion { bytes: 1024 }));
         let asked = judged(layout(1), &stats(0, 0), Memory::Arena(1 << 20, 1 << 30), None, true);
@@ -376,7 +407,7 @@ mod tests {
         let remedy = |bytes| refusal(bytes, &stats(0, 0)).remedy;
         assert_eq!(remedy(2 << 20), Remedy::LargerArena { bytes: 3328 << 10 });
         assert_eq!(remedy(2 << 30), Remedy::Growing);
-        assert_eq!(remedy(isize::MAX as usize - 7), Remedy::Growing);
+        assert_eq!(remedy(isize::MAX as usize - 7), Remedy::None);
     }
 
     #[test]
@@ -393,9 +424,13 @@ no memory for 200000 bytes: fragmented, 400.0 KiB are free, but not in one piece
         );
         let mut cached = stats(70_000, 9004);
         (cached.live_bytes, cached.cached_bytes) = (cached.live_bytes - 5000, 5000);
-        let text = refusal(isize::MAX as usize - 7, &cached).to_string();
+        let text = refusal(3 << 29, &cached).to_string();
         assert!(text.contains("; in caches 4.8 KiB"), "{text}");
         assert!(text.ends_with("\n  remedy   Growing is as large as the cap that it is given"), "{text}");
+        let aligned = Layout::from_size_align(5000, 1 << 16).unwrap();
+        let stats = stats(100_000, 90_000);
+        let text = judged(aligned, &stats, Memory::Arena(1 << 20, 1 << 30), None, false).to_string();
+        assert!(text.starts_with("no memory for 5000 bytes at a multiple of 65536: fragmented, 97.6 KiB are free, but not there\n"), "{text}");
     }
 
     #[test]
@@ -414,12 +449,13 @@ no memory for 200000 bytes: fragmented, 400.0 KiB are free, but not in one piece
             ),
             "{capped}"
         );
-        let refused = text(Memory::Growing, growth(1 << 30), false);
+        let layout = Layout::from_size_align(5000, 4096).unwrap();
+        let refused = judged(layout, &stats(80_000, 0), Memory::Growing, growth(1 << 30), false).to_string();
         assert!(refused.contains(": the system gives no more"), "{refused}");
         assert!(text(Memory::Arena(1 << 20, 1 << 30), None, true).contains(": the system gives no more"));
         let region = text(Memory::Regions, None, false);
         assert!(
-            region.contains("\n  remedy   a region with 1.1 MiB, or one more with room for it"),
+            region.contains("\n  remedy   a region with 1152 KiB, or one more with room for it"),
             "{region}"
         );
     }

@@ -61,7 +61,8 @@ impl Seen {
 pub(crate) fn write(allocator: &impl Look, to: BorrowedFd<'_>) -> io::Result<()> {
     let mut seen = Seen::NOTHING;
     allocator.look(&mut seen);
-    let mut output = Output::to(to);
+    let mut output = Output::stderr();
+    output.begin(to);
     seen.write_to(&mut output);
     if output.flush() { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

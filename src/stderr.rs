@@ -18,7 +18,7 @@ pub(crate) struct Output {
 
 impl Output {
     /// The standard error.
-    pub(crate) fn stderr() -> Self {
+    pub(crate) const fn stderr() -> Self {
         Self {
             #[cfg(unix)]
             to: libc::STDERR_FILENO,
@@ -28,10 +28,11 @@ impl Output {
         }
     }
 
-    /// A file that is open as long as anything is written to it.
+    /// From now on to a file, which is open as long as anything is written to it.
     #[cfg(unix)]
-    pub(crate) fn to(file: std::os::fd::BorrowedFd<'_>) -> Self {
-        Self { to: std::os::fd::AsRawFd::as_raw_fd(&file), ..Self::stderr() }
+    pub(crate) fn begin(&mut self, file: std::os::fd::BorrowedFd<'_>) {
+        self.to = std::os::fd::AsRawFd::as_raw_fd(&file);
+        (self.len, self.is_complete) = (0, true);
     }
 
     /// Writes text.

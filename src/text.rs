@@ -103,7 +103,9 @@ fn value(out: &mut Sink<'_>, kind: u8, value: usize) {
 
 /// How much a part is of a whole, in tenths of a percent, rounded down.
 pub(crate) fn share(part: usize, whole: usize) -> usize {
-    (part as u64 * 1000).checked_div(whole as u64).unwrap_or(0) as usize
+    // A cap may be all there can be: nobody sees its last bits.
+    let shift = if whole > usize::MAX >> 10 { 10 } else { 0 };
+    ((part >> shift) as u64 * 1000).checked_div((whole >> shift) as u64).unwrap_or(0) as usize
 }
 
 /// Passes a report on to a formatter.
@@ -156,5 +158,6 @@ mod tests {
     fn shares_are_in_tenths_of_a_percent() {
         assert_eq!(filled("~ %|~ %|! %", &[1000, 482, 7]), "100.0 %| 48.2 %|0.7 %");
         assert_eq!([share(1, 3), share(5, 5), share(0, 0)], [333, 1000, 0]);
+        assert_eq!([share(usize::MAX / 3, usize::MAX), share(usize::MAX, usize::MAX)], [333, 1000]);
     }
 }

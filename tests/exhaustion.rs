@@ -12,6 +12,8 @@ use libtest_mimic::{Arguments, Trial};
 use mem_alloc_rust::{FreeList, Locked};
 use predicates::prelude::PredicateBooleanExt;
 use predicates::str::{contains, ends_with, starts_with};
+use std::backtrace::Backtrace;
+use std::io::Write;
 
 #[global_allocator]
 static A: Locked<FreeList> = Locked::new();
@@ -70,6 +72,25 @@ fn play(role: &str) {
         "must have one more" => {
             let taken = fill_the_arena();
             drop(std::hint::black_box(vec![1u8; 5000]));
+            drop(taken);
+        }
+        "is told by somebody else" => {
+            let _taken = fill_the_arena();
+            std::alloc::handle_alloc_error(std::alloc::Layout::new::<[u8; 4321]>());
+        }
+        "captures" => {
+            // The first time it looks at the environment, which takes memory.
+            drop(Backtrace::capture());
+            let taken = fill_the_arena();
+            let backtrace = Backtrace::capture();
+            drop(taken);
+            println!("{backtrace}");
+        }
+        "prints" => {
+            let (backtrace, mut stdout) = (Backtrace::capture(), std::io::stdout());
+            let taken = fill_the_arena();
+            // Only to find symbols takes memory.
+            write!(stdout, "{backtrace}").unwrap();
             drop(taken);
         }
         other => panic!("no such role: {other}"),
@@ -137,6 +158,31 @@ fn a_refusal_by_a_full_arena_names_its_call_site() {
     }
 }
 
+/// Std has a lock while it takes or writes a call stack, and allocates meanwhile. Who is refused then must not ask
+/// for a second one: its thread would wait for itself. That is served by the system, as panics are.
+#[cfg(unix)]
+fn a_call_stack_is_written_when_the_arena_is_full() {
+    for role in ["captures", "prints"] {
+        for reports in ["once", "each", "never"] {
+            let environment = [("RUST_BACKTRACE", "1"), ("MEM_ALLOC_RUST_REFUSALS", reports)];
+            process::run_child(role, &[], &environment).success().stdout(contains("exhaustion::play"));
+        }
+    }
+}
+
+/// As a wrapper's refusal is, of which the allocator knows nothing.
+#[cfg(unix)]
+fn a_refusal_by_somebody_else_ends_the_program() {
+    for backtrace in BACKTRACES {
+        for reports in ["once", "each", "never"] {
+            let environment = [("RUST_BACKTRACE", backtrace), ("MEM_ALLOC_RUST_REFUSALS", reports)];
+            let child = process::run_child("is told by somebody else", &[], &environment);
+            process::assert_aborted(&child);
+            child.stderr(contains("memory allocation of 4321 bytes failed"));
+        }
+    }
+}
+
 /// Where the harness of the other tests has two threads, this child has one: the lock does not know its holder
 /// by a number then.
 #[cfg(unix)]
@@ -170,6 +216,10 @@ fn main() {
         an_allocation_that_must_succeed_ends_the_program,
         #[cfg(unix)]
         a_refusal_by_a_full_arena_names_its_call_site,
+        #[cfg(unix)]
+        a_call_stack_is_written_when_the_arena_is_full,
+        #[cfg(unix)]
+        a_refusal_by_somebody_else_ends_the_program,
         #[cfg(unix)]
         a_handler_that_interrupts_the_only_thread_is_told,
     ];

@@ -10,8 +10,9 @@ mod growing;
 mod process;
 
 use growing::{Chain, Growable, MIB, PAGE};
-use mem_alloc_rust::{Growing, Locked, ThreadCached, set_refusal_hook};
+use mem_alloc_rust::{Growing, Locked, Refusal, Remedy, ThreadCached, Verdict, set_refusal_hook};
 use std::alloc::{GlobalAlloc, Layout};
+use std::sync::Mutex;
 
 const CAP: usize = 64 * MIB;
 
@@ -237,4 +238,38 @@ fn a_limit_of_memory_refuses_steps_and_the_program_goes_on() {
     if !plays(test, || fill_to_limit(LIMIT)) {
         assert_eq!(told_with_limit(test, "-d", LIMIT), "");
     }
+}
+
+/// Half of it is free, in holes, and is not the system's to give.
+#[test]
+fn a_cap_that_is_reached_can_be_fragmented() {
+    let test = "a_cap_that_is_reached_can_be_fragmented";
+    if !plays(test, fragment) {
+        assert_eq!(told(test, &[]), "");
+    }
+}
+
+fn fragment() {
+    static A: Locked<Growing<{ 4 * MIB }>> = Locked::new();
+    static SEEN: Mutex<Option<Refusal>> = Mutex::new(None);
+    set_refusal_hook(|refusal| *SEEN.lock().unwrap() = Some(*refusal));
+    let layout = Layout::new::<[u8; 3000]>();
+    // SAFETY: the layout is of more than no bytes.
+    let blocks: Vec<_> =
+        std::iter::repeat_with(|| unsafe { A.alloc(layout) }).take_while(|block| !block.is_null()).collect();
+    // SAFETY: each block is given back once.
+    blocks.iter().step_by(2).for_each(|&block| unsafe { A.dealloc(block, layout) });
+    let verdict_for = |bytes| {
+        // SAFETY: no more is asked for than there can be.
+        assert!(unsafe { A.alloc(Layout::from_size_align(bytes, 8).unwrap()) }.is_null());
+        SEEN.lock().unwrap().take().unwrap()
+    };
+    assert_eq!(verdict_for(200_000).verdict, Verdict::Fragmented);
+    assert_eq!(verdict_for(3 * MIB).verdict, Verdict::Exhausted);
+    // Where the cap is less than what is in use, no free block holds anything.
+    A.set_cap(MIB);
+    let refusal = verdict_for(100);
+    assert_eq!((refusal.verdict, refusal.largest_free_bytes), (Verdict::Exhausted, 0));
+    assert!(matches!(refusal.remedy, Remedy::HigherCap { bytes } if bytes > 4 * MIB), "{refusal}");
+    assert_eq!(A.stats().fragmentation(), 0.0);
 }

@@ -44,9 +44,8 @@ fn told(test: &str, environment: &[(&str, &str)]) -> String {
 /// The report's lines, with what is counted in them taken out: numbers with their units.
 fn without_numbers(report: &str) -> Vec<String> {
     let is_counted = |word: &str| word.starts_with(|first: char| first.is_ascii_digit());
-    let words = |line: &str| {
-        line.split(' ').map(|word| if is_counted(word) { "N" } else { word }).collect::<Vec<_>>().join(" ")
-    };
+    let word_of = |word: &str| if is_counted(word) { "N".to_owned() } else { word.replace("KiB", "B") };
+    let words = |line: &str| line.split(' ').map(word_of).collect::<Vec<_>>().join(" ");
     report.lines().map(words).collect()
 }
 
@@ -68,9 +67,9 @@ fn the_first_refusal_is_reported_on_stderr() {
     assert_eq!(
         rest,
         [
-            "mem_alloc_rust: no memory for N bytes: exhausted, only N KiB are free",
-            "  in use   N KiB of N KiB, N %; N KiB at most; in caches N KiB",
-            "  free     N KiB in N blocks, and in slots N KiB; the largest block holds N bytes",
+            "mem_alloc_rust: no memory for N bytes: exhausted, only N B are free",
+            "  in use   N B of N B, N %; N B at most; in caches N B",
+            "  free     N B in N blocks, and in slots N B; the largest block holds N bytes",
             "  remedy   FreeList<{ N << N }> would have sufficed so far; OrSystem takes the rest from the system",
             "  more     RUST_BACKTRACE=1 shows where; MEM_ALLOC_RUST_REFUSALS=each or never shows all, or none",
         ],

@@ -152,3 +152,22 @@ fn of_many_threads_one_calls_it() {
     assert_eq!(told().len(), 1);
     A.audit().unwrap();
 }
+
+/// It would be called by what it allocates, and so on, if that were looked at.
+#[test]
+#[serial]
+fn it_may_be_set_first_thing_by_its_function() {
+    static A: Locked<FreeList> = Locked::new();
+    fn again(live_bytes: usize) {
+        A.set_watermark(1000, again);
+        note(live_bytes);
+        block_of(&A, 2000);
+    }
+    A.set_watermark(1000, again);
+    block_of(&A, 2000);
+    assert_eq!(told(), [0]);
+    // It is set, and more than that is in use.
+    block_of(&A, 2000);
+    assert_eq!(told(), [2 * 2008]);
+    A.set_watermark(usize::MAX, note);
+}

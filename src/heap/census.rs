@@ -194,13 +194,16 @@ impl Heap {
     /// Passes on every block and slot in use, in order: the granule at which it begins, counted from the first one, and
     /// that behind it.
     fn each_used(&self, mut pass_on: impl FnMut(u64, u64)) {
-        let used = self.blocks().filter(|(_, header)| !header.is_free()).flat_map(|(offset, header)| {
-            let whole = (!header.is_run()).then_some((offset, header.size()));
-            whole.into_iter().chain(self.slots(offset))
-        });
-        for (offset, size) in used {
+        let mut pass_on = |offset: usize, size: usize| {
             let from = granule_of(offset);
             pass_on(from, from + (size / GRANULE) as u64);
+        };
+        for (offset, header) in self.blocks() {
+            if header.is_run() {
+                self.slots(offset).for_each(|(offset, size)| pass_on(offset, size));
+            } else if !header.is_free() {
+                pass_on(offset, header.size());
+            }
         }
     }
 }

@@ -53,7 +53,9 @@ impl<S: Source> Locked<S> {
     /// On systems other than Linux that is so at once.
     ///
     /// The handler takes the place of one that there may be. It is called on the stack for signals, if the thread
-    /// has one, as those of std have. System calls that it interrupts go on.
+    /// has one, as those of std have. System calls that it interrupts go on, but for those that no signal lets go on: a
+    /// `sleep`, a `poll` or a socket's `read` with a time limit, for example, returns `EINTR`. Std's `sleep` sleeps on. The signals that
+    /// are sent again interrupt, too. A child that was forked reports on itself, to the same file.
     ///
     /// ```
     /// use mem_alloc_rust::{FreeList, Locked};

@@ -6,12 +6,18 @@
 use super::{Locked, is_in_distress};
 use crate::attention;
 use crate::source::Source;
+use core::cell::Cell;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use lock_api::RawMutex;
 
 /// Where there is none.
 const NONE: usize = 0;
+
+std::thread_local! {
+    // Initialised by a constant and without a destructor: an access is a plain load.
+    static IS_CALLING: Cell<bool> = const { Cell::new(false) };
+}
 
 /// A watermark, or none; all zero bytes then.
 pub(super) struct Watermark {
@@ -40,24 +46,33 @@ impl Watermark {
         most != NONE && bytes > most
     }
 
-    /// Calls the function, if nobody was faster. Never unwinds.
+    /// Calls the function, if nobody was faster, and not within itself: it may have set a watermark that is passed
+    /// already, and allocates. Never unwinds.
     #[cold]
     #[inline(never)]
     extern "C" fn call(&self, bytes: usize) {
-        if self.bytes.swap(NONE, Ordering::Acquire) != NONE {
-            attention::dismiss();
-            // SAFETY: whoever sets a watermark has stored a function of exactly this type before.
-            let function =
-                unsafe { core::mem::transmute::<*mut (), fn(usize)>(self.function.load(Ordering::Relaxed)) };
-            function(bytes);
-        }
+        IS_CALLING.with(|is_calling| {
+            if is_calling.replace(true) {
+                return;
+            }
+            if self.bytes.swap(NONE, Ordering::Acquire) != NONE {
+                attention::dismiss();
+                // SAFETY: whoever sets a watermark has stored a function of exactly this type before.
+                let function = unsafe {
+                    core::mem::transmute::<*mut (), fn(usize)>(self.function.load(Ordering::Relaxed))
+                };
+                function(bytes);
+            }
+            is_calling.set(false);
+        });
     }
 }
 
 impl<S: Source, R: RawMutex> Locked<S, R> {
     /// Has a function called, once, when a request would bring the bytes in use beyond `bytes`, so that the program can
     /// shed load before anything is refused. It is told [how many](Self::live_bytes) are in use. To be called again, it
-    /// is set again, which the function may do itself; one of `usize::MAX` bytes is never called.
+    /// is set again, which the function may do itself: what that allocates afterwards does not call it. One of `usize::MAX`
+    /// bytes is never called.
     ///
     /// The function is called by the thread whose request it is, before that is served, and outside of the lock. It may
     /// allocate and release. It must not unwind; if it does, the program ends.

@@ -2,7 +2,7 @@
 
 use crate::raw_lock::preserving_errno;
 use crate::trace::CallSites;
-use core::ffi::{c_int, c_void};
+use crate::unwind;
 use core::sync::atomic::{AtomicU8, Ordering};
 
 /// The most return addresses of a call site; of deeper ones the innermost are taken.
@@ -146,34 +146,15 @@ fn bounds() -> Stack {
     Stack::unknown()
 }
 
-// Of the unwinder that std panics with, and is linked for that.
-unsafe extern "C" {
-    fn _Unwind_Backtrace(tell: extern "C" fn(*mut c_void, *mut c_void) -> c_int, data: *mut c_void) -> c_int;
-    fn _Unwind_GetIP(context: *mut c_void) -> usize;
-}
-
-struct Found<'a> {
-    frames: &'a mut [usize; MAX_DEPTH],
-    depth: usize,
-}
-
-extern "C" fn note(context: *mut c_void, data: *mut c_void) -> c_int {
-    const GO_ON: c_int = 0;
-    const ENOUGH: c_int = 5;
-    // SAFETY: the data is what `unwind` passed, and the context the unwinder's.
-    let (found, address) = unsafe { (&mut *data.cast::<Found<'_>>(), _Unwind_GetIP(context)) };
-    let Some(frame) = found.frames.get_mut(found.depth).filter(|_| address != 0) else { return ENOUGH };
-    *frame = address;
-    found.depth += 1;
-    GO_ON
-}
-
 /// As [`Stack::walk`], by the unwinder's tables.
 pub(super) fn unwind(frames: &mut [usize; MAX_DEPTH]) -> usize {
-    let mut found = Found { frames, depth: 0 };
-    // SAFETY: the callback is called with the data, before this returns.
-    preserving_errno(|| unsafe {
-        _Unwind_Backtrace(note, (&raw mut found).cast());
-    });
-    found.depth
+    let mut depth = 0;
+    let mut note = |address| {
+        let Some(frame) = frames.get_mut(depth).filter(|_| address != 0) else { return false };
+        *frame = address;
+        depth += 1;
+        true
+    };
+    preserving_errno(|| unwind::each_caller(&mut note));
+    depth
 }

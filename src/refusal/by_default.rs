@@ -1,11 +1,9 @@
 //! What is told where there is no hook: reports on stderr, as often as the program or its environment says.
 
-use super::Refusal;
+use super::{Refusal, call_stack};
 use crate::attention::while_telling;
 use crate::stderr::{Output, write_line};
-use core::fmt::Write;
 use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::backtrace::Backtrace;
 
 /// How often a refusal is reported on stderr.
 ///
@@ -117,7 +115,7 @@ fn from_environment() -> u8 {
 
 /// Looks at a variable of the environment, if it is set. Does not allocate.
 #[cfg(unix)]
-fn variable<T>(name: &core::ffi::CStr, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
+pub(super) fn variable<T>(name: &core::ffi::CStr, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
     // SAFETY: the name is a C string. As everywhere, whoever sets variables while others read them is at fault.
     let value = unsafe { libc::getenv(name.as_ptr()) };
     if value.is_null() {
@@ -128,7 +126,7 @@ fn variable<T>(name: &core::ffi::CStr, look: impl FnOnce(&[u8]) -> T) -> Option<
 }
 
 #[cfg(not(unix))]
-fn variable<T>(name: &core::ffi::CStr, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
+pub(super) fn variable<T>(name: &core::ffi::CStr, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
     let mut found = None;
     while_telling(|| {
         let value = name.to_str().ok().and_then(std::env::var_os);
@@ -137,18 +135,12 @@ fn variable<T>(name: &core::ffi::CStr, look: impl FnOnce(&[u8]) -> T) -> Option<
     found
 }
 
-/// Whether a report is to be followed by the call stack: as std decides it for errors.
-fn wants_backtrace() -> bool {
-    let is_on = |value: &[u8]| value != b"0";
-    variable(c"RUST_LIB_BACKTRACE", is_on).or_else(|| variable(c"RUST_BACKTRACE", is_on)).unwrap_or(false)
-}
-
 /// Reports a refusal.
 pub(super) fn tell(refusal: &Refusal) {
     if IS_TOLD.swap(true, Ordering::Relaxed) && how_often() != often::EACH {
         return;
     }
-    let wants_backtrace = wants_backtrace();
+    let wants_backtrace = call_stack::can_be_written();
     let mut output = Output::stderr();
     output.write("mem_alloc_rust: ");
     refusal.write_to(&mut |text| output.write(text));
@@ -158,9 +150,7 @@ pub(super) fn tell(refusal: &Refusal) {
         "\n  more     RUST_BACKTRACE=1 shows where; MEM_ALLOC_RUST_REFUSALS=each or never shows all, or none\n"
     });
     if wants_backtrace {
-        while_telling(|| {
-            let _ = write!(output, "{}", Backtrace::force_capture());
-        });
+        while_telling(|| call_stack::write_to(&mut output));
         output.write("\n");
     }
     output.flush();

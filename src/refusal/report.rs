@@ -26,6 +26,9 @@ impl Refusal {
         }
         let verdict = match self.verdict {
             Verdict::Exhausted => ": exhausted, only @ are free",
+            Verdict::Fragmented if self.largest_free_bytes >= self.layout.size() => {
+                ": fragmented, @ are free, but not there"
+            }
             Verdict::Fragmented => ": fragmented, @ are free, but not in one piece",
             Verdict::NoMemoryYet => ": the allocator was given none yet",
             Verdict::SystemRefused => ": the system gives no more",
@@ -68,7 +71,7 @@ impl Refusal {
                 );
             }
             Remedy::LargerRegion { bytes } => {
-                line("\n  remedy   a region with @, or one more with room for it", &[bytes]);
+                line("\n  remedy   a region with ^ KiB, or one more with room for it", &[bytes >> 10]);
             }
             Remedy::HigherCap { bytes } => {
                 line(

@@ -582,6 +582,8 @@ impl<const CAP: usize, const HUGE_PAGES: bool> sealed::Source for Growing<CAP, H
         let in_use = stats.live_bytes + stats.held_bytes;
         stats.arena_bytes = self.cap().max(in_use);
         stats.free_bytes = stats.arena_bytes - in_use;
+        // The cap may be in the way of what a block could hold.
+        stats.largest_free_bytes = stats.largest_free_bytes.min(stats.free_bytes);
     }
 
     fn growth_limit(&self, heap: &Heap) -> Option<GrowthLimit> {

@@ -1,0 +1,64 @@
+//! The call stack of who asked for what was refused, by std's means.
+//!
+//! Std takes and writes a call stack under a lock of its own, and allocates meanwhile. If that is refused, and is to be
+//! followed by a call stack again, or by std's own report of it, the thread waits for itself. So what is asked for
+//! [then](is_being_taken) is served by the system, as it is for a thread that panics.
+
+use super::by_default::variable;
+use crate::stderr::Output;
+use core::fmt::Write;
+use std::backtrace::Backtrace;
+
+/// Whether a report is to be followed by the call stack: as std decides it for errors.
+#[inline(never)]
+pub(super) fn is_wanted() -> bool {
+    let is_on = |value: &[u8]| value != b"0";
+    variable(c"RUST_LIB_BACKTRACE", is_on).or_else(|| variable(c"RUST_BACKTRACE", is_on)).unwrap_or(false)
+}
+
+/// Whether a report is to be followed by the call stack, and this thread is not at one already, or may be: a panic has
+/// its own.
+pub(super) fn can_be_written() -> bool {
+    is_wanted() && !std::thread::panicking() && !is_being_taken()
+}
+
+/// Writes the call stack. To be called while this thread is [telling](crate::attention) of a refusal.
+pub(super) fn write_to(output: &mut Output) {
+    let _ = write!(output, "{}", Backtrace::force_capture());
+}
+
+/// Whether the calling thread is just taking or writing a call stack: whether a function that does so is among those
+/// that have called. That is how std itself finds out where a call stack begins.
+#[cfg(unix)]
+#[inline(never)]
+pub(super) fn is_being_taken() -> bool {
+    use crate::unwind;
+    use core::alloc::Layout;
+    use core::fmt;
+
+    /// Between those functions and an allocation are fewer callers.
+    const MOST: u32 = 128;
+
+    // The first one calls back for each caller, under std's lock, and that may allocate. Names of functions are found
+    // outside of it when a call stack that was taken is written, and std's report of a failed allocation looks at the
+    // environment.
+    let functions = [
+        unwind::WALK,
+        <Backtrace as fmt::Display>::fmt as fn(&Backtrace, &mut fmt::Formatter<'_>) -> fmt::Result
+            as *const (),
+        std::alloc::handle_alloc_error as fn(Layout) -> ! as *const (),
+    ];
+    let (mut is_found, mut left) = (false, MOST);
+    unwind::each_caller(&mut |address| {
+        is_found = functions.contains(&unwind::function_of(address));
+        left -= 1;
+        !is_found && left > 0
+    });
+    is_found
+}
+
+/// There is no unwinder that could be asked.
+#[cfg(not(unix))]
+pub(super) fn is_being_taken() -> bool {
+    false
+}
