@@ -30,7 +30,10 @@ use std::path::PathBuf;
 /// luck to find a place. So arenas of up to a quarter more are tried, too, and the recommended one
 /// is larger than all that fail.
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(
+    verbatim_doc_comment,
+    about = "Finds the smallest arena that completes a trace, and recommends one"
+)]
 pub(crate) struct Arguments {
     /// The traces: files that a program with `Traced` wrote. Of several runs the worst one counts
     #[arg(required = true, value_name = "TRACE")]

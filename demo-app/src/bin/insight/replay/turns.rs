@@ -33,12 +33,12 @@ pub(super) fn perform<A: Measured>(
             None => stage.take_turn(None)?,
         };
         match end {
-            End::OfTurn(other) => number = Some(other),
-            End::OfThread => {
+            End::Turn(other) => number = Some(other),
+            End::Thread => {
                 number.take().and_then(|number| threads.remove(&number));
             }
             // The others have been waiting, with what their caches have.
-            End::OfScript => return Ok(stage.player.outcome(plan)),
+            End::Script => return Ok(stage.player.outcome(plan)),
         }
     }
 }
@@ -49,14 +49,14 @@ struct Stage<'a, A: Measured, N> {
     next: N,
 }
 
-/// Why a turn is over.
+/// How a turn ends.
 enum End {
     /// The next step is that thread's.
-    OfTurn(u32),
+    Turn(u32),
     /// The thread has done its last step.
-    OfThread,
+    Thread,
     /// There is no further step, or one was refused.
-    OfScript,
+    Script,
 }
 
 impl<A: Measured, N: FnMut() -> Result<Option<Step>, Trouble>> Stage<'_, A, N> {
@@ -66,7 +66,7 @@ impl<A: Measured, N: FnMut() -> Result<Option<Step>, Trouble>> Stage<'_, A, N> {
             if let Action::Thread(other) = step.action {
                 // (One that ends with this has nothing to do that is known.)
                 if Some(other) != number && !step.ends_thread {
-                    return Ok(End::OfTurn(other));
+                    return Ok(End::Turn(other));
                 }
                 continue;
             }
@@ -77,10 +77,10 @@ impl<A: Measured, N: FnMut() -> Result<Option<Step>, Trouble>> Stage<'_, A, N> {
                 break;
             }
             if step.ends_thread {
-                return Ok(End::OfThread);
+                return Ok(End::Thread);
             }
         }
-        Ok(End::OfScript)
+        Ok(End::Script)
     }
 }
 
