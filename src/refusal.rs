@@ -30,13 +30,13 @@ use core::alloc::Layout;
 /// fn note(refusal: &Refusal) {
 ///     assert!(refusal.largest_free_bytes < refusal.layout.size());
 ///     assert_eq!((refusal.verdict, refusal.stats.live_bytes), (Verdict::Exhausted, 0));
-///     assert_eq!(refusal.remedy, Remedy::LargerArena { bytes: 3072 });
+///     assert_eq!(refusal.remedy, Remedy::LargerArena { bytes: 4096 });
 ///     assert_eq!(
 ///         refusal.to_string(),
 ///         "no memory for 2000 bytes: exhausted, only 992 B are free\n  \
 ///            in use   0 B of 992 B, 0.0 %; 0 B at most\n  \
 ///            free     992 B in 1 block, and in slots 0 B; the largest block holds 988 bytes\n  \
-///            remedy   FreeList<{ 3 << 10 }> would have sufficed so far; OrSystem takes the rest from the system",
+///            remedy   FreeList<{ 4 << 10 }> would have sufficed so far; OrSystem takes the rest from the system",
 ///     );
 ///     REFUSED_BYTES.fetch_add(refusal.layout.size(), Relaxed);
 /// }
@@ -112,7 +112,7 @@ pub enum Verdict {
 ///
 /// static A: Locked<Region> = Locked::new();
 ///
-/// set_refusal_hook(|refusal| assert_eq!(refusal.remedy, Remedy::LargerRegion { bytes: 6 << 10 }));
+/// set_refusal_hook(|refusal| assert_eq!(refusal.remedy, Remedy::LargerRegion { bytes: 7 << 10 }));
 /// // SAFETY: the layout is of more than no bytes.
 /// assert!(unsafe { A.alloc(Layout::new::<[u8; 6000]>()) }.is_null(), "there is no memory yet");
 /// ```
