@@ -35,12 +35,11 @@ pub(crate) fn is_telling() -> bool {
 }
 
 /// Does something during which this thread is telling of a refusal.
+#[inline(always)]
 pub(crate) fn while_telling(tell: impl FnOnce()) {
     want();
-    IS_TELLING.with(|is_telling| {
-        is_telling.set(true);
-        tell();
-        is_telling.set(false);
-    });
+    IS_TELLING.set(true);
+    tell();
+    IS_TELLING.set(false);
     dismiss();
 }

@@ -245,7 +245,7 @@ pub(crate) extern "C" fn raise(fault: Fault) -> ! {
 #[cfg(feature = "std")]
 #[inline(always)]
 pub(crate) fn abort_with(write_sentence: impl FnOnce(&mut Sink<'_>)) -> ! {
-    crate::stderr::write_line(write_sentence);
+    crate::stderr::write_line_with(write_sentence);
     std::process::abort()
 }
 

@@ -30,13 +30,13 @@ use core::alloc::Layout;
 /// fn note(refusal: &Refusal) {
 ///     assert!(refusal.largest_free_bytes < refusal.layout.size());
 ///     assert_eq!((refusal.verdict, refusal.stats.live_bytes), (Verdict::Exhausted, 0));
-///     assert_eq!(refusal.remedy, Remedy::LargerArena { bytes: 3072 });
+///     assert_eq!(refusal.remedy, Remedy::LargerArena { bytes: 4096 });
 ///     assert_eq!(
 ///         refusal.to_string(),
 ///         "no memory for 2000 bytes: exhausted, only 992 B are free\n  \
 ///            in use   0 B of 992 B, 0.0 %; 0 B at most\n  \
 ///            free     992 B in 1 block, and in slots 0 B; the largest block holds 988 bytes\n  \
-///            remedy   FreeList<{ 3 << 10 }> would have sufficed so far; OrSystem takes the rest from the system",
+///            remedy   FreeList<{ 4 << 10 }> would have sufficed so far; OrSystem takes the rest from the system",
 ///     );
 ///     REFUSED_BYTES.fetch_add(refusal.layout.size(), Relaxed);
 /// }
@@ -112,7 +112,7 @@ pub enum Verdict {
 ///
 /// static A: Locked<Region> = Locked::new();
 ///
-/// set_refusal_hook(|refusal| assert_eq!(refusal.remedy, Remedy::LargerRegion { bytes: 6 << 10 }));
+/// set_refusal_hook(|refusal| assert_eq!(refusal.remedy, Remedy::LargerRegion { bytes: 7 << 10 }));
 /// // SAFETY: the layout is of more than no bytes.
 /// assert!(unsafe { A.alloc(Layout::new::<[u8; 6000]>()) }.is_null(), "there is no memory yet");
 /// ```
@@ -199,6 +199,7 @@ const LEAST_STEP: usize = 1 << 10;
 
 impl Refusal {
     /// A request of which nothing else is known yet.
+    #[inline(always)]
     pub(crate) fn of(layout: Layout) -> Self {
         Self {
             layout,
@@ -224,6 +225,7 @@ impl Refusal {
     }
 
     fn verdict(&self, asked_system: bool) -> Verdict {
+        // A layout's size and alignment are together at most half of what a number holds.
         let (bytes, free) = (self.layout.size(), self.stats.free_bytes);
         let to_be_had =
             self.growth.map_or(0, |growth| growth.cap_bytes.saturating_sub(growth.committed_bytes));
@@ -231,9 +233,9 @@ impl Refusal {
             Verdict::SystemRefused
         } else if self.arena_bytes == 0 {
             Verdict::NoMemoryYet
-        } else if bytes.saturating_add(HEADER) > free {
+        } else if bytes + HEADER > free {
             Verdict::Exhausted
-        } else if bytes.saturating_add(self.layout.align() + LARGEST_PAGE) <= to_be_had {
+        } else if bytes + self.layout.align() + LARGEST_PAGE <= to_be_had {
             Verdict::SystemRefused
         } else if free < self.arena_bytes >> CRUMBS_SHARE_LOG2 {
             Verdict::Exhausted
@@ -254,7 +256,7 @@ impl Refusal {
                 (now, usize::MAX)
             }
         };
-        let more = self.layout.size().saturating_add(self.layout.align() + HEADER);
+        let more = self.layout.size() + self.layout.align() + HEADER;
         let enough = now.saturating_add(more);
         let bytes = round_up(enough.saturating_add(enough >> MARGIN_LOG2));
         match memory {
@@ -270,7 +272,8 @@ impl Refusal {
 /// The round number of bytes that is not less.
 fn round_up(bytes: usize) -> usize {
     let bits = bytes.checked_ilog2().unwrap_or(0).saturating_sub(ROUND_BITS - 1);
-    bytes.checked_next_multiple_of((1 << bits).max(LEAST_STEP)).unwrap_or(usize::MAX)
+    let below_step = (1 << bits).max(LEAST_STEP) - 1;
+    bytes.checked_add(below_step).map_or(usize::MAX, |bytes| bytes & !below_step)
 }
 
 static HOOK: Hook<Refusal> = Hook::new();

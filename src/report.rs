@@ -38,9 +38,9 @@ impl Seen {
     const NOTHING: Self = Self { stats: Stats::NOTHING, map: [MapCell::NOTHING; ROWS * COLUMNS] };
 
     fn write_to(&self, output: &mut Output) {
-        self.stats.write_to(&mut |text| output.write(text));
+        self.stats.write_to(output);
         fill(
-            &mut |text| output.write(text),
+            output,
             "\n\n  Of the arena, @ are a character: · free, ▂ ▄ ▆ partly in use, and ░ ▒ ▓ where what\n  \
              is free there lies scattered, █ in use.\n",
             &[self.map.first().map_or(0, |cell| cell.bytes)],

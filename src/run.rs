@@ -433,27 +433,6 @@ impl Run {
         u32::from(unsafe { (*self.header).slots })
     }
 
-    /// The words of the bitmap.
-    ///
-    /// # Safety
-    ///
-    /// - It is a run.
-    #[inline(always)]
-    unsafe fn words(self) -> u32 {
-        // SAFETY: a run's header is initialised.
-        u32::from(unsafe { (*self.header).slots }).div_ceil(64)
-    }
-
-    /// How many slots are free.
-    ///
-    /// # Safety
-    ///
-    /// - It is a run, and the caller is its owner, or the owner is not at it.
-    pub(crate) unsafe fn free_slots(self) -> u32 {
-        // SAFETY: the bitmap has that many words.
-        unsafe { (0..self.words()).map(|word| self.word(word).read().count_ones()).sum() }
-    }
-
     /// How many slots are in use.
     ///
     /// # Safety

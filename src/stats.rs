@@ -155,6 +155,7 @@ impl Stats {
     }
 
     /// Counts a free block of so many bytes, which would hold a request of up to `payload` bytes.
+    #[inline(never)]
     pub(crate) fn count_free(&mut self, payload: usize, bytes: usize) {
         self.free_blocks += 1;
         self.free_by_size.add(payload, 1, bytes);

@@ -1,6 +1,6 @@
 //! Text on stderr, or in a file that is open, without an allocation.
 
-use crate::text::Sink;
+use crate::text::{Sink, put};
 use core::fmt::{self, Write};
 
 /// Bytes that are written at once. A report of a refusal has some more than half as many, so that it is in one piece
@@ -93,9 +93,15 @@ impl Write for Output {
 }
 
 /// Writes a line to stderr.
-pub(crate) fn write_line(write: impl FnOnce(&mut Sink<'_>)) {
+#[inline(never)]
+pub(crate) fn write_line(text: &str) {
+    write_line_with(|out| put(out, text));
+}
+
+/// Writes a line to stderr that comes in pieces.
+pub(crate) fn write_line_with(write: impl FnOnce(&mut Sink<'_>)) {
     let mut output = Output::stderr();
-    write(&mut |text| output.write(text));
+    write(&mut output);
     output.write("\n");
     output.flush();
 }

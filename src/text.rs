@@ -3,10 +3,15 @@
 
 #![forbid(unsafe_code)]
 
-use core::fmt;
+use core::fmt::{self, Write};
 
 /// Where text goes, piece by piece.
-pub(crate) type Sink<'a> = dyn FnMut(&str) + 'a;
+pub(crate) type Sink<'a> = dyn Write + 'a;
+
+/// Writes text that stands for itself. A sink that fails notes that itself.
+pub(crate) fn put(out: &mut Sink<'_>, text: &str) {
+    let _ = out.write_str(text);
+}
 
 /// Writes a template, in which a value stands for each of these:
 ///
@@ -23,12 +28,12 @@ pub(crate) fn fill(out: &mut Sink<'_>, template: &str, values: &[usize]) {
         let is_kind = |byte| matches!(byte, b'^' | b'?' | b'#' | b'$' | b'@' | b'&' | b'!' | b'~' | b'*');
         let place = rest.bytes().position(is_kind);
         let Some((before, from)) = place.and_then(|place| rest.split_at_checked(place)) else {
-            return out(rest);
+            return put(out, rest);
         };
         let Some((kind, behind)) = from.split_at_checked(1) else { return };
-        out(before);
+        put(out, before);
         if kind == "*" {
-            out(if last == 1 { "" } else { "s" });
+            put(out, if last == 1 { "" } else { "s" });
         } else {
             last = values.next().copied().unwrap_or(0);
             value(out, kind.as_bytes()[0], last);
@@ -98,7 +103,7 @@ fn value(out: &mut Sink<'_>, kind: u8, value: usize) {
     }
     // What is in front of the number is blank.
     let text = text.get(at.min(LONGEST - columns)..).unwrap_or_default();
-    out(core::str::from_utf8(text).unwrap_or_default());
+    put(out, core::str::from_utf8(text).unwrap_or_default());
 }
 
 /// How much a part is of a whole, in tenths of a percent, rounded down.
@@ -109,10 +114,23 @@ pub(crate) fn share(part: usize, whole: usize) -> usize {
 }
 
 /// Passes a report on to a formatter.
-pub(crate) fn display(f: &mut fmt::Formatter<'_>, report: impl FnOnce(&mut dyn FnMut(&str))) -> fmt::Result {
-    let mut result = Ok(());
-    report(&mut |text| result = result.and_then(|()| f.write_str(text)));
-    result
+pub(crate) fn display(f: &mut fmt::Formatter<'_>, report: impl FnOnce(&mut Sink<'_>)) -> fmt::Result {
+    let mut passed_on = PassedOn { f, result: Ok(()) };
+    report(&mut passed_on);
+    passed_on.result
+}
+
+struct PassedOn<'a, 'b> {
+    f: &'a mut fmt::Formatter<'b>,
+    result: fmt::Result,
+}
+
+impl Write for PassedOn<'_, '_> {
+    /// Nothing more, once something could not be written.
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.result = self.result.and_then(|()| self.f.write_str(text));
+        self.result
+    }
 }
 
 #[cfg(test)]
@@ -122,7 +140,7 @@ mod tests {
 
     fn filled(template: &str, values: &[usize]) -> String {
         let mut text = String::new();
-        fill(&mut |piece| text.push_str(piece), template, values);
+        fill(&mut text, template, values);
         text
     }
 

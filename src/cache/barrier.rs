@@ -7,6 +7,7 @@
 
 use crate::fault;
 use crate::raw_lock::preserving_errno;
+use crate::text::put;
 use core::sync::atomic::{AtomicU8, Ordering, fence};
 
 const UNKNOWN: u8 = 0;
@@ -35,7 +36,7 @@ pub(super) fn everywhere() {
         // The kernel takes a registered process at its word, unless a filter for system calls was installed
         // later. Going on would be a data race.
         fault::abort_with(|out| {
-            out("mem_alloc_rust: the kernel refuses membarrier, which it granted before")
+            put(out, "mem_alloc_rust: the kernel refuses membarrier, which it granted before")
         });
     }
     fence(Ordering::SeqCst);

@@ -51,11 +51,11 @@ impl Heap {
         let Some((run, 0)) = self.pages.run_at(address) else { return };
         // SAFETY: RUNS; the heap is borrowed, and caches are at none of their runs (contract of `ThreadCached`'s
         // census).
-        let (size, slots, free) = unsafe { (run.slot_size().bytes(), run.slots(), run.free_slots()) };
-        let used = (slots - free) as usize;
+        let (size, slots, used) =
+            unsafe { (run.slot_size().bytes(), run.slots() as usize, run.slots_in_use().count()) };
         stats.live_blocks += used;
         stats.live_by_size.add(size, used, used * size);
-        let free_bytes = free as usize * size;
+        let free_bytes = (slots - used) * size;
         if self.is_run_of_cache(run) {
             stats.held_bytes += free_bytes;
         } else {

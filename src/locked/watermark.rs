@@ -51,20 +51,17 @@ impl Watermark {
     #[cold]
     #[inline(never)]
     extern "C" fn call(&self, bytes: usize) {
-        IS_CALLING.with(|is_calling| {
-            if is_calling.replace(true) {
-                return;
-            }
-            if self.bytes.swap(NONE, Ordering::Acquire) != NONE {
-                attention::dismiss();
-                // SAFETY: whoever sets a watermark has stored a function of exactly this type before.
-                let function = unsafe {
-                    core::mem::transmute::<*mut (), fn(usize)>(self.function.load(Ordering::Relaxed))
-                };
-                function(bytes);
-            }
-            is_calling.set(false);
-        });
+        if IS_CALLING.replace(true) {
+            return;
+        }
+        if self.bytes.swap(NONE, Ordering::Acquire) != NONE {
+            attention::dismiss();
+            // SAFETY: whoever sets a watermark has stored a function of exactly this type before.
+            let function =
+                unsafe { core::mem::transmute::<*mut (), fn(usize)>(self.function.load(Ordering::Relaxed)) };
+            function(bytes);
+        }
+        IS_CALLING.set(false);
     }
 }
 

@@ -23,12 +23,10 @@ pub(super) fn read() -> Option<Wish> {
         Some(b"frame-pointers") => CallSites::FramePointers,
         Some(b"unwind") => CallSites::Unwound,
         Some(_) => {
-            write_line(|out| {
-                out(
-                    "mem_alloc_rust: MEM_ALLOC_RUST_TRACE_CALL_SITES is none of none, frame-pointers and unwind: the trace \
+            write_line(
+                "mem_alloc_rust: MEM_ALLOC_RUST_TRACE_CALL_SITES is none of none, frame-pointers and unwind: the trace \
                      has no call sites",
-                );
-            });
+            );
             CallSites::None
         }
     };

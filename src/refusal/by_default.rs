@@ -106,7 +106,7 @@ fn from_environment() -> u8 {
         b"each" => often::EACH,
         b"never" => often::NEVER,
         _ => {
-            write_line(|out| out("mem_alloc_rust: MEM_ALLOC_RUST_REFUSALS is none of once, each and never"));
+            write_line("mem_alloc_rust: MEM_ALLOC_RUST_REFUSALS is none of once, each and never");
             often::UNSAID
         }
     };
@@ -143,7 +143,7 @@ pub(super) fn tell(refusal: &Refusal) {
     let wants_backtrace = call_stack::can_be_written();
     let mut output = Output::stderr();
     output.write("mem_alloc_rust: ");
-    refusal.write_to(&mut |text| output.write(text));
+    refusal.write_to(&mut output);
     output.write(if wants_backtrace {
         "\nstack backtrace:\n"
     } else {

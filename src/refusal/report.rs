@@ -63,24 +63,20 @@ impl Refusal {
         if let Some(growth) = self.growth {
             line("\n  system   @ of a cap of @", &[growth.committed_bytes, growth.cap_bytes]);
         }
-        match self.remedy {
-            Remedy::LargerArena { bytes } => {
-                line(
-                    "\n  remedy   FreeList<{ ^ << 10 }> would have sufficed so far; OrSystem takes the rest from the system",
-                    &[bytes >> 10],
-                );
-            }
+        let (remedy, bytes) = match self.remedy {
+            Remedy::LargerArena { bytes } => (
+                "\n  remedy   FreeList<{ ^ << 10 }> would have sufficed so far; OrSystem takes the rest from the system",
+                bytes,
+            ),
             Remedy::LargerRegion { bytes } => {
-                line("\n  remedy   a region with ^ KiB, or one more with room for it", &[bytes >> 10]);
+                ("\n  remedy   a region with ^ KiB, or one more with room for it", bytes)
             }
             Remedy::HigherCap { bytes } => {
-                line(
-                    "\n  remedy   a cap of ^K: Growing<{ ^ << 10 }>, set_cap, or MEM_ALLOC_RUST_CAP",
-                    &[bytes >> 10, bytes >> 10],
-                );
+                ("\n  remedy   a cap of ^K: Growing<{ ^ << 10 }>, set_cap, or MEM_ALLOC_RUST_CAP", bytes)
             }
-            Remedy::Growing => line("\n  remedy   Growing is as large as the cap that it is given", &[]),
-            Remedy::None => {}
-        }
+            Remedy::Growing => ("\n  remedy   Growing is as large as the cap that it is given", 0),
+            Remedy::None => ("", 0),
+        };
+        line(remedy, &[bytes >> 10, bytes >> 10]);
     }
 }

@@ -156,22 +156,18 @@ fn report(installed: &Installed, process: u32) -> bool {
     OWED.fetch_sub(1, Ordering::Relaxed);
     let number = BEGUN.fetch_add(1, Ordering::Relaxed) + 1;
     output.begin(installed.to.as_fd());
-    fill(
-        &mut |text| output.write(text),
-        "mem_alloc_rust: report ^ of process ^\n",
-        &[number, process as usize],
-    );
+    fill(output, "mem_alloc_rust: report ^ of process ^\n", &[number, process as usize]);
     if is_seen {
         seen.write_to(output);
     } else {
         let (live, peak) = installed.allocator.figures();
         fill(
-            &mut |text| output.write(text),
+            output,
             "live     &, at most @\nThe allocator was in use all the time: this is what is known without its lock.\n",
             &[live, peak],
         );
     }
-    fill(&mut |text| output.write(text), "mem_alloc_rust: end of report ^\n", &[number]);
+    fill(output, "mem_alloc_rust: end of report ^\n", &[number]);
     output.flush();
     true
 }

@@ -19,6 +19,17 @@ pub(crate) struct Spot {
 }
 
 impl Run {
+    /// The words of the bitmap.
+    ///
+    /// # Safety
+    ///
+    /// - It is a run.
+    #[inline(always)]
+    unsafe fn words(self) -> u32 {
+        // SAFETY: a run's header is initialised.
+        u32::from(unsafe { (*self.header).slots }).div_ceil(64)
+    }
+
     /// Prepares the run for a cache. Returns how many slots are free. The owner looks at it at the latest possible
     /// time.
     ///
@@ -106,6 +117,16 @@ impl Run {
             }
             is_to_look == Some(false)
         }
+    }
+
+    /// How many slots are free.
+    ///
+    /// # Safety
+    ///
+    /// - It is a run, and the caller is its owner.
+    pub(crate) unsafe fn free_slots(self) -> u32 {
+        // SAFETY: the bitmap has that many words.
+        unsafe { (0..self.words()).map(|word| self.word(word).read().count_ones()).sum() }
     }
 
     /// The lowest free slots.

@@ -19,7 +19,7 @@ pub(super) fn from_environment() -> Option<usize> {
     if cap.is_none() {
         let message = "mem_alloc_rust: MEM_ALLOC_RUST_CAP is no number of bytes such as 67108864, 65536K, 64M, 1G or 1T: \
                        the cap that the program was built with stays";
-        preserving_errno(|| write_line(|out| out(message)));
+        preserving_errno(|| write_line(message));
     }
     cap
 }
