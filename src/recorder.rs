@@ -181,11 +181,9 @@ fn begin() -> bool {
 fn begin_here() -> bool {
     let Some(wish) = environment::read() else { return false };
     if !prepare(&wish) {
-        write_line(|out| {
-            out(
-                "mem_alloc_rust: there is too little memory for what MEM_ALLOC_RUST_TRACE asks for, and nothing is recorded",
-            );
-        });
+        write_line(
+            "mem_alloc_rust: there is too little memory for what MEM_ALLOC_RUST_TRACE asks for, and nothing is recorded",
+        );
         return false;
     }
     file::open(&wish)
