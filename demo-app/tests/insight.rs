@@ -131,8 +131,8 @@ fn size_says_what_is_needed_and_for_what() {
             "\nreliable from 840 840\n",
             "\nrecommended arena 888 888\n",
             "\nLocked: 5.7 % more than the smallest.\n",
-            "\nstatic A: Locked<FreeList<{ 888 }>> = Locked::new();\n",
-            "\nstatic A: ThreadCached<FreeList<{ 888 }>> = ThreadCached::new();",
+            "\nstatic A: Locked<FreeList<888>> = Locked::new();\n",
+            "\nstatic A: ThreadCached<FreeList<888>> = ThreadCached::new();",
         ],
     );
 }
@@ -247,7 +247,7 @@ fn figures_can_be_had_as_json() {
     let size: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(size[0]["traces"][0]["arena"], 840);
     assert_eq!(size[0]["traces"][0]["parts"]["headers"], 40);
-    assert_eq!(size[1]["line"], "static A: ThreadCached<FreeList<{ 888 }>> = ThreadCached::new();");
+    assert_eq!(size[1]["line"], "static A: ThreadCached<FreeList<888>> = ThreadCached::new();");
     for (arena, code, is_refused) in [("4k", 0, false), ("700", 1, true)] {
         let (out, _) = said(insight().args(["replay", "--json", "--arena", arena]).arg(&trace), code);
         let replay: serde_json::Value = serde_json::from_str(&out).unwrap();

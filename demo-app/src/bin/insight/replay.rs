@@ -40,7 +40,7 @@ impl Allocator {
     pub(crate) fn line(self, arena: u64) -> String {
         let name = self.name();
         let size = crate::bytes::literal(arena);
-        format!("static A: {name}<FreeList<{{ {size} }}>> = {name}::new();")
+        format!("static A: {name}<FreeList<{size}>> = {name}::new();")
     }
 
     /// The type's name.

@@ -193,12 +193,12 @@ fn print(scripts: &[Script], answers: &[Answer], out: &mut dyn Write) -> io::Res
 /// One column for each allocator.
 fn table(answers: &[Answer], out: &mut dyn Write) -> io::Result<()> {
     let mut row = |name: &str, figure: &dyn Fn(&Answer, &Smallest) -> String| {
-        write!(out, "{name:24}")?;
+        let mut line = format!("{name:24}");
         for answer in answers {
             let text = answer.worst().map_or_else(String::new, |(_, worst)| figure(answer, worst));
-            write!(out, "{text:>24}")?;
+            line += &format!("{text:>24}");
         }
-        writeln!(out)
+        writeln!(out, "{}", line.trim_end())
     };
     let part = |part: fn(&Parts) -> u64| {
         move |_: &Answer, smallest: &Smallest| {
