@@ -87,16 +87,7 @@ pub(crate) fn check(
         }
     }
     bar.finish_and_clear();
-    let header = [
-        "work",
-        "allocator",
-        "live at the peak",
-        "smallest",
-        "1 % less",
-        "2 % less",
-        "3 % less",
-        "recommended",
-    ];
+    let header = ["work", "allocator", "live at the peak", "smallest", "2 % less", "3 % less", "recommended"];
     let table = Table {
         caption: format!("Bytes of the arena, and how many of {RUNS} runs complete in it."),
         header: header.map(str::to_owned).to_vec(),
