@@ -106,46 +106,101 @@ impl<A: Default> Default for Sampled<A> {
     }
 }
 
+impl<A: GlobalAlloc> Sampled<A> {
+    /// An allocation whose turn it is. (The layout is passed by value: a closure would have it written to the stack, on the
+    /// short way, too.)
+    ///
+    /// # Safety
+    ///
+    /// - As for [`GlobalAlloc::alloc`].
+    #[cold]
+    #[inline(never)]
+    unsafe fn allocate_due(&self, layout: Layout, is_zeroed: bool) -> *mut u8 {
+        // SAFETY: the caller's contract.
+        let block =
+            unsafe { if is_zeroed { self.inner.alloc_zeroed(layout) } else { self.inner.alloc(layout) } };
+        if !block.is_null() {
+            samples::take(block, layout.size(), layout.align(), self.interval);
+        }
+        block
+    }
+
+    /// A release of a block that may be in the sample.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`GlobalAlloc::dealloc`].
+    #[cold]
+    #[inline(never)]
+    unsafe fn deallocate(&self, block: *mut u8, layout: Layout) {
+        let _ = samples::release(block);
+        // SAFETY: the caller's contract.
+        unsafe { self.inner.dealloc(block, layout) };
+    }
+
+    /// A `realloc` whose turn it is, or of a block that may be in the sample.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`GlobalAlloc::realloc`].
+    #[cold]
+    #[inline(never)]
+    unsafe fn reallocate(&self, block: *mut u8, layout: Layout, new_size: usize, is_due: bool) -> *mut u8 {
+        // Before: afterwards another thread may have a block of the sample in that place.
+        let sample = samples::release(block);
+        // SAFETY: the caller's contract.
+        let new_block = unsafe { self.inner.realloc(block, layout, new_size) };
+        match sample {
+            Some(sample) if new_block.is_null() => samples::restore(&sample),
+            _ if is_due && !new_block.is_null() => {
+                samples::take(new_block, new_size, layout.align(), self.interval);
+            }
+            _ => {}
+        }
+        new_block
+    }
+}
+
 // SAFETY: the wrapped allocator does it all; the sample is of what it was asked for and what it returned.
 unsafe impl<A: GlobalAlloc> GlobalAlloc for Sampled<A> {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's contract.
-        let block = unsafe { self.inner.alloc(layout) };
-        if !block.is_null() {
-            samples::count(block, layout.size(), layout.align(), self.interval);
+        if samples::is_due(layout.size()) {
+            // SAFETY: the caller's contract.
+            return unsafe { self.allocate_due(layout, false) };
         }
-        block
+        // SAFETY: the caller's contract.
+        unsafe { self.inner.alloc(layout) }
     }
 
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's contract.
-        let block = unsafe { self.inner.alloc_zeroed(layout) };
-        if !block.is_null() {
-            samples::count(block, layout.size(), layout.align(), self.interval);
+        if samples::is_due(layout.size()) {
+            // SAFETY: the caller's contract.
+            return unsafe { self.allocate_due(layout, true) };
         }
-        block
+        // SAFETY: the caller's contract.
+        unsafe { self.inner.alloc_zeroed(layout) }
     }
 
     #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        let _ = samples::release(block);
+        if samples::may_have(block) {
+            // SAFETY: the caller's contract.
+            return unsafe { self.deallocate(block, layout) };
+        }
         // SAFETY: the caller's contract.
         unsafe { self.inner.dealloc(block, layout) };
     }
 
     #[inline]
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        // Before: afterwards another thread may have a block of the sample in that place.
-        let sample = samples::release(block);
-        // SAFETY: the caller's contract.
-        let new_block = unsafe { self.inner.realloc(block, layout, new_size) };
-        if !new_block.is_null() {
-            samples::count(new_block, new_size, layout.align(), self.interval);
-        } else if let Some(sample) = sample {
-            samples::restore(&sample);
+        let is_due = samples::is_due(new_size);
+        if is_due || samples::may_have(block) {
+            // SAFETY: the caller's contract.
+            return unsafe { self.reallocate(block, layout, new_size, is_due) };
         }
-        new_block
+        // SAFETY: the caller's contract.
+        unsafe { self.inner.realloc(block, layout, new_size) }
     }
 }

@@ -69,19 +69,37 @@ std::thread_local! {
         const { Local { until_next: Cell::new(0), random: Cell::new(0), is_inside: Cell::new(false) } };
 }
 
-/// Counts an allocation that has succeeded, and takes it if it is its turn.
+/// Counts an allocation that is about to happen, unless it is its turn to be [taken](take). (Before: a caller that has
+/// nothing left to do then passes the request on as it came.)
 #[inline(always)]
-pub(super) fn count(block: *mut u8, size: usize, align: usize, interval: usize) {
+pub(super) fn is_due(size: usize) -> bool {
     LOCAL.with(|local| match local.until_next.get().checked_sub(size) {
-        Some(left) => local.until_next.set(left),
-        None => take(local, block, size, align, interval),
-    });
+        Some(left) => {
+            local.until_next.set(left);
+            false
+        }
+        None => true,
+    })
+}
+
+/// Whether a block may be in the sample.
+#[inline(always)]
+pub(super) fn may_have(block: *mut u8) -> bool {
+    page(block.addr()).load(Ordering::Relaxed) != 0
 }
 
 /// A release that is about to happen: the block is in the sample no more. Returns it, if it was.
-#[inline(always)]
+#[cold]
+#[inline(never)]
 pub(super) fn release(block: *mut u8) -> Option<Sample> {
-    if page(block.addr()).load(Ordering::Relaxed) == 0 { None } else { remove(block.addr()) }
+    remove(block.addr())
+}
+
+/// Takes an allocation that was due and has succeeded.
+#[cold]
+#[inline(never)]
+pub(super) fn take(block: *mut u8, size: usize, align: usize, interval: usize) {
+    LOCAL.with(|local| take_on(local, block, size, align, interval));
 }
 
 #[inline(always)]
@@ -89,9 +107,7 @@ fn page(address: usize) -> &'static AtomicU8 {
     &PAGES[(address >> PAGE_SHIFT) % PAGES.len()]
 }
 
-#[cold]
-#[inline(never)]
-fn take(local: &Local, block: *mut u8, size: usize, align: usize, interval: usize) {
+fn take_on(local: &Local, block: *mut u8, size: usize, align: usize, interval: usize) {
     if local.is_inside.replace(true) {
         return;
     }
@@ -201,8 +217,6 @@ fn read(place: &Place) -> Option<Sample> {
     (place.address.load(Ordering::Relaxed) == address).then_some(sample)
 }
 
-#[cold]
-#[inline(never)]
 fn remove(address: usize) -> Option<Sample> {
     let place = places(address).find(|place| place.address.load(Ordering::Relaxed) == address)?;
     let sample = read(place);
