@@ -7,13 +7,27 @@
 use super::by_default::variable;
 use crate::stderr::Output;
 use core::fmt::Write;
+use core::sync::atomic::{AtomicU8, Ordering};
 use std::backtrace::Backtrace;
+
+/// What the environment says of that: looked up once, as std does it, so that a refusal takes a bounded time.
+static IS_WANTED: AtomicU8 = AtomicU8::new(UNKNOWN);
+const UNKNOWN: u8 = 0;
+const NO: u8 = 1;
+const YES: u8 = 2;
 
 /// Whether a report is to be followed by the call stack: as std decides it for errors.
 #[inline(never)]
 pub(super) fn is_wanted() -> bool {
-    let is_on = |value: &[u8]| value != b"0";
-    variable(c"RUST_LIB_BACKTRACE", is_on).or_else(|| variable(c"RUST_BACKTRACE", is_on)).unwrap_or(false)
+    let mut is_wanted = IS_WANTED.load(Ordering::Relaxed);
+    if is_wanted == UNKNOWN {
+        let is_on = |value: &[u8]| if value == b"0" { NO } else { YES };
+        is_wanted = variable(c"RUST_LIB_BACKTRACE", is_on)
+            .or_else(|| variable(c"RUST_BACKTRACE", is_on))
+            .unwrap_or(NO);
+        IS_WANTED.store(is_wanted, Ordering::Relaxed);
+    }
+    is_wanted == YES
 }
 
 /// Whether a report is to be followed by the call stack, and this thread is not at one already, or may be: a panic has
