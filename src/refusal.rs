@@ -409,8 +409,12 @@ mod tests {
         assert_eq!(round_up(usize::MAX), usize::MAX);
         let remedy = |bytes| refusal(bytes, &stats(0, 0)).remedy;
         assert_eq!(remedy(2 << 20), Remedy::LargerArena { bytes: 3328 << 10 });
-        assert_eq!(remedy(2 << 30), Remedy::Growing);
-        assert_eq!(remedy(isize::MAX as usize - 7), Remedy::None);
+        // Requests of so many bytes are none on 32 bits.
+        #[cfg(target_pointer_width = "64")]
+        {
+            assert_eq!(remedy(2 << 30), Remedy::Growing);
+            assert_eq!(remedy(isize::MAX as usize - 7), Remedy::None);
+        }
     }
 
     #[test]
