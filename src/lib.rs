@@ -47,6 +47,7 @@
 //! | `stats` | figures of a heap, and its picture | forbidden |
 //! | `hook` | a function of the program's that is told of something | yes |
 //! | `attention` | what takes a thread off the usual way: it tells of a refusal, or there is a watermark (`std`) | no |
+//! | `environment` | variables of the environment, without an allocation (`std`) | yes |
 //! | `stderr` | text on stderr or in a file, without an allocation (`std`) | yes |
 //! | `fault` | what can be wrong with a pointer, one sentence each, and the end of the program | yes |
 //! | `unwind` | who called whom (`std`, Unix) | yes |
@@ -129,6 +130,8 @@ mod block;
 mod cache;
 #[doc = include_str!("../docs/choosing.md")]
 pub mod choosing {}
+#[cfg(feature = "std")]
+mod environment;
 mod fault;
 mod heap;
 mod hook;

@@ -23,7 +23,6 @@ mod traced;
 mod writer;
 mod writers;
 
-pub(crate) use environment::has_more_rights;
 pub use sampled::Sampled;
 pub use traced::Traced;
 

@@ -1,13 +1,13 @@
 //! What the environment asks for, read without an allocation.
 
+use crate::environment::{has_more_rights, variable};
 use crate::stderr::write_line;
 use crate::trace::CallSites;
-use core::ffi::CStr;
 
 /// Which file is to be written, and how.
 pub(super) struct Wish {
     /// The path, `%p` included.
-    pub(super) path: &'static CStr,
+    pub(super) path: &'static [u8],
     /// How call sites are found.
     pub(super) call_sites: CallSites,
 }
@@ -18,7 +18,7 @@ pub(super) fn read() -> Option<Wish> {
         return None;
     }
     let path = variable(c"MEM_ALLOC_RUST_TRACE").filter(|path| !path.is_empty())?;
-    let call_sites = match variable(c"MEM_ALLOC_RUST_TRACE_CALL_SITES").map(CStr::to_bytes) {
+    let call_sites = match variable(c"MEM_ALLOC_RUST_TRACE_CALL_SITES") {
         None | Some(b"" | b"none") => CallSites::None,
         Some(b"frame-pointers") => CallSites::FramePointers,
         Some(b"unwind") => CallSites::Unwound,
@@ -31,24 +31,4 @@ pub(super) fn read() -> Option<Wish> {
         }
     };
     Some(Wish { path, call_sites })
-}
-
-/// Whether the program has rights that whoever started it has not (set-user-ID, or capabilities of its file): then the environment
-/// must not name files, and must not make it fail where it never did.
-pub(crate) fn has_more_rights() -> bool {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    // SAFETY: asking for it has no conditions.
-    let is_secure = unsafe { libc::getauxval(libc::AT_SECURE) } != 0;
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    let is_secure = false;
-    // SAFETY: asking for them has no conditions.
-    is_secure || unsafe { libc::getuid() != libc::geteuid() || libc::getgid() != libc::getegid() }
-}
-
-/// The value of a variable.
-fn variable(name: &CStr) -> Option<&'static CStr> {
-    // SAFETY: the name is a C string. Nobody sets variables before the program's first allocation has returned.
-    let value = unsafe { libc::getenv(name.as_ptr()) };
-    // SAFETY: a variable's value is a C string; it is used before the first allocation has returned.
-    (!value.is_null()).then(|| unsafe { CStr::from_ptr(value) })
 }

@@ -4,7 +4,7 @@ use super::environment::Wish;
 use super::{Line, end, modules};
 use crate::stderr::write_formatted;
 use crate::trace::{CHUNK, CallSites, ChunkHeader, Encoder, FILE_HEADER, FileHeader, MAX_EVENT, Note};
-use core::ffi::{CStr, c_int};
+use core::ffi::c_int;
 use core::fmt::Write;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU8, AtomicU64, Ordering};
@@ -37,7 +37,7 @@ pub(super) fn open(wish: &Wish) -> bool {
     let is_open = begin(wish).is_some();
     if !is_open {
         close();
-        let path = wish.path.to_str().unwrap_or("its path");
+        let path = core::str::from_utf8(wish.path).unwrap_or("its path");
         write_formatted(&format_args!(
             "mem_alloc_rust: the file that MEM_ALLOC_RUST_TRACE names cannot be written, and nothing is recorded: {path}"
         ));
@@ -176,9 +176,9 @@ fn clock(which: libc::clockid_t) -> u64 {
 
 /// Opens the file under the name that was asked for, or, if another process is writing that one, with the process's
 /// number behind it.
-fn open_free_name(path: &CStr, process: u32) -> Option<c_int> {
+fn open_free_name(path: &[u8], process: u32) -> Option<c_int> {
     let mut name = Name { bytes: [0; MAX_PATH], len: 0 };
-    name.expand(path.to_bytes(), process)?;
+    name.expand(path, process)?;
     open_unshared(&name).or_else(|| {
         write!(name, ".{process}").ok()?;
         open_unshared(&name)

@@ -2,6 +2,7 @@
 
 use super::{Refusal, call_stack};
 use crate::attention::while_telling;
+use crate::environment::look_at;
 use crate::stderr::{Output, write_line};
 use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
@@ -110,29 +111,7 @@ fn from_environment() -> u8 {
             often::UNSAID
         }
     };
-    variable(c"MEM_ALLOC_RUST_REFUSALS", look).unwrap_or(often::UNSAID)
-}
-
-/// Looks at a variable of the environment, if it is set. Does not allocate.
-#[cfg(unix)]
-pub(super) fn variable<T>(name: &core::ffi::CStr, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
-    // SAFETY: the name is a C string. As everywhere, whoever sets variables while others read them is at fault.
-    let value = unsafe { libc::getenv(name.as_ptr()) };
-    if value.is_null() {
-        return None;
-    }
-    // SAFETY: a variable's value is a C string, and stays as long as nobody sets the variable.
-    Some(look(unsafe { core::ffi::CStr::from_ptr(value) }.to_bytes()))
-}
-
-#[cfg(not(unix))]
-pub(super) fn variable<T>(name: &core::ffi::CStr, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
-    let mut found = None;
-    while_telling(|| {
-        let value = name.to_str().ok().and_then(std::env::var_os);
-        found = value.map(|value| look(value.as_encoded_bytes()));
-    });
-    found
+    look_at(c"MEM_ALLOC_RUST_REFUSALS", look).unwrap_or(often::UNSAID)
 }
 
 /// Reports a refusal.

@@ -4,7 +4,7 @@
 //! followed by a call stack again, or by std's own report of it, the thread waits for itself. So what is asked for
 //! [then](is_being_taken) is served by the system, as it is for a thread that panics.
 
-use super::by_default::variable;
+use crate::environment::look_at;
 use crate::stderr::Output;
 use core::fmt::Write;
 use core::sync::atomic::{AtomicU8, Ordering};
@@ -22,9 +22,8 @@ pub(super) fn is_wanted() -> bool {
     let mut is_wanted = IS_WANTED.load(Ordering::Relaxed);
     if is_wanted == UNKNOWN {
         let is_on = |value: &[u8]| if value == b"0" { NO } else { YES };
-        is_wanted = variable(c"RUST_LIB_BACKTRACE", is_on)
-            .or_else(|| variable(c"RUST_BACKTRACE", is_on))
-            .unwrap_or(NO);
+        is_wanted =
+            look_at(c"RUST_LIB_BACKTRACE", is_on).or_else(|| look_at(c"RUST_BACKTRACE", is_on)).unwrap_or(NO);
         IS_WANTED.store(is_wanted, Ordering::Relaxed);
     }
     is_wanted == YES

@@ -1,7 +1,7 @@
 //! The policy that an environment variable sets, read without an allocation.
 
 use super::policy::Policy;
-use crate::recorder::has_more_rights;
+use crate::environment::{has_more_rights, variable};
 use core::fmt;
 
 /// The policy that the environment gives, read without an allocation. Does not return, if it gives one that is none.
@@ -10,14 +10,7 @@ pub(super) fn policy() -> Option<Policy> {
     if has_more_rights() {
         return None;
     }
-    // SAFETY: the name is a C string. Nobody sets variables before the program's first allocation has returned.
-    let value = unsafe { libc::getenv(c"MEM_ALLOC_RUST_REFUSE".as_ptr()) };
-    if value.is_null() {
-        return None;
-    }
-    // SAFETY: a variable's value is a C string, and stays as long as nobody sets the variable.
-    let value = unsafe { core::ffi::CStr::from_ptr(value) }.to_bytes();
-    match parse(value) {
+    match parse(variable(c"MEM_ALLOC_RUST_REFUSE")?) {
         Ok(policy) => Some(policy),
         Err(none) => {
             crate::stderr::write_formatted(&format_args!("mem_alloc_rust: {none}"));

@@ -1,5 +1,6 @@
 //! The cap that an environment variable sets, read without an allocation.
 
+use crate::environment::variable;
 use crate::raw_lock::preserving_errno;
 use crate::stderr::write_line;
 
@@ -8,13 +9,7 @@ const NAME: &core::ffi::CStr = c"MEM_ALLOC_RUST_CAP";
 
 /// The cap in bytes that the environment gives, if it gives one. What is none is told on stderr.
 pub(super) fn from_environment() -> Option<usize> {
-    // SAFETY: the name is a C string. Nobody sets variables before the program's first allocation has returned.
-    let value = unsafe { libc::getenv(NAME.as_ptr()) };
-    if value.is_null() {
-        return None;
-    }
-    // SAFETY: a variable's value is a C string, and stays as long as nobody sets the variable.
-    let value = unsafe { core::ffi::CStr::from_ptr(value) }.to_bytes();
+    let value = variable(NAME)?;
     let cap = parse(value);
     if cap.is_none() {
         let message = "mem_alloc_rust: MEM_ALLOC_RUST_CAP is no number of bytes such as 67108864, 65536K, 64M, 1G or 1T: \
