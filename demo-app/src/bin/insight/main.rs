@@ -5,6 +5,7 @@
 //! | `bytes` | numbers as people read and write them |
 //! | `trouble` | everything that can go wrong, one sentence each |
 //! | `progress` | progress bars |
+//! | `chunk` | one chunk of a trace that is being read |
 //! | `trace_file` | a trace's records in the order in which things happened, in bounded memory |
 //! | `live`, `overwritten` | the blocks that are live at a moment, and those that are told late to have moved |
 //! | `script` | a trace as steps that can be performed again |
@@ -21,6 +22,7 @@
 mod analysis;
 mod bytes;
 mod call_sites;
+mod chunk;
 mod commands;
 mod comparison;
 mod live;

@@ -3,12 +3,13 @@
 //! Each writer's chunks are in order, and the writers are merged by sequence numbers. There is one chunk in memory for each
 //! writer, and a few bytes for each chunk of the file, so that traces of any length can be read.
 
+use crate::chunk::{Chunk, Stamped};
 use crate::trouble::Trouble;
 use mem_alloc_rust::trace::{
     CHUNK, CHUNK_HEADER, ChunkHeader, DecodeError, Decoder, Event, FILE_HEADER, FileHeader, Note, Record,
 };
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -66,7 +67,7 @@ pub(crate) struct TraceFile {
     /// The writers that have an event, by its sequence number.
     heads: BinaryHeap<Reverse<(u64, usize)>>,
     /// What is told before the next event.
-    notes: std::collections::VecDeque<Entry>,
+    notes: VecDeque<Entry>,
     chunks_read: u64,
 }
 
@@ -74,15 +75,10 @@ pub(crate) struct TraceFile {
 struct Writer {
     /// Where they begin in the file, the last one first.
     chunks: Vec<u64>,
-    /// The one that is read, and where it begins.
-    chunk: Vec<u8>,
-    start: u64,
-    decoder: Decoder,
-    thread: u64,
-    time: u64,
-    weight: Option<u64>,
+    /// The one that is read.
+    chunk: Chunk,
     /// The event that is next.
-    next: Option<(u64, Event)>,
+    next: Option<Stamped>,
 }
 
 impl TraceFile {
@@ -92,17 +88,13 @@ impl TraceFile {
     ///
     /// It cannot be read, or is none.
     pub(crate) fn open(path: &Path) -> Result<Self, Trouble> {
-        let unreadable = |error| Trouble::Unreadable { path: path.to_owned(), error };
+        let unreadable = |error| Trouble::unreadable(path, error);
         let mut file = File::open(path).map_err(unreadable)?;
         let bytes = file.seek(SeekFrom::End(0)).map_err(unreadable)?;
         let mut first = vec![0; CHUNK];
         let len = read_at(&mut file, 0, &mut first).map_err(unreadable)?;
         first.truncate(len);
-        let malformed = |offset, error: DecodeError| Trouble::Malformed {
-            path: path.to_owned(),
-            offset: offset + error.offset as u64,
-            what: error.to_string(),
-        };
+        let malformed = |start, error: DecodeError| Trouble::malformed(path, start, &error);
         let header = FileHeader::decode(&first).map_err(|error| malformed(0, error))?;
 
         let mut by_writer: BTreeMap<u32, Vec<(u64, u64)>> = BTreeMap::new();
@@ -121,7 +113,7 @@ impl TraceFile {
             bytes,
             writers: Vec::new(),
             heads: BinaryHeap::new(),
-            notes: std::collections::VecDeque::new(),
+            notes: VecDeque::new(),
             chunks_read: 0,
         };
         let mut decoder = Decoder::new(&ChunkHeader::FIRST);
@@ -133,16 +125,8 @@ impl TraceFile {
             }
         }
         for (number, chunks) in by_writer.into_values().enumerate() {
-            trace.writers.push(Writer {
-                chunks: chunks.into_iter().rev().map(|(_, start)| start).collect(),
-                chunk: Vec::new(),
-                start: 0,
-                decoder: Decoder::new(&ChunkHeader::FIRST),
-                thread: 0,
-                time: 0,
-                weight: None,
-                next: None,
-            });
+            let chunks = chunks.into_iter().rev().map(|(_, start)| start).collect();
+            trace.writers.push(Writer { chunks, chunk: Chunk::none(), next: None });
             trace.advance(number)?;
         }
         Ok(trace)
@@ -180,59 +164,32 @@ impl TraceFile {
             return Ok(Some(note));
         }
         let Some(Reverse((_, number))) = self.heads.pop() else { return Ok(None) };
-        let writer = &mut self.writers[number];
-        let Some((sequence, event)) = writer.next.take() else { return Ok(None) };
-        let (thread, time, weight) = (writer.thread, writer.time, writer.weight.take());
+        let Some(event) = self.writers[number].next.take() else { return Ok(None) };
         self.advance(number)?;
-        Ok(Some(Entry::Event { sequence, thread, time, event, weight }))
+        Ok(Some(event.into()))
     }
 
-    /// Looks for a writer's next event. Notes on the way are told at once: a call site is known before it is used,
-    /// whoever uses it first.
+    /// Looks for a writer's next event.
     fn advance(&mut self, number: usize) -> Result<(), Trouble> {
-        let writer = &mut self.writers[number];
+        let Self { path, file, writers, .. } = self;
+        let writer = &mut writers[number];
         loop {
-            let records = writer.chunk.get(CHUNK_HEADER..).unwrap_or_default();
-            let record = match writer.decoder.next(records) {
-                Ok(record) => record,
-                // The file was cut off here, in the middle of a record.
-                Err(_) if writer.chunk.len() < CHUNK => None,
-                Err(error) => {
-                    return Err(Trouble::Malformed {
-                        path: self.path.clone(),
-                        offset: writer.start + (CHUNK_HEADER + error.offset) as u64,
-                        what: error.to_string(),
-                    });
-                }
-            };
-            match record {
-                Some(Record::Event { sequence, event }) => {
-                    writer.next = Some((sequence, event));
-                    self.heads.push(Reverse((sequence, number)));
-                    return Ok(());
-                }
-                Some(Record::Note(Note::Time(time))) => writer.time = time,
-                Some(Record::Note(Note::Thread(thread))) => writer.thread = thread,
-                Some(Record::Note(Note::Sample(weight))) => writer.weight = Some(weight),
-                Some(Record::Note(note)) => self.notes.extend(entry_of(&note)),
-                None => {
-                    let Some(start) = writer.chunks.pop() else {
-                        writer.chunk = Vec::new();
-                        return Ok(());
-                    };
-                    writer.chunk.resize(CHUNK, 0);
-                    let unreadable = |error| Trouble::Unreadable { path: self.path.clone(), error };
-                    let len = read_at(&mut self.file, start, &mut writer.chunk).map_err(unreadable)?;
-                    writer.chunk.truncate(len);
-                    self.chunks_read += 1;
-                    let header = ChunkHeader::decode(&writer.chunk).ok().flatten();
-                    let header = header.unwrap_or(ChunkHeader::FIRST);
-                    writer.start = start;
-                    writer.decoder = Decoder::new(&header);
-                    writer.thread = header.thread.into();
-                    writer.time = header.time;
-                }
+            if let Some(event) = writer.chunk.next(path, &mut self.notes)? {
+                self.heads.push(Reverse((event.sequence, number)));
+                writer.next = Some(event);
+                return Ok(());
             }
+            let Some(start) = writer.chunks.pop() else {
+                writer.chunk = Chunk::none();
+                return Ok(());
+            };
+            let bytes = &mut writer.chunk.bytes;
+            bytes.resize(CHUNK, 0);
+            let len = read_at(file, start, bytes).map_err(|error| Trouble::unreadable(path, error))?;
+            bytes.truncate(len);
+            self.chunks_read += 1;
+            let header = ChunkHeader::decode(bytes).ok().flatten().unwrap_or(ChunkHeader::FIRST);
+            writer.chunk.begin(start, &header);
         }
     }
 }

@@ -2,9 +2,10 @@
 
 use crate::bytes::grouped;
 use mem_alloc_rust::RegionError;
+use mem_alloc_rust::trace::DecodeError;
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// What the tool exits with if it could not do what it was asked to. (As clap does for arguments that make no sense.)
@@ -110,6 +111,20 @@ impl fmt::Display for Trouble {
 }
 
 impl Trouble {
+    /// A file's contents are none of a trace: what was decoded begins at `start`.
+    pub(crate) fn malformed(path: &Path, start: u64, error: &DecodeError) -> Self {
+        Self::Malformed {
+            path: path.to_owned(),
+            offset: start + error.offset as u64,
+            what: error.to_string(),
+        }
+    }
+
+    /// A file cannot be read.
+    pub(crate) fn unreadable(path: &Path, error: io::Error) -> Self {
+        Self::Unreadable { path: path.to_owned(), error }
+    }
+
     /// Says it on stderr. Not if whoever reads the output has gone: that is no error.
     pub(crate) fn report(&self) -> ExitCode {
         if matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe) {

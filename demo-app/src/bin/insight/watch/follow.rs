@@ -1,10 +1,9 @@
 //! A trace that is still being written: its chunks become fuller, and new ones come.
 
+use crate::chunk::{Chunk, Stamped};
 use crate::trace_file::{Entry, entry_of, read_at};
 use crate::trouble::Trouble;
-use mem_alloc_rust::trace::{
-    CHUNK, CHUNK_HEADER, ChunkHeader, Decoder, Event, FILE_HEADER, FileHeader, Note, Record,
-};
+use mem_alloc_rust::trace::{CHUNK, CHUNK_HEADER, ChunkHeader, Decoder, FILE_HEADER, FileHeader, Record};
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
@@ -34,25 +33,12 @@ pub(crate) struct Follower {
 /// The chunks of one writer that were not read yet.
 struct Tail {
     chunks: VecDeque<u64>,
-    chunk: Vec<u8>,
-    start: u64,
-    decoder: Decoder,
-    thread: u64,
-    time: u64,
-    weight: Option<u64>,
-    /// What was read and not told.
-    events: VecDeque<Seen>,
+    /// The one that is read.
+    chunk: Chunk,
+    /// What was read and not told, and when.
+    events: VecDeque<(Stamped, Instant)>,
     /// There may be more to read.
     may_have_more: bool,
-}
-
-struct Seen {
-    sequence: u64,
-    thread: u64,
-    time: u64,
-    weight: Option<u64>,
-    event: Event,
-    when: Instant,
 }
 
 impl Follower {
@@ -62,15 +48,11 @@ impl Follower {
     ///
     /// It cannot be read, or is none.
     pub(crate) fn open(path: &Path, now: Instant) -> Result<Self, Trouble> {
-        let unreadable = |error| Trouble::Unreadable { path: path.to_owned(), error };
+        let unreadable = |error| Trouble::unreadable(path, error);
         let mut file = File::open(path).map_err(unreadable)?;
         let mut header = [0; FILE_HEADER];
         let len = read_at(&mut file, 0, &mut header).map_err(unreadable)?;
-        FileHeader::decode(&header[..len]).map_err(|error| Trouble::Malformed {
-            path: path.to_owned(),
-            offset: error.offset as u64,
-            what: error.to_string(),
-        })?;
+        FileHeader::decode(&header[..len]).map_err(|error| Trouble::malformed(path, 0, &error))?;
         let mut follower = Self {
             path: path.to_owned(),
             file,
@@ -95,21 +77,25 @@ impl Follower {
         self.polled = now;
         let mut first = vec![0; CHUNK - FILE_HEADER];
         self.read(FILE_HEADER as u64, &mut first)?;
-        while let Some(record) =
-            self.first.next(&first).map_err(|error| self.malformed(FILE_HEADER as u64, &error))?
+        while let Some(record) = self
+            .first
+            .next(&first)
+            .map_err(|error| Trouble::malformed(&self.path, FILE_HEADER as u64, &error))?
         {
             if let Record::Note(note) = record {
                 self.notes.extend(entry_of(&note));
             }
         }
-        let len = self.file.seek(SeekFrom::End(0)).map_err(|error| self.unreadable(error))?;
+        let len = self.file.seek(SeekFrom::End(0)).map_err(|error| Trouble::unreadable(&self.path, error))?;
         let fresh = (self.end..len).step_by(CHUNK);
         let chunks: Vec<u64> = self.blank.drain(..).chain(fresh).collect();
         self.end = self.end.max(len.div_ceil(CHUNK as u64) * CHUNK as u64);
         for start in chunks {
             let mut bytes = [0; CHUNK_HEADER];
             let len = self.read(start, &mut bytes)?;
-            match ChunkHeader::decode(&bytes[..len]).map_err(|error| self.malformed(start, &error))? {
+            match ChunkHeader::decode(&bytes[..len])
+                .map_err(|error| Trouble::malformed(&self.path, start, &error))?
+            {
                 Some(header) => {
                     let tail = self.writers.entry(header.writer).or_insert_with(Tail::new);
                     tail.chunks.push_back(start);
@@ -134,17 +120,15 @@ impl Follower {
         if let Some(note) = self.notes.pop_front() {
             return Ok(Some(note));
         }
-        let head = |tail: &Tail| tail.events.front().map_or(u64::MAX, |seen| seen.sequence);
+        let head = |tail: &Tail| tail.events.front().map_or(u64::MAX, |(event, _)| event.sequence);
         let Some(tail) = self.writers.values_mut().min_by_key(|tail| head(tail)) else { return Ok(None) };
-        let Some(seen) = tail.events.front() else { return Ok(None) };
-        if seen.sequence > self.expected && self.polled < seen.when + PATIENCE {
+        let Some((event, seen)) = tail.events.pop_front() else { return Ok(None) };
+        if event.sequence > self.expected && self.polled < seen + PATIENCE {
+            tail.events.push_front((event, seen));
             return Ok(None);
         }
-        self.expected = seen.sequence + 1;
-        let Some(Seen { sequence, thread, time, weight, event, .. }) = tail.events.pop_front() else {
-            return Ok(None);
-        };
-        Ok(Some(Entry::Event { sequence, thread, time, event, weight }))
+        self.expected = event.sequence + 1;
+        Ok(Some(event.into()))
     }
 
     /// Reads what a writer has written since the last time, up to the end of a chunk.
@@ -157,11 +141,14 @@ impl Follower {
 
     fn fill_tail(&mut self, tail: &mut Tail) -> Result<(), Trouble> {
         while tail.events.is_empty() {
-            if tail.start > 0 {
-                tail.chunk.resize(CHUNK, 0);
-                let len = self.read(tail.start, &mut tail.chunk)?;
-                tail.chunk.truncate(len);
-                self.decode(tail)?;
+            if let Some(start) = tail.chunk.start() {
+                let bytes = &mut tail.chunk.bytes;
+                bytes.resize(CHUNK, 0);
+                let len = self.read(start, bytes)?;
+                bytes.truncate(len);
+                while let Some(event) = tail.chunk.next(&self.path, &mut self.notes)? {
+                    tail.events.push_back((event, self.polled));
+                }
             }
             if !tail.events.is_empty() {
                 break;
@@ -173,67 +160,19 @@ impl Follower {
             let mut bytes = [0; CHUNK_HEADER];
             self.read(start, &mut bytes)?;
             let header = ChunkHeader::decode(&bytes).ok().flatten().unwrap_or(ChunkHeader::FIRST);
-            tail.start = start;
-            tail.decoder = Decoder::new(&header);
-            (tail.thread, tail.time) = (header.thread.into(), header.time);
+            tail.chunk.begin(start, &header);
         }
         Ok(())
     }
 
-    fn decode(&mut self, tail: &mut Tail) -> Result<(), Trouble> {
-        let records = tail.chunk.get(CHUNK_HEADER..).unwrap_or_default();
-        loop {
-            match tail.decoder.next(records) {
-                Ok(Some(Record::Event { sequence, event })) => tail.events.push_back(Seen {
-                    sequence,
-                    thread: tail.thread,
-                    time: tail.time,
-                    weight: tail.weight.take(),
-                    event,
-                    when: self.polled,
-                }),
-                Ok(Some(Record::Note(Note::Time(time)))) => tail.time = time,
-                Ok(Some(Record::Note(Note::Thread(thread)))) => tail.thread = thread,
-                Ok(Some(Record::Note(Note::Sample(weight)))) => tail.weight = Some(weight),
-                Ok(Some(Record::Note(note))) => self.notes.extend(entry_of(&note)),
-                Ok(None) => return Ok(()),
-                // The file ends in the middle of a record.
-                Err(_) if tail.chunk.len() < CHUNK => return Ok(()),
-                Err(error) => return Err(self.malformed(tail.start + CHUNK_HEADER as u64, &error)),
-            }
-        }
-    }
-
     fn read(&mut self, start: u64, bytes: &mut [u8]) -> Result<usize, Trouble> {
-        read_at(&mut self.file, start, bytes).map_err(|error| self.unreadable(error))
-    }
-
-    fn unreadable(&self, error: std::io::Error) -> Trouble {
-        Trouble::Unreadable { path: self.path.clone(), error }
-    }
-
-    fn malformed(&self, start: u64, error: &mem_alloc_rust::trace::DecodeError) -> Trouble {
-        Trouble::Malformed {
-            path: self.path.clone(),
-            offset: start + error.offset as u64,
-            what: error.to_string(),
-        }
+        read_at(&mut self.file, start, bytes).map_err(|error| Trouble::unreadable(&self.path, error))
     }
 }
 
 impl Tail {
     fn new() -> Self {
-        Self {
-            chunks: VecDeque::new(),
-            chunk: Vec::new(),
-            start: 0,
-            decoder: Decoder::new(&ChunkHeader::FIRST),
-            thread: 0,
-            time: 0,
-            weight: None,
-            events: VecDeque::new(),
-            may_have_more: true,
-        }
+        Self { chunks: VecDeque::new(), chunk: Chunk::none(), events: VecDeque::new(), may_have_more: true }
     }
 }
 
