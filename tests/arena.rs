@@ -320,7 +320,7 @@ fn dies_with(test: &str, sentence: &str, misuse: fn(&Arena<Boxed>, std::ptr::Non
         eprintln!("about {block:p}");
         return misuse(&arena, block);
     }
-    let child = process::run_child(test, &[test, "--exact", "--nocapture", "--test-threads=1"], &[]);
+    let child = process::run_test(test, &[]);
     process::assert_aborted(&child);
     let lines: std::vec::Vec<_> = process::stderr(&child).lines().collect();
     let [about, told] = lines[..] else { panic!("two lines expected: {lines:?}") };

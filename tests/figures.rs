@@ -424,12 +424,11 @@ fn looking_changes_no_address() {
         assert!(A.caches().bytes > 0);
         addresses
     };
-    if process::role().as_deref() == Some(test) {
-        return eprintln!("{:?}", trace(std::env::var_os(LOOKS).is_some()));
+    if process::plays(test, || eprintln!("{:?}", trace(std::env::var_os(LOOKS).is_some()))) {
+        return;
     }
-    let arguments = [test, "--exact", "--nocapture", "--test-threads=1"];
     let [alone, again, looked_at] = [&[][..], &[], &[(LOOKS, "1")]].map(|environment| {
-        let child = process::run_child(test, &arguments, environment).success();
+        let child = process::run_test(test, environment).success();
         process::stderr(&child).to_owned()
     });
     assert!(alone == again, "it repeats by itself");

@@ -64,19 +64,8 @@ fn try_usual_ways(too_much: usize) {
     A.audit().unwrap();
 }
 
-/// What a child does, and whether this process is one.
-fn plays(test: &str, play: impl FnOnce()) -> bool {
-    let is_child = process::role().as_deref() == Some(test);
-    if is_child {
-        play();
-    }
-    is_child
-}
-
 fn told(test: &str, environment: &[(&str, &str)]) -> String {
-    let arguments = [test, "--exact", "--nocapture", "--test-threads=1"];
-    let child = process::run_child(test, &arguments, environment).success();
-    process::stderr(&child).to_owned()
+    process::stderr(&process::run_test(test, environment).success()).to_owned()
 }
 
 #[test]
@@ -94,7 +83,7 @@ fn a_cap_of_the_environment_is_kept() {
         fill(&A, CAP);
         try_usual_ways(CAP);
     };
-    if plays(test, play) {
+    if process::plays(test, play) {
         return;
     }
     assert_eq!(told(test, &[("MEM_ALLOC_RUST_CAP", "64M")]), "");
@@ -107,7 +96,7 @@ fn a_refusal_tells_the_cap() {
         let _half = vec![1u8; 32 * MIB];
         assert!(Vec::<u8>::new().try_reserve_exact(40 * MIB).is_err());
     };
-    if plays(test, play) {
+    if process::plays(test, play) {
         return;
     }
     let stderr = told(test, &[("MEM_ALLOC_RUST_CAP", "64M")]);
@@ -123,7 +112,7 @@ fn a_refusal_tells_the_cap() {
 #[test]
 fn a_malformed_cap_is_one_sentence_and_the_built_in_one_stays() {
     let test = "a_malformed_cap_is_one_sentence_and_the_built_in_one_stays";
-    if plays(test, || assert_eq!(A.cap(), BUILT_IN)) {
+    if process::plays(test, || assert_eq!(A.cap(), BUILT_IN)) {
         return;
     }
     for value in ["", "64MB"] {
@@ -155,7 +144,7 @@ fn nothing_is_served_while_more_is_in_use_than_the_cap() {
         A.set_cap(1 << 30);
         assert_eq!(served, (0, 0), "requests of two threads were served");
     };
-    if plays(test, play) {
+    if process::plays(test, play) {
         return;
     }
     assert_eq!(told(test, &[]), "");
@@ -193,7 +182,7 @@ fn told_with_limit(test: &str, option: &str, bytes: usize) -> String {
     let child = assert_cmd::Command::new("sh")
         .args(["-c", &format!("ulimit {option} {} && exec \"$0\" \"$@\"", bytes >> 10)])
         .arg(program)
-        .args([test, "--exact", "--nocapture", "--test-threads=1"])
+        .args(process::arguments(test))
         .env(process::ROLE, test)
         .env_remove("RUST_BACKTRACE")
         .timeout(std::time::Duration::from_secs(120))
@@ -225,7 +214,7 @@ fn fill_to_limit(limit: usize) {
 fn a_limit_of_the_address_space_refuses_and_the_program_goes_on() {
     let test = "a_limit_of_the_address_space_refuses_and_the_program_goes_on";
     const LIMIT: usize = 300 * MIB;
-    if !plays(test, || fill_to_limit(LIMIT)) {
+    if !process::plays(test, || fill_to_limit(LIMIT)) {
         assert_eq!(told_with_limit(test, "-v", LIMIT), "");
     }
 }
@@ -235,7 +224,7 @@ fn a_limit_of_the_address_space_refuses_and_the_program_goes_on() {
 fn a_limit_of_memory_refuses_steps_and_the_program_goes_on() {
     let test = "a_limit_of_memory_refuses_steps_and_the_program_goes_on";
     const LIMIT: usize = 100 * MIB;
-    if !plays(test, || fill_to_limit(LIMIT)) {
+    if !process::plays(test, || fill_to_limit(LIMIT)) {
         assert_eq!(told_with_limit(test, "-d", LIMIT), "");
     }
 }
@@ -244,7 +233,7 @@ fn a_limit_of_memory_refuses_steps_and_the_program_goes_on() {
 #[test]
 fn a_cap_that_is_reached_can_be_fragmented() {
     let test = "a_cap_that_is_reached_can_be_fragmented";
-    if !plays(test, fragment) {
+    if !process::plays(test, fragment) {
         assert_eq!(told(test, &[]), "");
     }
 }

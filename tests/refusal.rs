@@ -36,9 +36,7 @@ fn plays(test: &str, play: fn()) -> bool {
 
 /// What a child writes to stderr that plays this test's part.
 fn told(test: &str, environment: &[(&str, &str)]) -> String {
-    let child = process::run_child(test, &[test, "--exact", "--nocapture", "--test-threads=1"], environment);
-    let child = child.success();
-    process::stderr(&child).to_owned()
+    process::stderr(&process::run_test(test, environment).success()).to_owned()
 }
 
 /// The report's lines, with what is counted in them taken out: numbers with their units.
@@ -245,8 +243,7 @@ fn an_allocation_that_must_succeed_names_its_call_site_before_the_end() {
     if plays(test, || drop(std::hint::black_box(vec![1u8; 2 * ARENA]))) {
         return;
     }
-    let arguments = [test, "--exact", "--nocapture", "--test-threads=1"];
-    let child = process::run_child(test, &arguments, &[("RUST_BACKTRACE", "1")]);
+    let child = process::run_test(test, &[("RUST_BACKTRACE", "1")]);
     let stderr = process::stderr(&child);
     #[cfg(unix)]
     process::assert_aborted(&child);

@@ -52,24 +52,11 @@ impl Drop for Folder {
     }
 }
 
-/// Plays a test's part if this process is its child, and ends it then.
-fn plays(test: &str, play: impl FnOnce()) -> bool {
-    let is_child = process::role().as_deref() == Some(test);
-    if is_child {
-        play();
-    }
-    is_child
-}
-
-fn arguments(test: &str) -> [&str; 4] {
-    [test, "--exact", "--nocapture", "--test-threads=1"]
-}
-
 /// Runs a test's child with a file to write, and returns how it ended.
 fn run(test: &str, file: &Path, more: &[(&str, &str)]) -> assert_cmd::assert::Assert {
     let mut environment = vec![("MEM_ALLOC_RUST_TRACE", file.to_str().unwrap())];
     environment.extend(more);
-    process::run_child(test, &arguments(test), &environment)
+    process::run_test(test, &environment)
 }
 
 /// Runs a test's child, which must succeed, and reads what it wrote.
@@ -99,7 +86,7 @@ fn every_call_is_written_with_its_result() {
             A.dealloc(first, layout(MARK + 2, 1));
         }
     };
-    if plays(test, play) {
+    if process::plays(test, play) {
         return;
     }
     let trace = trace_of(test, &[]);
@@ -135,13 +122,21 @@ fn every_call_is_written_with_its_result() {
 fn without_the_variable_nothing_is_written() {
     let test = "without_the_variable_nothing_is_written";
     let folder = Folder::new(test);
-    if plays(test, || assert_eq!(std::env::var_os("MEM_ALLOC_RUST_TRACE"), None)) {
+    if process::plays(test, || assert_eq!(std::env::var_os("MEM_ALLOC_RUST_TRACE"), None)) {
         return;
     }
-    process::run_child(test, &arguments(test), &[]).success();
+    process::run_test(test, &[]).success();
     assert!(folder.files().is_empty());
-    // An empty one is none.
-    process::run_child("", &[], &[("MEM_ALLOC_RUST_TRACE", ""), ("RUST_TEST_THREADS", "1")]);
+}
+
+#[test]
+fn an_empty_variable_is_none() {
+    let test = "an_empty_variable_is_none";
+    if process::plays(test, || {}) {
+        return;
+    }
+    let child = process::run_test(test, &[("MEM_ALLOC_RUST_TRACE", "")]).success();
+    assert_eq!(process::stderr(&child), "");
 }
 
 /// Allocates blocks of ascending sizes from `MARK` on, and releases every other one.
@@ -173,7 +168,7 @@ fn a_program_that_aborts_leaves_all_of_it() {
         black_box(vec![1u8; MARK]);
         std::process::abort();
     };
-    if plays(test, play) {
+    if process::plays(test, play) {
         return;
     }
     let folder = Folder::new(test);
@@ -196,7 +191,7 @@ fn a_program_that_is_killed_leaves_all_of_it() {
         // SAFETY: this process is to be killed.
         unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
     };
-    if plays(test, play) {
+    if process::plays(test, play) {
         return;
     }
     let folder = Folder::new(test);
@@ -234,7 +229,7 @@ fn threads_are_told_apart_and_their_events_are_in_one_order() {
         drop(sender);
         receiving.join().unwrap();
     };
-    if plays(test, play) {
+    if process::plays(test, play) {
         return;
     }
     let trace = trace_of(test, &[]);
@@ -252,7 +247,7 @@ fn threads_are_told_apart_and_their_events_are_in_one_order() {
 #[test]
 fn threads_one_after_the_other_share_a_chunk() {
     let test = "threads_one_after_the_other_share_a_chunk";
-    if plays(test, || {
+    if process::plays(test, || {
         (0..200).for_each(|n| drop(std::thread::spawn(move || black_box(vec![1u8; n + 1])).join()))
     }) {
         return;
@@ -286,7 +281,7 @@ fn a_forked_child_leaves_its_parents_trace_alone() {
             assert_eq!(status, 0);
         }
     };
-    if plays(test, play) {
+    if process::plays(test, play) {
         return;
     }
     let trace = trace_of(test, &[]);
@@ -303,13 +298,13 @@ fn a_program_that_is_started_by_a_traced_one_has_a_file_of_its_own() {
         }
         let program = std::env::current_exe().unwrap();
         let status = std::process::Command::new(program)
-            .args(arguments(test))
+            .args(process::arguments(test))
             .env("MEM_ALLOC_RUST_GRANDCHILD", "1")
             .status();
         assert!(status.unwrap().success());
         black_box(vec![1u8; MARK]);
     };
-    if plays(test, play) {
+    if process::plays(test, play) {
         return;
     }
     let folder = Folder::new(test);
@@ -327,7 +322,7 @@ fn a_program_that_is_started_by_a_traced_one_has_a_file_of_its_own() {
 #[test]
 fn a_name_can_have_the_process_number_and_an_old_file_is_replaced() {
     let test = "a_name_can_have_the_process_number_and_an_old_file_is_replaced";
-    if plays(test, || {}) {
+    if process::plays(test, || {}) {
         return;
     }
     let folder = Folder::new(test);
@@ -350,7 +345,7 @@ fn the_recording_ends_and_the_program_goes_on_when_the_file_cannot_grow() {
         assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit) }, 0);
         std::thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(|| allocate_and_release(60_000)))));
     };
-    if plays(test, play) {
+    if process::plays(test, play) {
         return;
     }
     let trace = trace_of(test, &[]);
@@ -361,7 +356,7 @@ fn the_recording_ends_and_the_program_goes_on_when_the_file_cannot_grow() {
 #[test]
 fn a_file_that_cannot_be_written_is_told_and_the_program_goes_on() {
     let test = "a_file_that_cannot_be_written_is_told_and_the_program_goes_on";
-    if plays(test, || println!("went on")) {
+    if process::plays(test, || println!("went on")) {
         return;
     }
     let child = run(test, Path::new("/nonexistent/program.trace"), &[]).success();
@@ -385,7 +380,7 @@ fn what_a_backtrace_takes_is_left_out() {
         });
         drop(kept);
     };
-    if plays(test, play) {
+    if process::plays(test, play) {
         return;
     }
     let trace = trace_of(test, &[("RUST_BACKTRACE", "1")]);
@@ -416,7 +411,7 @@ fn call_sites_are_the_return_addresses_of_whoever_asked() {
         drop(the_one_who_asks());
         println!("at {} in", the_one_who_asks as fn() -> Vec<u8> as usize);
     };
-    if plays(test, play) {
+    if process::plays(test, play) {
         return;
     }
     let folder = Folder::new(test);
@@ -447,7 +442,7 @@ fn call_sites_are_the_return_addresses_of_whoever_asked() {
 #[test]
 fn frame_pointers_that_are_none_do_no_harm() {
     let test = "frame_pointers_that_are_none_do_no_harm";
-    if plays(test, || allocate_and_release(10_000)) {
+    if process::plays(test, || allocate_and_release(10_000)) {
         return;
     }
     let trace = trace_of(test, &[("MEM_ALLOC_RUST_TRACE_CALL_SITES", "frame-pointers")]);
@@ -458,7 +453,7 @@ fn frame_pointers_that_are_none_do_no_harm() {
 #[test]
 fn a_wish_that_is_none_is_told() {
     let test = "a_wish_that_is_none_is_told";
-    if plays(test, || {}) {
+    if process::plays(test, || {}) {
         return;
     }
     let folder = Folder::new(test);
@@ -489,7 +484,7 @@ fn the_error_number_stays_while_files_grow() {
             }
         }
     };
-    if plays(test, play) {
+    if process::plays(test, play) {
         return;
     }
     assert!(trace_of(test, &[]).events.len() > 50_000);

@@ -55,14 +55,13 @@ impl Drop for TraceFile {
 
 /// Plays a test's part if this process is its child, and returns nothing then; else what the child left.
 fn trace_of(test: &str, call_sites: &str, play: impl FnOnce()) -> Option<Trace> {
-    if process::role().as_deref() == Some(test) {
-        play();
+    if process::plays(test, play) {
         return None;
     }
     let file = TraceFile::new(test);
     let environment =
         [("MEM_ALLOC_RUST_TRACE", file.0.to_str().unwrap()), ("MEM_ALLOC_RUST_TRACE_CALL_SITES", call_sites)];
-    process::run_child(test, &[test, "--exact", "--nocapture", "--test-threads=1"], &environment).success();
+    process::run_test(test, &environment).success();
     Some(Trace::read(&file.0))
 }
 
@@ -133,10 +132,12 @@ fn a_program_that_closes_the_trace_keeps_its_own_files() {
 #[cfg(target_os = "linux")]
 fn a_program_that_is_started_without_standard_streams_does_not_write_to_its_trace() {
     let test = "a_program_that_is_started_without_standard_streams_does_not_write_to_its_trace";
-    if process::role().as_deref() == Some(test) {
+    let play = || {
         print!("this is no trace");
         eprint!("nor is this");
         drop(black_box(vec![1u8; MARK]));
+    };
+    if process::plays(test, play) {
         return;
     }
     for closed in ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"] {
@@ -144,7 +145,7 @@ fn a_program_that_is_started_without_standard_streams_does_not_write_to_its_trac
         let status = std::process::Command::new("sh")
             .args(["-c", &format!("exec \"$@\" {closed}"), "sh"])
             .arg(std::env::current_exe().unwrap())
-            .args([test, "--exact", "--nocapture", "--test-threads=1"])
+            .args(process::arguments(test))
             .env(process::ROLE, test)
             .env("MEM_ALLOC_RUST_TRACE", &file.0)
             .status();
@@ -165,7 +166,7 @@ fn a_program_that_is_started_without_standard_streams_does_not_write_to_its_trac
 #[test]
 fn a_recording_that_cannot_begin_is_told() {
     let test = "a_recording_that_cannot_begin_is_told";
-    if process::role().as_deref() == Some(test) {
+    if process::plays(test, || {}) {
         return;
     }
     // The file cannot have a byte; the table of call sites has no room.
@@ -174,7 +175,7 @@ fn a_recording_that_cannot_begin_is_told() {
         let child = std::process::Command::new("sh")
             .args(["-c", &format!("ulimit {limit} && exec \"$@\""), "sh"])
             .arg(std::env::current_exe().unwrap())
-            .args([test, "--exact", "--nocapture", "--test-threads=1"])
+            .args(process::arguments(test))
             .env(process::ROLE, test)
             .env("MEM_ALLOC_RUST_TRACE", &file.0)
             .env("MEM_ALLOC_RUST_TRACE_CALL_SITES", call_sites)

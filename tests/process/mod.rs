@@ -27,6 +27,28 @@ pub fn run_child(role: &str, arguments: &[&str], environment: &[(&str, &str)]) -
         .assert()
 }
 
+/// Plays a part if this process is the child that has it, and returns whether it is.
+#[allow(dead_code, reason = "not in every program a test is played by a child")]
+pub fn plays(part: &str, play: impl FnOnce()) -> bool {
+    let is_child = role().as_deref() == Some(part);
+    if is_child {
+        play();
+    }
+    is_child
+}
+
+/// What a program of the usual test harness is called with to run one of its tests.
+#[allow(dead_code, reason = "as above")]
+pub fn arguments(test: &str) -> [&str; 4] {
+    [test, "--exact", "--nocapture", "--test-threads=1"]
+}
+
+/// Runs this program as a child that plays the part of one of its tests.
+#[allow(dead_code, reason = "as above")]
+pub fn run_test(test: &str, environment: &[(&str, &str)]) -> Assert {
+    run_child(test, &arguments(test), environment)
+}
+
 /// Asserts that the child aborted.
 #[cfg(unix)]
 #[track_caller]

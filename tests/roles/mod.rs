@@ -5,22 +5,12 @@ mod process;
 
 use assert_cmd::assert::Assert;
 
-/// What a child does, and whether this process is one.
-fn plays(test: &str, play: fn()) -> bool {
-    let is_child = process::role().as_deref() == Some(test);
-    if is_child {
-        play();
-    }
-    is_child
-}
-
 /// The child that played this test's part, with that environment, and has ended; nothing, if this process is it.
 pub fn child(test: &str, environment: &[(&str, &str)], play: fn()) -> Option<Assert> {
-    if plays(test, play) {
+    if process::plays(test, play) {
         return None;
     }
-    let arguments = [test, "--exact", "--nocapture", "--test-threads=1"];
-    Some(process::run_child(test, &arguments, environment))
+    Some(process::run_test(test, environment))
 }
 
 /// Plays the part in a child, and asserts that all of it went well there.

@@ -1,5 +1,9 @@
 //! Programs that are told to report on themselves while they allocate.
+//!
+//! Each is a child of a test program, which is not one of the usual test harness: a child's main thread has to be its
+//! only one.
 
+use libtest_mimic::{Arguments, Trial};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -8,14 +12,63 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc;
 use std::thread;
 
+#[path = "../process/mod.rs"]
+#[expect(dead_code, reason = "other tests use more of it")]
+mod process;
+
+/// A program, by its allocator.
+pub struct Program {
+    /// Has the allocator report when that signal comes.
+    pub report_on: fn(libc::c_int, OwnedFd) -> io::Result<()>,
+    /// Asserts something that takes a look at all blocks.
+    pub look: fn(),
+    /// Checks the allocator in the end.
+    pub audit: fn(),
+    /// Where the reports of one of its parts go.
+    pub file: &'static str,
+}
+
+impl Program {
+    /// Plays the part that this process has, if it is a child, and else runs the children.
+    pub fn main(&'static self) {
+        if let Some(role) = process::role() {
+            match role.as_str() {
+                "many threads" => many_threads(|to| (self.report_on)(libc::SIGUSR1, to), self.look),
+                "one thread" => one_thread(|to| (self.report_on)(libc::SIGALRM, to), self.look),
+                other => panic!("no such role: {other}"),
+            }
+            return (self.audit)();
+        }
+        let mut trials = vec![Trial::test("every_signal_gets_its_report_while_threads_allocate", || {
+            run("many threads", &[]);
+            Ok(())
+        })];
+        // Only where a signal can be sent again: elsewhere a report does without the blocks, if need be.
+        if cfg!(target_os = "linux") {
+            trials.push(Trial::test("every_signal_gets_its_report_wherever_it_interrupts", || {
+                run("one thread", &[(FILE, self.file)]);
+                assert_all_are_in(&std::fs::read_to_string(self.file).unwrap());
+                Ok(())
+            }));
+        }
+        libtest_mimic::run(&Arguments::from_args(), trials).exit();
+    }
+}
+
+/// Runs a child that must have nothing to complain of.
+fn run(role: &str, environment: &[(&str, &str)]) {
+    let child = process::run_child(role, &[], environment).success();
+    assert_eq!(process::stderr(&child), "");
+}
+
 /// The variable that names the file of the reports.
-pub const FILE: &str = "MEM_ALLOC_RUST_REPORTS";
+const FILE: &str = "MEM_ALLOC_RUST_REPORTS";
 
 /// How many signals each program gets.
 const SIGNALS: usize = 200;
 
 /// Asserts that a report is complete: all its figures, and its picture.
-pub fn assert_complete(lines: &[String], number: usize) {
+fn assert_complete(lines: &[String], number: usize) {
     let text = lines.join("\n");
     assert!(lines[0].starts_with(&format!("mem_alloc_rust: report {number} of process ")), "{text}");
     for figure in ["\narena ", "\nlive ", "\nfree ", "\nlargest ", "size from"] {
@@ -29,7 +82,7 @@ pub fn assert_complete(lines: &[String], number: usize) {
 }
 
 /// Allocates and releases.
-pub fn exercise(rounds: usize) {
+fn exercise(rounds: usize) {
     let mut kept = std::collections::VecDeque::new();
     for round in 0..rounds {
         kept.push_back(vec![round as u8; 1 + round * 37 % 3000]);
@@ -42,7 +95,7 @@ pub fn exercise(rounds: usize) {
 
 /// Sends signals to a program whose threads allocate all the time, and look at all blocks now and then. Each has to be
 /// answered by a whole report before the next one is sent.
-pub fn many_threads(report_to: fn(OwnedFd) -> io::Result<()>, look: fn()) {
+fn many_threads(report_to: impl Fn(OwnedFd) -> io::Result<()>, look: fn()) {
     let (reports, to) = UnixStream::pair().unwrap();
     report_to(to.into()).unwrap();
     let stop = AtomicBool::new(false);
@@ -97,7 +150,7 @@ fn len(file: &File) -> i64 {
 
 /// The same with the program's only thread, which a timer interrupts wherever it is, and mostly in the allocator. The
 /// reports go to a file.
-pub fn one_thread(report_to: fn(OwnedFd) -> io::Result<()>, look: fn()) {
+fn one_thread(report_to: impl Fn(OwnedFd) -> io::Result<()>, look: fn()) {
     let file = File::create(std::env::var(FILE).unwrap()).unwrap();
     report_to(file.try_clone().unwrap().into()).unwrap();
     let many: Vec<_> = (0..20_000).map(|n| Box::new([n; 3])).collect();
@@ -118,7 +171,7 @@ pub fn one_thread(report_to: fn(OwnedFd) -> io::Result<()>, look: fn()) {
 }
 
 /// Asserts that a file has all reports, one behind the other.
-pub fn assert_all_are_in(file: &str) {
+fn assert_all_are_in(file: &str) {
     let lines: Vec<String> = file.lines().map(str::to_owned).collect();
     let ends_report = |line: &String| line.starts_with("mem_alloc_rust: end of report");
     let reports: Vec<_> = lines.split_inclusive(ends_report).collect();
