@@ -34,7 +34,8 @@ use crate::stderr::write_line;
 use crate::trace::{CallSites, Event};
 use core::alloc::Layout;
 use core::cell::Cell;
-use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use core::ptr::{NonNull, null_mut};
+use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU64, Ordering};
 use environment::Wish;
 use writer::Writer;
 
@@ -79,7 +80,7 @@ struct Local {
 
 std::thread_local! {
     // Initialised by a constant and without a destructor: an access is a plain load.
-    static LOCAL: Local = const { Local { writer: Cell::new(core::ptr::null_mut()), is_inside: Cell::new(false) } };
+    static LOCAL: Local = const { Local { writer: Cell::new(null_mut()), is_inside: Cell::new(false) } };
 }
 
 /// Whether nothing is recorded: the only question that a program pays for which does not want a trace.
@@ -131,7 +132,7 @@ fn record_in(local: &Local, mut event: Event) {
 #[inline(never)]
 fn begin_thread(local: &Local) {
     preserving_errno(|| {
-        local.writer.set(writers::adopt().map_or(core::ptr::null_mut(), core::ptr::NonNull::as_ptr));
+        local.writer.set(writers::adopt().map_or(null_mut(), NonNull::as_ptr));
     });
 }
 
@@ -252,6 +253,11 @@ fn reallocation(old: *mut u8, block: *mut u8, layout: Layout, new_size: usize) {
 }
 
 /// Memory for what the recorder keeps: zeroes, for as long as the program runs.
-fn everlasting<T>() -> Option<core::ptr::NonNull<T>> {
-    mapping::map(mapping::whole_pages(size_of::<T>())?, mapping::page()).map(core::ptr::NonNull::cast)
+fn everlasting<T>() -> Option<NonNull<T>> {
+    mapping::map(mapping::whole_pages(size_of::<T>())?, mapping::page()).map(NonNull::cast)
+}
+
+/// Writes a pointer where there is none yet.
+fn set_once<T>(place: &AtomicPtr<T>, new: *mut T) {
+    let _ = place.compare_exchange(null_mut(), new, Ordering::Release, Ordering::Relaxed);
 }

@@ -5,7 +5,7 @@
 //! complete yet goes on. Then a call site may come to have two numbers, which is as good as one.
 
 use super::stack::MAX_DEPTH;
-use super::{end, everlasting};
+use super::{end, everlasting, set_once};
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
@@ -168,9 +168,4 @@ impl Path {
         self.depth = depth;
         Ok(caller.into())
     }
-}
-
-/// Writes a pointer where there is none yet.
-fn set_once<T>(place: &AtomicPtr<T>, new: *mut T) {
-    let _ = place.compare_exchange(null_mut(), new, Ordering::Release, Ordering::Relaxed);
 }

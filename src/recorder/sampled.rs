@@ -151,7 +151,7 @@ impl<A: GlobalAlloc> Sampled<A> {
         // SAFETY: the caller's contract.
         let new_block = unsafe { self.inner.realloc(block, layout, new_size) };
         match sample {
-            Some(sample) if new_block.is_null() => samples::restore(&sample),
+            Some(sample) if new_block.is_null() => samples::insert(&sample),
             _ if is_due && !new_block.is_null() => {
                 samples::take(new_block, new_size, layout.align(), self.interval);
             }

@@ -9,7 +9,7 @@
 //! publishes the address last. A release looks at one byte for its page first, which says whether any block of the sample may lie there.
 
 use super::call_sites::{self, Path};
-use super::{everlasting, stack, writer};
+use super::{everlasting, set_once, stack, writer};
 use core::cell::Cell;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -88,59 +88,51 @@ pub(super) fn may_have(block: *mut u8) -> bool {
     page(block.addr()).load(Ordering::Relaxed) != 0
 }
 
-/// A release that is about to happen: the block is in the sample no more. Returns it, if it was.
-#[cold]
-#[inline(never)]
-pub(super) fn release(block: *mut u8) -> Option<Sample> {
-    remove(block.addr())
-}
-
-/// Takes an allocation that was due and has succeeded.
-#[cold]
-#[inline(never)]
-pub(super) fn take(block: *mut u8, size: usize, align: usize, interval: usize) {
-    LOCAL.with(|local| take_on(local, block, size, align, interval));
-}
-
 #[inline(always)]
 fn page(address: usize) -> &'static AtomicU8 {
     &PAGES[(address >> PAGE_SHIFT) % PAGES.len()]
 }
 
-fn take_on(local: &Local, block: *mut u8, size: usize, align: usize, interval: usize) {
-    if local.is_inside.replace(true) {
-        return;
-    }
-    let is_first = local.random.get() == 0;
-    if is_first {
-        // Whatever differs between threads and runs.
-        let seed = core::ptr::from_ref(local).addr() as u64 ^ u64::from(writer::this_thread()) << 32;
-        local.random.set(seed | 1);
-        local.until_next.set(distance(local, interval));
-    }
-    // A thread's first allocation is taken only if it comes to its turn.
-    match local.until_next.get().checked_sub(size).filter(|_| is_first) {
-        Some(left) => local.until_next.set(left),
-        None => {
-            local.until_next.set(distance(local, interval));
-            let mut frames = [0; stack::MAX_DEPTH];
-            let depth = stack::unwind(&mut frames);
-            let site = if call_sites::SAMPLED.prepare() {
-                Path::new().find(&call_sites::SAMPLED, frames[..depth].iter().rev(), |_| Ok(())).unwrap_or(0)
-            } else {
-                0
-            };
-            insert(&Sample {
-                address: block.addr(),
-                size,
-                align,
-                weight: weight(size, interval),
-                site: site as u32,
-                thread: writer::this_thread(),
-            });
+/// Takes an allocation that was due and has succeeded; a thread's first one only if it comes to its turn.
+#[cold]
+#[inline(never)]
+pub(super) fn take(block: *mut u8, size: usize, align: usize, interval: usize) {
+    LOCAL.with(|local| {
+        if local.is_inside.replace(true) {
+            return;
         }
+        if local.random.get() == 0 {
+            // Whatever differs between threads and runs.
+            let seed = core::ptr::from_ref(local).addr() as u64 ^ u64::from(writer::this_thread()) << 32;
+            local.random.set(seed | 1);
+            local.until_next.set(distance(local, interval));
+            if !is_due(size) {
+                return local.is_inside.set(false);
+            }
+        }
+        local.until_next.set(distance(local, interval));
+        insert(&Sample {
+            address: block.addr(),
+            size,
+            align,
+            weight: weight(size, interval),
+            site: call_site(),
+            thread: writer::this_thread(),
+        });
+        local.is_inside.set(false);
+    });
+}
+
+/// The number of the call site of whoever allocates; 0 if there is no memory for one more.
+fn call_site() -> u32 {
+    if !call_sites::SAMPLED.prepare() {
+        return 0;
     }
-    local.is_inside.set(false);
+    let mut frames = [0; stack::MAX_DEPTH];
+    let depth = stack::unwind(&mut frames);
+    let outermost_first = frames[..depth].iter().rev();
+    let number = Path::new().find(&call_sites::SAMPLED, outermost_first, |_| Ok(()));
+    number.unwrap_or(0) as u32
 }
 
 /// How many bytes are asked for until the next sample.
@@ -174,11 +166,11 @@ fn places(address: usize) -> impl Iterator<Item = &'static Place> {
     (0..count).map(move |n| unsafe { &*table.wrapping_add((first + n) % PLACES) })
 }
 
-fn insert(sample: &Sample) {
+/// Enters an allocation, or one that stays because its `realloc` was refused.
+pub(super) fn insert(sample: &Sample) {
     if TABLE.load(Ordering::Acquire).is_null() {
         let Some(table) = everlasting::<[Place; PLACES]>() else { return };
-        let _ =
-            TABLE.compare_exchange(null_mut(), table.as_ptr().cast(), Ordering::Release, Ordering::Relaxed);
+        set_once(&TABLE, table.as_ptr().cast());
     }
     for place in places(sample.address) {
         let claimed =
@@ -217,7 +209,11 @@ fn read(place: &Place) -> Option<Sample> {
     (place.address.load(Ordering::Relaxed) == address).then_some(sample)
 }
 
-fn remove(address: usize) -> Option<Sample> {
+/// A release that is about to happen: the block is in the sample no more. Returns it, if it was.
+#[cold]
+#[inline(never)]
+pub(super) fn release(block: *mut u8) -> Option<Sample> {
+    let address = block.addr();
     let place = places(address).find(|place| place.address.load(Ordering::Relaxed) == address)?;
     let sample = read(place);
     place.address.store(state::FREE, Ordering::Release);
@@ -225,12 +221,6 @@ fn remove(address: usize) -> Option<Sample> {
         if count == u8::MAX { None } else { count.checked_sub(1) }
     });
     sample
-}
-
-/// A block of the sample stays what it was: a `realloc` was refused.
-#[cold]
-pub(super) fn restore(sample: &Sample) {
-    insert(sample);
 }
 
 /// Tells of all allocations of the sample that are in use.

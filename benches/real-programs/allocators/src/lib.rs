@@ -18,24 +18,8 @@ pub use rusty_alloc_api::RustyAlloc as Allocator;
 #[cfg(feature = "snmalloc")]
 pub use snmalloc_rs::SnMalloc as Allocator;
 
-#[cfg(any(
-    feature = "locked",
-    feature = "thread_cached",
-    feature = "growing",
-    feature = "traced",
-    feature = "sized_locked",
-    feature = "sized_thread_cached",
-    feature = "talc"
-))]
+#[cfg(feature = "in_a_static")]
 mod in_a_static;
 
-#[cfg(any(
-    feature = "locked",
-    feature = "thread_cached",
-    feature = "growing",
-    feature = "traced",
-    feature = "sized_locked",
-    feature = "sized_thread_cached",
-    feature = "talc"
-))]
+#[cfg(feature = "in_a_static")]
 pub use in_a_static::Allocator;
