@@ -72,7 +72,9 @@
 //! | | `source/regions`: several regions, each a heap of its own, or part of one that it touches | |
 //! | | `source/growing`: as much as is needed, from the system: blocks with pages of their own, further heaps, the cap | |
 //! | `static_memory` | what lies in the program's static memory, and in no arena there (`std`, Unix) | yes |
-//! | `locked` | mutex and `GlobalAlloc`; `locked/figures` for what needs no lock, `locked/overflow` for blocks of the system, `locked/watermark`, `locked/report` | yes |
+//! | `locked` | mutex and `GlobalAlloc`: allocation and release | yes |
+//! | | `locked/resize`: `realloc`; `locked/regions`: memory that is handed over at run time; `locked/growing`: the cap | |
+//! | | `locked/figures`: what needs no lock; `locked/overflow`: blocks of the system; `locked/watermark`, `locked/report` | |
 //! | `cache` | `ThreadCached`: per-thread caches in front of a `Locked` (`std`, Unix) | yes |
 //! | | `cache/take`, `cache/release`, `cache/resize`, `cache/figures`: what callers ask for | |
 //! | | `cache/slot`, `cache/runs`, `cache/lists`, `cache/class`: one cache, its gate, its runs and blocks | |

@@ -1,11 +1,11 @@
 //! `Locked`: a heap behind a mutex, as a `GlobalAlloc`, and what happens when the arena is exhausted.
 
 use crate::fault::{self, Action, Fault};
-use crate::heap::{AuditError, Heap, RegionError, Released, Resized, copy};
+use crate::heap::{AuditError, Heap, Released, Resized};
 use crate::raw_lock::SpinThenSleep;
 use crate::refusal::{self, GrowthLimit, Refusal};
 use crate::run::Run;
-use crate::source::{Elsewhere, Regions, RunTimeSource, Source};
+use crate::source::Source;
 use crate::stats::{MapCell, Stats};
 use core::alloc::{GlobalAlloc, Layout};
 use core::fmt;
@@ -17,8 +17,10 @@ mod figures;
 mod growing;
 #[cfg(feature = "std")]
 mod overflow;
+mod regions;
 #[cfg(all(feature = "std", unix))]
 mod report;
+mod resize;
 #[cfg(feature = "std")]
 mod watermark;
 #[cfg(feature = "std")]
@@ -582,178 +584,12 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
         heap.fault_of(block, action)
     }
 
-    /// As [`dealloc_rejected`](Self::dealloc_rejected), for `realloc`.
-    ///
-    /// # Safety
-    ///
-    /// - As for [`GlobalAlloc::realloc`].
-    #[cold]
-    #[inline(never)]
-    pub(crate) unsafe fn realloc_rejected(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        let fault = self.fault_of(&self.heap_out_of_line(), block, Action::Realloc);
-        #[cfg(feature = "std")]
-        if matches!(fault, Fault::OutsideArena { .. }) && self.overflow.has_blocks() {
-            // SAFETY: blocks outside of the arena came from `overflow` (contract).
-            return unsafe { self.overflow.realloc(block, layout, size) };
-        }
-        let _ = (block, size);
-        fault::raise(fault.with_requested_bytes(layout.size()))
-    }
-
     /// Whether a block is one of the heap's, and not of the system's.
     #[cold]
     #[inline(never)]
     pub(crate) fn has(&self, block: *mut u8) -> bool {
         let heap = self.heap_out_of_line();
         heap.is_live(block) || (S::HAS_ELSEWHERE && self.source.is_live_elsewhere(&heap, block))
-    }
-
-    /// The way of a `realloc` that the heap refused: the block may move to the system.
-    ///
-    /// # Safety
-    ///
-    /// - As for [`GlobalAlloc::realloc`]; the block lies in the arena.
-    #[cold]
-    #[inline(never)]
-    unsafe fn realloc_refused(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // SAFETY: the caller's contract. When the contents have moved, nobody uses the old block again.
-        unsafe {
-            let moved = self.move_to_system(block, layout, size, self);
-            if !moved.is_null() {
-                self.dealloc_contended(block, layout);
-            }
-            moved
-        }
-    }
-
-    /// Copies a block that is to have another size to the system, if it may go there; null if not. The old one is left
-    /// to the caller.
-    ///
-    /// # Safety
-    ///
-    /// - As for [`GlobalAlloc::realloc`]; the block lies in the arena.
-    pub(crate) unsafe fn move_to_system(
-        &self,
-        block: *mut u8,
-        layout: Layout,
-        size: usize,
-        whole: &impl Survey,
-    ) -> *mut u8 {
-        let Ok(new_layout) = Layout::from_size_align(size, layout.align()) else {
-            return core::ptr::null_mut();
-        };
-        let moved = self.overflow(new_layout, Contents::Any, whole);
-        if !moved.is_null() {
-            // SAFETY: the two blocks come from different places, and both hold that many bytes.
-            unsafe { moved.copy_from_nonoverlapping(block, layout.size().min(size)) };
-        }
-        moved
-    }
-}
-
-impl<S: RunTimeSource, R: RawMutex> Locked<S, R> {
-    /// Hands the allocator the region of `len` bytes at `start`, of any alignment. Until then every request
-    /// gets null.
-    ///
-    /// ```
-    /// use core::alloc::{GlobalAlloc, Layout};
-    /// use mem_alloc_rust::{Locked, Region};
-    ///
-    /// static A: Locked<Region> = Locked::new();
-    /// let memory = Box::leak(vec![0u64; 1000].into_boxed_slice());
-    /// // SAFETY: the memory is leaked, and nothing else uses it. The layout is of more than no bytes.
-    /// unsafe {
-    ///     A.init(memory.as_mut_ptr().cast(), size_of_val(memory)).unwrap();
-    ///     assert!(!A.alloc(Layout::new::<[u64; 10]>()).is_null());
-    /// }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// Refuses a region that is too small for a block, too large, at null or wrapping around, and a second
-    /// region; see [`RegionError`].
-    ///
-    /// # Safety
-    ///
-    /// - The region is valid for reads and writes as long as the allocator or anything allocated from it is
-    ///   in use.
-    /// - Nothing else reads or writes it, except through pointers that the allocator hands out.
-    pub unsafe fn init(&self, start: *mut u8, len: usize) -> Result<(), RegionError> {
-        let mut heap = self.heap.lock();
-        // SAFETY: the caller's contract is the same; what the region contains is not known.
-        unsafe { heap.init(start, len, false)? };
-        self.source.note_region(start.addr(), len);
-        let bounds = heap.bounds();
-        drop(heap);
-        note_arena(bounds);
-        Ok(())
-    }
-}
-
-impl<const OTHERS: usize, R: RawMutex> Locked<Regions<OTHERS>, R> {
-    /// Hands the allocator the `len` bytes at `start`, of any alignment: in any order, at any distance from others, and
-    /// while it is in use. What touches a region that it has makes that larger; so a region is extended at its end,
-    /// or in front, and two become one if what lies between them is added. Until the first one, every request gets
-    /// null.
-    ///
-    /// ```
-    /// use core::alloc::{GlobalAlloc, Layout};
-    /// use mem_alloc_rust::{Locked, RegionError, Regions};
-    ///
-    /// static A: Locked<Regions<1>> = Locked::new();
-    ///
-    /// let memory = Box::leak(vec![0u64; 1000].into_boxed_slice());
-    /// let start: *mut u8 = memory.as_mut_ptr().cast();
-    /// // SAFETY: the memory is leaked, one allocation, and used by nothing else. The layout is of more than no bytes.
-    /// unsafe {
-    ///     A.add_region(start, 1000).unwrap();
-    ///     A.add_region(start.add(1000), 1000).unwrap();
-    ///     assert!(!A.alloc(Layout::new::<[u8; 1500]>()).is_null());
-    ///     A.add_region(start.add(3000), 1000).unwrap();
-    ///     assert_eq!(A.add_region(start.add(1), 100), Err(RegionError::Overlaps));
-    ///     assert_eq!(A.add_region(start.add(5000), 1000), Err(RegionError::TooMany));
-    ///     assert_eq!(A.add_region(core::ptr::null_mut(), 1000), Err(RegionError::InvalidAddress));
-    /// }
-    /// ```
-    ///
-    /// The lock is held for a time in proportion to the number of blocks, if they have to be counted from elsewhere.
-    ///
-    /// # Errors
-    ///
-    /// Refuses a region that overlaps another, is too small for a block, too large, at null or wrapping around, and one
-    /// for which there is no room; see [`RegionError`]. Nothing is changed then.
-    ///
-    /// # Safety
-    ///
-    /// - The region is valid for reads and writes as long as the allocator or anything allocated from it is in use.
-    /// - Nothing else reads or writes it, except through pointers that the allocator hands out.
-    /// - If it touches another region, it is one allocation with that, as parts of a buffer or of a mapping are, or
-    ///   memory that no allocator of the program knows of. Two buffers that touch by chance are not: leave a byte
-    ///   between them.
-    pub unsafe fn add_region(&self, start: *mut u8, len: usize) -> Result<(), RegionError> {
-        // SAFETY: the caller's contract.
-        unsafe { self.add_region_in(&mut self.heap.lock(), start, len)? };
-        note_arena((start.addr(), start.addr() + len));
-        Ok(())
-    }
-
-    /// As [`add_region`](Self::add_region), with the lock held.
-    ///
-    /// # Errors
-    ///
-    /// As for [`add_region`](Self::add_region).
-    ///
-    /// # Safety
-    ///
-    /// - As for [`add_region`](Self::add_region).
-    pub(crate) unsafe fn add_region_in(
-        &self,
-        heap: &mut Heap,
-        start: *mut u8,
-        len: usize,
-    ) -> Result<(), RegionError> {
-        // SAFETY: the caller's contract.
-        unsafe { self.source.add(heap, start, len) }
     }
 }
 
@@ -815,124 +651,6 @@ unsafe impl<S: Source, R: RawMutex> GlobalAlloc for Locked<S, R> {
         }
         // SAFETY: the caller's contract; that is what came of it.
         unsafe { self.realloc_elsewhere(resized, block, layout, new_size) }
-    }
-}
-
-impl<S: Source, R: RawMutex> Locked<S, R> {
-    /// Changes a block's size, wherever it lies, and returns the heap, locked, and what came of it.
-    ///
-    /// # Safety
-    ///
-    /// - As for [`GlobalAlloc::realloc`]. If the outcome is to move, the caller does it.
-    #[inline(always)]
-    pub(crate) unsafe fn resize<'a>(
-        &'a self,
-        mut heap: MutexGuard<'a, R, Heap>,
-        block: *mut u8,
-        layout: Layout,
-        new_size: usize,
-    ) -> (MutexGuard<'a, R, Heap>, Resized) {
-        // SAFETY: the caller's contract.
-        unsafe {
-            if S::HAS_ELSEWHERE {
-                return self.resize_anywhere(heap, block, layout, new_size);
-            }
-            let resized = heap.resize(block, layout, new_size);
-            (heap, resized)
-        }
-    }
-
-    /// As [`resize`](Self::resize), for sources with blocks elsewhere. What is elsewhere is looked for there first if
-    /// it is large, and so is what becomes large.
-    ///
-    /// # Safety
-    ///
-    /// - As for [`resize`](Self::resize).
-    #[inline(never)]
-    unsafe fn resize_anywhere<'a>(
-        &'a self,
-        mut heap: MutexGuard<'a, R, Heap>,
-        block: *mut u8,
-        layout: Layout,
-        new_size: usize,
-    ) -> (MutexGuard<'a, R, Heap>, Resized) {
-        let is_in_heap = heap.is_live(block);
-        if new_size > layout.size() && !self.source.may_serve(&heap, new_size - layout.size()) {
-            return (heap, Resized::Refused);
-        }
-        // SAFETY: the caller's contract.
-        unsafe {
-            if !is_in_heap {
-                let mut resized = match self.source.resize_elsewhere(&mut heap, block, layout, new_size) {
-                    Elsewhere::Unknown => Resized::Rejected,
-                    Elsewhere::Known(resized) => resized,
-                    Elsewhere::ToMove(to_move) => {
-                        drop(heap);
-                        let moved = to_move.run();
-                        let resized = moved.outcome();
-                        heap = self.heap();
-                        self.source.note_moved(&mut heap, moved);
-                        resized
-                    }
-                };
-                // It may grow in another place.
-                if let (Resized::Refused, Ok(layout)) =
-                    (resized, Layout::from_size_align(new_size, layout.align()))
-                {
-                    let found = self.find_anywhere(&mut heap, layout);
-                    resized = found.map_or(resized, |(target, _)| Resized::MoveTo(target));
-                }
-                return (heap, resized);
-            }
-            let elsewhere = |heap: &mut Heap| {
-                let layout = Layout::from_size_align(new_size, layout.align()).ok()?;
-                self.source.alloc_elsewhere(heap, layout).map(|(target, _)| Resized::MoveTo(target))
-            };
-            if new_size >= S::ELSEWHERE_FROM && new_size > layout.size() {
-                if let Some(resized) = elsewhere(&mut heap) {
-                    return (heap, resized);
-                }
-            }
-            let mut resized = heap.resize(block, layout, new_size);
-            if resized == Resized::Refused {
-                resized = elsewhere(&mut heap).unwrap_or(resized);
-            }
-            (heap, resized)
-        }
-    }
-
-    /// The rest of a `realloc` that is not done with the change of size.
-    ///
-    /// # Safety
-    ///
-    /// - As for [`GlobalAlloc::realloc`]; `resized` is what came of [`Heap::resize`].
-    #[inline(never)]
-    unsafe fn realloc_elsewhere(
-        &self,
-        resized: Resized,
-        block: *mut u8,
-        layout: Layout,
-        new_size: usize,
-    ) -> *mut u8 {
-        match resized {
-            Resized::Done(block) => block.as_ptr(),
-            // The lock is not held while contents are copied: nobody waits for that.
-            // SAFETY: both hold the smaller of the two sizes, and do not overlap. The old one is given back
-            // as the caller had it.
-            Resized::MoveTo(target) => unsafe {
-                copy(block, target.as_ptr(), layout.size().min(new_size));
-                if S::HAS_ELSEWHERE {
-                    self.dealloc_contended(block, layout);
-                } else {
-                    self.dealloc_block(self.heap(), block, layout);
-                }
-                target.as_ptr()
-            },
-            // SAFETY: the heap knows the block; only growing can be refused.
-            Resized::Refused => unsafe { self.realloc_refused(block, layout, new_size) },
-            // SAFETY: the caller's contract.
-            Resized::Rejected => unsafe { self.realloc_rejected(block, layout, new_size) },
-        }
     }
 }
 

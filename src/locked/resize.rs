@@ -1,0 +1,188 @@
+//! Changing a block's size: in place, in another place, elsewhere, or in the system.
+
+use super::{Contents, Locked, Survey};
+#[cfg(feature = "std")]
+use crate::fault::Fault;
+use crate::fault::{self, Action};
+use crate::heap::{Heap, Resized, copy};
+use crate::source::{Elsewhere, Source};
+use core::alloc::Layout;
+use lock_api::{MutexGuard, RawMutex};
+
+impl<S: Source, R: RawMutex> Locked<S, R> {
+    /// Changes a block's size, wherever it lies, and returns the heap, locked, and what came of it.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`GlobalAlloc::realloc`]. If the outcome is to move, the caller does it.
+    #[inline(always)]
+    pub(crate) unsafe fn resize<'a>(
+        &'a self,
+        mut heap: MutexGuard<'a, R, Heap>,
+        block: *mut u8,
+        layout: Layout,
+        new_size: usize,
+    ) -> (MutexGuard<'a, R, Heap>, Resized) {
+        // SAFETY: the caller's contract.
+        unsafe {
+            if S::HAS_ELSEWHERE {
+                return self.resize_anywhere(heap, block, layout, new_size);
+            }
+            let resized = heap.resize(block, layout, new_size);
+            (heap, resized)
+        }
+    }
+
+    /// As [`resize`](Self::resize), for sources with blocks elsewhere. What is elsewhere is looked for there first if
+    /// it is large, and so is what becomes large.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`resize`](Self::resize).
+    #[inline(never)]
+    unsafe fn resize_anywhere<'a>(
+        &'a self,
+        mut heap: MutexGuard<'a, R, Heap>,
+        block: *mut u8,
+        layout: Layout,
+        new_size: usize,
+    ) -> (MutexGuard<'a, R, Heap>, Resized) {
+        let is_in_heap = heap.is_live(block);
+        if new_size > layout.size() && !self.source.may_serve(&heap, new_size - layout.size()) {
+            return (heap, Resized::Refused);
+        }
+        // SAFETY: the caller's contract.
+        unsafe {
+            if !is_in_heap {
+                let mut resized = match self.source.resize_elsewhere(&mut heap, block, layout, new_size) {
+                    Elsewhere::Unknown => Resized::Rejected,
+                    Elsewhere::Known(resized) => resized,
+                    Elsewhere::ToMove(to_move) => {
+                        drop(heap);
+                        let moved = to_move.run();
+                        let resized = moved.outcome();
+                        heap = self.heap();
+                        self.source.note_moved(&mut heap, moved);
+                        resized
+                    }
+                };
+                // It may grow in another place.
+                if let (Resized::Refused, Ok(layout)) =
+                    (resized, Layout::from_size_align(new_size, layout.align()))
+                {
+                    let found = self.find_anywhere(&mut heap, layout);
+                    resized = found.map_or(resized, |(target, _)| Resized::MoveTo(target));
+                }
+                return (heap, resized);
+            }
+            let elsewhere = |heap: &mut Heap| {
+                let layout = Layout::from_size_align(new_size, layout.align()).ok()?;
+                self.source.alloc_elsewhere(heap, layout).map(|(target, _)| Resized::MoveTo(target))
+            };
+            if new_size >= S::ELSEWHERE_FROM && new_size > layout.size() {
+                if let Some(resized) = elsewhere(&mut heap) {
+                    return (heap, resized);
+                }
+            }
+            let mut resized = heap.resize(block, layout, new_size);
+            if resized == Resized::Refused {
+                resized = elsewhere(&mut heap).unwrap_or(resized);
+            }
+            (heap, resized)
+        }
+    }
+
+    /// The rest of a `realloc` that is not done with the change of size.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`GlobalAlloc::realloc`]; `resized` is what came of [`Heap::resize`].
+    #[inline(never)]
+    pub(super) unsafe fn realloc_elsewhere(
+        &self,
+        resized: Resized,
+        block: *mut u8,
+        layout: Layout,
+        new_size: usize,
+    ) -> *mut u8 {
+        match resized {
+            Resized::Done(block) => block.as_ptr(),
+            // The lock is not held while contents are copied: nobody waits for that.
+            // SAFETY: both hold the smaller of the two sizes, and do not overlap. The old one is given back
+            // as the caller had it.
+            Resized::MoveTo(target) => unsafe {
+                copy(block, target.as_ptr(), layout.size().min(new_size));
+                if S::HAS_ELSEWHERE {
+                    self.dealloc_contended(block, layout);
+                } else {
+                    self.dealloc_block(self.heap(), block, layout);
+                }
+                target.as_ptr()
+            },
+            // SAFETY: the heap knows the block; only growing can be refused.
+            Resized::Refused => unsafe { self.realloc_refused(block, layout, new_size) },
+            // SAFETY: the caller's contract.
+            Resized::Rejected => unsafe { self.realloc_rejected(block, layout, new_size) },
+        }
+    }
+
+    /// The way of a `realloc` that the heap refused: the block may move to the system.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`GlobalAlloc::realloc`]; the block lies in the arena.
+    #[cold]
+    #[inline(never)]
+    pub(super) unsafe fn realloc_refused(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: the caller's contract. When the contents have moved, nobody uses the old block again.
+        unsafe {
+            let moved = self.move_to_system(block, layout, size, self);
+            if !moved.is_null() {
+                self.dealloc_contended(block, layout);
+            }
+            moved
+        }
+    }
+
+    /// Copies a block that is to have another size to the system, if it may go there; null if not. The old one is left
+    /// to the caller.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`GlobalAlloc::realloc`]; the block lies in the arena.
+    pub(crate) unsafe fn move_to_system(
+        &self,
+        block: *mut u8,
+        layout: Layout,
+        size: usize,
+        whole: &impl Survey,
+    ) -> *mut u8 {
+        let Ok(new_layout) = Layout::from_size_align(size, layout.align()) else {
+            return core::ptr::null_mut();
+        };
+        let moved = self.overflow(new_layout, Contents::Any, whole);
+        if !moved.is_null() {
+            // SAFETY: the two blocks come from different places, and both hold that many bytes.
+            unsafe { moved.copy_from_nonoverlapping(block, layout.size().min(size)) };
+        }
+        moved
+    }
+
+    /// As [`dealloc_rejected`](Self::dealloc_rejected), for `realloc`.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`GlobalAlloc::realloc`].
+    #[cold]
+    #[inline(never)]
+    pub(crate) unsafe fn realloc_rejected(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        let fault = self.fault_of(&self.heap_out_of_line(), block, Action::Realloc);
+        #[cfg(feature = "std")]
+        if matches!(fault, Fault::OutsideArena { .. }) && self.overflow.has_blocks() {
+            // SAFETY: blocks outside of the arena came from `overflow` (contract).
+            return unsafe { self.overflow.realloc(block, layout, size) };
+        }
+        let _ = (block, size);
+        fault::raise(fault.with_requested_bytes(layout.size()))
+    }
+}
