@@ -1,5 +1,5 @@
-//! What takes the calling thread off the usual way, for as long as it does: it tells of a refusal, or somebody waits for
-//! a watermark. One load and one comparison tell that there is nothing of the kind.
+//! What takes the calling thread off the usual way, for as long as it does: it tells of a refusal, or somebody waits
+//! for a watermark. One load and one comparison tell that there is nothing of the kind.
 
 use core::cell::Cell;
 use core::sync::atomic::{AtomicUsize, Ordering};

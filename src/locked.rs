@@ -491,8 +491,8 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
         self.source.note_visit(&mut heap);
     }
 
-    /// The way of a request that the heap refused: the heap may not have its memory yet, or be exhausted. `whole` is the
-    /// allocator that was asked: this one, or one in front of it.
+    /// The way of a request that the heap refused: the heap may not have its memory yet, or be exhausted. `whole` is
+    /// the allocator that was asked: this one, or one in front of it.
     #[cold]
     #[inline(never)]
     pub(crate) fn refused(

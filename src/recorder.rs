@@ -1,15 +1,16 @@
-//! `Traced`: writing a trace, from a program's first allocation to its last; and `Sampled`, which keeps one allocation of
-//! many in mind, and writes those that are in use on demand.
+//! `Traced`: writing a trace, from a program's first allocation to its last; and `Sampled`, which keeps one allocation
+//! of many in mind, and writes those that are in use on demand.
 //!
 //! # A trace
 //!
-//! The file's chunks are mapped into memory, one for each thread, and a record is written in place. So nothing has to be
-//! flushed, and nothing is lost when the program aborts, exits in the middle of its threads, or is killed: what is in
-//! memory is in the file. A chunk's bytes are written as zeroes before they are mapped, so that a full disk is found
+//! The file's chunks are mapped into memory, one for each thread, and a record is written in place. So nothing has to
+//! be flushed, and nothing is lost when the program aborts, exits in the middle of its threads, or is killed: what is
+//! in memory is in the file. A chunk's bytes are written as zeroes before they are mapped, so that a full disk is found
 //! out by a system call that fails and not by a signal.
 //!
-//! Threads share the sequence number, the number of the next chunk, and the table of call sites; none waits for another. Nothing in here allocates.
-//! (heaptrack's table of call sites is such a tree, too: Milian Wolff, *heaptrack*, 2014.)
+//! Threads share the sequence number, the number of the next chunk, and the table of call sites; none waits for
+//! another. Nothing in here allocates. (heaptrack's table of call sites is such a tree, too: Milian Wolff, *heaptrack*,
+//! 2014.)
 
 mod call_sites;
 mod environment;
@@ -217,8 +218,9 @@ fn stop(reason: u64) {
     }
 }
 
-/// Whether this thread does what the program did not ask for: while it panics or tells of a refusal, the system serves what std takes for a
-/// backtrace, which is tens of megabytes, and which is no part of any arena. What is released meanwhile may be the program's.
+/// Whether this thread does what the program did not ask for: while it panics or tells of a refusal, the system serves
+/// what std takes for a backtrace, which is tens of megabytes, and which is no part of any arena. What is released
+/// meanwhile may be the program's.
 fn is_in_distress() -> bool {
     std::thread::panicking() || attention::is_telling()
 }

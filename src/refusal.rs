@@ -1,4 +1,5 @@
-//! What is told when a request is refused: a report on stderr, once in a process, or a value for a hook of the program's.
+//! What is told when a request is refused: a report on stderr, once in a process, or a value for a hook of the
+//! program's.
 
 #[cfg(feature = "std")]
 mod by_default;
@@ -119,8 +120,8 @@ pub enum Verdict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Remedy {
-    /// A [`FreeList`](crate::FreeList) of so many bytes. That has room for the request beside all there is, and a sixteenth
-    /// more, so that it would have been served, as a rule.
+    /// A [`FreeList`](crate::FreeList) of so many bytes. That has room for the request beside all there is, and a
+    /// sixteenth more, so that it would have been served, as a rule.
     LargerArena {
         /// Bytes of the arena, a round number.
         bytes: usize,
@@ -283,10 +284,10 @@ static HOOK: Hook<Refusal> = Hook::new();
 /// Without one, a program with `std` writes a report of the first refusal of the process to stderr, without allocating,
 /// and with `RUST_BACKTRACE=1` where it was asked for; see `set_refusal_reports`. A hook takes the place of that.
 ///
-/// What the hook is told is counted under the allocator's lock, in time in proportion to the number of blocks. A program
-/// that goes on after a refusal, as with `try_reserve`, may be refused often, and pays that each time. The hook itself
-/// runs outside of the lock. It may allocate with `std`: the system serves that, as it serves a thread that panics.
-/// Without `std` it must not. It must not unwind; if it does, the program ends.
+/// What the hook is told is counted under the allocator's lock, in time in proportion to the number of blocks. A
+/// program that goes on after a refusal, as with `try_reserve`, may be refused often, and pays that each time. The hook
+/// itself runs outside of the lock. It may allocate with `std`: the system serves that, as it serves a thread that
+/// panics. Without `std` it must not. It must not unwind; if it does, the program ends.
 ///
 /// ```
 /// use mem_alloc_rust::{FreeList, Locked, set_refusal_hook};

@@ -349,8 +349,8 @@ impl MapCell {
         self.used_percent < 100 && self.largest_free_bytes < self.bytes
     }
 
-    /// The character that stands for the cell in a picture: `·` free, `█` in use, but for less than a sixteenth, which is
-    /// what slots and headers leave over; partly in use `▂` `▄` `▆`, or `░` `▒` `▓` where what is free is
+    /// The character that stands for the cell in a picture: `·` free, `█` in use, but for less than a sixteenth, which
+    /// is what slots and headers leave over; partly in use `▂` `▄` `▆`, or `░` `▒` `▓` where what is free is
     /// [scattered](Self::is_scattered).
     ///
     /// ```

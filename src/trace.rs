@@ -28,9 +28,9 @@
 //! ```
 //!
 //! A record is a byte that says what follows, and the fields. A number is written in groups of seven bits, the lowest
-//! first, with the eighth bit set in all but the last (LEB128). An address is the difference to the one before in the same chunk
-//! (the first one: to zero), as a number: for a multiple of 8 an eighth of it with the sign in the lowest bit, times two; for any
-//! other the difference with the sign in the lowest bit, times two, plus one.
+//! first, with the eighth bit set in all but the last (LEB128). An address is the difference to the one before in the
+//! same chunk (the first one: to zero), as a number: for a multiple of 8 an eighth of it with the sign in the lowest
+//! bit, times two; for any other the difference with the sign in the lowest bit, times two, plus one.
 //!
 //! The lowest three bits of the first byte are the kind:
 //!
@@ -46,9 +46,9 @@
 //!
 //! All kinds but 5 are events, and have three flags:
 //!
-//! - Bit 3: between this event and the one before in the chunk lie others, in other chunks. Their number follows the first
-//!   byte. So each event of a file has a sequence number of its own, in the order in which they happened: an allocation
-//!   counts when it is done, a release when it begins.
+//! - Bit 3: between this event and the one before in the chunk lie others, in other chunks. Their number follows the
+//!   first byte. So each event of a file has a sequence number of its own, in the order in which they happened: an
+//!   allocation counts when it is done, a release when it begins.
 //! - Bits 4 to 6: the alignment's logarithm; 7: it is seven or more, and follows as a byte. Zero for releases.
 //! - Bit 7: the [call site](Event::Allocation::site) follows all other fields.
 //!

@@ -1,4 +1,5 @@
-//! What `Counted` counts: calls, bytes, peaks and refusals, on threads that come, go, fork and release what is not theirs.
+//! What `Counted` counts: calls, bytes, peaks and refusals, on threads that come, go, fork and release what is not
+//! theirs.
 
 #![cfg(all(feature = "std", unix))]
 

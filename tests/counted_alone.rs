@@ -1,5 +1,5 @@
-//! A program that nobody else does anything in, as a test's harness may: all that is counted is exact, and as long as there is
-//! one thread, the peak of the process, too. The allocator that is counted is the system's.
+//! A program that nobody else does anything in, as a test's harness may: all that is counted is exact, and as long as
+//! there is one thread, the peak of the process, too. The allocator that is counted is the system's.
 
 use mem_alloc_rust::watch::{Counted, measure};
 use std::alloc::System;
@@ -53,7 +53,8 @@ fn one_thread() {
         (end.live_bytes, end.live_blocks, end.peak_bytes),
         (start.live_bytes, start.live_blocks, expected)
     );
-    // The vectors, the boxes, what was measured, and what the first measurement found out with whether anything is counted.
+    // The vectors, the boxes, what was measured, and what the first measurement found out with whether anything is
+    // counted.
     let calls = 3 + 1 + 100_000 + 100 + 1;
     assert_eq!(
         (end.alloc_calls - start.alloc_calls, end.dealloc_calls - start.dealloc_calls),

@@ -1,5 +1,5 @@
-//! What `Refusing` refuses: by code and by the environment, in the process, on a thread, and one request after the other. It is
-//! inside of one `Counted` and around another, so that what composes is what is tested.
+//! What `Refusing` refuses: by code and by the environment, in the process, on a thread, and one request after the
+//! other. It is inside of one `Counted` and around another, so that what composes is what is tested.
 
 #![cfg(all(feature = "std", unix))]
 

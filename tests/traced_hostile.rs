@@ -69,8 +69,8 @@ fn allocate_and_release(blocks: usize) {
     (0..blocks).for_each(|n| drop(black_box(vec![1u8; n % 100 + 1])));
 }
 
-/// Has every descriptor of this process that is none of the standard streams be a file of its own instead, as those of a
-/// daemon come to be that closes what it does not know.
+/// Has every descriptor of this process that is none of the standard streams be a file of its own instead, as those of
+/// a daemon come to be that closes what it does not know.
 fn replace_descriptors() -> Vec<File> {
     let path = std::env::temp_dir().join(format!("hostile-{}.data", std::process::id()));
     let file = File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();

@@ -1,5 +1,5 @@
-//! Where the program's allocator is not wrapped as it has to be, nothing passes for no reason. The wrappers' other order, and each of
-//! them without the other, are used by hand.
+//! Where the program's allocator is not wrapped as it has to be, nothing passes for no reason. The wrappers' other
+//! order, and each of them without the other, are used by hand.
 
 #![cfg(feature = "std")]
 

@@ -183,8 +183,8 @@ impl Writer {
     }
 }
 
-/// What the program does: it builds something up and takes it down, again and again, with much that is short-lived, vectors that
-/// grow, and call sites that never release.
+/// What the program does: it builds something up and takes it down, again and again, with much that is short-lived,
+/// vectors that grow, and call sites that never release.
 struct Life {
     random: Random,
     sites: u64,

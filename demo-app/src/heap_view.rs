@@ -12,7 +12,8 @@ const MAX_COLUMNS: usize = 64;
 
 /// Figures and picture of the heap at one moment.
 ///
-/// It lives on the stack: looking at the heap must not change it, so nothing is formatted before the snapshot is complete.
+/// It lives on the stack: looking at the heap must not change it, so nothing is formatted before the snapshot is
+/// complete.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Snapshot {
     stats: Stats,

@@ -1,8 +1,8 @@
 //! A std program that lives in 1 MiB: every allocation, from before `main` to after the last thread, is served by
 //! `mem_alloc_rust`.
 //!
-//! Adopting the allocator is the one static below. The rest is ordinary Rust; only `heap_view`, `std_keeps`, `text_file` and
-//! the workload `exhaust` ask the allocator for its figures.
+//! Adopting the allocator is the one static below. The rest is ordinary Rust; only `heap_view`, `std_keeps`,
+//! `text_file` and the workload `exhaust` ask the allocator for its figures.
 //!
 //! | file | job |
 //! |---|---|
@@ -33,7 +33,8 @@ use std_keeps::StdKeeps;
 use trouble::Trouble;
 use workloads::{Run, Workload};
 
-/// The one line that a program needs: from here on every `Vec`, `String`, `Box` and `Rc` lives in a static arena of 1 MiB.
+/// The one line that a program needs: from here on every `Vec`, `String`, `Box` and `Rc` lives in a static arena of 1
+/// MiB.
 #[global_allocator]
 static A: Locked<FreeList> = Locked::new();
 

@@ -45,8 +45,8 @@ impl<'o> Stage<'o> {
         writeln!(self.out, "\n{bold}{name}{bold:#}: {about}")
     }
 
-    /// Keeps what the heap looks like now, to be shown when the workload is over. To be called while the workload's data is
-    /// alive, and before anything is formatted; does not allocate.
+    /// Keeps what the heap looks like now, to be shown when the workload is over. To be called while the workload's
+    /// data is alive, and before anything is formatted; does not allocate.
     pub(crate) fn snapshot(&mut self) {
         self.moment = Some(Snapshot::take(self.columns()));
     }
@@ -113,8 +113,8 @@ impl<'o> Stage<'o> {
         Ok(())
     }
 
-    /// Writes the pieces one behind the other with `gap` between them, in as many lines as the width demands; a piece is
-    /// never broken.
+    /// Writes the pieces one behind the other with `gap` between them, in as many lines as the width demands; a piece
+    /// is never broken.
     fn flow<'p>(&mut self, style: Style, pieces: impl Iterator<Item = &'p str>, gap: &str) -> io::Result<()> {
         write!(self.out, "{:INDENT$}{style}", "")?;
         let (mut column, mut first) = (INDENT, true);

@@ -13,8 +13,8 @@ const HEADER: usize = 4;
 
 /// The heap after each of the things that std keeps was allocated.
 ///
-/// They are provoked at the start of `main`, so that they lie side by side at the bottom of the arena. Allocated at first use,
-/// they would stay behind somewhere in the middle and cut the free memory in two.
+/// They are provoked at the start of `main`, so that they lie side by side at the bottom of the arena. Allocated at
+/// first use, they would stay behind somewhere in the middle and cut the free memory in two.
 pub(crate) struct StdKeeps {
     steps: [(&'static str, Stats); 3],
 }

@@ -8,8 +8,8 @@ use std::path::Path;
 /// Bytes that are read at a time.
 const CHUNK: usize = 16 * 1024;
 
-/// Reads a text. Memory is only taken with `try_reserve_exact`, so that a file that does not fit is refused, not fatal; what is
-/// not a regular file, such as a pipe, is read as far as it goes.
+/// Reads a text. Memory is only taken with `try_reserve_exact`, so that a file that does not fit is refused, not fatal;
+/// what is not a regular file, such as a pipe, is read as far as it goes.
 ///
 /// # Errors
 ///
@@ -24,7 +24,8 @@ pub(crate) fn read(file: &Path) -> Result<String, Trouble<'_>> {
         match input.read(&mut chunk) {
             Ok(0) => break,
             Ok(length) => {
-                // Asking for one chunk at a time would be slow elsewhere. Here the block grows in place, at a fixed cost.
+                // Asking for one chunk at a time would be slow elsewhere. Here the block grows in place, at a fixed
+                // cost.
                 reserve(&mut bytes, file, length as u64)?;
                 bytes.extend_from_slice(&chunk[..length]);
             }

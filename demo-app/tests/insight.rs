@@ -116,7 +116,8 @@ fn a_trace_that_is_cut_off_is_used_as_far_as_it_goes() {
 fn size_says_what_is_needed_and_for_what() {
     let (out, err) = said(insight().arg("size").arg(eight_blocks("size", 1)), 0);
     assert_eq!(err, "");
-    // Eight blocks of 104 bytes, and eight bytes at the arena's ends that cannot be used. Too small for runs, and for caches.
+    // Eight blocks of 104 bytes, and eight bytes at the arena's ends that cannot be used. Too small for runs, and for
+    // caches.
     assert_contains(
         &out,
         &[

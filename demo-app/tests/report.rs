@@ -1,5 +1,5 @@
-//! `insight report`, `flamegraph` and `pprof`, as their user sees them: of a program that was really recorded, and of files that
-//! are no traces.
+//! `insight report`, `flamegraph` and `pprof`, as their user sees them: of a program that was really recorded, and of
+//! files that are no traces.
 
 #[path = "report/planted.rs"]
 mod planted;

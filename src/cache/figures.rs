@@ -66,9 +66,9 @@ impl<S: Source> ThreadCached<S> {
         self.locked.reset_peak_of(&mut self.heap());
     }
 
-    /// As for [`Locked::set_watermark`](crate::Locked::set_watermark). What is in caches counts as in use, and a request
-    /// is looked at when the calling thread's cache does not serve it at once: it comes to the heap then. So a program
-    /// may have so much more in use as caches have.
+    /// As for [`Locked::set_watermark`](crate::Locked::set_watermark). What is in caches counts as in use, and a
+    /// request is looked at when the calling thread's cache does not serve it at once: it comes to the heap then. So a
+    /// program may have so much more in use as caches have.
     ///
     /// ```
     /// use mem_alloc_rust::{FreeList, ThreadCached};

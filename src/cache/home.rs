@@ -134,7 +134,8 @@ struct Local {
 static NOBODY: Slot = Slot::new();
 
 std::thread_local! {
-    // Initialised by constants and without a destructor: an access is a plain load, from before `main` to after the last destructor.
+    // Initialised by constants and without a destructor: an access is a plain load, from before `main` to after the
+    // last destructor.
     static LOCAL: Local = const {
         Local {
             slot: Cell::new(&raw const NOBODY),

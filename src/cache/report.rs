@@ -10,8 +10,8 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 impl<S: Source> ThreadCached<S> {
-    /// Writes figures and a picture of the arena to a file; see [`Locked::report_to`](crate::Locked::report_to). Nothing is
-    /// drained.
+    /// Writes figures and a picture of the arena to a file; see [`Locked::report_to`](crate::Locked::report_to).
+    /// Nothing is drained.
     ///
     /// ```
     /// use mem_alloc_rust::{FreeList, ThreadCached};
@@ -37,8 +37,8 @@ impl<S: Source> ThreadCached<S> {
         report::write(self, to.as_fd())
     }
 
-    /// Has a signal report on the running program; see [`Locked::report_on_signal`](crate::Locked::report_on_signal). It is
-    /// also sent again if the handler has interrupted its thread in its cache.
+    /// Has a signal report on the running program; see [`Locked::report_on_signal`](crate::Locked::report_on_signal).
+    /// It is also sent again if the handler has interrupted its thread in its cache.
     ///
     /// ```
     /// use mem_alloc_rust::{FreeList, ThreadCached};

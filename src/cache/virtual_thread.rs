@@ -6,9 +6,9 @@ use core::marker::PhantomData;
 
 /// A thread as the allocator sees it: one that a thread of the system plays for a while.
 ///
-/// What is allocated and released meanwhile goes through a cache of the virtual thread's own. That is how the recorded calls of many
-/// threads are performed again in the order in which they came, without a switch from thread to thread for each turn. When it is
-/// dropped, the cache goes where that of a thread goes that ends.
+/// What is allocated and released meanwhile goes through a cache of the virtual thread's own. That is how the recorded
+/// calls of many threads are performed again in the order in which they came, without a switch from thread to thread
+/// for each turn. When it is dropped, the cache goes where that of a thread goes that ends.
 ///
 /// Hidden in the documentation, and no part of what versions promise: it is there for the tool `insight`.
 pub struct VirtualThread {
@@ -22,7 +22,8 @@ impl VirtualThread {
     ///
     /// # Safety
     ///
-    /// - A child process that is forked while there is a virtual thread neither plays it nor drops it: its cache is gone there.
+    /// - A child process that is forked while there is a virtual thread neither plays it nor drops it: its cache is
+    ///   gone there.
     /// - No signal handler that interrupts the beginning or the end of a turn calls the allocator.
     #[must_use]
     pub const unsafe fn new() -> Self {

@@ -9,9 +9,9 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 impl<S: Source, R: RawMutex> Locked<S, R> {
-    /// Writes figures and a picture of the arena to a file, a pipe or a terminal, in about 40 lines of at most 80 columns.
-    /// Does not allocate. The lock is held while all is counted, in time in proportion to the number of blocks, and not
-    /// while it is written.
+    /// Writes figures and a picture of the arena to a file, a pipe or a terminal, in about 40 lines of at most 80
+    /// columns. Does not allocate. The lock is held while all is counted, in time in proportion to the number of
+    /// blocks, and not while it is written.
     ///
     /// ```
     /// use mem_alloc_rust::{FreeList, Locked};
@@ -46,16 +46,16 @@ impl<S: Source> Locked<S> {
     /// Has a signal, `SIGUSR1` for example, write what [`report_to`](Self::report_to) does, in a program that runs,
     /// whatever it is doing. For one allocator of a process.
     ///
-    /// Each signal gets a report, between a line that begins with `mem_alloc_rust: report` and one with its end. (A signal
-    /// that comes while one of the same number has not been delivered yet is one with that, as all are.) The handler
-    /// waits for nobody. If it has interrupted the allocator, or another thread is at it, it has the signal sent again
-    /// in a millisecond, by a timer, a thousand times at most; then the report is what is known without the lock.
-    /// On systems other than Linux that is so at once.
+    /// Each signal gets a report, between a line that begins with `mem_alloc_rust: report` and one with its end. (A
+    /// signal that comes while one of the same number has not been delivered yet is one with that, as all are.) The
+    /// handler waits for nobody. If it has interrupted the allocator, or another thread is at it, it has the signal
+    /// sent again in a millisecond, by a timer, a thousand times at most; then the report is what is known without the
+    /// lock. On systems other than Linux that is so at once.
     ///
-    /// The handler takes the place of one that there may be. It is called on the stack for signals, if the thread
-    /// has one, as those of std have. System calls that it interrupts go on, but for those that no signal lets go on: a
-    /// `sleep`, a `poll` or a socket's `read` with a time limit, for example, returns `EINTR`. Std's `sleep` sleeps on. The signals that
-    /// are sent again interrupt, too. A child that was forked reports on itself, to the same file.
+    /// The handler takes the place of one that there may be. It is called on the stack for signals, if the thread has
+    /// one, as those of std have. System calls that it interrupts go on, but for those that no signal lets go on: a
+    /// `sleep`, a `poll` or a socket's `read` with a time limit, for example, returns `EINTR`. Std's `sleep` sleeps on.
+    /// The signals that are sent again interrupt, too. A child that was forked reports on itself, to the same file.
     ///
     /// ```
     /// use mem_alloc_rust::{FreeList, Locked};

@@ -18,7 +18,8 @@ mod holder {
 use holder::{NEVER_USED, NOBODY, ONLY_THREAD};
 
 std::thread_local! {
-    /// Its address tells threads apart. Initialised by a constant and without a destructor: taking the address calls nothing.
+    /// Its address tells threads apart. Initialised by a constant and without a destructor: taking the address calls
+    /// nothing.
     static HERE: u8 = const { 0 };
 }
 

@@ -1,8 +1,8 @@
 //! Trees of call sites: each has a number, once for the whole process.
 //!
-//! A call site is a return address, and the call site of the function that called there. The table is a hash table with open
-//! addressing, from which nothing is taken. An entry is claimed by its address and then completed; who finds one that is not
-//! complete yet goes on. Then a call site may come to have two numbers, which is as good as one.
+//! A call site is a return address, and the call site of the function that called there. The table is a hash table with
+//! open addressing, from which nothing is taken. An entry is claimed by its address and then completed; who finds one
+//! that is not complete yet goes on. Then a call site may come to have two numbers, which is as good as one.
 
 use super::stack::MAX_DEPTH;
 use super::{end, everlasting, set_once};

@@ -12,8 +12,8 @@ use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU8, AtomicU64, Ordering};
 /// The file's descriptor; negative if there is none.
 static DESCRIPTOR: AtomicI32 = AtomicI32::new(-1);
 
-/// Which file it is, by its device and its number there: a program that closes all descriptors, as a daemon does, may open
-/// a file of its own with the same one.
+/// Which file it is, by its device and its number there: a program that closes all descriptors, as a daemon does, may
+/// open a file of its own with the same one.
 static DEVICE: AtomicU64 = AtomicU64::new(0);
 static NUMBER: AtomicU64 = AtomicU64::new(0);
 
@@ -62,7 +62,8 @@ fn begin(wish: &Wish) -> Option<()> {
     Some(())
 }
 
-/// Which file a descriptor is of: nothing else in the system has the same two numbers. Zeroes if the system does not tell.
+/// Which file a descriptor is of: nothing else in the system has the same two numbers. Zeroes if the system does not
+/// tell.
 #[allow(clippy::unnecessary_cast, reason = "the numbers are of other types on other systems")]
 fn identity(descriptor: c_int) -> (u64, u64) {
     let mut status = core::mem::MaybeUninit::<libc::stat>::uninit();
@@ -84,8 +85,8 @@ fn descriptor() -> Option<c_int> {
     is_ours.then_some(descriptor)
 }
 
-/// Writes what a file says about itself into its first chunk, which is all zero, and returns where the next record goes.
-/// With an interval it is a file of samples.
+/// Writes what a file says about itself into its first chunk, which is all zero, and returns where the next record
+/// goes. With an interval it is a file of samples.
 pub(super) fn describe(
     chunk: &mut [u8; CHUNK],
     call_sites: CallSites,
@@ -130,8 +131,8 @@ pub(super) fn end(reason: u64) {
         return;
     }
     let start = chunk.wrapping_add(place);
-    // SAFETY: the chunk is mapped and has so many bytes from there on, which nobody else writes: a recording ends once. The
-    // first one is written last, as in the other chunks.
+    // SAFETY: the chunk is mapped and has so many bytes from there on, which nobody else writes: a recording ends once.
+    // The first one is written last, as in the other chunks.
     unsafe {
         core::ptr::copy_nonoverlapping(record[1..].as_ptr(), start.wrapping_add(1), len.saturating_sub(1));
         AtomicU8::from_ptr(start).store(record[0], Ordering::Release);
@@ -205,8 +206,8 @@ fn open_unshared(name: &Name) -> Option<c_int> {
     Some(descriptor)
 }
 
-/// Exchanges a descriptor that was just opened, or was not, for one behind those of the standard streams: a program that is
-/// started without them, or before std has seen to that, would write its output into the file.
+/// Exchanges a descriptor that was just opened, or was not, for one behind those of the standard streams: a program
+/// that is started without them, or before std has seen to that, would write its output into the file.
 fn none_of_the_standard_streams(descriptor: c_int) -> Option<c_int> {
     if !(0..=libc::STDERR_FILENO).contains(&descriptor) {
         return (descriptor >= 0).then_some(descriptor);

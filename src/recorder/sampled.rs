@@ -8,8 +8,9 @@ use std::os::fd::{AsFd, AsRawFd};
 
 /// An allocator that keeps a sample of what is in use, with who asked for it: one allocation per 512 KiB in the mean.
 ///
-/// That is cheap enough to be left on in production: a call costs a subtraction or a look at one byte. On demand the sample is written as a heap
-/// profile, which the tool `insight` of the repository's `demo-app` turns into a flame graph, a report, or pprof's format.
+/// That is cheap enough to be left on in production: a call costs a subtraction or a look at one byte. On demand the
+/// sample is written as a heap profile, which the tool `insight` of the repository's `demo-app` turns into a flame
+/// graph, a report, or pprof's format.
 ///
 /// ```
 /// use mem_alloc_rust::watch::Sampled;
@@ -31,8 +32,8 @@ use std::os::fd::{AsFd, AsRawFd};
 /// }
 /// ```
 ///
-/// All `Sampled` allocators of a process share one sample. Up to 65,536 blocks are in it. A child that was forked goes on with its
-/// parent's.
+/// All `Sampled` allocators of a process share one sample. Up to 65,536 blocks are in it. A child that was forked goes
+/// on with its parent's.
 #[derive(Debug)]
 pub struct Sampled<A> {
     inner: A,
@@ -85,9 +86,9 @@ impl<A> Sampled<A> {
     /// Writes what of the sample is in use now as a heap profile: in the format of [`trace`](crate::trace), with
     /// [`Note::Sample`](crate::trace::Note::Sample) in front of each allocation.
     ///
-    /// Allocates nothing and takes no lock of the allocator's, so that a signal handler may call it. Other threads go on meanwhile.
-    /// (It asks the dynamic linker for the program's libraries, which has a lock of its own: a handler that interrupts `dlopen`
-    /// waits for itself.)
+    /// Allocates nothing and takes no lock of the allocator's, so that a signal handler may call it. Other threads go
+    /// on meanwhile. (It asks the dynamic linker for the program's libraries, which has a lock of its own: a handler
+    /// that interrupts `dlopen` waits for itself.)
     ///
     /// # Errors
     ///
@@ -107,8 +108,8 @@ impl<A: Default> Default for Sampled<A> {
 }
 
 impl<A: GlobalAlloc> Sampled<A> {
-    /// An allocation whose turn it is. (The layout is passed by value: a closure would have it written to the stack, on the
-    /// short way, too.)
+    /// An allocation whose turn it is. (The layout is passed by value: a closure would have it written to the stack, on
+    /// the short way, too.)
     ///
     /// # Safety
     ///

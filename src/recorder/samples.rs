@@ -1,12 +1,13 @@
 //! The sample: which allocations are in it, and which of those are in use.
 //!
-//! A thread counts down the bytes that it asks for, and takes the allocation at which it comes to zero. The distance to the next one is
-//! random, exponentially distributed: so every byte has the same chance, whatever the sizes (Poisson sampling; tcmalloc
-//! and jemalloc do it so). An allocation of `size` bytes is taken with a probability of `1 - exp(-size / interval)`, and
-//! stands for `size` divided by that.
+//! A thread counts down the bytes that it asks for, and takes the allocation at which it comes to zero. The distance to
+//! the next one is random, exponentially distributed: so every byte has the same chance, whatever the sizes (Poisson
+//! sampling; tcmalloc and jemalloc do it so). An allocation of `size` bytes is taken with a probability of `1 -
+//! exp(-size / interval)`, and stands for `size` divided by that.
 //!
-//! The table has places that are found by address, each in one of a few neighbours. It has no lock; a thread claims a place, writes it, and
-//! publishes the address last. A release looks at one byte for its page first, which says whether any block of the sample may lie there.
+//! The table has places that are found by address, each in one of a few neighbours. It has no lock; a thread claims a
+//! place, writes it, and publishes the address last. A release looks at one byte for its page first, which says whether
+//! any block of the sample may lie there.
 
 use super::call_sites::{self, Path};
 use super::{everlasting, set_once, stack, writer};

@@ -53,8 +53,8 @@ impl Stack {
         if METHOD.load(Ordering::Relaxed) == UNWIND { unwind(frames) } else { self.follow(frames) }
     }
 
-    /// Follows the frame pointers: each frame begins with its caller's frame pointer, and the return address is behind that.
-    /// On another stack than the thread's own, such as that of a signal handler, there are none.
+    /// Follows the frame pointers: each frame begins with its caller's frame pointer, and the return address is behind
+    /// that. On another stack than the thread's own, such as that of a signal handler, there are none.
     #[inline]
     fn follow(&self, frames: &mut [usize; MAX_DEPTH]) -> usize {
         const WORD: usize = size_of::<usize>();
@@ -72,8 +72,8 @@ impl Stack {
             && frame % WORD == 0
         {
             let words: *const usize = core::ptr::with_exposed_provenance(frame);
-            // SAFETY: both words lie on the calling thread's stack, in its part that is in use. They may be anything, and
-            // are compared and written down only.
+            // SAFETY: both words lie on the calling thread's stack, in its part that is in use. They may be anything,
+            // and are compared and written down only.
             let (caller, address) = unsafe { (words.read_volatile(), words.wrapping_add(1).read_volatile()) };
             if address < 4096 {
                 break;
@@ -119,7 +119,8 @@ fn bounds() -> Stack {
     let mut start = core::ptr::null_mut();
     let mut size = 0;
     let mut attributes = core::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
-    // SAFETY: the attributes are initialised by the first call, if it succeeds, read by the second, and given up by the third.
+    // SAFETY: the attributes are initialised by the first call, if it succeeds, read by the second, and given up by the
+    // third.
     unsafe {
         if libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) != 0 {
             return Stack::unknown();

@@ -21,14 +21,15 @@ use core::alloc::{GlobalAlloc, Layout};
 /// ```
 ///
 /// The tool `insight`, which is in the repository's `demo-app`, reads such files: `insight size FILE` says how large an
-/// arena the program needs, `insight report FILE` who holds the memory. The format is documented in [`trace`](crate::trace).
-/// The wrapped allocator's own methods are to be had by way of [`inner`](Self::inner): `A.inner().stats()`.
+/// arena the program needs, `insight report FILE` who holds the memory. The format is documented in
+/// [`trace`](crate::trace). The wrapped allocator's own methods are to be had by way of [`inner`](Self::inner):
+/// `A.inner().stats()`.
 ///
 /// # Environment
 ///
-/// - `MEM_ALLOC_RUST_TRACE`: the file's path. `%p` in it becomes the process's number. Without it, nothing is recorded, and a call
-///   costs one branch more. A file that is there is replaced, unless another process is writing it: then, as for
-///   a program that a traced program starts, the process's number is appended to the name.
+/// - `MEM_ALLOC_RUST_TRACE`: the file's path. `%p` in it becomes the process's number. Without it, nothing is recorded,
+///   and a call costs one branch more. A file that is there is replaced, unless another process is writing it: then, as
+///   for a program that a traced program starts, the process's number is appended to the name.
 /// - `MEM_ALLOC_RUST_TRACE_CALL_SITES`: `frame-pointers` to record who asked, if the program was compiled with
 ///   `-C force-frame-pointers=yes`; `unwind` to find out without, which takes many times longer; `none`.
 ///
@@ -36,12 +37,12 @@ use core::alloc::{GlobalAlloc, Layout};
 ///
 /// # What is recorded
 ///
-/// Every call from the program's first allocation on, with its thread, size, alignment and result, and a sequence number. A program
-/// that aborts or is killed leaves a file that has all of it. A child that was forked is not recorded, and one that was started
-/// by the system call itself and not by the C library's `fork` must not allocate.
-/// What a thread allocates while it panics or tells of a refusal is left out: it is std's for a backtrace, and the system serves it.
-/// When the disk is full, or the program closes the file, as one may that closes all descriptors, the recording ends with a note in
-/// the file, and the program goes on.
+/// Every call from the program's first allocation on, with its thread, size, alignment and result, and a sequence
+/// number. A program that aborts or is killed leaves a file that has all of it. A child that was forked is not
+/// recorded, and one that was started by the system call itself and not by the C library's `fork` must not allocate.
+/// What a thread allocates while it panics or tells of a refusal is left out: it is std's for a backtrace, and the
+/// system serves it. When the disk is full, or the program closes the file, as one may that closes all descriptors, the
+/// recording ends with a note in the file, and the program goes on.
 ///
 /// The file grows by 4 to 10 bytes for each event, in steps of 64 KiB for each thread. The recorder allocates nothing.
 #[derive(Debug, Default)]

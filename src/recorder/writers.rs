@@ -78,7 +78,8 @@ fn one_more() -> Option<NonNull<Listed>> {
     }
 }
 
-/// What other destructors of the thread release later has a writer once more: it is adopted anew, and this called again.
+/// What other destructors of the thread release later has a writer once more: it is adopted anew, and this called
+/// again.
 unsafe extern "C" fn thread_ends(listed: *mut c_void) {
     LOCAL.with(|local| local.writer.set(null_mut()));
     // SAFETY: what was set for the key is a writer on the list, which is never unmapped.

@@ -49,13 +49,13 @@ static ENVIRONMENT: AtomicU8 = AtomicU8::new(often::UNKNOWN);
 /// Whether a refusal was reported.
 static IS_TOLD: AtomicBool = AtomicBool::new(false);
 
-/// Says how often refusals are reported on stderr, where there is no [hook](super::set_refusal_hook): once in a process,
-/// unless something else is said. The environment variable `MEM_ALLOC_RUST_REFUSALS`, which is `once`, `each` or
-/// `never`, has precedence; it is read once, at the first refusal.
+/// Says how often refusals are reported on stderr, where there is no [hook](super::set_refusal_hook): once in a
+/// process, unless something else is said. The environment variable `MEM_ALLOC_RUST_REFUSALS`, which is `once`, `each`
+/// or `never`, has precedence; it is read once, at the first refusal.
 ///
-/// A report takes a walk through the blocks, under the lock, and is written without allocating, outside of the lock. With
-/// `RUST_BACKTRACE=1` (or `RUST_LIB_BACKTRACE=1`) it is followed by the call stack of who asked, for which the system
-/// gives memory.
+/// A report takes a walk through the blocks, under the lock, and is written without allocating, outside of the lock.
+/// With `RUST_BACKTRACE=1` (or `RUST_LIB_BACKTRACE=1`) it is followed by the call stack of who asked, for which the
+/// system gives memory.
 ///
 /// ```
 /// use mem_alloc_rust::{FreeList, Locked, RefusalReports, set_refusal_reports};

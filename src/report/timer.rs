@@ -49,8 +49,8 @@ pub(super) unsafe fn has_sent(_: *const libc::siginfo_t) -> bool {
 }
 
 /// Has a signal sent to the process in a millisecond, which is the calling one. By system calls, not by the C library's
-/// functions, which may allocate. A timer is not there any more in a child that was forked, where its number may be that
-/// of another one: then there is a new one.
+/// functions, which may allocate. A timer is not there any more in a child that was forked, where its number may be
+/// that of another one: then there is a new one.
 #[cfg(target_os = "linux")]
 pub(super) fn send_again(signal: c_int, process: u32) {
     use crate::raw_lock::KernelDuration;

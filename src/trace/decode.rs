@@ -245,8 +245,8 @@ impl Decoder {
         self.offset
     }
 
-    /// The next record among `records`: the same bytes each time, those behind the header, of which there may be more than the
-    /// last time. `None` at the end of what was written so far.
+    /// The next record among `records`: the same bytes each time, those behind the header, of which there may be more
+    /// than the last time. `None` at the end of what was written so far.
     ///
     /// # Errors
     ///

@@ -41,8 +41,8 @@ pub enum Event {
         /// Where it lay.
         address: u64,
     },
-    /// A block became longer or shorter, and may have moved. It counts when it is done: another thread may have got its old
-    /// place just before, so that there an allocation comes first.
+    /// A block became longer or shorter, and may have moved. It counts when it is done: another thread may have got its
+    /// old place just before, so that there an allocation comes first.
     Reallocation {
         /// Bytes asked for.
         new_size: u64,
@@ -107,8 +107,8 @@ pub enum Note<'a> {
     Module(Module<'a>),
     /// The command line, with spaces between its parts.
     Program(&'a [u8]),
-    /// The recording ended before the program, for a reason: 1 the disk is full, 2 there was no memory for one more thread's
-    /// writer, 3 there are too many call sites, 4 the program closed the file.
+    /// The recording ended before the program, for a reason: 1 the disk is full, 2 there was no memory for one more
+    /// thread's writer, 3 there are too many call sites, 4 the program closed the file.
     End(u64),
     /// The allocation that follows in this chunk is one of a sample, and stands for so many bytes.
     Sample(u64),

@@ -9,7 +9,8 @@ use super::table;
 use super::{threads, totals};
 use core::alloc::{GlobalAlloc, Layout};
 
-/// A global allocator whose calls are counted, by thread and for the process, and on which the guards of this module act.
+/// A global allocator whose calls are counted, by thread and for the process, and on which the guards of this module
+/// act.
 ///
 /// ```
 /// use mem_alloc_rust::{FreeList, ThreadCached, watch::Counted};
@@ -31,8 +32,8 @@ use core::alloc::{GlobalAlloc, Layout};
 /// }
 /// ```
 ///
-/// What it costs, and how it counts, is told [above](super#what-it-costs). The counts are the program's, not an allocator's:
-/// with two `Counted` in a program, or one around the other, both count into the same.
+/// What it costs, and how it counts, is told [above](super#what-it-costs). The counts are the program's, not an
+/// allocator's: with two `Counted` in a program, or one around the other, both count into the same.
 ///
 /// A signal handler that allocates while its thread is being counted may get a count of its own lost.
 pub struct Counted<A> {
@@ -52,20 +53,21 @@ impl<A> Counted<A> {
 
     /// What all threads counted since the process began, those that have ended included.
     ///
-    /// Calls, bytes and blocks are exact, but for calls that other threads are just in. The peak is exact as long as one
-    /// thread has allocated. From then on, it may be wrong by 16 KiB for each thread at that moment, in either direction: so much
-    /// may become live or be released on a thread before others know.
+    /// Calls, bytes and blocks are exact, but for calls that other threads are just in. The peak is exact as long as
+    /// one thread has allocated. From then on, it may be wrong by 16 KiB for each thread at that moment, in either
+    /// direction: so much may become live or be released on a thread before others know.
     pub fn counts(&self) -> Counts {
         totals::counts()
     }
 
     /// What the calling thread counted since it began.
     ///
-    /// A block counts for the thread that makes the call: one that releases what another allocated has fewer live bytes, and
-    /// fewer than none perhaps. Without the feature `std`, and on systems other than Unix, these are the process's.
+    /// A block counts for the thread that makes the call: one that releases what another allocated has fewer live
+    /// bytes, and fewer than none perhaps. Without the feature `std`, and on systems other than Unix, these are the
+    /// process's.
     ///
-    /// When a thread's C library ends it, after the destructors of its thread-locals, it has nothing of its own any more, and
-    /// gets zeros; what it still does counts for the process.
+    /// When a thread's C library ends it, after the destructors of its thread-locals, it has nothing of its own any
+    /// more, and gets zeros; what it still does counts for the process.
     pub fn thread_counts(&self) -> Counts {
         threads::thread_counts()
     }
@@ -81,8 +83,8 @@ impl<A: GlobalAlloc> Counted<A> {
         if live.wrapping_add(bytes) > slot.above.get() {
             return self.allocate_attentively(layout, contents);
         }
-        // Counted before, because little need be kept for after then, and taken back if it is refused. Meanwhile nobody looks
-        // at the peak.
+        // Counted before, because little need be kept for after then, and taken back if it is refused. Meanwhile nobody
+        // looks at the peak.
         slot.live_bytes.add_to(live, bytes);
         slot.requested_bytes.add(bytes);
         contents.calls(slot).add(1);

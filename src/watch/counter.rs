@@ -70,7 +70,8 @@ impl Counter {
 
     /// Writes in one order with all other such writes, and with what is read so.
     pub(super) fn set_in_order(&self, value: isize) {
-        // (A store alone would do for others' loads; that it is one of them, too, is what makes a processor wait for it.)
+        // (A store alone would do for others' loads; that it is one of them, too, is what makes a processor wait for
+        // it.)
         self.0.swap(value, Ordering::SeqCst);
     }
 }

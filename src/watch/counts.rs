@@ -4,8 +4,8 @@ use core::fmt;
 
 /// What a [`Counted`](super::Counted) allocator counted: in the process, on a thread, or while something ran.
 ///
-/// Calls that were refused are counted as `refusals` and nothing else. All numbers wrap around: where addresses have 32 bits,
-/// that is after 4,294,967,296 calls or bytes.
+/// Calls that were refused are counted as `refusals` and nothing else. All numbers wrap around: where addresses have 32
+/// bits, that is after 4,294,967,296 calls or bytes.
 ///
 /// ```
 /// use mem_alloc_rust::watch::{Counted, Counts, measure};
@@ -45,8 +45,8 @@ pub struct Counts {
     pub dealloc_calls: usize,
     /// Calls that got null.
     pub refusals: usize,
-    /// Bytes that were asked for and had; of a `realloc`, those that the block has more than before. What the allocator adds
-    /// to them, headers and rounding, is not counted.
+    /// Bytes that were asked for and had; of a `realloc`, those that the block has more than before. What the allocator
+    /// adds to them, headers and rounding, is not counted.
     pub requested_bytes: usize,
     /// Blocks that were allocated less those that were released. Negative, where more blocks of others were released.
     pub live_blocks: isize,

@@ -4,12 +4,14 @@ use super::policy::Policy;
 use super::probe;
 use super::refusing::refuse_on_this_thread;
 
-/// Runs something again and again, and refuses the first request that it makes on this thread, then the second, and so on, until a
-/// run comes through without one refused. Returns how many runs had one: so many places there are at which memory can run out.
+/// Runs something again and again, and refuses the first request that it makes on this thread, then the second, and so
+/// on, until a run comes through without one refused. Returns how many runs had one: so many places there are at which
+/// memory can run out.
 ///
-/// What runs has to do the same each time, and to go on after a refusal: it returns the error of a `try_reserve`, or does
-/// something else instead. Whether it did right is for it to assert; a [`LeakCheck`](super::LeakCheck) inside tells whether it cleaned up.
-/// If it panics, a line on stderr says which request was refused. (Without `std` it does not. What cannot fail, such as `Box::new`, ends the program.)
+/// What runs has to do the same each time, and to go on after a refusal: it returns the error of a `try_reserve`, or
+/// does something else instead. Whether it did right is for it to assert; a [`LeakCheck`](super::LeakCheck) inside
+/// tells whether it cleaned up. If it panics, a line on stderr says which request was refused. (Without `std` it does
+/// not. What cannot fail, such as `Box::new`, ends the program.)
 ///
 /// ```
 /// use mem_alloc_rust::watch::{Counted, LeakCheck, Refusing, for_each_refusal};

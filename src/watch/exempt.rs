@@ -14,7 +14,8 @@ std::thread_local! {
 #[cfg(not(all(feature = "std", unix)))]
 static IS_EXEMPT: AtomicBool = AtomicBool::new(false);
 
-/// Runs something in which this thread's allocations are neither refused, nor forbidden, nor held against a limit, nor leaks.
+/// Runs something in which this thread's allocations are neither refused, nor forbidden, nor held against a limit, nor
+/// leaks.
 pub(super) fn exempt<T>(run: impl FnOnce() -> T) -> T {
     struct Restore(bool);
     impl Drop for Restore {

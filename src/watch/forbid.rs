@@ -51,9 +51,9 @@ pub enum Forbidden {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Consequence {
-    /// One sentence on stderr, with `RUST_BACKTRACE=1` where it happened, and the end of the program by an abort: never a
-    /// panic, because unwinding out of an allocator is undefined behaviour. Without the feature `std`, a panic that cannot
-    /// unwind takes the place of both.
+    /// One sentence on stderr, with `RUST_BACKTRACE=1` where it happened, and the end of the program by an abort: never
+    /// a panic, because unwinding out of an allocator is undefined behaviour. Without the feature `std`, a panic that
+    /// cannot unwind takes the place of both.
     Abort,
     /// The same sentence; then the call is served. Without the feature `std` as `Count`.
     Report,
@@ -176,7 +176,8 @@ pub fn without_allocations<T>(run: impl FnOnce() -> T) -> T {
     run()
 }
 
-/// Allows this thread what is [forbidden](forbid) until the guard is dropped. Where nothing is forbidden, it does nothing.
+/// Allows this thread what is [forbidden](forbid) until the guard is dropped. Where nothing is forbidden, it does
+/// nothing.
 ///
 /// ```
 /// use mem_alloc_rust::watch::{Counted, permit_allocations, without_allocations};
@@ -220,13 +221,15 @@ pub struct ForbidGuard {
 }
 
 impl ForbidGuard {
-    /// How many calls were made that were forbidden since the guard was made, those that a guard inside of it forbade included.
+    /// How many calls were made that were forbidden since the guard was made, those that a guard inside of it forbade
+    /// included.
     pub fn violations(&self) -> usize {
         self.exchange.slot.violations.get().wrapping_sub(self.violations_before) as usize
     }
 }
 
-/// An exception of what is forbidden on this thread, until it is dropped. Guards have to be dropped in the reverse of their order.
+/// An exception of what is forbidden on this thread, until it is dropped. Guards have to be dropped in the reverse of
+/// their order.
 ///
 /// ```
 /// use mem_alloc_rust::watch::{Counted, PermitGuard, forbid_allocations, permit_allocations};

@@ -6,9 +6,9 @@ use core::marker::PhantomData;
 
 /// Looks for blocks that are allocated from now on and not released, by this thread or by all.
 ///
-/// A block belongs to the thread that allocated it, whoever releases it. One that was there before is none of the check's,
-/// also if it is resized. While a check lasts, all threads' calls of the allocator take longer: each is looked up in a table of
-/// 131,072 blocks.
+/// A block belongs to the thread that allocated it, whoever releases it. One that was there before is none of the
+/// check's, also if it is resized. While a check lasts, all threads' calls of the allocator take longer: each is looked
+/// up in a table of 131,072 blocks.
 ///
 /// ```
 /// use mem_alloc_rust::watch::{Counted, LeakCheck};
@@ -42,8 +42,8 @@ pub struct LeakCheck {
 }
 
 impl LeakCheck {
-    /// Begins to look at what the calling thread allocates: what other threads do at the same time, as those of other tests,
-    /// does not matter. (On systems other than Unix, it does.)
+    /// Begins to look at what the calling thread allocates: what other threads do at the same time, as those of other
+    /// tests, does not matter. (On systems other than Unix, it does.)
     ///
     /// # Panics
     ///
@@ -246,8 +246,8 @@ pub struct LeakedBlock {
     pub address: usize,
     /// How many bytes were asked for, at first or by the last `realloc`.
     pub bytes: usize,
-    /// Which call of `alloc` and `alloc_zeroed` on its thread it was since the check began, the first one being 1; if the check
-    /// is of the process, on all threads. A test that does the same each time leaves the same behind, so that a debugger can
-    /// stop there.
+    /// Which call of `alloc` and `alloc_zeroed` on its thread it was since the check began, the first one being 1; if
+    /// the check is of the process, on all threads. A test that does the same each time leaves the same behind, so that
+    /// a debugger can stop there.
     pub allocation: usize,
 }

@@ -3,11 +3,12 @@
 use super::probe;
 use super::slot::Slot;
 
-/// Runs something in which this thread may have so many more live bytes than at the beginning. What would be more is refused
-/// with null, so that `try_reserve` returns an error, and `Vec::push` ends the program.
+/// Runs something in which this thread may have so many more live bytes than at the beginning. What would be more is
+/// refused with null, so that `try_reserve` returns an error, and `Vec::push` ends the program.
 ///
-/// What the thread releases makes room for other allocations, whoever allocated it; what other threads allocate or release in
-/// the meantime does not matter. A limit inside of another one cannot be wider. A thread that panics has no limit.
+/// What the thread releases makes room for other allocations, whoever allocated it; what other threads allocate or
+/// release in the meantime does not matter. A limit inside of another one cannot be wider. A thread that panics has no
+/// limit.
 ///
 /// ```
 /// use mem_alloc_rust::watch::{Counted, limit};

@@ -8,9 +8,9 @@ use core::marker::PhantomData;
 
 /// Runs something, and returns what came of it and what it allocated on this thread.
 ///
-/// The peak and the live bytes are those over what was live before; they can be negative where blocks are released that were
-/// there before. Measurements may lie inside of each other. Without the feature `std`, and on systems other than Unix, what
-/// other threads do is measured, too.
+/// The peak and the live bytes are those over what was live before; they can be negative where blocks are released that
+/// were there before. Measurements may lie inside of each other. Without the feature `std`, and on systems other than
+/// Unix, what other threads do is measured, too.
 ///
 /// ```
 /// use mem_alloc_rust::watch::{Counted, measure};
@@ -106,8 +106,8 @@ impl Drop for Measuring {
 
 /// Runs a block, asserts how many allocations it makes on this thread, and is the block's value.
 ///
-/// Allocations are calls of `alloc`, `alloc_zeroed` and `realloc` that were served. What is expected is a number or a range.
-/// What leaves the block by `return`, `break` or `?` is not asserted.
+/// Allocations are calls of `alloc`, `alloc_zeroed` and `realloc` that were served. What is expected is a number or a
+/// range. What leaves the block by `return`, `break` or `?` is not asserted.
 ///
 /// ```
 /// use mem_alloc_rust::{assert_allocations, watch::Counted};
@@ -152,8 +152,8 @@ macro_rules! assert_allocations {
     }};
 }
 
-/// Runs a block, asserts how many bytes it has live at its peak on this thread, over what was live before, and is the block's
-/// value.
+/// Runs a block, asserts how many bytes it has live at its peak on this thread, over what was live before, and is the
+/// block's value.
 ///
 /// What is expected is a number or a range. What leaves the block by `return`, `break` or `?` is not asserted.
 ///

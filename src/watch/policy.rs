@@ -1,9 +1,10 @@
 //! Which requests are refused.
 
-/// Which requests a [`Refusing`](super::Refusing) allocator refuses, counted from the moment at which the policy is set.
+/// Which requests a [`Refusing`](super::Refusing) allocator refuses, counted from the moment at which the policy is
+/// set.
 ///
-/// Requests are calls of `alloc` and `alloc_zeroed`, and those of `realloc` that want more. The same requests in the same order
-/// are refused each time.
+/// Requests are calls of `alloc` and `alloc_zeroed`, and those of `realloc` that want more. The same requests in the
+/// same order are refused each time.
 ///
 /// ```
 /// use mem_alloc_rust::watch::{Policy, Refusing, refuse_on_this_thread};
@@ -54,9 +55,11 @@ impl Policy {
         Self { rule: Rule::Every(number), from_size: 0 }
     }
 
-    /// Each with that probability, from 0 (none) to 1 (all). It depends on the seed and the request's number which ones.
+    /// Each with that probability, from 0 (none) to 1 (all). It depends on the seed and the request's number which
+    /// ones.
     pub const fn random(probability: f64, seed: usize) -> Self {
-        // A conversion from a floating-point number stops at the ends of what an integer can be; what is no number is zero.
+        // A conversion from a floating-point number stops at the ends of what an integer can be; what is no number is
+        // zero.
         let chance = (probability * CERTAIN as f64) as u64;
         let chance = if chance > CERTAIN { CERTAIN } else { chance };
         Self { rule: Rule::Random(chance, seed), from_size: 0 }
@@ -82,8 +85,8 @@ impl Rule {
     }
 }
 
-/// A number that looks random: Steele, Lea and Flood, *Fast splittable pseudorandom number generators*, 2014. Any of its
-/// sequence can be had without those before.
+/// A number that looks random: Steele, Lea and Flood, *Fast splittable pseudorandom number generators*, 2014. Any of
+/// its sequence can be had without those before.
 fn mixed(seed: u64, number: u64) -> u64 {
     let mut mixed = seed.wrapping_add(number.wrapping_mul(0x9E37_79B9_7F4A_7C15));
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

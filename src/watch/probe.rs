@@ -1,4 +1,5 @@
-//! Whether the program's allocations come to where they are watched: what would see nothing must not say that nothing happened.
+//! Whether the program's allocations come to where they are watched: what would see nothing must not say that nothing
+//! happened.
 
 extern crate alloc;
 
@@ -11,8 +12,8 @@ use core::sync::atomic::{AtomicBool, Ordering};
 /// Makes one allocation and its release, and returns whether it was refused.
 pub(super) fn allocate() -> bool {
     let layout = Layout::new::<u64>();
-    // SAFETY: the layout is not of zero bytes. The block is given back once, with its layout. (Unless somebody could have
-    // looked at the pointer, the compiler may do without the two calls.)
+    // SAFETY: the layout is not of zero bytes. The block is given back once, with its layout. (Unless somebody could
+    // have looked at the pointer, the compiler may do without the two calls.)
     unsafe {
         let block = black_box(alloc::alloc::alloc(layout));
         if block.is_null() {

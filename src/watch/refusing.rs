@@ -37,13 +37,13 @@ use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 /// MEM_ALLOC_RUST_REFUSE=every:3,from:4096           of those for 4 KiB and more every third
 /// ```
 ///
-/// The environment is looked at once, at the first request; those that std makes before `main` count. A variable that is none of these
-/// ends the program with one sentence: a test that runs without the faults that it was to have would pass for no reason. A program with
-/// the rights of another user (set-user-ID) does not look at it.
-/// On one thread only, it is [`refuse_on_this_thread`], and [`for_each_refusal`](super::for_each_refusal) tries all requests in turn.
+/// The environment is looked at once, at the first request; those that std makes before `main` count. A variable that
+/// is none of these ends the program with one sentence: a test that runs without the faults that it was to have would
+/// pass for no reason. A program with the rights of another user (set-user-ID) does not look at it. On one thread only,
+/// it is [`refuse_on_this_thread`], and [`for_each_refusal`](super::for_each_refusal) tries all requests in turn.
 ///
-/// What a panicking thread asks for is served, so that the panic can be told. Releases, and a `realloc` to a smaller size, are always
-/// served. As long as there is no policy, a request takes ten instructions more.
+/// What a panicking thread asks for is served, so that the panic can be told. Releases, and a `realloc` to a smaller
+/// size, are always served. As long as there is no policy, a request takes ten instructions more.
 pub struct Refusing<A> {
     /// Whether `schedule` has a policy.
     state: AtomicU8,
@@ -90,8 +90,8 @@ impl<A> Refusing<A> {
         &self.inner
     }
 
-    /// Refuses what the policy says, from the next request on, on all threads that have none of their own. Takes the place of the
-    /// policy before, or of the environment's.
+    /// Refuses what the policy says, from the next request on, on all threads that have none of their own. Takes the
+    /// place of the policy before, or of the environment's.
     pub fn refuse(&self, policy: Policy) {
         self.schedule.replace(Progress::start(Some(policy)));
         self.state.store(state::REFUSES, Ordering::Release);
@@ -185,8 +185,8 @@ impl<A: core::fmt::Debug> core::fmt::Debug for Refusing<A> {
     }
 }
 
-/// Refuses what the policy says on this thread until the guard is dropped, whatever the process's policy is. Other threads are
-/// not concerned.
+/// Refuses what the policy says on this thread until the guard is dropped, whatever the process's policy is. Other
+/// threads are not concerned.
 ///
 /// Without the feature `std`, and on systems other than Unix, they are: there it is for programs with one thread.
 ///
@@ -213,8 +213,8 @@ pub fn refuse_on_this_thread(policy: Policy) -> RefuseGuard {
     RefuseGuard { before, not_send: PhantomData }
 }
 
-/// What is refused on this thread, until it is dropped. Guards have to be dropped in the reverse of their order; one inside of
-/// another takes its place, and what happens meanwhile is not counted for the outer one.
+/// What is refused on this thread, until it is dropped. Guards have to be dropped in the reverse of their order; one
+/// inside of another takes its place, and what happens meanwhile is not counted for the outer one.
 ///
 /// ```
 /// use mem_alloc_rust::watch::{Policy, RefuseGuard, Refusing, refuse_on_this_thread};

@@ -3,8 +3,8 @@
 use super::policy::{Policy, Rule};
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 
-/// What it consists of can be read and written by all threads, piece by piece. Who sets it while others make requests does
-/// not care which of them are counted.
+/// What it consists of can be read and written by all threads, piece by piece. Who sets it while others make requests
+/// does not care which of them are counted.
 pub(super) struct Schedule {
     kind: AtomicU8,
     /// The number of an nth or of every, or the seed.

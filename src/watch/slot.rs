@@ -10,9 +10,9 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 /// How far live bytes of a thread may be from what the process knows of them.
 ///
-/// Small enough that a handful of threads together are off by less than a usual arena's rounding, and large enough that a
-/// program that allocates and releases one buffer over and over does not come here, unless it is so large that to fill it
-/// takes far longer.
+/// Small enough that a handful of threads together are off by less than a usual arena's rounding, and large enough that
+/// a program that allocates and releases one buffer over and over does not come here, unless it is so large that to
+/// fill it takes far longer.
 #[cfg(all(feature = "std", unix))]
 const UNPUBLISHED: isize = 16 << 10;
 /// Where there is one slot, there is nothing to publish.
@@ -21,8 +21,8 @@ const UNPUBLISHED: isize = isize::MAX;
 
 /// The counters of a thread.
 ///
-/// Live bytes between `below` and `above` are the common case, in which a call is counted and nothing else; the two are set
-/// such that whatever asks for more attention is outside of them.
+/// Live bytes between `below` and `above` are the common case, in which a call is counted and nothing else; the two are
+/// set such that whatever asks for more attention is outside of them.
 ///
 /// The first cache line is what a call writes; two lines, because processors fetch them in pairs.
 #[repr(C, align(128))]
@@ -32,7 +32,8 @@ pub(super) struct Slot {
     pub(super) above: Counter,
     /// With fewer live bytes than this, a release is not a common case.
     pub(super) below: Counter,
-    /// The most live bytes before a release: at any other moment, there may be more live now. So no allocation looks at it.
+    /// The most live bytes before a release: at any other moment, there may be more live now. So no allocation looks at
+    /// it.
     pub(super) peak_bytes: Counter,
     pub(super) requested_bytes: Counter,
     pub(super) alloc_calls: Counter,
@@ -149,8 +150,8 @@ impl Slot {
         loop {
             let is_watched = is_watched();
             self.set_bounds(is_watched);
-            // Who starts watching says so first, and widens the bounds of all threads then. Either that is seen here, or
-            // what was set here is overwritten there.
+            // Who starts watching says so first, and widens the bounds of all threads then. Either that is seen here,
+            // or what was set here is overwritten there.
             if is_watched == self::is_watched() {
                 return;
             }

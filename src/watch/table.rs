@@ -1,8 +1,9 @@
-//! The blocks that were allocated while somebody looks for leaks: a table of a fixed size, which all threads use without a lock.
+//! The blocks that were allocated while somebody looks for leaks: a table of a fixed size, which all threads use
+//! without a lock.
 //!
-//! A block is entered after it was allocated, and removed before it is released, by whoever does that: so nobody else touches
-//! an entry that is in use. Entries lie where their address hashes to, or shortly behind. Those that are left from an earlier
-//! search are taken like free ones.
+//! A block is entered after it was allocated, and removed before it is released, by whoever does that: so nobody else
+//! touches an entry that is in use. Entries lie where their address hashes to, or shortly behind. Those that are left
+//! from an earlier search are taken like free ones.
 
 use super::slot::Slot;
 use super::{exempt, threads};

@@ -1,8 +1,8 @@
 //! Which thread counts where: each has a [`Slot`] of its own while it runs, and what it counted stays there.
 //!
-//! Slots lie in pages that are never given back, so that whoever sums them up need not wait for anybody, and a forked child
-//! finds them as they are. The next thread that begins goes on with the numbers of one that has ended. What is counted by
-//! threads that have none, because they are about to end, goes to one slot that all of them write to.
+//! Slots lie in pages that are never given back, so that whoever sums them up need not wait for anybody, and a forked
+//! child finds them as they are. The next thread that begins goes on with the numbers of one that has ended. What is
+//! counted by threads that have none, because they are about to end, goes to one slot that all of them write to.
 
 use super::counts::Counts;
 use super::slot::Slot;
@@ -61,8 +61,8 @@ mod of_their_own {
     }
 
     std::thread_local! {
-        // Initialised by constants and without a destructor: an access is a plain load, from before `main` to after the last
-        // destructor.
+        // Initialised by constants and without a destructor: an access is a plain load, from before `main` to after the
+        // last destructor.
         static LOCAL: Local = const {
             Local {
                 slot: Cell::new(&raw const SHARED),
@@ -127,8 +127,8 @@ mod of_their_own {
 
     /// Adds a page, and takes a slot of it.
     fn add_page() -> Option<&'static Slot> {
-        // SAFETY: the layout is of more than no bytes. The memory is the page's from now on: all zero bytes are one. It is
-        // reached by shared references only.
+        // SAFETY: the layout is of more than no bytes. The memory is the page's from now on: all zero bytes are one. It
+        // is reached by shared references only.
         let page: &'static Page =
             unsafe { System.alloc_zeroed(Layout::new::<Page>()).cast::<Page>().as_ref() }?;
         let slot = page.slots.iter().find(|slot| slot.take());

@@ -49,7 +49,8 @@ impl Spread {
     }
 }
 
-/// The mean of the faster half of some ticks: what disturbances cost is left out, and many coarse ticks still make a fine mean.
+/// The mean of the faster half of some ticks: what disturbances cost is left out, and many coarse ticks still make a
+/// fine mean.
 ///
 /// Sorts the ticks. The mean of no ticks is zero.
 #[must_use]

@@ -4,7 +4,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// A checksum over everything that a workload worked out.
 ///
-/// It does not depend on addresses or on chance: programs of the same build that work out the same have the same checksum.
+/// It does not depend on addresses or on chance: programs of the same build that work out the same have the same
+/// checksum.
 #[derive(Clone, Debug, Default)]
 pub struct Checksum(DefaultHasher);
 

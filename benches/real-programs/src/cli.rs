@@ -17,7 +17,8 @@ pub(crate) struct Cli {
     /// Leave out the allocators that are built from C and C++
     #[arg(long)]
     pub(crate) without_c_peers: bool,
-    /// Instead of measuring: record the works, ask `insight size` how large their arenas have to be, and see whether that is so
+    /// Instead of measuring: record the works, ask `insight size` how large their arenas have to be, and see whether
+    /// that is so
     #[arg(long, conflicts_with_all = ["quick", "rounds"])]
     pub(crate) sizes: bool,
     /// Build the programs and make the inputs, but run nothing

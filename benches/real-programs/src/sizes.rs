@@ -1,5 +1,5 @@
-//! How large does a program's arena have to be? Records the works, asks the tool `insight`, builds the programs with what it
-//! answers, and sees whether that is so.
+//! How large does a program's arena have to be? Records the works, asks the tool `insight`, builds the programs with
+//! what it answers, and sees whether that is so.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,8 @@ const RECORDINGS: usize = 3;
 /// How often a program is run with an arena.
 const RUNS: usize = 10;
 
-/// The arenas that a program is run with, as parts per hundred of what is said to be the smallest; the recommended one follows.
+/// The arenas that a program is run with, as parts per hundred of what is said to be the smallest; the recommended one
+/// follows.
 const SHARES: [u64; 3] = [100, 98, 97];
 
 const TRACED: Allocator = Allocator { name: "traced", how: "", is_c: false };

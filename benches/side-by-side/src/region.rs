@@ -15,7 +15,8 @@ pub struct Region {
 }
 
 impl Region {
-    /// Takes `len` bytes from the system and touches every page, so that page faults are over before anything is measured.
+    /// Takes `len` bytes from the system and touches every page, so that page faults are over before anything is
+    /// measured.
     ///
     /// # Errors
     ///

@@ -47,8 +47,8 @@ fn collect() -> Result<Vec<(u32, Vec<u32>)>, Trouble<'static>> {
         drop(sender);
         let found = receiver.iter().collect();
         for thread in threads {
-            // A scope waits for the end of the closures only. What a thread frees after that is back when it was joined.
-            // If one panicked, its primes are missing, and the check tells.
+            // A scope waits for the end of the closures only. What a thread frees after that is back when it was
+            // joined. If one panicked, its primes are missing, and the check tells.
             let _ = thread.join();
         }
         Ok(found)

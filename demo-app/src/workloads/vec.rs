@@ -1,5 +1,5 @@
-//! A `Vec` that grows by one element at a time: nearly every time that it runs out of capacity, the block behind it is free, and
-//! it grows where it is.
+//! A `Vec` that grows by one element at a time: nearly every time that it runs out of capacity, the block behind it is
+//! free, and it grows where it is.
 
 use crate::stage::Stage;
 use crate::trouble::Trouble;

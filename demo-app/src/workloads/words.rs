@@ -1,7 +1,7 @@
 //! A real input: how often each word occurs in a text.
 //!
-//! The text may fill most of the arena, so everything that grows with it asks first (`try_reserve`), and the words are slices of
-//! the text rather than copies.
+//! The text may fill most of the arena, so everything that grows with it asks first (`try_reserve`), and the words are
+//! slices of the text rather than copies.
 
 use crate::stage::Stage;
 use crate::text_file;

@@ -1,4 +1,5 @@
-//! A program with three leaks among 100,000 blocks, names that live for a moment, and a vector that nobody reserved memory for.
+//! A program with three leaks among 100,000 blocks, names that live for a moment, and a vector that nobody reserved
+//! memory for.
 
 use std::collections::BTreeMap;
 use std::hint::black_box;

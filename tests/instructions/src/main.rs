@@ -1,7 +1,7 @@
 //! Allocates and releases one small block over and over, by functions with names that callgrind can be told to count.
 //!
-//! The program has one thread, and the small block is served by a cache or by a run that has room each time: these are the
-//! shortest ways. The large one is cut from the top and melts into it again.
+//! The program has one thread, and the small block is served by a cache or by a run that has room each time: these are
+//! the shortest ways. The large one is cut from the top and melts into it again.
 
 use mem_alloc_rust::{FreeList, Locked, ThreadCached};
 use std::alloc::{GlobalAlloc, Layout};

@@ -1,10 +1,12 @@
-//! Models of how the threads' caches of `ThreadCached` work together, at the granularity of their atomics, searched by loom.
+//! Models of how the threads' caches of `ThreadCached` work together, at the granularity of their atomics, searched by
+//! loom.
 //!
-//! They are models and not the code itself: loom knows no `membarrier`, and no plain accesses that an asymmetric barrier orders. What is
-//! kept is each step of the gate, of refill, hand-over, drain and a thread's end that another thread can see, in their order. The barrier
-//! everywhere is modelled by what it does: every other thread executes a full barrier at some moment between its begin and its end. In
-//! the model, the owner's compiler fence is the place where that can happen, so a full fence stands there. Three broken variants have to
-//! be caught: [`Barrier::None`] takes the fence away, [`Refill::Blind`] trusts in what the owner saw before it had the lock, and
+//! They are models and not the code itself: loom knows no `membarrier`, and no plain accesses that an asymmetric
+//! barrier orders. What is kept is each step of the gate, of refill, hand-over, drain and a thread's end that another
+//! thread can see, in their order. The barrier everywhere is modelled by what it does: every other thread executes a
+//! full barrier at some moment between its begin and its end. In the model, the owner's compiler fence is the place
+//! where that can happen, so a full fence stands there. Three broken variants have to be caught: [`Barrier::None`]
+//! takes the fence away, [`Refill::Blind`] trusts in what the owner saw before it had the lock, and
 //! [`TakeOver::Unlocked`] moves into a cache that was left without it.
 //!
 //! [`sleep`] models caches that keep nothing while memory is short.
@@ -40,7 +42,8 @@ impl Barrier {
     }
 }
 
-/// One thread's cache, as in `Slot`: the owner's gate and a list. Loom finds every access to the list that is not ordered.
+/// One thread's cache, as in `Slot`: the owner's gate and a list. Loom finds every access to the list that is not
+/// ordered.
 struct Slot {
     /// The token is there: the owner is outside.
     token: AtomicBool,
@@ -203,8 +206,8 @@ fn without_the_barrier_they_are() {
     loom::model(|| owner_against_drainer(Barrier::None));
 }
 
-/// The owner allocates, from its list or from the depot, while another thread looks into all caches as `ThreadCached::is_cached` and
-/// `before_fork` do: it closes the gate and takes nothing.
+/// The owner allocates, from its list or from the depot, while another thread looks into all caches as
+/// `ThreadCached::is_cached` and `before_fork` do: it closes the gate and takes nothing.
 fn refill_against_a_closed_gate(refill: Refill) {
     let slot = Arc::new(Slot::new(vec![0], Barrier::Full));
     let heap = locked(Vec::new(), vec![vec![1, 2]]);
@@ -270,8 +273,8 @@ fn two_drainers_take_turns() {
     });
 }
 
-/// A thread ends, and gives its cache up under the lock, while another thread drains: the blocks come back once, and the slot can be
-/// another thread's at once.
+/// A thread ends, and gives its cache up under the lock, while another thread drains: the blocks come back once, and
+/// the slot can be another thread's at once.
 #[test]
 fn a_thread_that_ends_and_a_drain_give_each_block_back_once() {
     loom::model(|| {

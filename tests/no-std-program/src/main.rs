@@ -1,5 +1,5 @@
-//! Allocates through `alloc` from a static arena, watches that, and allocates by hand from a region that is found at run time.
-//! Its exit code is 0 if all went well, 1 if an answer was wrong, 2 if a fault was told, and 3 after a panic.
+//! Allocates through `alloc` from a static arena, watches that, and allocates by hand from a region that is found at
+//! run time. Its exit code is 0 if all went well, 1 if an answer was wrong, 2 if a fault was told, and 3 after a panic.
 
 #![no_std]
 #![no_main]

@@ -15,7 +15,8 @@ const WINDOW: usize = 64 << 10;
 /// Larger blocks begin in the window and extend beyond it. A resized block stays where it is.
 pub struct LoopAlone {
     start: NonNull<u8>,
-    /// Atomic only because a visitor may share an allocator between threads: a relaxed load and a relaxed store are plain ones.
+    /// Atomic only because a visitor may share an allocator between threads: a relaxed load and a relaxed store are
+    /// plain ones.
     cursor: AtomicUsize,
 }
 

@@ -1,7 +1,7 @@
 //! Instructions per call, counted by callgrind: the same on any machine.
 //!
-//! The program starts itself under callgrind. The child ([`drive`]) performs one adversarial or typical sequence; the parent
-//! ([`count`]) collects one dump per call.
+//! The program starts itself under callgrind. The child ([`drive`]) performs one adversarial or typical sequence; the
+//! parent ([`count`]) collects one dump per call.
 
 mod adversaries;
 mod callgrind;

@@ -12,8 +12,8 @@ pub(super) struct Search {
 }
 
 impl Search {
-    /// The smallest length from `lower` on for which `completes` holds, as far as probing finds it. `None` if there is none up to
-    /// `upper`, or if an attempt yields none because it takes too long.
+    /// The smallest length from `lower` on for which `completes` holds, as far as probing finds it. `None` if there is
+    /// none up to `upper`, or if an attempt yields none because it takes too long.
     ///
     /// Completion is not monotonic: a larger arena may lay blocks out worse. So after bisection, lengths below the
     /// result are probed, near it and across the whole range, and bisection goes on from the smallest that completes.

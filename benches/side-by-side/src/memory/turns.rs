@@ -13,7 +13,8 @@ pub(super) const OPERATIONS: usize = 64;
 /// Whether all threads can replay the trace.
 pub(super) fn replay<A: GlobalAlloc + Sync>(allocator: &A, trace: &Sequence, threads: usize) -> bool {
     let turns = Turns::new(threads);
-    // A thread that ends gives its cache back or leaves it, and when it does so is the system's choice: all of them stay to the end.
+    // A thread that ends gives its cache back or leaves it, and when it does so is the system's choice: all of them
+    // stay to the end.
     let end = Barrier::new(threads);
     thread::scope(|scope| {
         for number in 0..threads {
@@ -38,8 +39,8 @@ pub(super) fn replay<A: GlobalAlloc + Sync>(allocator: &A, trace: &Sequence, thr
     turns.all_completed()
 }
 
-/// Most bytes that so many threads have live at one time: less than all their peaks together, because they are not at the same
-/// operation.
+/// Most bytes that so many threads have live at one time: less than all their peaks together, because they are not at
+/// the same operation.
 pub(super) fn peak_bytes(trace: &Sequence, threads: usize) -> usize {
     let mut sizes = vec![0; trace.extent.slots];
     let (mut live, mut peak) = (0, 0);

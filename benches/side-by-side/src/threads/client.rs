@@ -65,7 +65,8 @@ impl Block {
     }
 
     fn write_mark(&self) {
-        // SAFETY: the block is live, aligned, and not smaller than a mark. Volatile, because the optimiser may not drop it.
+        // SAFETY: the block is live, aligned, and not smaller than a mark. Volatile, because the optimiser may not drop
+        // it.
         unsafe { self.address.cast::<Mark>().write_volatile(self.mark()) };
     }
 

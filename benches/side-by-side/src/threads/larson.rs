@@ -1,5 +1,5 @@
-//! Blocks that outlive the thread that allocated them, after the benchmark of Larson and Krishnan (*Memory allocation for
-//! long-running server applications*, 1998).
+//! Blocks that outlive the thread that allocated them, after the benchmark of Larson and Krishnan (*Memory allocation
+//! for long-running server applications*, 1998).
 
 use std::alloc::GlobalAlloc;
 

@@ -1,7 +1,8 @@
 //! Several threads at once on one allocator: throughput, processor time, single calls, and memory.
 //!
-//! The program starts itself anew for every measurement ([`race`] is the parent's side, [`perform`] the child's): background threads
-//! and memory of one allocator do not disturb the next, and every run of `ThreadCached` begins with caches that nobody has used.
+//! The program starts itself anew for every measurement ([`race`] is the parent's side, [`perform`] the child's):
+//! background threads and memory of one allocator do not disturb the next, and every run of `ThreadCached` begins with
+//! caches that nobody has used.
 
 mod child;
 mod client;

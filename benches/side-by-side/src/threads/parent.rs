@@ -66,7 +66,8 @@ pub struct Row {
 
 /// Measures every workload with every number of threads on every allocator.
 ///
-/// `child` is the command that makes this program call [`super::perform`] and print the answer; it is given what to perform.
+/// `child` is the command that makes this program call [`super::perform`] and print the answer; it is given what to
+/// perform.
 ///
 /// # Errors
 ///

@@ -7,8 +7,8 @@ use super::Task;
 use super::client::Failure;
 use super::start_line::{Elapsed, StartLine};
 
-/// Runs one relay per baton, all at the same time: a thread does `live` once, starts its successor, and ends. The first thread of
-/// each relay lives once more before, with `warm_up`, which does not count.
+/// Runs one relay per baton, all at the same time: a thread does `live` once, starts its successor, and ends. The first
+/// thread of each relay lives once more before, with `warm_up`, which does not count.
 ///
 /// Returns the batons after so many lives, or after the life in which the task's deadline passed.
 pub(super) fn run<A: Sync, B: Send>(

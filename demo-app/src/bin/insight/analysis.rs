@@ -1,8 +1,8 @@
 //! What a trace tells when it is read as a whole, in memory that depends on what is live at once and on the number of
 //! call sites, but not on the number of events.
 //!
-//! A trace is read twice. The first time says when most was in use, and which addresses are used at all; the second time
-//! collects what depends on that.
+//! A trace is read twice. The first time says when most was in use, and which addresses are used at all; the second
+//! time collects what depends on that.
 //!
 //! | file | job |
 //! |---|---|

@@ -39,8 +39,8 @@ pub(crate) fn percent(part: u64, whole: u64) -> String {
     format!("{share:.1} %")
 }
 
-/// Reads a number of bytes: digits, with `_` or `,` among them as one likes, and a unit: `1234944`, `1_234_944`, `64k`, `1.5 MiB`.
-/// All units are powers of 1024.
+/// Reads a number of bytes: digits, with `_` or `,` among them as one likes, and a unit: `1234944`, `1_234_944`, `64k`,
+/// `1.5 MiB`. All units are powers of 1024.
 ///
 /// # Errors
 ///

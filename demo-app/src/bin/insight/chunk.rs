@@ -59,8 +59,8 @@ impl Chunk {
         (self.thread, self.time) = (header.thread.into(), header.time);
     }
 
-    /// The next event among its bytes. Notes on the way are told at once: a call site is known before it is used, whoever
-    /// uses it first.
+    /// The next event among its bytes. Notes on the way are told at once: a call site is known before it is used,
+    /// whoever uses it first.
     ///
     /// # Errors
     ///

@@ -21,7 +21,8 @@ pub(crate) struct Summary {
     pub(crate) totals: Totals,
     /// What each call site has done, by its functions: the one first that is responsible.
     pub(crate) sites: BTreeMap<Vec<String>, Site>,
-    /// File and line of the first function of each, as far as they are known: those that come first, if there are several.
+    /// File and line of the first function of each, as far as they are known: those that come first, if there are
+    /// several.
     pub(crate) places: BTreeMap<Vec<String>, String>,
     /// Why functions have no names, a sentence each, if they have none.
     pub(crate) missing: Vec<String>,
@@ -189,8 +190,8 @@ impl Compared {
     }
 }
 
-/// The call sites of which anything differs: the one first whose share of the peak changed most; where that is the same, the one
-/// whose total changed most.
+/// The call sites of which anything differs: the one first whose share of the peak changed most; where that is the
+/// same, the one whose total changed most.
 pub(crate) fn compare(before: &Summary, after: &Summary) -> Vec<Compared> {
     let stacks: std::collections::BTreeSet<_> = before.sites.keys().chain(after.sites.keys()).collect();
     let site = |summary: &Summary, stack| summary.sites.get(stack).copied().unwrap_or_default();

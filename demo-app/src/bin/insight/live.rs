@@ -1,8 +1,8 @@
 //! The table of blocks that are live at a moment of a trace.
 //!
-//! A trace need not tell of every block's beginning: what a program allocated before it was traced, or what is in a part that
-//! was cut off, is released like everything else. The table takes that as it comes.
-//! (And for a `realloc` that is told late: see `overwritten`.)
+//! A trace need not tell of every block's beginning: what a program allocated before it was traced, or what is in a
+//! part that was cut off, is released like everything else. The table takes that as it comes. (And for a `realloc` that
+//! is told late: see `overwritten`.)
 
 use crate::overwritten::Overwritten;
 use mem_alloc_rust::trace::Event;
@@ -25,8 +25,8 @@ pub(crate) struct Block {
     pub(crate) sequence: u64,
     /// The time of that event, in nanoseconds since the recording began.
     pub(crate) time: u64,
-    /// Its own number among the blocks that are live. Numbers are used again, so that there are never more of them than there
-    /// were blocks at one time.
+    /// Its own number among the blocks that are live. Numbers are used again, so that there are never more of them than
+    /// there were blocks at one time.
     pub(crate) number: u32,
 }
 
@@ -37,7 +37,8 @@ pub(crate) struct Change {
     pub(crate) overwritten: Option<Block>,
     /// The block that was released, or as it was before its size changed. `None` if it is not known, or there was none.
     pub(crate) before: Option<Block>,
-    /// The block that was allocated, or as it is after its size changed. `before` and `after` have the same number then.
+    /// The block that was allocated, or as it is after its size changed. `before` and `after` have the same number
+    /// then.
     pub(crate) after: Option<Block>,
 }
 

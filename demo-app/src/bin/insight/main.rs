@@ -45,8 +45,8 @@ use commands::{diff, flamegraph, pprof, replay as replay_command, report, size, 
 use mem_alloc_rust::{Growing, Locked, RefusalReports};
 use std::process::ExitCode;
 
-/// The tool takes its own medicine. It has no caches: one allocator of a process can have some, and that is the one that a trace
-/// is replayed on.
+/// The tool takes its own medicine. It has no caches: one allocator of a process can have some, and that is the one
+/// that a trace is replayed on.
 #[global_allocator]
 static A: Locked<Growing> = Locked::new();
 

@@ -9,8 +9,8 @@ use std::rc::Rc;
 /// A call site, as people know it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Named {
-    /// The functions, the one first that is responsible: the innermost of the program itself; where there is none, of a dependency; or
-    /// just the innermost. (The page of a report has the same rule.) None if nothing is known.
+    /// The functions, the one first that is responsible: the innermost of the program itself; where there is none, of a
+    /// dependency; or just the innermost. (The page of a report has the same rule.) None if nothing is known.
     pub(crate) stack: Vec<String>,
     /// File and line of the first, as far as they are known.
     pub(crate) place: String,

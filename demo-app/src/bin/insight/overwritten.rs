@@ -1,8 +1,8 @@
 //! Places of blocks that were taken before it is told that the blocks have moved.
 //!
-//! A `realloc` that moves a block gives the old place back before the recorder writes down that it has moved. Another thread may be
-//! given that place meanwhile, and write that down first. Whoever keeps a table of blocks has to know: what moves then is the block
-//! that was overwritten, and not the one that lies there now.
+//! A `realloc` that moves a block gives the old place back before the recorder writes down that it has moved. Another
+//! thread may be given that place meanwhile, and write that down first. Whoever keeps a table of blocks has to know:
+//! what moves then is the block that was overwritten, and not the one that lies there now.
 
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
@@ -32,7 +32,8 @@ impl Overwritten {
         }
     }
 
-    /// Whether a block that a thread has moved is the one that was overwritten at its old address. (It was counted as gone already.)
+    /// Whether a block that a thread has moved is the one that was overwritten at its old address. (It was counted as
+    /// gone already.)
     pub(crate) fn is_late(&mut self, old_address: u64, sequence: u64, thread: u64) -> bool {
         while let Some(&(address, when)) = self.order.front().filter(|(_, when)| when + LATE < sequence) {
             self.order.pop_front();

@@ -101,7 +101,8 @@ impl Replayer {
         }
     }
 
-    /// Whether each of several plans completes a script. With caches as many are performed at a time as there are processors.
+    /// Whether each of several plans completes a script. With caches as many are performed at a time as there are
+    /// processors.
     ///
     /// # Errors
     ///

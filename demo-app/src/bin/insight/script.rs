@@ -1,7 +1,7 @@
 //! A trace as a script: what a program asked of its allocator, for performing it again on another one.
 //!
-//! Blocks have small numbers instead of addresses, and threads, too. A script of moderate length is kept in memory, 16 bytes a
-//! step; a longer one is read from its trace each time it is performed.
+//! Blocks have small numbers instead of addresses, and threads, too. A script of moderate length is kept in memory, 16
+//! bytes a step; a longer one is read from its trace each time it is performed.
 
 mod facts;
 mod reading;

@@ -1,8 +1,8 @@
 //! The search for the smallest arena that is enough.
 //!
-//! Whether an arena is enough is not monotonic: a larger one may lay blocks out worse. So when the boundary was found by
-//! bisection, sizes below it are tried, too, close to it and further away, and the search goes on from the smallest that is
-//! enough.
+//! Whether an arena is enough is not monotonic: a larger one may lay blocks out worse. So when the boundary was found
+//! by bisection, sizes below it are tried, too, close to it and further away, and the search goes on from the smallest
+//! that is enough.
 
 use std::collections::BTreeMap;
 

@@ -12,12 +12,14 @@ const RESOLUTION: u64 = 1024;
 /// The search gives up at this multiple of the peak, and this many bytes more.
 const LARGEST: (u64, u64) = (8, 64 << 10);
 
-/// Arenas that are larger than the smallest by so many percent are tried, too. Other runs of a program are as if its arena were
-/// a little different: where some of these are not enough, an arena of about that size is not to be relied on.
+/// Arenas that are larger than the smallest by so many percent are tried, too. Other runs of a program are as if its
+/// arena were a little different: where some of these are not enough, an arena of about that size is not to be relied
+/// on.
 const LARGER: [u64; 12] = [1, 2, 3, 4, 6, 8, 10, 12, 15, 18, 21, 25];
 
-/// An arena is enough if it completes a script wherever in its page it begins, which is for the linker to decide; these places are tried.
-/// (Each with caches in a process of its own, so that where the kernel puts it is another one each time, too.)
+/// An arena is enough if it completes a script wherever in its page it begins, which is for the linker to decide; these
+/// places are tried. (Each with caches in a process of its own, so that where the kernel puts it is another one each
+/// time, too.)
 const PLACES: [u64; 6] = [0, 1664, 3328, 896, 2560, 128];
 
 /// The margin of a program with one thread over the smallest arena, in thousandths: what another run may do otherwise.
@@ -31,8 +33,8 @@ const MARGIN_OF_ONE_RUN_WITH_THREADS: u64 = 100;
 pub(crate) struct Smallest {
     /// Bytes of the arena.
     pub(crate) arena: u64,
-    /// All larger arenas that were tried complete the trace from this size on. It is the same unless large blocks need luck to
-    /// find a place, so that some larger arena does not complete it.
+    /// All larger arenas that were tried complete the trace from this size on. It is the same unless large blocks need
+    /// luck to find a place, so that some larger arena does not complete it.
     pub(crate) reliable: u64,
     /// What they are for, when the program has most.
     pub(crate) parts: Parts,
@@ -47,8 +49,8 @@ pub(crate) struct Parts {
     pub(crate) headers: u64,
     /// What blocks and slots are longer than what was asked for.
     pub(crate) rounding: u64,
-    /// What is free where it is of no use now: holes, free slots and pages' beginnings, and what is needed at another time, as
-    /// by a block that moves while it grows.
+    /// What is free where it is of no use now: holes, free slots and pages' beginnings, and what is needed at another
+    /// time, as by a block that moves while it grows.
     pub(crate) fragmentation: u64,
     /// What is in threads' caches.
     pub(crate) caches: u64,

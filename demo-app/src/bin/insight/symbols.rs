@@ -88,8 +88,8 @@ enum Complaint {
 }
 
 impl Symbols {
-    /// Of a process with those files, which began to be recorded then, in nanoseconds since 1970. A file is read when the
-    /// first address in it is looked up.
+    /// Of a process with those files, which began to be recorded then, in nanoseconds since 1970. A file is read when
+    /// the first address in it is looked up.
     pub(crate) fn new(modules: &[Module], began: u64) -> Self {
         let mut modules: Vec<Loaded> = modules.iter().map(|module| Loaded::new(module, began)).collect();
         modules.sort_by_key(|loaded| loaded.module.start);

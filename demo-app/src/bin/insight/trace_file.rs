@@ -1,7 +1,7 @@
 //! A trace's records in the order in which things happened.
 //!
-//! Each writer's chunks are in order, and the writers are merged by sequence numbers. There is one chunk in memory for each
-//! writer, and a few bytes for each chunk of the file, so that traces of any length can be read.
+//! Each writer's chunks are in order, and the writers are merged by sequence numbers. There is one chunk in memory for
+//! each writer, and a few bytes for each chunk of the file, so that traces of any length can be read.
 
 use crate::chunk::{Chunk, Stamped};
 use crate::trouble::Trouble;

@@ -1,7 +1,8 @@
 //! `ThreadCached` beside `Locked`: the same threads and the same work, one allocator after the other.
 //!
-//! The program itself, its threads and its output are served by the `ThreadCached` that is registered below. `Locked` lies beside it
-//! and is called by hand; so is `ThreadCached` where the two are compared, so that they do exactly the same.
+//! The program itself, its threads and its output are served by the `ThreadCached` that is registered below. `Locked`
+//! lies beside it and is called by hand; so is `ThreadCached` where the two are compared, so that they do exactly the
+//! same.
 //!
 //! | file | job |
 //! |---|---|

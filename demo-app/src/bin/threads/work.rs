@@ -94,8 +94,8 @@ impl Worker<'_> {
         Block::new(self.allocator, bytes, self.mark)
     }
 
-    /// Replaces blocks of its own until the time is over. Returns the number of allocations and releases; `None` if something went
-    /// wrong.
+    /// Replaces blocks of its own until the time is over. Returns the number of allocations and releases; `None` if
+    /// something went wrong.
     fn own(mut self) -> Option<usize> {
         let mut kept: Vec<Option<Block>> = (0..KEPT).map(|_| None).collect();
         let mut operations = 0;

@@ -1,7 +1,7 @@
 //! The second way: no hash table, but the words sorted, and equal ones counted where they lie side by side.
 //!
-//! All words at once would take several times the room of the text, so they are sorted by length: one pass over the text for each
-//! length, and four bytes for each word of that length.
+//! All words at once would take several times the room of the text, so they are sorted by length: one pass over the
+//! text for each length, and four bytes for each word of that length.
 
 use super::Table;
 use super::word::{Word, words};

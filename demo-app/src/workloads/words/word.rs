@@ -66,7 +66,8 @@ impl Hash for Word<'_> {
     }
 }
 
-/// How many letters of a word are shown. A text may be one word of a million letters, which must not need that room again.
+/// How many letters of a word are shown. A text may be one word of a million letters, which must not need that room
+/// again.
 const SHOWN: usize = 40;
 
 impl fmt::Display for Word<'_> {

@@ -106,8 +106,8 @@ unsafe impl GlobalAlloc for Recorder {
     }
 }
 
-/// Names blocks by slots instead of addresses. Blocks from before the recording are left out, unless they are resized: the
-/// resized block then counts as a new one.
+/// Names blocks by slots instead of addresses. Blocks from before the recording are left out, unless they are resized:
+/// the resized block then counts as a new one.
 fn operations(notes: &[Note]) -> Vec<Operation> {
     let mut slots: HashMap<usize, u32> = HashMap::new();
     let mut unused: Vec<u32> = Vec::new();

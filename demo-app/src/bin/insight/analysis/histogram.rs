@@ -52,7 +52,8 @@ impl Histogram {
         }
     }
 
-    /// All bins that can have something in them, from the first one that has: its smallest number, how many there are, and their bytes.
+    /// All bins that can have something in them, from the first one that has: its smallest number, how many there are,
+    /// and their bytes.
     pub(crate) fn bins(&self) -> impl Iterator<Item = (u64, u64, u64)> + '_ {
         let first = self.bins.iter().position(|bin| bin.0 != 0).unwrap_or(0);
         // (Octaves of few numbers have bins that none belongs to.)

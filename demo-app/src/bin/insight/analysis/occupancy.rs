@@ -1,7 +1,8 @@
 //! Which of the addresses that a program uses are in use now: a bit for each granule.
 //!
-//! A block's ends are both rounded up to granules, so that blocks that do not overlap never share one. Where there is so much memory
-//! that granules are larger than blocks, one out of many small blocks stands for all of them, and sums are right still.
+//! A block's ends are both rounded up to granules, so that blocks that do not overlap never share one. Where there is
+//! so much memory that granules are larger than blocks, one out of many small blocks stands for all of them, and sums
+//! are right still.
 
 use super::space::Space;
 use super::walk::{Block, Change, Moment};
@@ -25,8 +26,8 @@ pub(crate) const CELLS: u64 = 4096;
 /// In how many steps a cell is full, nothing included: level 0 is nothing at all, and the highest one is all of it.
 pub(crate) const LEVELS: u64 = 64;
 
-/// What is not in use between two blocks is a hole, if it has so many bytes. Less is the allocator's own: headers, and what sizes are
-/// rounded up to.
+/// What is not in use between two blocks is a hole, if it has so many bytes. Less is the allocator's own: headers, and
+/// what sizes are rounded up to.
 const LEAST_HOLE: u64 = 32;
 
 /// How many moments are chosen by the number of events; the peak and the end come to it.

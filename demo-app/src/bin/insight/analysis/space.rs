@@ -1,15 +1,16 @@
 //! The addresses that a program used at all, put side by side.
 //!
-//! Where allocators live far apart (an arena in `.bss`, a heap behind the program, mappings), a picture of all addresses would be
-//! empty. So long gaps are left out, and an address becomes a *place*: how many bytes are below it that are not left out.
+//! Where allocators live far apart (an arena in `.bss`, a heap behind the program, mappings), a picture of all
+//! addresses would be empty. So long gaps are left out, and an address becomes a *place*: how many bytes are below it
+//! that are not left out.
 
 use std::collections::BTreeMap;
 
 /// Ranges that are nearer to each other become one while they are collected: so there are few.
 const NEAR: u64 = 64 << 10;
 
-/// What nobody uses is left out if it is longer. A program's own holes are as long seldom, and where they are, something
-/// else lies in them.
+/// What nobody uses is left out if it is longer. A program's own holes are as long seldom, and where they are,
+/// something else lies in them.
 const GAP: u64 = 1 << 20;
 
 /// Ranges begin and end with pages.

@@ -8,8 +8,8 @@ use rustc_hash::FxHashMap;
 /// What std calls a program's `main` and a thread's closure by; its own backtraces begin there, too.
 const OUTERMOST: &str = "__rust_begin_short_backtrace";
 
-/// What the names of functions begin with that hand a request to the allocator. What they call is the allocator, or whoever records
-/// what it does.
+/// What the names of functions begin with that hand a request to the allocator. What they call is the allocator, or
+/// whoever records what it does.
 const PLUMBING: [&str; 8] = [
     "__rust_alloc",
     "__rust_realloc",
@@ -65,7 +65,8 @@ impl Stacks {
         builder.stacks.of_site[0] = 0;
         let mut chain = Vec::new();
         for site in (0..sites.len()).filter(|&site| is_wanted(site)) {
-            // Up to a call site that is done, and down again. One that is its own caller, which no program has, ends it as well.
+            // Up to a call site that is done, and down again. One that is its own caller, which no program has, ends it
+            // as well.
             let mut up = site;
             while builder.stacks.of_site[up] == u32::MAX {
                 builder.stacks.of_site[up] = 0;
@@ -92,7 +93,8 @@ struct Builder {
 }
 
 impl Builder {
-    /// The node that is reached from another by frames, which are given from the innermost on; and whether it is in the allocator.
+    /// The node that is reached from another by frames, which are given from the innermost on; and whether it is in the
+    /// allocator.
     fn extend(
         &mut self,
         (mut node, mut is_within): (u32, bool),

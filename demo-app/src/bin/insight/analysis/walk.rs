@@ -8,8 +8,8 @@ use mem_alloc_rust::trace::Event;
 use rustc_hash::FxHashMap;
 use std::path::{Path, PathBuf};
 
-/// The most call sites that are told apart; a number above it is taken for none. Less than what an ill-formed file could
-/// make the tool fill its memory with.
+/// The most call sites that are told apart; a number above it is taken for none. Less than what an ill-formed file
+/// could make the tool fill its memory with.
 const MOST_SITES: u64 = 1 << 24;
 
 /// How often a bar moves, in events.

@@ -14,8 +14,9 @@ const FRAMES: usize = 4;
 
 /// Compares two traces: the peak, what was asked for in all, and the call sites that changed most.
 ///
-/// Call sites are compared by their functions, so that the traces can be of different builds; without symbols by their place in the
-/// program's file, which has to be the same build then. Those come first whose bytes at the peak changed most.
+/// Call sites are compared by their functions, so that the traces can be of different builds; without symbols by their
+/// place in the program's file, which has to be the same build then. Those come first whose bytes at the peak changed
+/// most.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// The trace before the change

@@ -24,7 +24,8 @@ pub(crate) struct Arguments {
     /// What makes a function wide
     #[arg(long, value_enum, default_value_t = By::Peak)]
     by: By,
-    /// Write the stacks as text instead, a line each: functions with semicolons between, the outermost first, and a number
+    /// Write the stacks as text instead, a line each: functions with semicolons between, the outermost first, and a
+    /// number
     #[arg(long)]
     folded: bool,
 }

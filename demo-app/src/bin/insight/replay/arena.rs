@@ -6,8 +6,8 @@ use std::alloc::Layout;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-/// Where in a page of so many bytes an arena begins is the linker's choice, and is one of a plan's here. It makes a difference where runs
-/// are concerned, which are aligned to pages.
+/// Where in a page of so many bytes an arena begins is the linker's choice, and is one of a plan's here. It makes a
+/// difference where runs are concerned, which are aligned to pages.
 const PAGE: usize = 4096;
 
 /// Memory for one arena at a time, which is used again for the next.
@@ -16,8 +16,8 @@ pub(super) struct LockedArena {
     memory: Option<Memory>,
 }
 
-/// A `Locked<Region>` whose region is borrowed. It places blocks as a `Locked<FreeList<N>>` of that size does: the two have the
-/// same heap, over a region of as many bytes.
+/// A `Locked<Region>` whose region is borrowed. It places blocks as a `Locked<FreeList<N>>` of that size does: the two
+/// have the same heap, over a region of as many bytes.
 pub(super) struct Borrowing<'a> {
     allocator: Locked<Region>,
     start: NonNull<u8>,
@@ -40,7 +40,8 @@ impl LockedArena {
         be_silent();
         let allocator = Locked::new();
         let start = memory.at(place);
-        // SAFETY: the memory is exclusively borrowed as long as the allocator lives, and has that many bytes from each place on.
+        // SAFETY: the memory is exclusively borrowed as long as the allocator lives, and has that many bytes from each
+        // place on.
         unsafe { allocator.init(start.as_ptr(), bytes as usize) }
             .map_err(|error| Trouble::NoArena { bytes, error })?;
         Ok(Borrowing { allocator, start, memory: PhantomData })
@@ -70,8 +71,8 @@ fn be_silent() {
 /// The one allocator of the process that has caches: no other `ThreadCached` is used in it.
 static CACHED: ThreadCached<Region> = ThreadCached::new();
 
-/// The allocator with caches over so many bytes at that place in a page, and where they begin. Only the first call of a process
-/// succeeds.
+/// The allocator with caches over so many bytes at that place in a page, and where they begin. Only the first call of a
+/// process succeeds.
 ///
 /// # Errors
 ///

@@ -1,7 +1,7 @@
 //! A replay on the allocator with caches, in a process of its own.
 //!
-//! One allocator of a process has caches, and it has one arena. So each replay is done by a child: this program again, which
-//! gets the steps on stdin and writes the outcome to stdout.
+//! One allocator of a process has caches, and it has one arena. So each replay is done by a child: this program again,
+//! which gets the steps on stdin and writes the outcome to stdout.
 
 use super::outcome::Outcome;
 use super::player::Player;

@@ -61,7 +61,8 @@ pub(super) fn begin_thread() -> VirtualThread {
     unsafe { VirtualThread::new() }
 }
 
-/// Performs steps on one allocator, in any order: what makes no sense, as the release of a block that is not live, is left out.
+/// Performs steps on one allocator, in any order: what makes no sense, as the release of a block that is not live, is
+/// left out.
 pub(super) struct Player<'a, A: Measured> {
     allocator: &'a A,
     /// Where the arena begins.

@@ -106,7 +106,8 @@ fn the_picture_shows_where_blocks_lie() {
     assert_eq!(outcome.cells, [99, 90, 0, 0]);
 }
 
-/// The same steps on the allocator that a program has, and on the one that replays: all blocks lie at the same distances.
+/// The same steps on the allocator that a program has, and on the one that replays: all blocks lie at the same
+/// distances.
 #[test]
 fn blocks_lie_where_a_static_arena_has_them() {
     const ARENA: usize = 300_000;
@@ -125,8 +126,8 @@ fn blocks_lie_where_a_static_arena_has_them() {
         let size = 1 + if next(50) == 0 { next(20_000) } else { next(300) } as usize;
         let align = 1 << [0, 3, 3, 3, 3, 4, 6, 7][next(8) as usize];
         let layout = Layout::from_size_align(size, align).unwrap();
-        // SAFETY: layouts are of more than no bytes; blocks are released and resized with theirs, each in the allocator that it
-        // came from.
+        // SAFETY: layouts are of more than no bytes; blocks are released and resized with theirs, each in the allocator
+        // that it came from.
         let (here, there) = unsafe {
             match next(5) {
                 0 | 1 => (A.alloc(layout), replayed.alloc(layout)),

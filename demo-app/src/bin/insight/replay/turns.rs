@@ -1,7 +1,8 @@
-//! Threads that perform a script by turns: each step with the cache of the thread whose it was, and all of them in order.
+//! Threads that perform a script by turns: each step with the cache of the thread whose it was, and all of them in
+//! order.
 //!
-//! They are virtual: one thread of the system plays all of them, so that a turn costs some nanoseconds and not a wake-up. The
-//! allocator cannot tell the difference. A thread begins with its first step and ends with its last one.
+//! They are virtual: one thread of the system plays all of them, so that a turn costs some nanoseconds and not a
+//! wake-up. The allocator cannot tell the difference. A thread begins with its first step and ends with its last one.
 
 use super::Plan;
 use super::outcome::Outcome;

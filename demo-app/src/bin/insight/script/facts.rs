@@ -1,10 +1,11 @@
-//! What is found out about a script while it is read: how long it is, its peak, and whether the program came to its end.
+//! What is found out about a script while it is read: how long it is, its peak, and whether the program came to its
+//! end.
 
 use super::reading::Reading;
 use super::step::{Action, Step};
 
-/// A program that was refused memory and then allocates no more often than this on the same thread has got no further: it says
-/// so and ends. What the system serves meanwhile, as it does for a backtrace, is not counted.
+/// A program that was refused memory and then allocates no more often than this on the same thread has got no further:
+/// it says so and ends. What the system serves meanwhile, as it does for a backtrace, is not counted.
 const LAST_WORDS: u64 = 32;
 
 /// What is known of a script, or of its beginning.

@@ -5,7 +5,8 @@
 pub(crate) struct Step {
     /// What is to be done.
     pub(crate) action: Action,
-    /// It stands for an event of the trace. (What does not is a thread's turn, or a release that the trace does not tell of.)
+    /// It stands for an event of the trace. (What does not is a thread's turn, or a release that the trace does not
+    /// tell of.)
     pub(crate) is_event: bool,
     /// It is the last one of its thread.
     pub(crate) ends_thread: bool,

@@ -17,8 +17,8 @@ fn smallest_of(script: &Script) -> Smallest {
 
 #[test]
 fn the_parts_of_a_small_arena_are_as_computed_by_hand() {
-    // Blocks of 100 bytes take 104; the arena of less than 1 KiB has no map of pages, and up to 15 bytes at its ends that cannot
-    // be used.
+    // Blocks of 100 bytes take 104; the arena of less than 1 KiB has no map of pages, and up to 15 bytes at its ends
+    // that cannot be used.
     let script = plain("by_hand", 8, 100);
     let Smallest { arena, parts, .. } = smallest_of(&script);
     let at_the_ends = arena - 8 * 104;

@@ -10,7 +10,8 @@ use std::io::{Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Events are told in order. If one is missing for so long, another thread is not just about to write it: the trace has a gap.
+/// Events are told in order. If one is missing for so long, another thread is not just about to write it: the trace has
+/// a gap.
 const PATIENCE: Duration = Duration::from_millis(300);
 
 /// A trace that is being written, as far as it was read.

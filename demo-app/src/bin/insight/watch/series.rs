@@ -3,7 +3,8 @@
 /// The most points that are kept: more than any terminal has columns.
 const MOST: usize = 512;
 
-/// The most that a figure was in each of equally long stretches of time. When there are too many of those, each two become one.
+/// The most that a figure was in each of equally long stretches of time. When there are too many of those, each two
+/// become one.
 #[derive(Clone, Debug)]
 pub(super) struct Series {
     /// Nanoseconds of a stretch.

@@ -1,7 +1,7 @@
 //! Where the traced program's arena lies, as the addresses of its blocks tell.
 //!
-//! A program may have blocks elsewhere, too: what the system served during a panic, say. The arena is the densest span of
-//! addresses: blocks that are less than a stretch apart.
+//! A program may have blocks elsewhere, too: what the system served during a panic, say. The arena is the densest span
+//! of addresses: blocks that are less than a stretch apart.
 
 use crate::live::{Block, Change};
 use std::collections::BTreeMap;

@@ -267,8 +267,8 @@ fn frames(symbols: &Symbols, texts: &mut Texts) -> Frames {
     frames
 }
 
-/// The folder that all of the program's own files are in, with the slash behind it: there is no room for it in each row. A folder `src` at
-/// its end is left, since files are known by it.
+/// The folder that all of the program's own files are in, with the slash behind it: there is no room for it in each
+/// row. A folder `src` at its end is left, since files are known by it.
 fn common_folder<'a>(mut files: impl Iterator<Item = &'a str>) -> &'a str {
     let Some(first) = files.next() else { return "" };
     let mut len = first.rfind('/').map_or(0, |slash| slash + 1);

@@ -49,8 +49,8 @@ fn write_program(out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes JSON so that nothing in it can be taken for HTML: `<` is written as the escape sequence that JSON has for it. It stands
-/// in texts only.
+/// Writes JSON so that nothing in it can be taken for HTML: `<` is written as the escape sequence that JSON has for it.
+/// It stands in texts only.
 struct Escaped<W>(W);
 
 impl<W: Write> Write for Escaped<W> {
