@@ -4,7 +4,7 @@
 #[cfg(feature = "std")]
 mod by_default;
 #[cfg(feature = "std")]
-mod call_stack;
+pub(crate) mod call_stack;
 mod report;
 
 #[cfg(feature = "std")]

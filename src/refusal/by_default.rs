@@ -1,7 +1,6 @@
 //! What is told where there is no hook: reports on stderr, as often as the program or its environment says.
 
 use super::{Refusal, call_stack};
-use crate::attention::while_telling;
 use crate::environment::look_at;
 use crate::stderr::{Output, write_line};
 use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -129,8 +128,7 @@ pub(super) fn tell(refusal: &Refusal) {
         "\n  more     RUST_BACKTRACE=1 shows where; MEM_ALLOC_RUST_REFUSALS=each or never shows all, or none\n"
     });
     if wants_backtrace {
-        while_telling(|| call_stack::write_to(&mut output));
-        output.write("\n");
+        call_stack::write_to(&mut output);
     }
     output.flush();
 }

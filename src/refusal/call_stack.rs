@@ -4,6 +4,7 @@
 //! followed by a call stack again, or by std's own report of it, the thread waits for itself. So what is asked for
 //! [then](is_being_taken) is served by the system, as it is for a thread that panics.
 
+use crate::attention::while_telling;
 use crate::environment::look_at;
 use crate::stderr::Output;
 use core::fmt::Write;
@@ -31,13 +32,15 @@ pub(super) fn is_wanted() -> bool {
 
 /// Whether a report is to be followed by the call stack, and this thread is not at one already, or may be: a panic has
 /// its own.
-pub(super) fn can_be_written() -> bool {
+pub(crate) fn can_be_written() -> bool {
     is_wanted() && !std::thread::panicking() && !is_being_taken()
 }
 
-/// Writes the call stack. To be called while this thread is [telling](crate::attention) of a refusal.
-pub(super) fn write_to(output: &mut Output) {
-    let _ = write!(output, "{}", Backtrace::force_capture());
+/// Writes the call stack, while which the system serves this thread: std takes more than an arena may have left.
+pub(crate) fn write_to(output: &mut Output) {
+    while_telling(|| {
+        let _ = writeln!(output, "{}", Backtrace::force_capture());
+    });
 }
 
 /// Whether the calling thread is just taking or writing a call stack: whether a function that does so is among those

@@ -3,7 +3,9 @@
 use super::slot::Slot;
 use super::{exempt, probe, threads};
 #[cfg(feature = "std")]
-use crate::attention;
+use crate::refusal::call_stack;
+#[cfg(feature = "std")]
+use crate::stderr::Output;
 use core::fmt;
 use core::marker::PhantomData;
 
@@ -327,19 +329,16 @@ pub(super) extern "C" fn check(slot: &Slot, operation: Operation) {
 /// Writes the sentence to stderr and, if it is asked for, where it happened.
 #[cfg(feature = "std")]
 fn tell(violation: &Violation) {
-    use std::backtrace::{Backtrace, BacktraceStatus};
-    use std::io::Write;
-
     let write = || {
         crate::stderr::write_formatted(&format_args!("mem_alloc_rust: {violation}"));
-        // That allocates, and more than an arena may have left.
-        let write_backtrace = || {
-            let backtrace = Backtrace::capture();
-            if backtrace.status() == BacktraceStatus::Captured {
-                let _ = writeln!(std::io::stderr(), "stack backtrace:\n{backtrace}");
+        exempt::exempt(|| {
+            if call_stack::can_be_written() {
+                let mut output = Output::stderr();
+                output.write("stack backtrace:\n");
+                call_stack::write_to(&mut output);
+                output.flush();
             }
-        };
-        exempt::exempt(|| attention::while_telling(write_backtrace));
+        });
     };
     #[cfg(unix)]
     crate::raw_lock::preserving_errno(write);

@@ -32,7 +32,7 @@ pub(crate) use holders::{Holder, Holders, SHORT_LIVED};
 pub(crate) use occupancy::{CELLS, LEVELS, Occupancy, Snapshot};
 pub(crate) use overview::Overview;
 pub(crate) use series::{Point, Series};
-pub(crate) use stacks::{Stacks, is_of_allocator, is_outermost};
+pub(crate) use stacks::{PLUMBING_PATTERN, Stacks, is_of_allocator, is_outermost};
 pub(crate) use walk::{Change, Module, Moment, Observer};
 
 use crate::trouble::Trouble;

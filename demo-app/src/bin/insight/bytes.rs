@@ -83,6 +83,17 @@ fn in_groups(number: u64, separator: char) -> String {
     grouped
 }
 
+/// The character for a stretch of memory of which so many percent are in use.
+pub(crate) fn shade(percent: u8) -> char {
+    match percent {
+        0 => '·',
+        1..=33 => '░',
+        34..=66 => '▒',
+        67..=99 => '▓',
+        _ => '█',
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

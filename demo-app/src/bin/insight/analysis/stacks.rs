@@ -24,6 +24,9 @@ const PLUMBING: [&str; 8] = [
 /// What the names of an allocator's own methods have in them.
 const ALLOCATOR: &str = "GlobalAlloc>::";
 
+/// The same for viewers of profiles, as a regular expression: they leave out functions with such names, and what they call.
+pub(crate) const PLUMBING_PATTERN: &str = r"(__rustc::)?__r(ust|g|dl)_(alloc|realloc|alloc_zeroed).*|alloc::alloc::.*|.*GlobalAlloc>::.*|mem_alloc_rust::recorder::.*";
+
 /// Whether a function is the one in which std calls the program: what lies beyond is left out, and so is itself.
 pub(crate) fn is_outermost(function: &str) -> bool {
     function.contains(OUTERMOST)

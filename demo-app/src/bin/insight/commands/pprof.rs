@@ -3,7 +3,7 @@
 mod profile;
 
 use super::{say_what_is_missing, write_file};
-use crate::analysis::{self, Holder, Overview};
+use crate::analysis::{self, Holder, Overview, PLUMBING_PATTERN};
 use crate::symbols::Symbols;
 use crate::trouble::Trouble;
 use flate2::Compression;
@@ -13,9 +13,6 @@ use prost::Message;
 use rustc_hash::FxHashMap;
 use std::io::Write;
 use std::path::PathBuf;
-
-/// Viewers leave out functions with such names, and what they call.
-const DROPPED: &str = r"(__rustc::)?__r(ust|g|dl)_(alloc|realloc|alloc_zeroed).*|alloc::alloc::.*|.*GlobalAlloc>::.*|mem_alloc_rust::recorder::.*";
 
 /// What each sample has, with its unit. Where Go's profiles have the same, it has their name.
 const VALUES: [(&str, &str); 6] = [
@@ -87,7 +84,7 @@ fn profile(overview: &Overview, holders: &[Holder], symbols: &mut Symbols) -> Pr
     }
     let program = overview.program.as_deref().map(|program| builder.text(program));
     let shown = builder.text(SHOWN);
-    let dropped = builder.text(DROPPED);
+    let dropped = builder.text(PLUMBING_PATTERN);
     let period = ValueType { kind: builder.text("space"), unit: builder.text("bytes") };
     let mut profile = builder.profile;
     profile.comment.extend(program);

@@ -1,7 +1,7 @@
 //! `replay`: whether an arena completes a trace, and if not, where and why.
 
 use super::print_json;
-use crate::bytes::{self, grouped, percent};
+use crate::bytes::{self, grouped, percent, shade};
 use crate::replay::{ARENA_LIMITS, Allocator, Figures, Outcome, Plan, Refused, Replayer, Verdict};
 use crate::script::{MOST_IN_MEMORY, Script};
 use crate::trouble::Trouble;
@@ -132,15 +132,4 @@ fn figures(outcome: &Outcome, out: &mut dyn Write) -> io::Result<()> {
     row("  free", of_the_arena(figures.free))?;
     row("  largest free block", of_the_arena(figures.largest_free))?;
     row("  free blocks", format!("{:>16}", grouped(figures.free_blocks)))
-}
-
-/// How a cell is drawn of which so many percent are in use; as the demo does it.
-fn shade(percent: u8) -> char {
-    match percent {
-        0 => '·',
-        1..=33 => '░',
-        34..=66 => '▒',
-        67..=99 => '▓',
-        _ => '█',
-    }
 }

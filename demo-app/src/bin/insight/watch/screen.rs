@@ -1,7 +1,7 @@
 //! The screen: arena, figures, live bytes over time, and who holds them.
 
 use super::model::Model;
-use crate::bytes::{grouped, percent, rough};
+use crate::bytes::{grouped, percent, rough, shade};
 use crate::names::Names;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -107,9 +107,9 @@ fn draw_map(frame: &mut Frame, model: &Model, area: Rect) {
     frame.render_widget(block.title(title), area);
     let cells = model.cells(count);
     let rows = cells.chunks(usize::from(inner.width).max(1)).map(|row| {
-        let stretches = row.chunk_by(|a, b| shade(*a) == shade(*b));
+        let stretches = row.chunk_by(|a, b| drawn(*a) == drawn(*b));
         Line::from_iter(stretches.map(|stretch| {
-            let (character, style) = shade(stretch[0]);
+            let (character, style) = drawn(stretch[0]);
             Span::styled(character.to_string().repeat(stretch.len()), style)
         }))
     });
@@ -172,16 +172,15 @@ fn draw_holders(frame: &mut Frame, model: &Model, names: &mut Names, area: Rect)
 /// Frames of a stack that are shown.
 const FRAMES: usize = 6;
 
-/// How a cell is drawn of which so many percent are in use; as the demo does it.
-fn shade(percent: u8) -> (char, Style) {
+/// How a cell is drawn of which so many percent are in use.
+fn drawn(percent: u8) -> (char, Style) {
     let used = Style::new().fg(Color::Cyan);
-    match percent {
-        0 => ('·', Style::new().add_modifier(Modifier::DIM)),
-        1..=33 => ('░', used),
-        34..=66 => ('▒', used),
-        67..=99 => ('▓', used),
-        _ => ('█', used.add_modifier(Modifier::BOLD)),
-    }
+    let style = match percent {
+        0 => Style::new().add_modifier(Modifier::DIM),
+        1..=99 => used,
+        _ => used.add_modifier(Modifier::BOLD),
+    };
+    (shade(percent), style)
 }
 
 /// A time in seconds, as precise as it needs to be.
