@@ -40,223 +40,15 @@
 
 #[cfg(all(feature = "std", unix))]
 pub(crate) mod cached;
+mod header;
 mod lists;
+mod tag;
 
 use crate::size::{BlockSize, GRANULE, HEADER, Index};
-use core::fmt;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU32, Ordering};
 
-/// A header's 32 bits. They are looked at through its methods only.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Tag(u32);
-
-impl Tag {
-    const FREE: u32 = 1;
-    const LEFT_FREE: u32 = 2;
-    /// A block in use that is cut into slots, or a free one whose pages were given back.
-    const RUN: u32 = 4;
-    const FLAGS: u32 = 7;
-
-    #[inline(always)]
-    pub(crate) const fn used(size: BlockSize) -> Self {
-        Self(size.granules() << 3)
-    }
-
-    /// The tag of a free block. Its left neighbour is not free, or the two would be one.
-    #[inline(always)]
-    pub(crate) const fn free(size: BlockSize) -> Self {
-        Self(size.granules() << 3 | Self::FREE)
-    }
-
-    /// Reads the header at an address.
-    ///
-    /// # Safety
-    ///
-    /// - The word is in the arena, aligned to 4, and written by the heap alone if it is a header.
-    #[inline(always)]
-    unsafe fn read(word: *mut u32) -> Self {
-        // SAFETY: the caller's contract.
-        Self(unsafe { AtomicU32::from_ptr(word) }.load(Ordering::Relaxed))
-    }
-
-    #[inline(always)]
-    pub(crate) const fn is_free(self) -> bool {
-        self.0 & Self::FREE != 0
-    }
-
-    #[inline(always)]
-    pub(crate) const fn is_left_free(self) -> bool {
-        self.0 & Self::LEFT_FREE != 0
-    }
-
-    /// The tag of the same free block, of which whole pages were given back to the system. It is forgotten when the
-    /// block changes: then there may be more to give back.
-    #[cfg(all(feature = "std", unix))]
-    pub(crate) const fn given_back(self) -> Self {
-        Self(self.0 | Self::RUN)
-    }
-
-    /// Whether a free block's pages were given back.
-    #[cfg(all(feature = "std", unix))]
-    pub(crate) const fn is_given_back(self) -> bool {
-        self.0 & Self::RUN != 0
-    }
-
-    /// Whether this is the tag of a free block of that size whose left neighbour is in use.
-    #[inline(always)]
-    pub(crate) const fn is_of_free(self, size: BlockSize) -> bool {
-        self.0 | Self::RUN == Self::free(size).0 | Self::RUN
-    }
-
-    /// Whether the block is cut into slots.
-    #[inline(always)]
-    pub(crate) const fn is_run(self) -> bool {
-        self.0 & Self::RUN != 0
-    }
-
-    /// Whether the block is one that was handed out: neither free nor a run.
-    #[inline(always)]
-    pub(crate) const fn is_live(self) -> bool {
-        self.0 & (Self::FREE | Self::RUN) == 0
-    }
-
-    /// The same block in use, to be cut into slots.
-    #[inline(always)]
-    pub(crate) const fn cut_into_slots(self) -> Self {
-        Self(self.0 | Self::RUN)
-    }
-
-    /// The same block in use, and no run any more.
-    #[inline(always)]
-    pub(crate) const fn in_one_piece(self) -> Self {
-        Self(self.0 & !Self::RUN)
-    }
-
-    /// Whether that stands in front of what [was a slot](mark_freed).
-    pub(crate) const fn was_slot(self) -> bool {
-        self.0 == u32::from_ne_bytes([FREED; 4])
-    }
-
-    /// The size in granules as it stands there, which need not be a [`BlockSize`].
-    #[inline(always)]
-    pub(crate) const fn granules(self) -> u32 {
-        self.0 >> 3
-    }
-
-    /// The size of a block whose tag is known to be sound.
-    #[inline(always)]
-    pub(crate) const fn size(self) -> BlockSize {
-        BlockSize::from_granules(self.granules())
-    }
-
-    /// The same block with another size.
-    #[inline(always)]
-    pub(crate) const fn resized(self, size: BlockSize) -> Self {
-        Self(size.granules() << 3 | self.0 & Self::FLAGS)
-    }
-
-    #[inline(always)]
-    pub(crate) const fn with_left_free(self, left_free: bool) -> Self {
-        Self(self.0 & !Self::LEFT_FREE | (left_free as u32) << 1)
-    }
-
-    /// The same block marked free. It is what stays behind in memory when a block melts into a neighbour, so
-    /// that a second free of it is still recognised.
-    #[inline(always)]
-    pub(crate) const fn freed(self) -> Self {
-        Self(self.0 | Self::FREE)
-    }
-}
-
-impl fmt::Debug for Tag {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match () {
-            () if self.is_free() => "free",
-            () if self.is_run() => "run of",
-            () => "used",
-        };
-        let left = if self.is_left_free() { ", left neighbour free" } else { "" };
-        write!(f, "{state} {} bytes{left}", self.granules() as usize * GRANULE)
-    }
-}
-
-/// A block's header as it stood in memory: size, free flag, and the link to the next free block.
-///
-/// It is a copy: looking at it does not touch the arena.
-///
-/// ```
-/// use core::alloc::Layout;
-/// use mem_alloc_rust::{BlockHeader, create_allocator};
-///
-/// let mut allocator = create_allocator();
-/// let layout = Layout::new::<[u8; 100]>();
-/// // SAFETY: nothing else was allocated from the arena, and each block is given back once.
-/// unsafe {
-///     allocator.init();
-///     let blocks = [(); 6].map(|()| allocator.alloc(layout));
-///     for freed in [0, 2, 4] {
-///         allocator.dealloc(blocks[freed]);
-///     }
-/// }
-/// let headers: Vec<BlockHeader> = allocator.blocks().map(|(_, header)| header).collect();
-/// let is_free: Vec<bool> = headers.iter().map(BlockHeader::is_free).collect();
-/// assert_eq!(is_free, [true, false, true, false, true, false]);
-/// assert_eq!((headers[1].size(), headers[1].payload_size()), (104, 100));
-/// // The free blocks of one size are linked. The last one leads nowhere, and a block in use has no link.
-/// let linked = headers.iter().filter(|header| header.next().is_some()).count();
-/// assert_eq!((linked, headers[1].next()), (2, None));
-/// // Allocations of this allocator all have a header: none lies in a slot of a run.
-/// assert!(!headers.iter().any(BlockHeader::is_run));
-/// ```
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct BlockHeader {
-    tag: Tag,
-    next: Index,
-}
-
-impl BlockHeader {
-    /// The block's size in bytes, its 4-byte header included; a multiple of 8.
-    pub fn size(&self) -> usize {
-        self.tag.size().bytes()
-    }
-
-    /// The bytes of the block that a caller can use: all but the header.
-    pub fn payload_size(&self) -> usize {
-        self.tag.size().payload()
-    }
-
-    /// Whether the block is free.
-    pub fn is_free(&self) -> bool {
-        self.tag.is_free()
-    }
-
-    /// Whether the block is cut into slots for small requests; see [`Heap::slots`](crate::Heap::slots).
-    pub fn is_run(&self) -> bool {
-        self.tag.is_run() && !self.tag.is_free()
-    }
-
-    /// The header of a free block that is on no list.
-    pub(crate) const fn unlisted(size: BlockSize) -> Self {
-        Self { tag: Tag::free(size), next: Index::NONE }
-    }
-
-    /// The next free block of the same size, as the distance of its payload from the arena's origin in bytes.
-    /// `None` for the last one, and for a block in use, whose first bytes are the caller's.
-    pub fn next(&self) -> Option<usize> {
-        (self.is_free() && !self.next.is_none()).then(|| self.next.byte_offset())
-    }
-}
-
-impl fmt::Debug for BlockHeader {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BlockHeader")
-            .field("size", &self.size())
-            .field("is_free", &self.is_free())
-            .field("next", &self.next())
-            .finish()
-    }
-}
+pub use header::BlockHeader;
+pub(crate) use tag::Tag;
 
 /// A link that lies 4 bytes behind a multiple of 8, as headers do.
 ///
@@ -481,7 +273,7 @@ impl Arena {
     #[inline(always)]
     pub(crate) unsafe fn set_tag(self, index: Index, tag: Tag) {
         // SAFETY: the header is in the arena, aligned to 4 and the heap's own (contract).
-        unsafe { AtomicU32::from_ptr(self.tag_word(index)) }.store(tag.0, Ordering::Relaxed);
+        unsafe { tag.write(self.tag_word(index)) };
     }
 
     /// Notes in the header at `index` whether the block to its left is free.
