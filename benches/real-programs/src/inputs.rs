@@ -33,6 +33,7 @@ pub(crate) fn make(folders: &Folders) -> Result<()> {
             let file = folders.inputs.join(name);
             make_file(&file, make).with_context(|| format!("cannot write {}", file.display()))?;
         }
+        index(&folders.inputs).context("cannot write the table with an index")?;
         let forest = folders.inputs.join("forest");
         fs::create_dir(&forest)?;
         for number in 0..TREES {
@@ -75,6 +76,15 @@ fn records(out: &mut dyn Write) -> io::Result<()> {
         ])?;
     }
     table.flush()
+}
+
+/// The same table, with the index that xsv looks for beside it and divides the work by.
+fn index(inputs: &Path) -> Result<()> {
+    let table = inputs.join("indexed.csv");
+    fs::copy(inputs.join("records.csv"), &table)?;
+    let mut index = BufWriter::new(File::create(inputs.join("indexed.csv.idx"))?);
+    csv_index::RandomAccessSimple::create(&mut csv::Reader::from_path(&table)?, &mut index)?;
+    Ok(index.flush()?)
 }
 
 /// The answer of a service that lists orders.

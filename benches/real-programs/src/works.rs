@@ -42,7 +42,7 @@ const TOKEI: Program = Program {
 const XSV: Program = Program { package: "xsv", binary: "xsv", options: &[] };
 
 /// In the order of the tables.
-pub(crate) const ALL: [Work; 12] = [
+pub(crate) const ALL: [Work; 13] = [
     Work {
         name: "ripgrep-search",
         program: &RIPGREP,
@@ -127,6 +127,13 @@ pub(crate) const ALL: [Work; 12] = [
         program: &XSV,
         what: "count the values of every column of a table",
         arguments: &["frequency", "-l", "0", "inputs/records.csv"],
+        order: Order::OfThreads,
+    },
+    Work {
+        name: "xsv-parallel",
+        program: &XSV,
+        what: "the same of a table with an index, by two threads",
+        arguments: &["frequency", "-l", "0", "-j", "2", "inputs/indexed.csv"],
         order: Order::OfThreads,
     },
     Work {
