@@ -15,6 +15,7 @@
 //! Threads that own pages are mimalloc's: Leijen, Zorn and de Moura, 2019. Taking them back while their owners run
 //! is done with the asymmetric barrier of `cache/barrier.rs`.)
 
+mod audit;
 mod barrier;
 mod class;
 mod depot;
@@ -38,7 +39,7 @@ mod tests;
 mod virtual_thread;
 
 use crate::fault::{self, Action, Fault};
-use crate::heap::{AuditError, Heap, InUse, RegionError};
+use crate::heap::{Heap, InUse, RegionError};
 use crate::locked::{Contents, Locked, Survey, is_disturbed};
 use crate::raw_lock::SpinThenSleep;
 use crate::size::GRANULE;
@@ -280,16 +281,6 @@ impl<S: Source> ThreadCached<S> {
     pub fn trim(&self) -> usize {
         let mut heap = self.drain_into(self.heap(), Afterwards::Awake);
         self.locked.source.trim(&mut heap)
-    }
-
-    /// Checks every invariant of the heap after [draining](Self::drain); holds the lock for a time in
-    /// proportion to the number of blocks. Does not allocate.
-    ///
-    /// # Errors
-    ///
-    /// The first violation found; see [`Heap::audit`].
-    pub fn audit(&self) -> Result<(), AuditError> {
-        self.inspect(|heap| self.locked.audit_of(heap))
     }
 
     /// What slots know their allocator by.

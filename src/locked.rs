@@ -245,12 +245,16 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     ///
     /// The first violation found; see [`Heap::audit`].
     pub fn audit(&self) -> Result<(), AuditError> {
-        self.audit_of(&self.heap())
+        self.audit_beside(&self.heap(), || Ok(0))
     }
 
-    /// Checks a heap that is locked, and what lies elsewhere.
-    pub(crate) fn audit_of(&self, heap: &Heap) -> Result<(), AuditError> {
-        heap.audit().and_then(|()| self.source.audit_elsewhere(heap))
+    /// Checks a heap that is locked, while so many runs that are not the heap's have room, and what lies elsewhere.
+    pub(crate) fn audit_beside(
+        &self,
+        heap: &Heap,
+        owned_with_room: impl FnOnce() -> Result<u32, AuditError>,
+    ) -> Result<(), AuditError> {
+        heap.audit_beside(owned_with_room).and_then(|()| self.source.audit_elsewhere(heap))
     }
 
     /// Gives memory that is free back to the operating system now, and returns how many bytes that were, by which the

@@ -522,24 +522,28 @@ impl Run {
         })
     }
 
-    /// What is wrong with the run's header and bitmap, if anything; that is its owner.
+    /// Checks the run's header and bitmap, and counts free slots; that is its owner.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong.
     ///
     /// # Safety
     ///
     /// - The page is a block of the arena.
-    pub(crate) unsafe fn violation(self, owner: Owner, page: BlockSize) -> Option<&'static str> {
+    pub(crate) unsafe fn audit(self, owner: Owner, page: BlockSize) -> Result<u32, &'static str> {
         // SAFETY: the page has room for the header, which `cut` initialised.
         let header = unsafe { self.header.read() };
         let granules = usize::from(header.granules);
         if !SlotSize::all().any(|slot| slot.granules() as usize == granules) {
-            return Some("its run header names no slot size");
+            return Err("its run header names no slot size");
         }
         let division = Division::of(page, SlotSize::of_granules(granules));
         if (u32::from(header.first), u32::from(header.slots)) != (division.first, division.slots)
             || header.reciprocal != reciprocal_of(SlotSize::of_granules(granules))
             || usize::from(header.number) != SlotSize::of_granules(granules).number()
         {
-            return Some("its run header does not describe the division of its page");
+            return Err("its run header does not describe the division of its page");
         }
         let is_heap = owner == HEAP;
         let mut free = 0;
@@ -548,17 +552,16 @@ impl Run {
             // SAFETY: a word that has bits lies in front of the first slot.
             let map = if bits == 0 { 0 } else { unsafe { self.word(word).read() } };
             if bits < 64 && map >> bits != 0 {
-                return Some("its bitmap has slots that there are not");
+                return Err("its bitmap has slots that there are not");
             }
             if is_heap && (header.with_room >> word & 1 != 0) != (map != 0) {
-                return Some("its summary is not that of its bitmap");
+                return Err("its summary is not that of its bitmap");
             }
             free += map.count_ones();
         }
-        if !is_heap {
-            return (free != 0).then_some("it has room, and is neither the heap's nor given back");
+        if is_heap && free + u32::from(header.used) != division.slots {
+            return Err("its count of slots in use is not that of its bitmap");
         }
-        (free + u32::from(header.used) != division.slots)
-            .then_some("its count of slots in use is not that of its bitmap")
+        Ok(free)
     }
 }

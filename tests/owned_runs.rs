@@ -187,3 +187,38 @@ fn an_audit_is_right_while_threads_are_at_their_runs() {
         }
     });
 }
+
+#[test]
+fn an_audit_finds_what_was_written_to_after_it_was_freed() {
+    succeeds("an_audit_finds_what_was_written_to_after_it_was_freed", write_to_what_was_freed);
+}
+
+fn write_to_what_was_freed() {
+    let freed: *mut u8 = std::ptr::with_exposed_provenance_mut(half_free()[LISTED]);
+    // What is on a list has a link of eight bytes and a key of four.
+    const FINDABLE: usize = 12;
+    for at in 0..FINDABLE {
+        assert_eq!(A.audit(), Ok(()));
+        // SAFETY: the slot has so many bytes. Writing there is the misuse that shall be found, and is undone before the
+        // slot is used by whoever has it.
+        let found = unsafe {
+            let byte = freed.add(at).replace(0x5A);
+            // A byte that was the same, as those of a link that is the list's last may be, is not changed.
+            let is_changed = byte != 0x5A;
+            let found = A.audit();
+            freed.add(at).write(byte);
+            found.is_err() == is_changed
+        };
+        assert!(found, "byte {at} was written to");
+    }
+    assert_eq!(A.audit(), Ok(()));
+    // A list that leads back to its beginning.
+    // SAFETY: as above; a link is eight bytes.
+    let found = unsafe {
+        let link = freed.cast::<[u8; 8]>().replace(freed.addr().to_ne_bytes());
+        let found = A.audit().unwrap_err();
+        freed.cast::<[u8; 8]>().write(link);
+        found
+    };
+    assert_eq!(found.violation, "it is in a cache, on a list without an end");
+}

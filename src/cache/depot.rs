@@ -207,23 +207,29 @@ impl Depot {
         unsafe { (*self.0.get()).bytes }
     }
 
+    /// Every list, by its first block or null, with the class that it is for.
+    ///
+    /// # Safety
+    ///
+    /// - The caller has the heap's lock, as long as the iterator is used.
+    pub(super) unsafe fn all(&self) -> impl Iterator<Item = (Class, *mut u8)> {
+        // SAFETY: the caller's contract.
+        let stock = unsafe { &*self.0.get() };
+        Class::all().flat_map(|class| {
+            let lists = stock.lists.get(class).into_iter().take(usize::from(stock.counts.get(class)));
+            let firsts = lists.flatten().map(|list| list.first.as_ptr()).chain([stock.strays.get(class)]);
+            firsts.map(move |first| (class, first))
+        })
+    }
+
     /// Passes on every block that is in the depot.
     ///
     /// # Safety
     ///
     /// - The caller has the heap's lock.
     pub(super) unsafe fn for_each(&self, mut pass_on: impl FnMut(NonNull<u8>)) {
-        // SAFETY: the caller's contract.
-        let stock = unsafe { &*self.0.get() };
-        for class in Class::all() {
-            let lists = stock.lists.get(class);
-            let lists = lists.iter().take(usize::from(stock.counts.get(class)));
-            let firsts = lists.flatten().map(|list| list.first.as_ptr()).chain([stock.strays.get(class)]);
-            for first in firsts {
-                // SAFETY: the lists' blocks are linked (contract of `put`), and so are strays.
-                unsafe { each_of_list(first) }.for_each(&mut pass_on);
-            }
-        }
+        // SAFETY: the caller's contract. The lists' blocks are linked (contract of `put`), and so are strays.
+        unsafe { self.all().for_each(|(_, first)| each_of_list(first).for_each(&mut pass_on)) };
     }
 
     /// Whether a block whose header has that class is in the depot, by its address.

@@ -13,17 +13,6 @@ use core::alloc::Layout;
 use core::ptr::NonNull;
 
 impl<S: Source> ThreadCached<S> {
-    /// Looks at the heap with all that caches have, and keeps their owners out meanwhile. They go on as before.
-    pub(super) fn inspect<T>(&self, look: impl FnOnce(&Heap) -> T) -> T {
-        let mut heap = self.heap();
-        self.close_all();
-        let outcome = self.take_back(&mut heap, Afterwards::Awake);
-        let seen = look(&heap);
-        self.open_all();
-        drop(raise_outside(heap, outcome));
-        seen
-    }
-
     /// Looks at the heap as it is, with all owners kept out of their caches meanwhile.
     pub(super) fn with_closed_gates<T>(&self, look: impl FnOnce(&Heap) -> T) -> T {
         let heap = self.heap();

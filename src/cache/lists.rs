@@ -450,9 +450,14 @@ impl Lists {
         self.runs.bytes() + Class::all().map(|class| on_lists(class) * class.payload()).sum::<usize>()
     }
 
+    /// Every list, by its first block or null, with the class that it is for.
+    pub(super) fn all(&self) -> impl Iterator<Item = (Class, *mut u8)> {
+        Class::all().flat_map(|class| [&self.current, &self.spare].map(|lists| (class, lists.get(class))))
+    }
+
     /// Passes on every block that is on a list.
     pub(super) fn for_each(&self, mut pass_on: impl FnMut(NonNull<u8>)) {
-        for list in Class::all().flat_map(|class| [self.current.get(class), self.spare.get(class)]) {
+        for (_, list) in self.all() {
             // SAFETY: the lists' blocks are linked.
             unsafe { each_of_list(list) }.for_each(&mut pass_on);
         }

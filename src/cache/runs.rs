@@ -12,7 +12,7 @@
 
 use super::class::{Class, SMALL_CLASSES, SmallClass};
 use crate::block::Arena;
-use crate::heap::Heap;
+use crate::heap::{AuditError, Heap};
 use crate::run::{EmptyWord, LeadsInto, Owner, Pages, Run, RunList, Spot, Word};
 use crate::size::{GRANULE, Index, SlotSize};
 use core::ptr::{NonNull, null_mut};
@@ -336,6 +336,39 @@ impl Runs {
         if let Some(runs) = self.of(class) {
             runs.seen = look;
         }
+    }
+
+    /// Checks that each run is one of this cache's, and counts those that have room. The heap was found sound.
+    ///
+    /// # Errors
+    ///
+    /// The first violation found.
+    pub(super) fn audit(&self, heap: &Heap) -> Result<u32, AuditError> {
+        let mut with_room = 0;
+        for runs in &self.classes {
+            if !runs.current.is_none() {
+                let run = heap.run_of(self.number, runs.current)?;
+                // SAFETY: it is a run, and whoever calls is at it alone.
+                with_room += u32::from(unsafe { run.free_slots() } > 0);
+            }
+            for list in [runs.with_room, runs.empty] {
+                let (mut prev, mut index) = (Index::NONE, list.first());
+                while !index.is_none() {
+                    let run = heap.run_of(self.number, index)?;
+                    // SAFETY: as above.
+                    let (free, links) = unsafe { (run.free_slots(), run.links()) };
+                    if free == 0 || links.1 != prev {
+                        return Err(AuditError::at(
+                            index,
+                            "it is on a list of a cache's where it does not belong",
+                        ));
+                    }
+                    with_room += 1;
+                    (prev, index) = (index, links.0);
+                }
+            }
+        }
+        Ok(with_room)
     }
 
     /// How many bytes the free slots have.

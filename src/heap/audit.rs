@@ -4,6 +4,8 @@ use super::Heap;
 use super::slots::SlotClasses;
 use crate::bins::Bin;
 use crate::block::{Child, Tag};
+#[cfg(all(feature = "std", unix))]
+use crate::run::Owner;
 use crate::run::{HEAP, Run};
 use crate::size::{BlockSize, Index, SlotSize};
 use core::fmt;
@@ -45,14 +47,22 @@ impl fmt::Display for AuditError {
 
 impl core::error::Error for AuditError {}
 
+impl AuditError {
+    /// What was found at a position.
+    pub(crate) const fn at(index: Index, violation: &'static str) -> Self {
+        Self { offset: index.byte_offset(), violation }
+    }
+}
+
 /// What the walk over all blocks adds up.
 struct Totals {
     /// Granules of blocks and slots in use.
     live: u32,
     free_blocks: u32,
     runs: u32,
-    /// Runs that have room.
+    /// Runs of the heap's that have room, and runs of caches that have.
     with_room: u32,
+    owned_with_room: u32,
     /// Blocks in use that could be slots, by their class.
     small_blocks: [u32; SlotSize::TABLE],
 }
@@ -66,6 +76,18 @@ impl Heap {
     /// The first violation that is found. It means that bytes outside of a live block were written: the heap
     /// can no longer be trusted.
     pub fn audit(&self) -> Result<(), AuditError> {
+        self.audit_beside(|| Ok(0))
+    }
+
+    /// The same, while caches own runs: they tell how many of these have room, once each of them was found sound.
+    ///
+    /// # Errors
+    ///
+    /// As for [`audit`](Self::audit), and what they tell.
+    pub(crate) fn audit_beside(
+        &self,
+        owned_with_room: impl FnOnce() -> Result<u32, AuditError>,
+    ) -> Result<(), AuditError> {
         if !self.is_initialized() {
             return Ok(());
         }
@@ -78,6 +100,12 @@ impl Heap {
             return violation(self.top, "the top lies outside of the arena, or of what of it may be used");
         }
         let totals = self.audit_chain()?;
+        if owned_with_room()? != totals.owned_with_room {
+            return violation(
+                self.top,
+                "a run that has room is neither the heap's nor on a list of its owner",
+            );
+        }
         self.audit_bins(&totals)?;
         self.audit_classes(&totals)?;
         if totals.live != self.figures.live() || totals.live > self.figures.peak() {
@@ -86,10 +114,36 @@ impl Heap {
         Ok(())
     }
 
+    /// The run at a position that somebody else has noted, if there is one of that owner's.
+    #[cfg(all(feature = "std", unix))]
+    pub(crate) fn run_of(&self, owner: Owner, index: Index) -> Result<Run, AuditError> {
+        let run = Run::at(self.arena, index);
+        let is_run = self.can_be_listed(index)
+            && self.pages.run_at(self.arena.address(index)) == Some((run, 0))
+            && self.pages.owner_of(run) == owner;
+        if is_run {
+            Ok(run)
+        } else {
+            violation(index, "it is on a list of a cache's, and no run of that cache's")
+        }
+    }
+
+    /// A violation that somebody else has found, at a block of this heap's.
+    #[cfg(all(feature = "std", unix))]
+    pub(crate) fn violation_at(&self, block: *mut u8, violation: &'static str) -> AuditError {
+        AuditError { offset: self.arena.offset_of(block.addr()), violation }
+    }
+
     /// CHAIN, COALESCED and FLAGS, and each run by itself.
     fn audit_chain(&self) -> Result<Totals, AuditError> {
-        let mut totals =
-            Totals { live: 0, free_blocks: 0, runs: 0, with_room: 0, small_blocks: [0; SlotSize::TABLE] };
+        let mut totals = Totals {
+            live: 0,
+            free_blocks: 0,
+            runs: 0,
+            with_room: 0,
+            owned_with_room: 0,
+            small_blocks: [0; SlotSize::TABLE],
+        };
         let mut index = Index::FIRST;
         let mut left: Option<Tag> = None;
         let mut has_victim = self.victim.is_none();
@@ -154,9 +208,8 @@ impl Heap {
         // SAFETY: it is a block of the arena that is a page.
         unsafe {
             let owner = self.pages.owner_of(run);
-            if let Some(what) = run.violation(owner, self.pages.block()) {
-                return violation(index, what);
-            }
+            let free = run.audit(owner, self.pages.block()).or_else(|what| violation(index, what))?;
+            totals.owned_with_room += u32::from(owner != HEAP && free > 0);
             // A cache's slots all count as in use.
             let used = if owner == HEAP { run.used() } else { run.slots() };
             totals.live += used * run.slot_size().granules();
@@ -310,5 +363,5 @@ struct Node {
 }
 
 fn violation<T>(index: Index, violation: &'static str) -> Result<T, AuditError> {
-    Err(AuditError { offset: index.byte_offset(), violation })
+    Err(AuditError::at(index, violation))
 }

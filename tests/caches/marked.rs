@@ -71,6 +71,8 @@ pub fn size(random: &mut Rng) -> usize {
 /// Nothing is live, nothing is cached, and all of the arena is one block.
 pub fn assert_all_is_back() {
     A.audit().unwrap();
+    A.drain();
+    A.audit().unwrap();
     let stats = A.stats();
     assert_eq!((stats.live_bytes, stats.live_blocks, stats.free_blocks), (0, 0, 1), "{stats:?}");
 }
