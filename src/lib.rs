@@ -53,6 +53,7 @@
 //! | `unwind` | who called whom (`std`, Unix) | yes |
 //! | `refusal` | what is told when a request is refused | yes |
 //! | `block` | header, footer, links: the one file that knows an offset; the memory layout is drawn there | yes |
+//! | | `block/tag`, `block/header`: what a header consists of, and its public face | |
 //! | `run` | a block cut into slots, and which pages are such: the second one that knows offsets; drawn there | yes |
 //! | `heap` | the engine: its invariants and its public face | yes |
 //! | | `heap/slots`: small requests, and which size class earns a run | |
@@ -72,11 +73,12 @@
 //! | | `source/regions`: several regions, each a heap of its own, or part of one that it touches | |
 //! | | `source/growing`: as much as is needed, from the system: blocks with pages of their own, further heaps, the cap | |
 //! | `static_memory` | what lies in the program's static memory, and in no arena there (`std`, Unix) | yes |
+//! | `thread_end` | what a thread leaves when it ends (`std`, Unix) | yes |
 //! | `locked` | mutex and `GlobalAlloc`: allocation and release | yes |
 //! | | `locked/resize`: `realloc`; `locked/regions`: memory that is handed over at run time; `locked/growing`: the cap | |
 //! | | `locked/figures`: what needs no lock; `locked/overflow`: blocks of the system; `locked/watermark`, `locked/report` | |
 //! | `cache` | `ThreadCached`: per-thread caches in front of a `Locked` (`std`, Unix) | yes |
-//! | | `cache/take`, `cache/release`, `cache/resize`, `cache/figures`: what callers ask for | |
+//! | | `cache/take`, `cache/release`, `cache/resize`, `cache/figures`, `cache/audit`: what callers ask for | |
 //! | | `cache/slot`, `cache/runs`, `cache/lists`, `cache/class`: one cache, its gate, its runs and blocks | |
 //! | | `cache/report`: what a running program reports | |
 //! | | `cache/depot`, `cache/drain`, `cache/pressure`: lists on their way between threads, and back to the heap | |
@@ -155,6 +157,8 @@ mod stats;
 #[cfg(feature = "std")]
 mod stderr;
 mod text;
+#[cfg(all(feature = "std", unix))]
+mod thread_end;
 pub mod trace;
 #[cfg(not(all(feature = "std", unix)))]
 mod uncached;

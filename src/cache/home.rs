@@ -10,9 +10,10 @@
 use super::slot::Slot;
 use crate::block::cached;
 use crate::fault::{self, Fault};
+use crate::thread_end::AtThreadEnd;
 use core::cell::{Cell, UnsafeCell};
 use core::ffi::c_void;
-use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU8, Ordering};
 
 /// The allocator that has caches, as the C library's callbacks see it.
 pub(super) trait Home: Sync {
@@ -43,9 +44,8 @@ struct Registry {
     progress: AtomicU8,
     /// Written before `PUBLISHED`, and never again.
     home: UnsafeCell<Option<&'static dyn Home>>,
-    /// The key whose destructor runs when a thread ends: a `pthread_key_t`, which is of another width on each
-    /// system, and of no more than a pointer's on any.
-    key: AtomicUsize,
+    /// The slots that threads leave.
+    left: AtThreadEnd,
 }
 
 // SAFETY: `home` is written by the one thread that made the progress `BEGUN`, and read from `PUBLISHED` on.
@@ -54,7 +54,7 @@ unsafe impl Sync for Registry {}
 static REGISTRY: Registry = Registry {
     progress: AtomicU8::new(progress::NONE),
     home: UnsafeCell::new(None),
-    key: AtomicUsize::new(0),
+    left: AtThreadEnd::new(thread_ends),
 };
 
 impl Registry {
@@ -68,7 +68,7 @@ impl Registry {
 
     /// Makes `home` the process's, if it has none and that one lies in static memory.
     #[cold]
-    fn register(&self, home: &'static dyn Home, is_static: impl FnOnce() -> bool) {
+    fn register(&'static self, home: &'static dyn Home, is_static: impl FnOnce() -> bool) {
         let begun = self.progress.compare_exchange(
             progress::NONE,
             progress::BEGUN,
@@ -88,18 +88,12 @@ impl Registry {
         // SAFETY: this thread is the one that writes. The home is known before the C library can call back.
         unsafe { *self.home.get() = Some(home) };
         self.progress.store(progress::PUBLISHED, Ordering::Release);
-        let mut key: libc::pthread_key_t = 0;
-        // SAFETY: the key has room, the callbacks are functions that never unwind.
-        let done = unsafe {
-            libc::pthread_key_create(&raw mut key, Some(thread_ends)) == 0
-                && libc::pthread_atfork(
-                    Some(before_fork),
-                    Some(after_fork_in_parent),
-                    Some(after_fork_in_child),
-                ) == 0
+        // SAFETY: the callbacks are functions that never unwind.
+        let note_forks = || unsafe {
+            libc::pthread_atfork(Some(before_fork), Some(after_fork_in_parent), Some(after_fork_in_child))
+                == 0
         };
-        if done {
-            self.key.store(key as usize, Ordering::Relaxed);
+        if self.left.prepare() && note_forks() {
             self.progress.store(progress::READY, Ordering::Release);
         }
     }
@@ -198,9 +192,7 @@ pub(super) fn join(home: &'static dyn Home, occupy: impl FnOnce(&dyn Fn(&'static
             return false;
         }
         let slot = slot();
-        let key = REGISTRY.key.load(Ordering::Relaxed) as libc::pthread_key_t;
-        // SAFETY: the key was made and is never deleted.
-        if unsafe { libc::pthread_setspecific(key, core::ptr::from_ref(slot).cast()) } != 0 {
+        if !REGISTRY.left.set(core::ptr::from_ref(slot).cast()) {
             local.slot.set(&NOBODY);
             local.membership.set(Membership::Over);
             home.leave(slot);
@@ -258,9 +250,8 @@ pub(super) fn leave(seat: &Seat) {
 fn remember_for_the_end() {
     if REGISTRY.progress.load(Ordering::Acquire) == progress::READY {
         let slot = if has_none() { core::ptr::null() } else { core::ptr::from_ref(slot()) };
-        let key = REGISTRY.key.load(Ordering::Relaxed) as libc::pthread_key_t;
-        // SAFETY: the key was made and is never deleted. It cannot fail where a slot was set before, which `join` did.
-        unsafe { libc::pthread_setspecific(key, slot.cast()) };
+        // It cannot fail where a slot was set before, which `join` did.
+        REGISTRY.left.set(slot.cast());
     }
 }
 

@@ -2,9 +2,10 @@
 
 use super::writer::Writer;
 use super::{LOCAL, everlasting};
+use crate::thread_end::AtThreadEnd;
 use core::ffi::c_void;
 use core::ptr::{NonNull, null_mut};
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
 /// A writer on the list of all. In memory of its own, and never unmapped.
 struct Listed {
@@ -22,25 +23,19 @@ static ALL: AtomicPtr<Listed> = AtomicPtr::new(null_mut());
 /// How many there are.
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
-/// The key whose destructor runs when a thread ends.
-static KEY: AtomicUsize = AtomicUsize::new(0);
+/// What has a thread's writer left to others.
+static LEFT: AtThreadEnd = AtThreadEnd::new(thread_ends);
 
 /// Has threads leave their writers when they end. False if the C library has no key left.
 pub(super) fn prepare() -> bool {
-    let mut key: libc::pthread_key_t = 0;
-    // SAFETY: the key has room, and the callback never unwinds.
-    let is_made = unsafe { libc::pthread_key_create(&raw mut key, Some(thread_ends)) } == 0;
-    KEY.store(key as usize, Ordering::Relaxed);
-    is_made
+    LEFT.prepare()
 }
 
 /// A writer for the calling thread. `None` if there is no memory for one more.
 pub(super) fn adopt() -> Option<NonNull<Writer>> {
     let listed = left().or_else(one_more)?;
-    let key = KEY.load(Ordering::Relaxed) as libc::pthread_key_t;
-    // SAFETY: the key was made and is never deleted. If the C library refuses, the writer is not left; that
-    // costs a part of a chunk.
-    unsafe { libc::pthread_setspecific(key, listed.as_ptr().cast()) };
+    // If the C library refuses, the writer is not left; that costs a part of a chunk.
+    LEFT.set(listed.as_ptr().cast());
     // SAFETY: the writer is this thread's. (Of what surrounds it there is no reference: others look at that.)
     let writer = unsafe { &mut (*listed.as_ptr()).writer };
     writer.begin_thread();

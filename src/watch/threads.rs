@@ -20,7 +20,7 @@ pub(super) use shared::{join, only_one, own, slot, slots, thread_counts};
 #[cfg(all(feature = "std", unix))]
 mod of_their_own {
     use super::{Counts, SHARED, Slot};
-    use crate::static_memory;
+    use crate::thread_end::AtThreadEnd;
     use core::alloc::{GlobalAlloc, Layout};
     use core::cell::Cell;
     use core::ffi::c_void;
@@ -143,30 +143,14 @@ mod of_their_own {
         slot
     }
 
+    /// What has a thread's slot left to others.
+    static LEFT: AtThreadEnd = AtThreadEnd::new(thread_ends);
+
     /// Has a thread's slot left to others when the thread ends. If that cannot be had, the slot stays with it.
     fn leave_at_the_end(slot: &'static Slot) {
-        /// The key whose destructor runs when a thread ends, and one: zero is none yet.
-        static KEY: AtomicUsize = AtomicUsize::new(0);
-        let mut known = KEY.load(Ordering::Acquire);
-        if known == 0 {
-            // The destructor has to be there as long as there are threads.
-            static_memory::keep_loaded(&KEY);
-            let mut key: libc::pthread_key_t = 0;
-            // SAFETY: the key has room, and the destructor is a function that never unwinds.
-            if unsafe { libc::pthread_key_create(&raw mut key, Some(thread_ends)) } != 0 {
-                return;
-            }
-            known = key as usize + 1;
-            if let Err(other) = KEY.compare_exchange(0, known, Ordering::AcqRel, Ordering::Acquire) {
-                // SAFETY: this thread made the key, and nobody else has it.
-                unsafe { libc::pthread_key_delete(key) };
-                known = other;
-            }
+        if LEFT.prepare() {
+            LEFT.set(core::ptr::from_ref(slot).cast());
         }
-        // SAFETY: the key was made, and is never deleted.
-        unsafe {
-            libc::pthread_setspecific((known - 1) as libc::pthread_key_t, core::ptr::from_ref(slot).cast())
-        };
     }
 
     unsafe extern "C" fn thread_ends(slot: *mut c_void) {
