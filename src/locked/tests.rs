@@ -5,7 +5,8 @@ use crate::FreeList;
 
 const ARENA: usize = 256;
 
-/// Whether an allocator's source begins with so many zeros. The compiler evaluates it, and refuses to read what is not initialised.
+/// Whether an allocator's source begins with so many zeros. When the compiler evaluates it, it refuses to read what is
+/// not initialised.
 const fn begins_with_zeros<S: Source>(locked: &Locked<S>, bytes: usize) -> bool {
     let start: *const u8 = (&raw const locked.source).cast();
     let mut at = 0;

@@ -24,8 +24,8 @@ use core::mem::MaybeUninit;
 /// ```
 pub const DEFAULT_ARENA: usize = 1 << 20;
 
-/// The smallest and the largest [`FreeList`] arena, in bytes. The compiler has the initial value of a static in memory twice,
-/// with a bit for each byte, when it evaluates it: `docs/choosing.md` has the measurements.
+/// The smallest and the largest [`FreeList`] arena, in bytes. When the compiler evaluates a static, it has the value in
+/// memory twice, with a bit for each byte: `docs/choosing.md` has the measurements.
 const ARENA_LIMITS: (usize, usize) = (256, 512 << 20);
 
 /// A free list over a static arena of `SIZE` bytes, 1 MiB by default: the memory a program can use is decided
@@ -40,10 +40,10 @@ const ARENA_LIMITS: (usize, usize) = (256, 512 << 20);
 /// static A: Locked<FreeList<100>> = Locked::new();
 /// ```
 ///
-/// The compiler needs two and a quarter times as much memory when it compiles the static, and seconds if that is hundreds
-/// of megabytes: [Choosing](crate::choosing#what-a-large-arena-costs-the-compiler) has a table. What is larger than
-/// 512 MiB is for `Growing`, which costs it nothing, or, where there is no such source, for [`Regions`](crate::Regions)
-/// over memory that the linker script or the boot loader provides.
+/// The compiler needs two and a quarter times as much memory, and seconds if that is hundreds of megabytes:
+/// [Choosing](crate::choosing#what-a-large-arena-costs-the-compiler) has a table. What is larger than 512 MiB is for
+/// `Growing`, which costs it nothing, or, where there is no such source, for [`Regions`](crate::Regions) over memory
+/// that the linker script or the boot loader provides.
 ///
 /// ```compile_fail,E0080
 /// # use mem_alloc_rust::{FreeList, Locked};
@@ -98,9 +98,9 @@ impl<const SIZE: usize> sealed::Source for FreeList<SIZE> {
         assert!(SIZE >= ARENA_LIMITS.0, "the arena of a FreeList<SIZE> needs at least 256 bytes");
         assert!(
             SIZE <= ARENA_LIMITS.1,
-            "the arena of a FreeList<SIZE> can have at most 512 MiB, because the compiler needs more than twice as much for it; \
-             take Growing<CAP> instead, or where there is no std or no Unix, Regions with add_region over memory that the \
-             linker script or the boot loader provides"
+            "the arena of a FreeList<SIZE> can have at most 512 MiB, because compiling it takes more than twice that \
+             memory; take Growing<CAP> instead, or where there is no std or no Unix, Regions with add_region over \
+             memory that the linker script or the boot loader provides"
         );
         assert!(SIZE % GRANULE == 0, "the SIZE of a FreeList<SIZE> is a multiple of 8 bytes");
         Self { arena: UnsafeCell::new(MaybeUninit::uninit()) }
