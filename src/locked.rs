@@ -5,7 +5,7 @@ use crate::heap::{AuditError, Heap, Released, Resized};
 use crate::raw_lock::SpinThenSleep;
 use crate::refusal::{self, GrowthLimit, Refusal};
 use crate::run::Run;
-use crate::source::Source;
+use crate::source::{Source, clear};
 use crate::stats::{MapCell, Stats};
 use core::alloc::{GlobalAlloc, Layout};
 use core::fmt;
@@ -21,6 +21,8 @@ mod regions;
 #[cfg(all(feature = "std", unix))]
 mod report;
 mod resize;
+#[cfg(test)]
+mod tests;
 #[cfg(feature = "std")]
 mod watermark;
 #[cfg(feature = "std")]
@@ -211,14 +213,16 @@ pub(crate) enum Contents {
 impl<S: Source, R: RawMutex> Locked<S, R> {
     /// An allocator that has used nothing of its memory yet. All zero bytes, if the lock is.
     pub const fn new() -> Self {
-        Self {
+        let mut this = Self {
             heap: Mutex::new(Heap::new()),
             #[cfg(feature = "std")]
             overflow: Overflow::new(),
             #[cfg(feature = "std")]
             watermark: Watermark::none(),
             source: S::INIT,
-        }
+        };
+        clear(&mut this.source);
+        this
     }
 
     /// Counts blocks and bytes; holds the lock for a time in proportion to the number of

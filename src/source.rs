@@ -56,6 +56,15 @@ pub trait Source: sealed::Source + Sync + 'static {}
 
 impl<S: sealed::Source + Sync + 'static> Source for S {}
 
+/// Clears what [`INIT`](sealed::Source::INIT) left uninitialised, where it is to be.
+///
+/// When the compiler evaluates a static, it copies nothing of a value that is not initialised at all. So an arena costs
+/// it no memory on its way into the allocator, and is cleared there rather than at the beginning of that way.
+pub(crate) const fn clear<S: sealed::Source>(source: &mut S) {
+    // SAFETY: so many bytes of the source are an arena's, for which zero is a value; this is the only reference to it.
+    unsafe { (&raw mut *source).cast::<u8>().write_bytes(0, S::UNCLEARED) }
+}
+
 pub(crate) mod sealed {
     use super::{
         Action, AuditError, Elsewhere, Fault, GrowthLimit, Heap, Leftover, Memory, Moved, Outside,
@@ -65,9 +74,12 @@ pub(crate) mod sealed {
     use core::ptr::NonNull;
 
     pub trait Source {
-        /// A source that has claimed nothing yet; all zero bytes.
+        /// A source that has claimed nothing yet. It has to be [cleared](super::clear), and is all zero bytes then.
         #[allow(clippy::declare_interior_mutable_const, reason = "the initial value of statics")]
         const INIT: Self;
+
+        /// How many bytes at its beginning [`INIT`](Self::INIT) leaves uninitialised: an arena's, which may be zero.
+        const UNCLEARED: usize = 0;
 
         /// What the memory is, for whoever needs more of it.
         const MEMORY: Memory;

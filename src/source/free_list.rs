@@ -2,7 +2,7 @@
 
 #[cfg(all(feature = "std", unix))]
 use super::give_back_all;
-use super::sealed;
+use super::{clear, sealed};
 use crate::heap::{Heap, RegionError};
 use crate::refusal::Memory;
 use crate::size::GRANULE;
@@ -24,19 +24,31 @@ use core::mem::MaybeUninit;
 /// ```
 pub const DEFAULT_ARENA: usize = 1 << 20;
 
-/// The smallest and the largest [`FreeList`] arena, in bytes.
-const ARENA_LIMITS: (usize, usize) = (256, 1 << 30);
+/// The smallest and the largest [`FreeList`] arena, in bytes. When the compiler evaluates a static, it has the value in
+/// memory twice, with a bit for each byte: `docs/choosing.md` has the measurements.
+const ARENA_LIMITS: (usize, usize) = (256, 512 << 20);
 
 /// A free list over a static arena of `SIZE` bytes, 1 MiB by default: the memory a program can use is decided
 /// at build time.
 ///
-/// `SIZE` is a multiple of 8 from 256 bytes to 1 GiB; anything else does not compile. Use it as
+/// `SIZE` is a multiple of 8 from 256 bytes to 512 MiB; anything else does not compile. Use it as
 /// [`Locked<FreeList>`](crate::Locked) or `Locked<FreeList<{ 64 << 20 }>>`.
 ///
-/// ```compile_fail
+/// ```compile_fail,E0080
 /// # use mem_alloc_rust::{FreeList, Locked};
 /// // error: the arena of a FreeList<SIZE> needs at least 256 bytes
 /// static A: Locked<FreeList<100>> = Locked::new();
+/// ```
+///
+/// The compiler needs two and a quarter times as much memory, and seconds if that is hundreds of megabytes:
+/// [Choosing](crate::choosing#what-a-large-arena-costs-the-compiler) has a table. What is larger than 512 MiB is for
+/// `Growing`, which costs it nothing, or, where there is no such source, for [`Regions`](crate::Regions) over memory
+/// that the linker script or the boot loader provides.
+///
+/// ```compile_fail,E0080
+/// # use mem_alloc_rust::{FreeList, Locked};
+/// // error: the arena of a FreeList<SIZE> can have at most 512 MiB, …
+/// static A: Locked<FreeList<{ 1 << 30 }>> = Locked::new();
 /// ```
 ///
 /// ```
@@ -56,7 +68,8 @@ const ARENA_LIMITS: (usize, usize) = (256, 1 << 30);
 ///
 /// Its initial value is all zero bytes, so that the arena lies in `.bss`: it does not make the program's file
 /// larger, and a page that is never used takes no memory.
-#[repr(align(128))]
+// (C, so that the arena is at its beginning.)
+#[repr(C, align(128))]
 pub struct FreeList<const SIZE: usize = DEFAULT_ARENA> {
     /// Beside the heap and not inside of it: a `&mut Heap` must not cover bytes that were handed out.
     /// Zero in the beginning; callers may leave bytes of their blocks uninitialised.
@@ -69,15 +82,9 @@ unsafe impl<const SIZE: usize> Sync for FreeList<SIZE> {}
 impl<const SIZE: usize> FreeList<SIZE> {
     /// The arena, all zero.
     pub(crate) const fn new() -> Self {
-        const {
-            assert!(SIZE >= ARENA_LIMITS.0, "the arena of a FreeList<SIZE> needs at least 256 bytes");
-            assert!(
-                SIZE <= ARENA_LIMITS.1,
-                "the arena of a FreeList<SIZE> can have at most 1 GiB; hand larger regions to a Heap or a Region at run time"
-            );
-            assert!(SIZE % GRANULE == 0, "the SIZE of a FreeList<SIZE> is a multiple of 8 bytes");
-        }
-        Self { arena: UnsafeCell::new(MaybeUninit::new([0; SIZE])) }
+        let mut this = <Self as sealed::Source>::INIT;
+        clear(&mut this);
+        this
     }
 
     pub(crate) const fn start(&self) -> *mut u8 {
@@ -87,7 +94,19 @@ impl<const SIZE: usize> FreeList<SIZE> {
 
 impl<const SIZE: usize> sealed::Source for FreeList<SIZE> {
     #[allow(clippy::declare_interior_mutable_const, reason = "the initial value of statics")]
-    const INIT: Self = Self::new();
+    const INIT: Self = {
+        assert!(SIZE >= ARENA_LIMITS.0, "the arena of a FreeList<SIZE> needs at least 256 bytes");
+        assert!(
+            SIZE <= ARENA_LIMITS.1,
+            "the arena of a FreeList<SIZE> can have at most 512 MiB, because compiling it takes more than twice that \
+             memory; take Growing<CAP> instead, or where there is no std or no Unix, Regions with add_region over \
+             memory that the linker script or the boot loader provides"
+        );
+        assert!(SIZE % GRANULE == 0, "the SIZE of a FreeList<SIZE> is a multiple of 8 bytes");
+        Self { arena: UnsafeCell::new(MaybeUninit::uninit()) }
+    };
+
+    const UNCLEARED: usize = SIZE;
 
     const MEMORY: Memory = Memory::Arena(SIZE, ARENA_LIMITS.1);
 

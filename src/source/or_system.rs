@@ -26,12 +26,14 @@ use core::ptr::NonNull;
 /// }
 /// ```
 #[derive(Debug)]
+#[repr(transparent)]
 pub struct OrSystem<S>(S);
 
 impl<S: sealed::Source> sealed::Source for OrSystem<S> {
     #[allow(clippy::declare_interior_mutable_const, reason = "the initial value of statics")]
     const INIT: Self = Self(S::INIT);
 
+    const UNCLEARED: usize = S::UNCLEARED;
     const MEMORY: Memory = S::MEMORY;
     const OVERFLOWS_TO_SYSTEM: bool = true;
     const HAS_ELSEWHERE: bool = S::HAS_ELSEWHERE;

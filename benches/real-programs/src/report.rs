@@ -45,7 +45,7 @@ impl Report<'_> {
              the allocators rotates. Numbers are medians. Processor time is that of all threads, in the program and in the \
              system, from the start of the process to its end; peak memory is the high-water mark of what was resident, both as \
              `wait4` tells them. Each program has to print what the unmodified one prints; where it does not, or fails, its cell \
-             says so. Allocators over an arena have 1 GiB.\n\n",
+             says so. Allocators over an arena have 512 MiB.\n\n",
             self.rounds
         );
         for allocator in self.allocators {

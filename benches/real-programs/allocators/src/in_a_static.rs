@@ -5,10 +5,10 @@
 
 use std::alloc::{GlobalAlloc, Layout};
 
-/// Bytes of the arena: several times what any of the works needs. It lies in `.bss`, where pages
+/// Bytes of the arena: the most that there can be, and more than any of the works needs. It lies in `.bss`, where pages
 /// that are never used take no memory.
 #[cfg(any(feature = "locked", feature = "thread_cached", feature = "talc"))]
-const ARENA: usize = 1 << 30;
+const ARENA: usize = 512 << 20;
 
 /// Bytes of an arena whose size is what is examined.
 #[cfg(any(feature = "sized_locked", feature = "sized_thread_cached"))]

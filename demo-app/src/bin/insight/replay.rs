@@ -24,7 +24,7 @@ use std::thread::{self, ScopedJoinHandle};
 pub(crate) const ARENA_LIMITS: (u64, u64) = (256, (4 << 30) - (8 << 10));
 
 /// The largest arena that `FreeList` can have.
-pub(crate) const LARGEST_STATIC: u64 = 1 << 30;
+pub(crate) const LARGEST_STATIC: u64 = 512 << 20;
 
 /// An allocator that a script is performed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

@@ -244,9 +244,9 @@ fn explain(scripts: &[Script], answer: &Answer, out: &mut dyn Write) -> io::Resu
     } else {
         writeln!(
             out,
-            "    A `FreeList` has 1 GiB at most: hand {} bytes to a `Region`, or take `Growing<{{ {} }}>`.",
-            grouped(arena),
-            crate::bytes::literal(arena)
+            "    A `FreeList` has 512 MiB at most: take `Growing<{{ {} }}>`, or hand {} bytes to a `Region`.",
+            crate::bytes::literal(arena),
+            grouped(arena)
         )
     }
 }
