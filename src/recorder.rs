@@ -17,8 +17,10 @@ mod environment;
 mod file;
 mod modules;
 mod profile;
+mod sample_table;
 mod sampled;
 mod samples;
+mod site_index;
 mod stack;
 mod traced;
 mod writer;
@@ -254,12 +256,25 @@ fn reallocation(old: *mut u8, block: *mut u8, layout: Layout, new_size: usize) {
     });
 }
 
-/// Memory for what the recorder keeps: zeroes, for as long as the program runs.
-fn everlasting<T>() -> Option<NonNull<T>> {
-    mapping::map(mapping::whole_pages(size_of::<T>())?, mapping::page()).map(NonNull::cast)
+/// Memory for so many of what the recorder keeps: zeroes, for as long as the program runs.
+fn everlasting<T>(count: usize) -> Option<NonNull<T>> {
+    let bytes = mapping::whole_pages(size_of::<T>().checked_mul(count)?)?;
+    mapping::map(bytes, mapping::page()).map(NonNull::cast)
 }
 
-/// Writes a pointer where there is none yet.
-fn set_once<T>(place: &AtomicPtr<T>, new: *mut T) {
-    let _ = place.compare_exchange(null_mut(), new, Ordering::Release, Ordering::Relaxed);
+/// Gives such memory back, if it turns out that nobody needs it.
+///
+/// # Safety
+///
+/// - It is for so many, and nobody uses it any more.
+unsafe fn give_back<T>(start: NonNull<T>, count: usize) {
+    if let Some(bytes) = mapping::whole_pages(size_of::<T>() * count) {
+        // SAFETY: the caller's contract.
+        unsafe { mapping::unmap(start.as_ptr().cast(), bytes) };
+    }
+}
+
+/// Writes a pointer where there is none yet. False if another thread was faster.
+fn set_once<T>(place: &AtomicPtr<T>, new: *mut T) -> bool {
+    place.compare_exchange(null_mut(), new, Ordering::Release, Ordering::Relaxed).is_ok()
 }

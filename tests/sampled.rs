@@ -18,7 +18,7 @@ use trace::Trace;
 const ARENA: usize = 96 << 20;
 
 #[global_allocator]
-static A: Sampled<ThreadCached<FreeList<ARENA>>> = Sampled::with_interval(ThreadCached::new(), 16 << 10);
+static A: Sampled<ThreadCached<FreeList<ARENA>>, { 16 << 10 }> = Sampled::new(ThreadCached::new());
 
 /// The sample as it is now.
 fn profile(test: &str) -> Trace {

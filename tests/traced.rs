@@ -19,8 +19,8 @@ use trace::Trace;
 
 /// Whatever else watches, the trace is the same.
 #[global_allocator]
-static A: Traced<Sampled<Counted<ThreadCached<FreeList<ARENA>>>>> =
-    Traced::new(Sampled::with_interval(Counted::new(ThreadCached::new()), 4 << 10));
+static A: Traced<Sampled<Counted<ThreadCached<FreeList<ARENA>>>, { 4 << 10 }>> =
+    Traced::new(Sampled::new(Counted::new(ThreadCached::new())));
 
 /// Bytes of the arena; the tests read whole traces in it.
 const ARENA: usize = 64 << 20;

@@ -1,23 +1,23 @@
 //! Trees of call sites: each has a number, once for the whole process.
 //!
-//! A call site is a return address, and the call site of the function that called there. The table is a hash table with
-//! open addressing, from which nothing is taken. An entry is claimed by its address and then completed; who finds one
-//! that is not complete yet goes on. Then a call site may come to have two numbers, which is as good as one.
+//! A call site is a return address, and the call site of the function that called there. They are kept in the order of
+//! their numbers, so that the memory that they take is what there are, and an index finds them. Nothing is ever taken
+//! from it. Where two threads meet, a call site may come to have two numbers, which is as good as one.
 
+use super::site_index::{Index, NUMBERS};
 use super::stack::MAX_DEPTH;
-use super::{end, everlasting, set_once};
+use super::{end, everlasting, give_back, set_once};
 use core::ptr::null_mut;
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 
-/// So many entries the table has; three quarters of them are used at most. Their memory is touched as they are used.
-pub(super) const ENTRIES: usize = 1 << 21;
-const MAX_USED: u32 = (ENTRIES / 4 * 3) as u32;
+/// There are fewer call sites than this. Their memory is touched as they are used.
+pub(super) const MOST: usize = NUMBERS;
 
-struct Entry {
-    /// The return address; 0 while the entry is free.
-    address: AtomicU64,
-    /// The caller's number in the high half, its own in the low one; 0 until it is complete.
-    numbers: AtomicU64,
+struct Site {
+    /// The return address; 0 until the call site is complete.
+    address: AtomicUsize,
+    /// The caller's number.
+    caller: AtomicU32,
 }
 
 /// A call site that was not known before.
@@ -29,10 +29,9 @@ pub(super) struct NewSite {
 
 /// A tree of call sites, each with its number.
 pub(super) struct CallSites {
-    /// The entries; null before they are mapped.
-    table: AtomicPtr<Entry>,
-    /// Where the entry of each number is, plus one; 0 before that is known.
-    by_number: AtomicPtr<AtomicU32>,
+    /// By number; null before they are mapped.
+    sites: AtomicPtr<Site>,
+    index: Index,
     /// The last number.
     last: AtomicU32,
 }
@@ -45,89 +44,92 @@ pub(super) static SAMPLED: CallSites = CallSites::new();
 
 impl CallSites {
     const fn new() -> Self {
-        Self {
-            table: AtomicPtr::new(null_mut()),
-            by_number: AtomicPtr::new(null_mut()),
-            last: AtomicU32::new(0),
-        }
+        Self { sites: AtomicPtr::new(null_mut()), index: Index::new(), last: AtomicU32::new(0) }
     }
 
-    /// Maps the table, if nobody has. False if there is no address space for it.
+    /// Maps the tree, if nobody has. False if there is no address space for it.
     pub(super) fn prepare(&self) -> bool {
-        if !self.table.load(Ordering::Acquire).is_null() {
+        if !self.sites.load(Ordering::Acquire).is_null() {
             return true;
         }
-        let (Some(table), Some(by_number)) =
-            (everlasting::<[Entry; ENTRIES]>(), everlasting::<[AtomicU32; ENTRIES]>())
-        else {
+        if !self.index.prepare() {
             return false;
-        };
-        // Who comes second takes the first one's; address space is all that it loses.
-        set_once(&self.by_number, by_number.as_ptr().cast());
-        set_once(&self.table, table.as_ptr().cast());
+        }
+        let Some(sites) = everlasting::<Site>(MOST) else { return false };
+        if !set_once(&self.sites, sites.as_ptr()) {
+            // SAFETY: it was just mapped, for so many, and nobody else knows it.
+            unsafe { give_back(sites, MOST) };
+        }
         true
     }
 
     /// The call site with a number that was given to one. `None` if there is none.
     pub(super) fn get(&self, number: u32) -> Option<NewSite> {
-        let (table, by_number) = (self.table.load(Ordering::Acquire), self.by_number.load(Ordering::Acquire));
-        if table.is_null() || number as usize >= ENTRIES {
+        let (caller, address) = self.site(number)?;
+        Some(NewSite { number: number.into(), caller: caller.into(), address: address as u64 })
+    }
+
+    /// The caller and the return address of a call site that is complete.
+    #[inline(always)]
+    fn site(&self, number: u32) -> Option<(u32, usize)> {
+        let sites = self.sites.load(Ordering::Acquire);
+        if sites.is_null() || number as usize >= MOST {
             return None;
         }
-        // SAFETY: both are mapped for as long as the program runs, and the indices are some of theirs.
-        let index =
-            unsafe { (*by_number.wrapping_add(number as usize)).load(Ordering::Acquire) }.checked_sub(1)?;
-        // SAFETY: as above.
-        let entry = unsafe { &*table.wrapping_add(index as usize) };
-        // Whoever has the number has seen the entry complete.
-        let caller = entry.numbers.load(Ordering::Relaxed) >> 32;
-        Some(NewSite { number: number.into(), caller, address: entry.address.load(Ordering::Relaxed) })
+        // SAFETY: they are mapped for as long as the program runs, and the number is one of theirs.
+        let site = unsafe { &*sites.wrapping_add(number as usize) };
+        let address = site.address.load(Ordering::Acquire);
+        (address != 0).then(|| (site.caller.load(Ordering::Relaxed), address))
     }
 
     /// The number of a call site; it is told if it is new.
+    #[inline(always)]
     fn number_of(
         &self,
         caller: u32,
         address: usize,
         tell: &mut impl FnMut(NewSite) -> Result<(), u64>,
     ) -> Result<u32, u64> {
-        let table = self.table.load(Ordering::Acquire);
-        let address = address as u64;
-        // Fibonacci hashing: the high bits of a product with the golden ratio.
-        let hash = (address ^ u64::from(caller) << 44).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let mut index = (hash >> (64 - ENTRIES.trailing_zeros())) as usize;
-        loop {
-            // SAFETY: the table is mapped for as long as the program runs, and the index is one of it.
-            let entry = unsafe { &*table.wrapping_add(index) };
-            let found = entry.address.load(Ordering::Relaxed);
-            if found == address {
-                let numbers = entry.numbers.load(Ordering::Acquire);
-                if numbers != 0 && (numbers >> 32) as u32 == caller {
-                    return Ok(numbers as u32);
-                }
-            } else if found == 0 {
-                if self.last.load(Ordering::Relaxed) >= MAX_USED {
-                    return Err(end::TOO_MANY_CALL_SITES);
-                }
-                let claimed =
-                    entry.address.compare_exchange(0, address, Ordering::Relaxed, Ordering::Relaxed);
-                if claimed.is_ok() {
-                    let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
-                    tell(NewSite { number: number.into(), caller: caller.into(), address })?;
-                    let by_number = self.by_number.load(Ordering::Acquire);
-                    // SAFETY: it is mapped for as long as the program runs, and has room for all numbers.
-                    unsafe {
-                        (*by_number.wrapping_add(number as usize)).store(index as u32 + 1, Ordering::Release)
-                    };
-                    // Last: who finds the number can find the entry by it.
-                    entry.numbers.store(u64::from(caller) << 32 | u64::from(number), Ordering::Release);
-                    return Ok(number);
-                }
-                continue;
-            }
-            index = (index + 1) % ENTRIES;
+        let hash = hash(caller, address);
+        match self.index.find(hash, |number| self.site(number) == Some((caller, address))) {
+            Some(number) => Ok(number),
+            None => self.add(caller, address, hash, tell),
         }
     }
+
+    #[cold]
+    #[inline(never)]
+    fn add(
+        &self,
+        caller: u32,
+        address: usize,
+        hash_of_it: u64,
+        tell: &mut impl FnMut(NewSite) -> Result<(), u64>,
+    ) -> Result<u32, u64> {
+        let sites = self.sites.load(Ordering::Acquire);
+        // Looked at before, so that it does not go on for ever, and after, because others may have been faster.
+        if self.last.load(Ordering::Relaxed) as usize >= MOST - 1 {
+            return Err(end::TOO_MANY_CALL_SITES);
+        }
+        let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
+        if number as usize >= MOST {
+            return Err(end::TOO_MANY_CALL_SITES);
+        }
+        tell(NewSite { number: number.into(), caller: caller.into(), address: address as u64 })?;
+        // SAFETY: they are mapped for as long as the program runs, and the number is one of theirs.
+        let site = unsafe { &*sites.wrapping_add(number as usize) };
+        site.caller.store(caller, Ordering::Relaxed);
+        // Last: who finds it complete may use it, and it was told.
+        site.address.store(address, Ordering::Release);
+        let hash_of = |number| self.site(number).map(|(caller, address)| hash(caller, address));
+        if self.index.enter(hash_of_it, number, hash_of) { Ok(number) } else { Err(end::NO_MEMORY) }
+    }
+}
+
+/// Fibonacci hashing: the high bits of a product with the golden ratio; and those below them.
+fn hash(caller: u32, address: usize) -> u64 {
+    let product = (address as u64 ^ u64::from(caller) << 44).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    product ^ product >> 32
 }
 
 /// The way from the outermost call site to the last one of a thread: the next one mostly shares its beginning.

@@ -1,8 +1,8 @@
 //! Writing a heap profile: the sample's allocations that are in use, as a trace.
 
-use super::call_sites::{self, ENTRIES};
+use super::call_sites;
 use super::stack::MAX_DEPTH;
-use super::{file, samples};
+use super::{file, sample_table};
 use crate::mapping;
 use crate::trace::{CHUNK, CHUNK_HEADER, CallSites, ChunkHeader, Encoder, Event, MAX_EVENT, Note};
 use core::ffi::c_int;
@@ -27,7 +27,7 @@ struct Memory {
     /// The chunk that is being filled.
     chunk: [u8; CHUNK],
     /// A bit for each call site: whether it was told.
-    told: [u8; ENTRIES / 8],
+    told: [u8; call_sites::MOST / 8],
 }
 
 fn write_by_way_of(memory: &mut Memory, descriptor: c_int, interval: usize) -> Result<(), c_int> {
@@ -43,7 +43,7 @@ fn write_by_way_of(memory: &mut Memory, descriptor: c_int, interval: usize) -> R
         sequence: 0,
         thread: 0,
     };
-    samples::for_each(|sample| {
+    sample_table::for_each(|sample| {
         // Not all call sites before: there are more by the time that the samples are read.
         out.site(sample.site)?;
         if sample.thread != out.thread {
@@ -65,7 +65,7 @@ fn write_by_way_of(memory: &mut Memory, descriptor: c_int, interval: usize) -> R
 /// A chunk that is being filled.
 struct Out<'a> {
     bytes: &'a mut [u8; CHUNK],
-    told: &'a mut [u8; ENTRIES / 8],
+    told: &'a mut [u8; call_sites::MOST / 8],
     descriptor: c_int,
     encoder: Encoder,
     /// Where the next record goes; `CHUNK` before the first chunk is begun.

@@ -1,6 +1,6 @@
 //! The wrapper that keeps a sample.
 
-use super::{profile, samples};
+use super::{profile, sample_table, samples};
 use crate::raw_lock::preserving_errno;
 use core::alloc::{GlobalAlloc, Layout};
 use std::io;
@@ -32,50 +32,45 @@ use std::os::fd::{AsFd, AsRawFd};
 /// }
 /// ```
 ///
-/// All `Sampled` allocators of a process share one sample. Up to 65,536 blocks are in it. A child that was forked goes
-/// on with its parent's.
+/// `INTERVAL` is how many bytes it is from one allocation of the sample to the next, in the mean. With an interval of 1
+/// each one is in it:
+///
+/// ```
+/// use mem_alloc_rust::watch::Sampled;
+/// use std::alloc::System;
+///
+/// #[global_allocator]
+/// static A: Sampled<System, 1> = Sampled::new(System);
+///
+/// fn main() -> std::io::Result<()> {
+///     // Each allocation is in the sample, with its call site.
+///     let kept: Vec<Box<u64>> = (0..100).map(Box::new).collect();
+///     assert!(A.write_profile(&std::fs::File::create("/dev/null")?).is_ok());
+///     drop(kept);
+///     Ok(())
+/// }
+/// ```
+///
+/// All `Sampled` allocators of a process share one sample. Some 100,000 blocks can be in it: at the usual interval, that
+/// is 50 GiB in use. A child that was forked goes on with its parent's.
+// The interval is a part of the type because a field that is not zero would put a static arena into the program's file.
 #[derive(Debug)]
-pub struct Sampled<A> {
+pub struct Sampled<A, const INTERVAL: usize = { 512 << 10 }> {
     inner: A,
-    interval: usize,
 }
 
-impl<A> Sampled<A> {
-    /// Bytes from one allocation of the sample to the next, in the mean: 512 KiB.
+impl<A, const INTERVAL: usize> Sampled<A, INTERVAL> {
+    /// Keeps a sample of what that allocator serves. An interval of zero does not compile:
     ///
-    /// ```
+    /// ```compile_fail,E0080
     /// use mem_alloc_rust::watch::Sampled;
     /// use std::alloc::System;
     ///
-    /// assert_eq!(Sampled::<System>::INTERVAL, 524_288);
+    /// static A: Sampled<System, 0> = Sampled::new(System);
     /// ```
-    pub const INTERVAL: usize = 512 << 10;
-
-    /// Keeps a sample of what that allocator serves.
     pub const fn new(inner: A) -> Self {
-        Self::with_interval(inner, Self::INTERVAL)
-    }
-
-    /// The same with so many bytes from one allocation of the sample to the next, in the mean: one or more.
-    ///
-    /// ```
-    /// use mem_alloc_rust::watch::Sampled;
-    /// use std::alloc::System;
-    ///
-    /// #[global_allocator]
-    /// static A: Sampled<System> = Sampled::with_interval(System, 1);
-    ///
-    /// fn main() -> std::io::Result<()> {
-    ///     // Each allocation is in the sample, with its call site.
-    ///     let kept: Vec<Box<u64>> = (0..100).map(Box::new).collect();
-    ///     assert!(A.write_profile(&std::fs::File::create("/dev/null")?).is_ok());
-    ///     drop(kept);
-    ///     Ok(())
-    /// }
-    /// ```
-    pub const fn with_interval(inner: A, interval: usize) -> Self {
-        assert!(interval > 0, "an interval has at least one byte");
-        Self { inner, interval }
+        const { assert!(INTERVAL > 0, "an interval has at least one byte") };
+        Self { inner }
     }
 
     /// The allocator that is watched.
@@ -96,18 +91,18 @@ impl<A> Sampled<A> {
     pub fn write_profile(&self, file: &impl AsFd) -> io::Result<()> {
         let descriptor = file.as_fd().as_raw_fd();
         let mut outcome = Ok(());
-        preserving_errno(|| outcome = profile::write(descriptor, self.interval));
+        preserving_errno(|| outcome = profile::write(descriptor, INTERVAL));
         outcome.map_err(io::Error::from_raw_os_error)
     }
 }
 
-impl<A: Default> Default for Sampled<A> {
+impl<A: Default, const INTERVAL: usize> Default for Sampled<A, INTERVAL> {
     fn default() -> Self {
         Self::new(A::default())
     }
 }
 
-impl<A: GlobalAlloc> Sampled<A> {
+impl<A: GlobalAlloc, const INTERVAL: usize> Sampled<A, INTERVAL> {
     /// An allocation whose turn it is. (The layout is passed by value: a closure would have it written to the stack, on
     /// the short way, too.)
     ///
@@ -120,8 +115,10 @@ impl<A: GlobalAlloc> Sampled<A> {
         // SAFETY: the caller's contract.
         let block =
             unsafe { if is_zeroed { self.inner.alloc_zeroed(layout) } else { self.inner.alloc(layout) } };
-        if !block.is_null() {
-            samples::take(block, layout.size(), layout.align(), self.interval);
+        if block.is_null() {
+            samples::take_back(layout.size());
+        } else {
+            samples::take(block, layout.size(), layout.align(), INTERVAL);
         }
         block
     }
@@ -134,7 +131,7 @@ impl<A: GlobalAlloc> Sampled<A> {
     #[cold]
     #[inline(never)]
     unsafe fn deallocate(&self, block: *mut u8, layout: Layout) {
-        let _ = samples::release(block);
+        let _ = sample_table::release(block);
         // SAFETY: the caller's contract.
         unsafe { self.inner.dealloc(block, layout) };
     }
@@ -148,22 +145,23 @@ impl<A: GlobalAlloc> Sampled<A> {
     #[inline(never)]
     unsafe fn reallocate(&self, block: *mut u8, layout: Layout, new_size: usize, is_due: bool) -> *mut u8 {
         // Before: afterwards another thread may have a block of the sample in that place.
-        let sample = samples::release(block);
+        let sample = sample_table::release(block);
         // SAFETY: the caller's contract.
         let new_block = unsafe { self.inner.realloc(block, layout, new_size) };
-        match sample {
-            Some(sample) if new_block.is_null() => samples::insert(&sample),
-            _ if is_due && !new_block.is_null() => {
-                samples::take(new_block, new_size, layout.align(), self.interval);
+        if new_block.is_null() {
+            sample.iter().for_each(sample_table::insert);
+            if is_due {
+                samples::take_back(new_size);
             }
-            _ => {}
+        } else if is_due {
+            samples::take(new_block, new_size, layout.align(), INTERVAL);
         }
         new_block
     }
 }
 
 // SAFETY: the wrapped allocator does it all; the sample is of what it was asked for and what it returned.
-unsafe impl<A: GlobalAlloc> GlobalAlloc for Sampled<A> {
+unsafe impl<A: GlobalAlloc, const INTERVAL: usize> GlobalAlloc for Sampled<A, INTERVAL> {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if samples::is_due(layout.size()) {
@@ -184,9 +182,11 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Sampled<A> {
         unsafe { self.inner.alloc_zeroed(layout) }
     }
 
-    #[inline]
+    // Apart, so that a program's own functions stay as large as they are without it: what the compiler does not inline
+    // any more, because there are a few instructions more in it, costs more than all of this.
+    #[inline(never)]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        if samples::may_have(block) {
+        if sample_table::may_have(block) {
             // SAFETY: the caller's contract.
             return unsafe { self.deallocate(block, layout) };
         }
@@ -194,10 +194,10 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Sampled<A> {
         unsafe { self.inner.dealloc(block, layout) };
     }
 
-    #[inline]
+    #[inline(never)]
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         let is_due = samples::is_due(new_size);
-        if is_due || samples::may_have(block) {
+        if is_due || sample_table::may_have(block) {
             // SAFETY: the caller's contract.
             return unsafe { self.reallocate(block, layout, new_size, is_due) };
         }

@@ -1,63 +1,18 @@
-//! The sample: which allocations are in it, and which of those are in use.
+//! The sample: which allocations are in it.
 //!
 //! A thread counts down the bytes that it asks for, and takes the allocation at which it comes to zero. The distance to
 //! the next one is random, exponentially distributed: so every byte has the same chance, whatever the sizes (Poisson
 //! sampling; tcmalloc and jemalloc do it so). An allocation of `size` bytes is taken with a probability of `1 -
 //! exp(-size / interval)`, and stands for `size` divided by that.
-//!
-//! The table has places that are found by address, each in one of a few neighbours. It has no lock; a thread claims a
-//! place, writes it, and publishes the address last. A release looks at one byte for its page first, which says whether
-//! any block of the sample may lie there.
 
 use super::call_sites::{self, Path};
-use super::{everlasting, set_once, stack, writer};
+use super::sample_table::{self, Sample};
+use super::{stack, writer};
 use core::cell::Cell;
-use core::ptr::null_mut;
-use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-
-/// Places of the table: at the usual interval enough for 32 GiB in use.
-const PLACES: usize = 1 << 16;
-
-/// So many neighbours a block may be in.
-const NEIGHBOURS: usize = 64;
-
-/// What a place has instead of an address.
-mod state {
-    pub(super) const FREE: usize = 0;
-    /// A thread writes it.
-    pub(super) const CLAIMED: usize = 1;
-}
-
-struct Place {
-    address: AtomicUsize,
-    size: AtomicUsize,
-    align: AtomicUsize,
-    weight: AtomicU64,
-    site: AtomicU32,
-    thread: AtomicU32,
-}
-
-/// An allocation of the sample that is in use.
-#[derive(Clone, Copy)]
-pub(super) struct Sample {
-    pub(super) address: usize,
-    pub(super) size: usize,
-    pub(super) align: usize,
-    /// How many bytes it stands for.
-    pub(super) weight: u64,
-    pub(super) site: u32,
-    pub(super) thread: u32,
-}
-
-static TABLE: AtomicPtr<Place> = AtomicPtr::new(null_mut());
-
-/// For each page, modulo their number, how many samples were ever there: zero is certain.
-static PAGES: [AtomicU8; 1 << 16] = [const { AtomicU8::new(0) }; 1 << 16];
-const PAGE_SHIFT: u32 = 12;
 
 struct Local {
-    /// Bytes until the next sample; before the first one, none.
-    until_next: Cell<usize>,
+    /// Bytes until the next sample, none before the first one; less while it is taken.
+    until_next: Cell<isize>,
     /// The state of the random numbers; zero before the first one.
     random: Cell<u64>,
     /// Whether this thread takes a sample: what it allocates meanwhile is in none.
@@ -70,28 +25,21 @@ std::thread_local! {
         const { Local { until_next: Cell::new(0), random: Cell::new(0), is_inside: Cell::new(false) } };
 }
 
-/// Counts an allocation that is about to happen, unless it is its turn to be [taken](take). (Before: a caller that has
-/// nothing left to do then passes the request on as it came.)
+/// Counts an allocation that is about to happen. If it is its turn, it has to be [taken](take), or [taken
+/// back](take_back). (Before: a caller that has nothing left to do then passes the request on as it came.)
 #[inline(always)]
 pub(super) fn is_due(size: usize) -> bool {
-    LOCAL.with(|local| match local.until_next.get().checked_sub(size) {
-        Some(left) => {
-            local.until_next.set(left);
-            false
-        }
-        None => true,
+    // A subtraction in memory and a look at the sign: two instructions.
+    LOCAL.with(|local| {
+        let left = local.until_next.get().wrapping_sub_unsigned(size);
+        local.until_next.set(left);
+        left < 0
     })
 }
 
-/// Whether a block may be in the sample.
-#[inline(always)]
-pub(super) fn may_have(block: *mut u8) -> bool {
-    page(block.addr()).load(Ordering::Relaxed) != 0
-}
-
-#[inline(always)]
-fn page(address: usize) -> &'static AtomicU8 {
-    &PAGES[(address >> PAGE_SHIFT) % PAGES.len()]
+/// An allocation that was due does not count: it was refused.
+pub(super) fn take_back(size: usize) {
+    LOCAL.with(|local| local.until_next.set(local.until_next.get().wrapping_add_unsigned(size)));
 }
 
 /// Takes an allocation that was due and has succeeded; a thread's first one only if it comes to its turn.
@@ -100,7 +48,7 @@ fn page(address: usize) -> &'static AtomicU8 {
 pub(super) fn take(block: *mut u8, size: usize, align: usize, interval: usize) {
     LOCAL.with(|local| {
         if local.is_inside.replace(true) {
-            return;
+            return take_back(size);
         }
         if local.random.get() == 0 {
             // Whatever differs between threads and runs.
@@ -112,7 +60,7 @@ pub(super) fn take(block: *mut u8, size: usize, align: usize, interval: usize) {
             }
         }
         local.until_next.set(distance(local, interval));
-        insert(&Sample {
+        sample_table::insert(&Sample {
             address: block.addr(),
             size,
             align,
@@ -137,7 +85,7 @@ fn call_site() -> u32 {
 }
 
 /// How many bytes are asked for until the next sample.
-fn distance(local: &Local, interval: usize) -> usize {
+fn distance(local: &Local, interval: usize) -> isize {
     // xorshift64*: Sebastiano Vigna, *An experimental exploration of Marsaglia's xorshift generators, scrambled*, 2016.
     let mut random = local.random.get();
     random ^= random >> 12;
@@ -146,7 +94,7 @@ fn distance(local: &Local, interval: usize) -> usize {
     local.random.set(random);
     let bits = random.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 11;
     let uniform = (bits + 1) as f64 / (1u64 << 53) as f64;
-    (-uniform.ln() * interval as f64) as usize
+    (-uniform.ln() * interval as f64) as isize
 }
 
 /// How many bytes an allocation of the sample stands for.
@@ -155,86 +103,6 @@ fn weight(size: usize, interval: usize) -> u64 {
     // With its first terms where one minus nearly one would lose all digits.
     let probability = -(-share).exp_m1();
     if probability <= 0.0 { interval as u64 } else { (size as f64 / probability) as u64 }
-}
-
-/// The places in which a block of that address may be.
-fn places(address: usize) -> impl Iterator<Item = &'static Place> {
-    let table = TABLE.load(Ordering::Acquire);
-    let hash = (address as u64 >> 3).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    let first = (hash >> (64 - PLACES.trailing_zeros())) as usize;
-    let count = if table.is_null() { 0 } else { NEIGHBOURS };
-    // SAFETY: the table is mapped for as long as the program runs, and the index is one of it.
-    (0..count).map(move |n| unsafe { &*table.wrapping_add((first + n) % PLACES) })
-}
-
-/// Enters an allocation, or one that stays because its `realloc` was refused.
-pub(super) fn insert(sample: &Sample) {
-    if TABLE.load(Ordering::Acquire).is_null() {
-        let Some(table) = everlasting::<[Place; PLACES]>() else { return };
-        set_once(&TABLE, table.as_ptr().cast());
-    }
-    for place in places(sample.address) {
-        let claimed =
-            place.address.compare_exchange(state::FREE, state::CLAIMED, Ordering::Acquire, Ordering::Relaxed);
-        if claimed.is_ok() {
-            place.size.store(sample.size, Ordering::Relaxed);
-            place.align.store(sample.align, Ordering::Relaxed);
-            place.weight.store(sample.weight, Ordering::Relaxed);
-            place.site.store(sample.site, Ordering::Relaxed);
-            place.thread.store(sample.thread, Ordering::Relaxed);
-            // A count that would overflow stays where it is: then it is never zero again, which is safe.
-            let _ = page(sample.address)
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_add(1));
-            place.address.store(sample.address, Ordering::Release);
-            return;
-        }
-    }
-    // Where all neighbours are taken, the sample is without this one.
-}
-
-/// What a place has, if it does not change meanwhile.
-fn read(place: &Place) -> Option<Sample> {
-    let address = place.address.load(Ordering::Acquire);
-    if matches!(address, state::FREE | state::CLAIMED) {
-        return None;
-    }
-    let sample = Sample {
-        address,
-        size: place.size.load(Ordering::Relaxed),
-        align: place.align.load(Ordering::Relaxed),
-        weight: place.weight.load(Ordering::Relaxed),
-        site: place.site.load(Ordering::Relaxed),
-        thread: place.thread.load(Ordering::Relaxed),
-    };
-    core::sync::atomic::fence(Ordering::Acquire);
-    (place.address.load(Ordering::Relaxed) == address).then_some(sample)
-}
-
-/// A release that is about to happen: the block is in the sample no more. Returns it, if it was.
-#[cold]
-#[inline(never)]
-pub(super) fn release(block: *mut u8) -> Option<Sample> {
-    let address = block.addr();
-    let place = places(address).find(|place| place.address.load(Ordering::Relaxed) == address)?;
-    let sample = read(place);
-    place.address.store(state::FREE, Ordering::Release);
-    let _ = page(address).fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
-        if count == u8::MAX { None } else { count.checked_sub(1) }
-    });
-    sample
-}
-
-/// Tells of all allocations of the sample that are in use.
-pub(super) fn for_each<E>(mut tell: impl FnMut(Sample) -> Result<(), E>) -> Result<(), E> {
-    let table = TABLE.load(Ordering::Acquire);
-    let count = if table.is_null() { 0 } else { PLACES };
-    for index in 0..count {
-        // SAFETY: the table is mapped for as long as the program runs, and the index is one of it.
-        if let Some(sample) = read(unsafe { &*table.wrapping_add(index) }) {
-            tell(sample)?;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -254,12 +122,10 @@ mod tests {
             let blocks = (4_000_000_000 / size).min(20_000_000);
             let (mut until_next, mut estimated) = (distance(&local, interval), 0);
             for _ in 0..blocks {
-                match until_next.checked_sub(size) {
-                    Some(left) => until_next = left,
-                    None => {
-                        until_next = distance(&local, interval);
-                        estimated += weight(size, interval);
-                    }
+                until_next -= size as isize;
+                if until_next < 0 {
+                    until_next = distance(&local, interval);
+                    estimated += weight(size, interval);
                 }
             }
             let asked_for = (blocks * size) as f64;

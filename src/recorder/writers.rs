@@ -57,7 +57,7 @@ fn left() -> Option<NonNull<Listed>> {
 }
 
 fn one_more() -> Option<NonNull<Listed>> {
-    let listed = everlasting::<Listed>()?;
+    let listed = everlasting::<Listed>(1)?;
     let writer = Writer::new(COUNT.fetch_add(1, Ordering::Relaxed));
     // SAFETY: it was just mapped and is large enough; nobody else knows it before it is on the list.
     unsafe {

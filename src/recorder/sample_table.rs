@@ -1,0 +1,183 @@
+//! The allocations of the sample that are in use, by address.
+//!
+//! A hash table in levels, each twice as large as the one before it. A block goes into the first level that has a free
+//! place in the block's bucket, so that the memory that is touched is in proportion to the blocks that were there at a
+//! time. There is no lock: a thread claims a place, writes it, and publishes the address last. The addresses of a bucket
+//! are a cache line, so that it is cheap to find that a block is not there; and a release looks at one byte for its page
+//! first, which says whether any block of the sample may lie there.
+
+use super::{everlasting, give_back, set_once};
+use core::ptr::null_mut;
+use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+/// Buckets of the first level.
+const FIRST_BITS: u32 = 4;
+
+/// All levels together have 130,944 places, of which more than nine in ten are used before a bucket of the last one is
+/// full.
+const LEVEL_COUNT: usize = 10;
+
+/// What a place has instead of an address.
+mod state {
+    pub(super) const FREE: usize = 0;
+    /// A thread writes it.
+    pub(super) const CLAIMED: usize = 1;
+}
+
+/// Places that are found by the same hash.
+#[repr(C, align(64))]
+struct Bucket {
+    addresses: [AtomicUsize; 8],
+    blocks: [Block; 8],
+}
+
+struct Block {
+    size: AtomicUsize,
+    align: AtomicUsize,
+    weight: AtomicU64,
+    site: AtomicU32,
+    thread: AtomicU32,
+}
+
+/// An allocation of the sample that is in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sample {
+    pub(super) address: usize,
+    pub(super) size: usize,
+    pub(super) align: usize,
+    /// How many bytes it stands for.
+    pub(super) weight: u64,
+    pub(super) site: u32,
+    pub(super) thread: u32,
+}
+
+/// The levels that there are, and null behind them.
+static LEVELS: [AtomicPtr<Bucket>; LEVEL_COUNT] = [const { AtomicPtr::new(null_mut()) }; LEVEL_COUNT];
+
+/// For each page, by the low half of its address, how many samples there are: zero is certain. The table is touched where
+/// the program has memory, a byte for each 4 KiB.
+static PAGES: [AtomicU8; 1 << 20] = [const { AtomicU8::new(0) }; 1 << 20];
+const PAGE_SHIFT: u32 = 12;
+
+/// Whether a block may be in the sample.
+#[inline(always)]
+pub(super) fn may_have(block: *mut u8) -> bool {
+    page(block.addr()).load(Ordering::Relaxed) != 0
+}
+
+#[inline(always)]
+fn page(address: usize) -> &'static AtomicU8 {
+    &PAGES[(address as u32 >> PAGE_SHIFT) as usize]
+}
+
+/// How many buckets a level has.
+const fn buckets_of(level: usize) -> usize {
+    1 << (FIRST_BITS as usize + level)
+}
+
+/// The bucket of an address in a level. `None` if there is no such level yet.
+fn bucket(level: usize, address: usize) -> Option<&'static Bucket> {
+    let buckets = LEVELS[level].load(Ordering::Acquire);
+    if buckets.is_null() {
+        return None;
+    }
+    // Fibonacci hashing: the high bits of a product with the golden ratio.
+    let hash = (address as u64 >> 3).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let index = (hash >> (u64::BITS - FIRST_BITS - level as u32)) as usize;
+    // SAFETY: a level is mapped for as long as the program runs, and the index is one of it.
+    Some(unsafe { &*buckets.wrapping_add(index) })
+}
+
+/// The same, of a level that is made if there is none. `None` if there is no memory for it.
+fn bucket_for(level: usize, address: usize) -> Option<&'static Bucket> {
+    if LEVELS[level].load(Ordering::Acquire).is_null() {
+        let buckets = everlasting::<Bucket>(buckets_of(level))?;
+        if !set_once(&LEVELS[level], buckets.as_ptr()) {
+            // SAFETY: it was just mapped, for so many, and nobody else knows it.
+            unsafe { give_back(buckets, buckets_of(level)) };
+        }
+    }
+    bucket(level, address)
+}
+
+/// Enters an allocation. If there is no place and no memory for more, the sample is without it.
+pub(super) fn insert(sample: &Sample) {
+    let mut buckets = (0..LEVEL_COUNT).map_while(|level| bucket_for(level, sample.address));
+    let _ = buckets.any(|bucket| bucket.insert(sample));
+}
+
+/// A release that is about to happen: the block is in the sample no more. Returns it, if it was.
+#[cold]
+#[inline(never)]
+pub(super) fn release(block: *mut u8) -> Option<Sample> {
+    let address = block.addr();
+    (0..LEVEL_COUNT).map_while(|level| bucket(level, address)).find_map(|bucket| bucket.remove(address))
+}
+
+/// Tells of all allocations of the sample that are in use.
+pub(super) fn for_each<E>(mut tell: impl FnMut(Sample) -> Result<(), E>) -> Result<(), E> {
+    for (level, buckets) in LEVELS.iter().enumerate() {
+        let buckets = buckets.load(Ordering::Acquire);
+        let count = if buckets.is_null() { 0 } else { buckets_of(level) };
+        for index in 0..count {
+            // SAFETY: the level is mapped for as long as the program runs, and the index is one of it.
+            let bucket = unsafe { &*buckets.wrapping_add(index) };
+            for sample in (0..bucket.addresses.len()).filter_map(|place| bucket.read(place)) {
+                tell(sample)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Bucket {
+    /// False if no place is free.
+    fn insert(&self, sample: &Sample) -> bool {
+        for (address, block) in self.addresses.iter().zip(&self.blocks) {
+            let claimed =
+                address.compare_exchange(state::FREE, state::CLAIMED, Ordering::Acquire, Ordering::Relaxed);
+            if claimed.is_ok() {
+                block.size.store(sample.size, Ordering::Relaxed);
+                block.align.store(sample.align, Ordering::Relaxed);
+                block.weight.store(sample.weight, Ordering::Relaxed);
+                block.site.store(sample.site, Ordering::Relaxed);
+                block.thread.store(sample.thread, Ordering::Relaxed);
+                // A count that would overflow stays where it is: then it is never zero again, which is safe.
+                let _ = page(sample.address)
+                    .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_add(1));
+                address.store(sample.address, Ordering::Release);
+                return true;
+            }
+        }
+        false
+    }
+
+    fn remove(&self, address: usize) -> Option<Sample> {
+        let place = self.addresses.iter().position(|other| other.load(Ordering::Relaxed) == address)?;
+        let sample = self.read(place);
+        self.addresses[place].store(state::FREE, Ordering::Release);
+        let _ = page(address).fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
+            if count == u8::MAX { None } else { count.checked_sub(1) }
+        });
+        sample
+    }
+
+    /// What a place has, if it does not change meanwhile.
+    fn read(&self, place: usize) -> Option<Sample> {
+        let address = self.addresses[place].load(Ordering::Acquire);
+        if matches!(address, state::FREE | state::CLAIMED) {
+            return None;
+        }
+        let block = &self.blocks[place];
+        let sample = Sample {
+            address,
+            size: block.size.load(Ordering::Relaxed),
+            align: block.align.load(Ordering::Relaxed),
+            weight: block.weight.load(Ordering::Relaxed),
+            site: block.site.load(Ordering::Relaxed),
+            thread: block.thread.load(Ordering::Relaxed),
+        };
+        core::sync::atomic::fence(Ordering::Acquire);
+        (self.addresses[place].load(Ordering::Relaxed) == address).then_some(sample)
+    }
+}
