@@ -101,6 +101,7 @@ fn a_realloc_counts_anew_and_a_refused_one_changes_nothing() {
     unsafe {
         let block = A.alloc(layout);
         assert_eq!(share(&profile("before"), layout.size()).0, 1);
+        // Whether or not a report of it asks for memory, too, for a call stack.
         assert!(A.realloc(block, layout, 2 * ARENA).is_null());
         assert_eq!(share(&profile("refused"), layout.size()).0, 1);
         let block = A.realloc(block, layout, 4_000_013);

@@ -25,8 +25,9 @@ std::thread_local! {
         const { Local { until_next: Cell::new(0), random: Cell::new(0), is_inside: Cell::new(false) } };
 }
 
-/// Counts an allocation that is about to happen. If it is its turn, it has to be [taken](take), or [taken
-/// back](take_back). (Before: a caller that has nothing left to do then passes the request on as it came.)
+/// Counts an allocation that is about to happen. If it is its turn, it has to be [taken back](take_back) before it
+/// happens, and [taken](take) if it has. (Before: a caller that has nothing left to do then passes the request on as it
+/// came.)
 #[inline(always)]
 pub(super) fn is_due(size: usize) -> bool {
     // A subtraction in memory and a look at the sign: two instructions.
@@ -37,7 +38,8 @@ pub(super) fn is_due(size: usize) -> bool {
     })
 }
 
-/// An allocation that was due does not count: it was refused.
+/// An allocation that is due does not count: whether it is refused is not known, and meanwhile the thread may make
+/// others, for a report of that.
 pub(super) fn take_back(size: usize) {
     LOCAL.with(|local| local.until_next.set(local.until_next.get().wrapping_add_unsigned(size)));
 }
@@ -48,7 +50,7 @@ pub(super) fn take_back(size: usize) {
 pub(super) fn take(block: *mut u8, size: usize, align: usize, interval: usize) {
     LOCAL.with(|local| {
         if local.is_inside.replace(true) {
-            return take_back(size);
+            return;
         }
         if local.random.get() == 0 {
             // Whatever differs between threads and runs.
