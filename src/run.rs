@@ -18,6 +18,8 @@
 //!   is asked for in a row lies in a row, and a second free of a slot is certain to be seen.
 //! - A run is the heap's, or for a time a thread's cache's (`run/owned.rs`).
 //! - `lowest` is the first word of the bitmap with a slot that is free.
+//! - Behind the bitmap of a long run a word tells how many of the bitmap's were used. What was never used may not even be
+//!   in memory, and stays so when the run is given up.
 //! - The first slot lies at a multiple of the slots' alignment.
 //! - A byte per page in front of the arena ([`Pages`]) tells which pages are runs, and whose.
 //!
@@ -100,7 +102,8 @@ impl Division {
         let most_words = (page.granules() as usize / 64).max(1);
         let mut slots = (room / bytes).min(most_words * 64);
         loop {
-            let bitmap = slots.div_ceil(64) * size_of::<u64>();
+            let reach = usize::from(page.granules() > Pages::USUAL_GRANULES);
+            let bitmap = (slots.div_ceil(64) + reach) * size_of::<u64>();
             let behind_bitmap = Pages::MISALIGNMENT + size_of::<Header>() + bitmap;
             let first = behind_bitmap.next_multiple_of(slot.align()) - Pages::MISALIGNMENT;
             let fitting = room.saturating_sub(first) / bytes;
@@ -205,8 +208,9 @@ pub(crate) struct Taken {
     pub(crate) slot: NonNull<u8>,
     /// Its size in granules.
     pub(crate) granules: u32,
-    /// Whether it was the last one, so that the run has no room any more.
-    pub(crate) run_is_full: bool,
+    /// Whether it was the last one of its word of the bitmap, so that the owner is to
+    /// [go on](Run::go_on) to the next one.
+    pub(crate) is_last_of_word: bool,
 }
 
 /// What became of a slot that was given back.
@@ -290,11 +294,41 @@ impl Run {
     /// # Safety
     ///
     /// - It is a run, and the caller is its owner.
-    #[inline(never)]
     unsafe fn lowest_word(self, from: u32) -> u8 {
         // SAFETY: the bitmap has that many words.
         let found = unsafe { (from..self.words()).find(|&word| self.word(word).read() != 0) };
         found.map_or(FULL, |word| word as u8)
+    }
+
+    /// As [`lowest_word`](Self::lowest_word), for the sake of taking slots from there.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`lowest_word`](Self::lowest_word).
+    unsafe fn next_word(self, from: u32) -> u8 {
+        // SAFETY: the caller's contract.
+        unsafe {
+            let word = self.lowest_word(from);
+            if let Some(reach) = self.reach().filter(|reach| word != FULL && reach.read() <= word.into()) {
+                reach.write(u64::from(word) + 1);
+            }
+            word
+        }
+    }
+
+    /// The word that tells how many of the bitmap were used, if the run is a long one.
+    ///
+    /// # Safety
+    ///
+    /// - It is a run.
+    unsafe fn reach(self) -> Option<Word> {
+        let header = self.header;
+        // SAFETY: a run's header is initialised.
+        unsafe {
+            let slots = u32::from((*header).slots) * u32::from((*header).granules);
+            // All slots together are nearly as long as the page.
+            (slots > Pages::USUAL_GRANULES).then(|| self.word(self.words()))
+        }
     }
 
     /// Cuts a page into free slots.
@@ -319,6 +353,7 @@ impl Run {
         // SAFETY: header and bitmap lie in the page in front of the first slot (`Division::of`).
         unsafe {
             run.header.write(header);
+            run.reach().into_iter().for_each(|reach| reach.write(1));
             for word in 0..slots.div_ceil(64) {
                 let bits = (slots - word * 64).min(64);
                 run.word(word).write(!0 >> (64 - bits));
@@ -348,13 +383,22 @@ impl Run {
             let number = word * 64 + free.trailing_zeros();
             let granules = u32::from((*header).granules);
             let slot = self.payload(u32::from((*header).first) + number * granules);
-            let mut run_is_full = false;
-            if rest == 0 {
-                let next = self.lowest_word(word + 1);
-                (*header).lowest = next;
-                run_is_full = next == FULL;
-            }
-            Taken { slot, granules, run_is_full }
+            Taken { slot, granules, is_last_of_word: rest == 0 }
+        }
+    }
+
+    /// Goes on to the next word of the bitmap, from which slots are taken then. Returns whether there is one.
+    ///
+    /// # Safety
+    ///
+    /// - It is a run of the heap's, and the last slot of a word was just taken.
+    pub(crate) unsafe fn go_on(self) -> bool {
+        let header = self.header;
+        // SAFETY: a run's header is the heap's own.
+        unsafe {
+            let next = self.next_word(u32::from((*header).lowest) + 1);
+            (*header).lowest = next;
+            next != FULL
         }
     }
 
@@ -515,7 +559,7 @@ impl Run {
         unsafe { (*self.header).prev = prev }
     }
 
-    /// Leaves a word in front of each slot that reads as the header of a free block, so that a second
+    /// Leaves a word in front of each slot that was used that reads as the header of a free block, so that a second
     /// free of a slot is seen after the run is gone.
     ///
     /// # Safety
@@ -528,7 +572,8 @@ impl Run {
             let header = self.header;
             let (granules, slots) = (u32::from((*header).granules), u32::from((*header).slots));
             let first = self.granule((*header).first.into());
-            mark_freed(first, granules, slots);
+            let used = self.reach().map_or(slots, |reach| slots.min(reach.read() as u32 * 64));
+            mark_freed(first, granules, used);
         }
     }
 
@@ -578,9 +623,15 @@ impl Run {
             if bits < 64 && map >> bits != 0 {
                 return Some("its bitmap has slots that there are not");
             }
+            // SAFETY: the header describes the page.
+            let is_reached =
+                unsafe { self.reach() }.is_none_or(|reach| unsafe { reach.read() } > word.into());
+            if !is_reached && map.count_ones() != bits {
+                return Some("it has slots in use beyond what is said to be used of it");
+            }
             free += map.count_ones();
         }
-        // SAFETY: the bitmap is that of the header, which describes the page.
+        // SAFETY: as above.
         if is_heap && header.lowest != unsafe { self.lowest_word(0) } {
             return Some("its first word with room is not that of its bitmap");
         }

@@ -244,7 +244,8 @@ impl Lists {
     /// just now is in the processor's cache, and so is better taken again from a list than from the run.
     fn grant(&mut self, class: Class) {
         let batch = self.batch.get(class);
-        let granted = (self.runs.usual_page() / 2).checked_div(class.payload()).unwrap_or(0).min(MOST_BLOCKS) as u8;
+        let granted =
+            (self.runs.usual_page() / 2).checked_div(class.payload()).unwrap_or(0).min(MOST_BLOCKS) as u8;
         let more = granted.saturating_sub(batch);
         *self.batch.get_mut(class) += more;
         *self.room.get_mut(class) += more;

@@ -127,6 +127,11 @@ impl Heap {
         Index::new((self.arena.offset_of(behind) / GRANULE) as u32).min(self.end)
     }
 
+    /// Where the region starts; null if there is none.
+    pub(crate) fn region_start(&self) -> *mut u8 {
+        self.region
+    }
+
     /// Bytes of the region, from its start, that may be used.
     pub(crate) fn committed_bytes(&self) -> usize {
         if self.is_initialized() { self.arena.address(self.committed) - self.region.addr() } else { 0 }

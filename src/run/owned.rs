@@ -46,7 +46,7 @@ impl Run {
         // SAFETY: a run's header is the heap's own, and nobody else is at the bitmap (contract).
         unsafe {
             let free = self.free_slots();
-            (*header).lowest = self.lowest_word(0);
+            (*header).lowest = self.next_word(0);
             (*header).used = (*header).slots - free as u16;
             free
         }
@@ -121,7 +121,7 @@ impl Run {
     pub(crate) unsafe fn lowest_spot(self) -> Option<Spot> {
         // SAFETY: the bitmap has that many words. The first slot of each lies in the page.
         unsafe {
-            let word = u32::from(Some(self.lowest_word(0)).filter(|&word| word != FULL)?);
+            let word = u32::from(Some(self.next_word(0)).filter(|&word| word != FULL)?);
             let first = u32::from((*self.header).first) + word * 64 * self.granules();
             let bytes = self.granules() * GRANULE as u32;
             Some(Spot { word: self.word(word), first: self.granule(first), bytes })

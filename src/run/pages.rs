@@ -92,7 +92,9 @@ impl Grid {
     pub(crate) fn geometry(self, arena: Arena, len: usize) -> Geometry {
         let first = arena.address(Index::FIRST);
         let anchor = match self {
-            Self::Own | Self::Growing => first + Pages::MISALIGNMENT.wrapping_sub(first) % SlotSize::LARGEST_ALIGN,
+            Self::Own | Self::Growing => {
+                first + Pages::MISALIGNMENT.wrapping_sub(first) % SlotSize::LARGEST_ALIGN
+            }
             Self::Common => Pages::MISALIGNMENT,
         };
         Geometry { length: self.length(len), anchor }
@@ -137,11 +139,8 @@ impl Pages {
     /// of bitmap, a slot has any alignment that slots can have.
     pub(super) const MISALIGNMENT: usize = SlotSize::LARGEST_ALIGN - size_of::<Header>() - size_of::<u64>();
 
-    /// Bytes of a page in a region that is neither small nor committed as it is needed.
-    #[cfg(all(feature = "std", unix))]
-    pub(crate) const USUAL_LENGTH: usize = USUAL_PAGE;
-
-    /// The granules of the longest page.
+    /// The granules of a page in a region that is neither small nor committed as it is needed, and of the longest one.
+    pub(crate) const USUAL_GRANULES: u32 = (USUAL_PAGE / GRANULE) as u32;
     pub(super) const MOST_GRANULES: u32 = (PAGE_OF_GROWING / GRANULE) as u32;
 
     /// No pages; all zero bytes.
