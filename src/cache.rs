@@ -51,7 +51,7 @@ use core::fmt;
 use core::ptr::NonNull;
 use core::sync::atomic::AtomicBool;
 use depot::Depot;
-use drain::{Afterwards, empty, give_back_all, give_back_unneeded, raise_outside, take_back_runs};
+use drain::{Afterwards, empty, give_back_list, give_back_unneeded, raise_outside, take_back_runs};
 use lists::{FullList, Lists};
 use lock_api::MutexGuard;
 use pressure::Pressure;
@@ -341,13 +341,13 @@ impl<S: Source> ThreadCached<S> {
             outcome = outcome.and(give_back_unneeded(heap, &self.depot, unneeded));
         });
         if let Some(renewed) = renewed {
-            let mut give_back_list = |list: FullList| {
-                outcome = outcome.and_then(|()| give_back_all(heap, &self.depot, list.first))
+            let mut give_back = |list: FullList| {
+                outcome = outcome.and_then(|()| give_back_list(lists, heap, &self.depot, list.first))
             };
             // SAFETY: this thread has the lock.
             unsafe {
-                self.depot.look_over(&mut give_back_list);
-                self.depot.take_oldest(renewed).into_iter().for_each(give_back_list);
+                self.depot.look_over(&mut give_back);
+                self.depot.take_oldest(renewed).into_iter().for_each(give_back);
             }
         }
         self.locked.source.note_visit(heap);

@@ -206,6 +206,9 @@ pub(crate) unsafe fn remap(start: *mut u8, bytes: usize, new_bytes: usize) -> Op
     }
 }
 
+/// Whether huge pages can be asked for.
+pub(crate) const HAS_HUGE_PAGES: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
 /// Asks for huge pages where they are to be had on request.
 ///
 /// # Safety
@@ -252,7 +255,7 @@ pub(crate) mod refusals {
 
     std::thread_local! {
         static UNTIL: Cell<u32> = const { Cell::new(u32::MAX) };
-        static IS_ONE: Cell<bool> = const { Cell::new(false) };
+        static NEXT: Cell<u32> = const { Cell::new(0) };
     }
 
     /// Has the call refused after so many of this thread's that are made, and all that follow, until that is
@@ -266,13 +269,14 @@ pub(crate) mod refusals {
         UNTIL.replace(u32::MAX) == 0
     }
 
-    /// Has the next call refused, and no other.
-    pub(crate) fn refuse_one() {
-        IS_ONE.set(true);
+    /// Has so many calls refused, and no others.
+    pub(crate) fn refuse_next(calls: u32) {
+        NEXT.set(calls);
     }
 
     pub(super) fn is_next_refused() -> bool {
-        if IS_ONE.replace(false) {
+        if let Some(less) = NEXT.get().checked_sub(1) {
+            NEXT.set(less);
             return true;
         }
         let until = UNTIL.get();

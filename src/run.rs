@@ -11,12 +11,15 @@
 //! - A *page* is a stretch of the arena that begins at a multiple of its length from the first page. (Pages
 //!   of the operating system are something else.) It is 4,224 bytes long, and shorter in an arena of less
 //!   than 513 KiB. It is not 4,096, because then all run headers would compete for the same few places of the
-//!   processor's caches. A block of exactly one page, where a page is, packs without a gap.
+//!   processor's caches. Where memory is committed as it is needed, pages are longer. A block of exactly one page,
+//!   where a page is, packs without a gap.
 //! - The bitmap has a bit for each slot, set while the slot is free. It is the run's free list, too: the
 //!   lowest free slot is the one that is taken. Neither taking nor freeing touches the slot's own bytes, what
 //!   is asked for in a row lies in a row, and a second free of a slot is certain to be seen.
 //! - A run is the heap's, or for a time a thread's cache's (`run/owned.rs`).
-//! - `with_room` has a bit for each word of the bitmap, set while a slot of that word is free.
+//! - `lowest` is the first word of the bitmap with a slot that is free.
+//! - Behind the bitmap of a long run a word tells how many of the bitmap's were used. What was never used may not even be
+//!   in memory, and stays so when the run is given up.
 //! - The first slot lies at a multiple of the slots' alignment.
 //! - A byte per page in front of the arena ([`Pages`]) tells which pages are runs, and whose.
 //!
@@ -62,16 +65,18 @@ struct Header {
     number: u8,
     /// Granules of a slot.
     granules: u8,
-    /// A bit for each word of the bitmap that has a free slot; none while a cache owns the run.
-    with_room: u8,
+    /// The first word of the bitmap that has a free slot; [`FULL`] if none has, and while a cache owns the run.
+    lowest: u8,
     /// What dividing by the granules of a slot is multiplying by.
     reciprocal: u64,
 }
 
 const _: () = assert!(size_of::<Header>() % size_of::<u64>() == 0);
 
-/// Words of the longest bitmap.
-const MOST_WORDS: u32 = u8::BITS;
+/// The number of no word.
+const FULL: u8 = u8::MAX;
+
+const _: () = assert!(Pages::MOST_GRANULES / 64 < FULL as u32);
 
 /// Dividing by the granules of a slot is multiplying by this, which is `2^32` over them, rounded up: the quotient
 /// is what is above the lower 32 bits. Those are less than this if and only if nothing remains. Exact for all
@@ -94,9 +99,11 @@ impl Division {
     /// for them.
     fn of(page: BlockSize, slot: SlotSize) -> Self {
         let (room, bytes) = (page.payload(), NonZero::new(slot.bytes()).unwrap_or(NonZero::<usize>::MIN));
-        let mut slots = (room / bytes).min(MOST_WORDS as usize * 64);
+        let most_words = (page.granules() as usize / 64).max(1);
+        let mut slots = (room / bytes).min(most_words * 64);
         loop {
-            let bitmap = slots.div_ceil(64) * size_of::<u64>();
+            let reach = usize::from(page.granules() > Pages::USUAL_GRANULES);
+            let bitmap = (slots.div_ceil(64) + reach) * size_of::<u64>();
             let behind_bitmap = Pages::MISALIGNMENT + size_of::<Header>() + bitmap;
             let first = behind_bitmap.next_multiple_of(slot.align()) - Pages::MISALIGNMENT;
             let fitting = room.saturating_sub(first) / bytes;
@@ -201,8 +208,9 @@ pub(crate) struct Taken {
     pub(crate) slot: NonNull<u8>,
     /// Its size in granules.
     pub(crate) granules: u32,
-    /// Whether it was the last one, so that the run has no room any more.
-    pub(crate) run_is_full: bool,
+    /// Whether it was the last one of its word of the bitmap, so that the owner is to
+    /// [go on](Run::go_on) to the next one.
+    pub(crate) is_last_of_word: bool,
 }
 
 /// What became of a slot that was given back.
@@ -270,6 +278,59 @@ impl Run {
         Word(self.header.wrapping_add(1).cast::<u64>().wrapping_add(word as usize))
     }
 
+    /// The words of the bitmap.
+    ///
+    /// # Safety
+    ///
+    /// - It is a run.
+    #[inline(always)]
+    unsafe fn words(self) -> u32 {
+        // SAFETY: a run's header is initialised.
+        u32::from(unsafe { (*self.header).slots }).div_ceil(64)
+    }
+
+    /// The first word of the bitmap with a slot that is free, from such a word on, or [`FULL`].
+    ///
+    /// # Safety
+    ///
+    /// - It is a run, and the caller is its owner.
+    unsafe fn lowest_word(self, from: u32) -> u8 {
+        // SAFETY: the bitmap has that many words.
+        let found = unsafe { (from..self.words()).find(|&word| self.word(word).read() != 0) };
+        found.map_or(FULL, |word| word as u8)
+    }
+
+    /// As [`lowest_word`](Self::lowest_word), for the sake of taking slots from there.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`lowest_word`](Self::lowest_word).
+    unsafe fn next_word(self, from: u32) -> u8 {
+        // SAFETY: the caller's contract.
+        unsafe {
+            let word = self.lowest_word(from);
+            if let Some(reach) = self.reach().filter(|reach| word != FULL && reach.read() <= word.into()) {
+                reach.write(u64::from(word) + 1);
+            }
+            word
+        }
+    }
+
+    /// The word that tells how many of the bitmap were used, if the run is a long one.
+    ///
+    /// # Safety
+    ///
+    /// - It is a run.
+    unsafe fn reach(self) -> Option<Word> {
+        let header = self.header;
+        // SAFETY: a run's header is initialised.
+        unsafe {
+            let slots = u32::from((*header).slots) * u32::from((*header).granules);
+            // All slots together are nearly as long as the page.
+            (slots > Pages::USUAL_GRANULES).then(|| self.word(self.words()))
+        }
+    }
+
     /// Cuts a page into free slots.
     ///
     /// # Safety
@@ -278,8 +339,6 @@ impl Run {
     pub(crate) unsafe fn cut(arena: Arena, index: Index, page: BlockSize, slot: SlotSize) -> Self {
         let run = Self::at(arena, index);
         let Division { first, slots } = Division::of(page, slot);
-        let words = slots.div_ceil(64);
-        invariant!(words <= MOST_WORDS);
         let header = Header {
             next: Index::NONE,
             prev: Index::NONE,
@@ -288,13 +347,14 @@ impl Run {
             first: first as u8,
             number: slot.number() as u8,
             granules: slot.granules() as u8,
-            with_room: (!0u8) >> (MOST_WORDS - words),
+            lowest: 0,
             reciprocal: reciprocal_of(slot),
         };
         // SAFETY: header and bitmap lie in the page in front of the first slot (`Division::of`).
         unsafe {
             run.header.write(header);
-            for word in 0..words {
+            run.reach().into_iter().for_each(|reach| reach.write(1));
+            for word in 0..slots.div_ceil(64) {
                 let bits = (slots - word * 64).min(64);
                 run.word(word).write(!0 >> (64 - bits));
             }
@@ -311,22 +371,34 @@ impl Run {
     pub(crate) unsafe fn take(self) -> Taken {
         let header = self.header;
         // SAFETY: the header and the bitmap of a run are the heap's own. It has room, so that a bit is set
-        // in a word that `with_room` names. The slot lies in the page.
+        // in the word that `lowest` names. The slot lies in the page.
         unsafe {
-            let with_room = (*header).with_room;
-            let word = NonZero::new_unchecked(u32::from(with_room)).trailing_zeros();
+            let lowest = (*header).lowest;
+            let word = u32::from(lowest);
             let bitmap = self.word(word);
             let free = NonZero::new_unchecked(bitmap.read());
             let rest = free.get() & (free.get() - 1);
             bitmap.write(rest);
-            // Without a branch, which no processor could foresee.
-            let with_room = with_room ^ u8::from(rest == 0) << word;
-            (*header).with_room = with_room;
             (*header).used += 1;
             let number = word * 64 + free.trailing_zeros();
             let granules = u32::from((*header).granules);
             let slot = self.payload(u32::from((*header).first) + number * granules);
-            Taken { slot, granules, run_is_full: with_room == 0 }
+            Taken { slot, granules, is_last_of_word: rest == 0 }
+        }
+    }
+
+    /// Goes on to the next word of the bitmap, from which slots are taken then. Returns whether there is one.
+    ///
+    /// # Safety
+    ///
+    /// - It is a run of the heap's, and the last slot of a word was just taken.
+    pub(crate) unsafe fn go_on(self) -> bool {
+        let header = self.header;
+        // SAFETY: a run's header is the heap's own.
+        unsafe {
+            let next = self.next_word(u32::from((*header).lowest) + 1);
+            (*header).lowest = next;
+            next != FULL
         }
     }
 
@@ -359,11 +431,11 @@ impl Run {
             if !self.set_free(number) {
                 return None;
             }
-            let with_room = (*header).with_room;
-            (*header).with_room = with_room | 1 << (number / 64);
+            let lowest = (*header).lowest;
+            (*header).lowest = lowest.min((number / 64) as u8);
             (*header).used -= 1;
             Some(match () {
-                () if with_room == 0 => Returned::ToFullRun,
+                () if lowest == FULL => Returned::ToFullRun,
                 () if (*header).used == 0 => Returned::LastOne,
                 () => Returned::Simply,
             })
@@ -451,7 +523,7 @@ impl Run {
     /// - It is a run.
     pub(crate) unsafe fn has_room(self) -> bool {
         // SAFETY: a run's header is initialised.
-        unsafe { (*self.header).with_room != 0 }
+        unsafe { (*self.header).lowest != FULL }
     }
 
     /// The neighbours in the list of the runs that have room: the next one, then the previous one.
@@ -487,7 +559,7 @@ impl Run {
         unsafe { (*self.header).prev = prev }
     }
 
-    /// Leaves a word in front of each slot that reads as the header of a free block, so that a second
+    /// Leaves a word in front of each slot that was used that reads as the header of a free block, so that a second
     /// free of a slot is seen after the run is gone.
     ///
     /// # Safety
@@ -500,7 +572,8 @@ impl Run {
             let header = self.header;
             let (granules, slots) = (u32::from((*header).granules), u32::from((*header).slots));
             let first = self.granule((*header).first.into());
-            mark_freed(first, granules, slots);
+            let used = self.reach().map_or(slots, |reach| slots.min(reach.read() as u32 * 64));
+            mark_freed(first, granules, used);
         }
     }
 
@@ -547,17 +620,24 @@ impl Run {
         }
         let is_heap = owner == HEAP;
         let mut free = 0;
-        for word in 0..MOST_WORDS {
-            let bits = (division.slots.saturating_sub(word * 64)).min(64);
+        for word in 0..division.slots.div_ceil(64) {
+            let bits = (division.slots - word * 64).min(64);
             // SAFETY: a word that has bits lies in front of the first slot.
-            let map = if bits == 0 { 0 } else { unsafe { self.word(word).read() } };
+            let map = unsafe { self.word(word).read() };
             if bits < 64 && map >> bits != 0 {
                 return Err("its bitmap has slots that there are not");
             }
-            if is_heap && (header.with_room >> word & 1 != 0) != (map != 0) {
-                return Err("its summary is not that of its bitmap");
+            // SAFETY: the header describes the page.
+            let is_reached =
+                unsafe { self.reach() }.is_none_or(|reach| unsafe { reach.read() } > word.into());
+            if !is_reached && map.count_ones() != bits {
+                return Err("it has slots in use beyond what is said to be used of it");
             }
             free += map.count_ones();
+        }
+        // SAFETY: as above.
+        if is_heap && header.lowest != unsafe { self.lowest_word(0) } {
+            return Err("its first word with room is not that of its bitmap");
         }
         if is_heap && free + u32::from(header.used) != division.slots {
             return Err("its count of slots in use is not that of its bitmap");

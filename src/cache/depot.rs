@@ -110,19 +110,19 @@ impl Depot {
         unsafe { (*self.0.get()).has_many_strays }
     }
 
-    /// Takes all strays of a class out: a list, and how many they are.
+    /// Takes all strays of a class out, as a list.
     ///
     /// # Safety
     ///
     /// - The caller has the heap's lock.
-    unsafe fn take_strays(&self, class: Class) -> Option<(NonNull<u8>, u32)> {
+    pub(super) unsafe fn take_strays(&self, class: Class) -> Option<NonNull<u8>> {
         // SAFETY: the caller's contract.
         let stock = unsafe { &mut *self.0.get() };
         let first = NonNull::new(core::mem::replace(stock.strays.get_mut(class), null_mut()))?;
         let count = core::mem::take(stock.stray_counts.get_mut(class));
         stock.bytes -= count as usize * class.payload();
         stock.has_many_strays = false;
-        Some((first, count))
+        Some(first)
     }
 
     /// Takes everything of a class out, as lists.
@@ -132,7 +132,7 @@ impl Depot {
     /// - The caller has the heap's lock.
     pub(super) unsafe fn take_any(&self, class: Class) -> Option<NonNull<u8>> {
         // SAFETY: the caller's contract.
-        unsafe { self.take(class).map(|list| list.first).or_else(|| Some(self.take_strays(class)?.0)) }
+        unsafe { self.take(class).map(|list| list.first).or_else(|| self.take_strays(class)) }
     }
 
     /// Takes the list out that was put in last.

@@ -45,10 +45,44 @@ impl<S: Source> ThreadCached<S> {
         raise_outside(heap, outcome)
     }
 
-    /// The heap, after a drain if there are many strays.
-    pub(super) fn without_many_strays<'a>(&self, heap: Guard<'a>) -> Guard<'a> {
+    /// The heap, after strays went back to the caches that own their runs, if there are many.
+    pub(super) fn without_many_strays<'a>(&self, mut heap: Guard<'a>) -> Guard<'a> {
         // SAFETY: this thread has the lock.
-        if unsafe { self.depot.has_many_strays() } { self.drain_into(heap, Afterwards::Awake) } else { heap }
+        if !unsafe { self.depot.has_many_strays() } {
+            return heap;
+        }
+        self.close_all();
+        let outcome = self.return_strays(&mut heap);
+        self.open_all();
+        raise_outside(heap, outcome)
+    }
+
+    /// Puts strays into the runs that they are of, whose owners have closed gates. What these own and do not need goes
+    /// to the heap: a thread that sleeps would keep it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`give_back`].
+    fn return_strays(&self, heap: &mut Heap) -> Result<(), Fault> {
+        for class in Class::all_with_slots() {
+            // SAFETY: this thread has the lock.
+            let mut rest = unsafe { self.depot.take_strays(class) };
+            while let Some(stray) = rest {
+                // SAFETY: a list's blocks are linked.
+                rest = NonNull::new(unsafe { cached::unlink(stray) });
+                let owner = heap.owner_of(stray).and_then(|number| self.slots.get(number));
+                // SAFETY: this thread has the lock and has closed the gates.
+                let unneeded = owner.map_or(Some(Unneeded::Block(stray)), |slot| unsafe {
+                    slot.with_closed_gate(|lists| lists.retire(stray))
+                });
+                unneeded.map_or(Ok(()), |unneeded| give_back_unneeded(heap, &self.depot, unneeded))?;
+            }
+        }
+        for slot in self.occupied() {
+            // SAFETY: as above.
+            unsafe { slot.with_closed_gate(|lists| give_back_empty_runs(lists, heap)) };
+        }
+        Ok(())
     }
 
     /// Takes back what is in all caches, whose gates are closed, and in the depot.
@@ -167,6 +201,36 @@ pub(super) fn give_back_all(heap: &mut Heap, depot: &Depot, list: NonNull<u8>) -
         give_back(heap, depot, block)?;
     }
     Ok(())
+}
+
+/// As [`give_back_all`], for a list of a cache's. Slots of runs of its own go back into these.
+///
+/// # Errors
+///
+/// As for [`give_back`].
+pub(super) fn give_back_list(
+    lists: &mut Lists,
+    heap: &mut Heap,
+    depot: &Depot,
+    list: NonNull<u8>,
+) -> Result<(), Fault> {
+    let mut rest = Some(list);
+    while let Some(block) = rest {
+        // SAFETY: a list's blocks are linked.
+        rest = NonNull::new(unsafe { cached::unlink(block) });
+        if let Some(unneeded) = lists.retire(block) {
+            give_back_unneeded(heap, depot, unneeded)?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives the runs of a cache that have no slot in use to the heap, if they are more than it may keep.
+pub(super) fn give_back_empty_runs(lists: &mut Lists, heap: &mut Heap) {
+    if lists.has_many_empty_runs() {
+        // SAFETY: it was just taken out of the cache.
+        lists.runs.take_empty(|run| unsafe { heap.take_over_run(run) });
+    }
 }
 
 /// Gives a block that was in a cache to the heap, or, if it is a slot of a run that the heap must not touch, to the

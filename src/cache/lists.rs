@@ -173,7 +173,7 @@ impl Lists {
 
     /// Whether the cache may have another run.
     pub(super) fn may_have_run(&self) -> bool {
-        let bytes = self.runs.bytes_of_current() + self.runs.bytes_of_empty() + self.runs.page();
+        let bytes = self.runs.bytes_of_current() + self.runs.bytes_of_empty() + self.runs.usual_page();
         self.runs.may_be() && bytes <= self.budget << RUNS_SHARE_LOG2
     }
 
@@ -244,7 +244,8 @@ impl Lists {
     /// just now is in the processor's cache, and so is better taken again from a list than from the run.
     fn grant(&mut self, class: Class) {
         let batch = self.batch.get(class);
-        let granted = (self.runs.page() / 2).checked_div(class.payload()).unwrap_or(0).min(MOST_BLOCKS) as u8;
+        let granted =
+            (self.runs.usual_page() / 2).checked_div(class.payload()).unwrap_or(0).min(MOST_BLOCKS) as u8;
         let more = granted.saturating_sub(batch);
         *self.batch.get_mut(class) += more;
         *self.room.get_mut(class) += more;
@@ -318,7 +319,7 @@ impl Lists {
 
     /// What is to become of a block that was on a list: `None` if it is a slot of a run of the cache's, into which it
     /// goes back.
-    fn retire(&mut self, block: NonNull<u8>) -> Option<Unneeded> {
+    pub(super) fn retire(&mut self, block: NonNull<u8>) -> Option<Unneeded> {
         if let Some((run, number)) = self.runs.find(block) {
             // SAFETY: it is a run of the cache's with a slot of that number, which was on a list.
             let put = unsafe { self.runs.put(run, number) };

@@ -1,7 +1,7 @@
 //! Releases: into the thread's cache, and where that does not take them.
 
 use super::class::Class;
-use super::drain::{give_back_all, raise_outside};
+use super::drain::{give_back_empty_runs, give_back_list, raise_outside};
 use super::lists::{Given, Lists};
 use super::{Guard, ThreadCached, class_serving, home};
 use crate::fault::Action;
@@ -76,7 +76,9 @@ impl<S: Source> ThreadCached<S> {
         let is_given = unsafe { slot.with_lock(give) };
         // SAFETY: this thread has the lock; the list was just taken off the cache.
         if let Some(full) = full.filter(|&full| !unsafe { self.depot.put(class, full, budget) }) {
-            outcome = outcome.and_then(|()| give_back_all(&mut heap, &self.depot, full.first));
+            let give_back = |lists: &mut Lists| give_back_list(lists, &mut heap, &self.depot, full.first);
+            // SAFETY: as above.
+            outcome = outcome.and(unsafe { slot.with_lock(give_back) });
         }
         let heap = raise_outside(heap, outcome);
         if is_given {
@@ -108,12 +110,8 @@ impl<S: Source> ThreadCached<S> {
     pub(super) fn give_back_empty_runs(&self) {
         let Some(slot) = self.own_slot() else { return };
         let mut heap = self.heap();
-        let give_back = |lists: &mut Lists| {
-            // SAFETY: it was just taken out of the cache.
-            lists.runs.take_empty(|run| unsafe { heap.take_over_run(run) });
-        };
         // SAFETY: this thread is the owner, outside of its gate, and has the lock.
-        unsafe { slot.with_lock(give_back) };
+        unsafe { slot.with_lock(|lists| give_back_empty_runs(lists, &mut heap)) };
         self.locked.source.note_visit(&mut heap);
     }
 }

@@ -141,9 +141,15 @@ impl Runs {
         self.pages.granules() as usize * GRANULE
     }
 
-    /// Bytes of the runs that slots are taken from.
+    /// Bytes of a page, or those of a usual one if it is longer.
+    pub(super) fn usual_page(&self) -> usize {
+        self.pages.granules().min(Pages::USUAL_GRANULES) as usize * GRANULE
+    }
+
+    /// Bytes of the runs that slots are taken from. Long ones count as others do: what of them was never used is only
+    /// reserved.
     pub(super) fn bytes_of_current(&self) -> usize {
-        self.current as usize * self.page()
+        self.current as usize * self.usual_page()
     }
 
     /// Bytes of the other runs that have no slot in use.

@@ -1,7 +1,7 @@
 //! Allocations: from the thread's cache, and what fills that.
 
 use super::class::{Class, LARGEST_SMALL_PAYLOAD};
-use super::drain::{give_back, raise_outside};
+use super::drain::{give_back, give_back_empty_runs, raise_outside};
 use super::lists::{Lists, MOST_BLOCKS};
 use super::slot::Slot;
 use super::{Guard, ThreadCached, class_serving, home};
@@ -165,6 +165,8 @@ impl<S: Source> ThreadCached<S> {
     ) -> Option<NonNull<u8>> {
         let slot = class.slot_size()?;
         let mut free = 0;
+        // What other classes do not need is what this one does.
+        give_back_empty_runs(lists, heap);
         // An empty one is enough, whatever it has.
         while free < MOST_BLOCKS && !lists.has_many_empty_runs() && lists.may_have_run() {
             let Some((run, more)) = heap.hand_over_run(slot, lists.runs.owner()) else { break };

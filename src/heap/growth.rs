@@ -109,7 +109,7 @@ impl Heap {
     pub(crate) unsafe fn init_reserved(&mut self, reserved: Reserved) -> Result<(), RegionError> {
         let Reserved { start, len, committed, commit } = reserved;
         // SAFETY: the caller's contract; only the map of pages is written to, which is committed.
-        unsafe { self.init(start, len, true)? };
+        unsafe { self.init_with_pages(start, len, true, Some(Grid::Growing))? };
         self.committed = self.position_behind(committed);
         self.growth = Growth { limit: self.committed, commit: Some(commit), ..self.growth };
         Ok(())
@@ -117,7 +117,7 @@ impl Heap {
 
     /// Bytes of a region of `len` bytes that have to be usable from the beginning.
     pub(crate) fn least_committed(len: usize) -> usize {
-        Grid::Own.map_bytes(len) + HEADER + GRANULE + BlockSize::MIN.bytes()
+        Grid::Growing.map_bytes(len) + HEADER + GRANULE + BlockSize::MIN.bytes()
     }
 
     /// The position behind the last block that would lie in so many bytes of the region, which are a multiple of the
@@ -125,6 +125,11 @@ impl Heap {
     fn position_behind(&self, bytes: usize) -> Index {
         let behind = self.region.addr() + bytes;
         Index::new((self.arena.offset_of(behind) / GRANULE) as u32).min(self.end)
+    }
+
+    /// Where the region starts; null if there is none.
+    pub(crate) fn region_start(&self) -> *mut u8 {
+        self.region
     }
 
     /// Bytes of the region, from its start, that may be used.

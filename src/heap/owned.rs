@@ -10,6 +10,7 @@ use crate::run::Run;
 use {
     crate::run::{HEAP, LeadsInto, Owner},
     crate::size::SlotSize,
+    core::ptr::NonNull,
 };
 
 #[cfg(all(feature = "std", unix))]
@@ -79,6 +80,12 @@ impl Heap {
             let is_used = run.slot_at(in_page).is_some_and(|number| run.is_used(number));
             (is_used && self.is_active(owner)).then(|| run.slot_size())
         }
+    }
+
+    /// The number, counted from the first one on, of the active cache that owns the run of a slot.
+    pub(crate) fn owner_of(&self, slot: NonNull<u8>) -> Option<usize> {
+        let LeadsInto::Run { owner, .. } = self.pages.at(slot.addr().get()) else { return None };
+        self.is_active(owner).then(|| usize::from(owner - Self::FIRST_OWNER))
     }
 
     /// Whether a run is a cache's, active or not.

@@ -225,12 +225,22 @@ impl Heap {
         let run = Run::at(self.arena, head);
         // SAFETY: RUNS, a listed run has room.
         let taken = unsafe { run.take() };
-        if taken.run_is_full {
-            // SAFETY: RUNS, it is the first one of its class.
-            unsafe { self.classes.unlist_first(self.arena, slot) };
-        }
         self.count_live(taken.granules);
+        if taken.is_last_of_word {
+            self.go_on_in(run, slot);
+        }
         Some(taken.slot)
+    }
+
+    /// Goes on to the next word of the first run of a class, or takes it off the list if it is full.
+    #[inline(never)]
+    fn go_on_in(&mut self, run: Run, slot: SlotSize) {
+        // SAFETY: RUNS, it is the first one of its class.
+        unsafe {
+            if !run.go_on() {
+                self.classes.unlist_first(self.arena, slot);
+            }
+        }
     }
 
     /// Takes a slot of a new run, if the class is to ask for one and has earned it.

@@ -5,7 +5,7 @@
 //! after the first one if it is full, which makes it one with room; after as many as there are slots in use, if it is
 //! on a list of runs with room, which makes it one that is empty.
 
-use super::{Run, Word};
+use super::{FULL, Run, Word};
 use crate::size::GRANULE;
 use core::ptr::{NonNull, null_mut};
 
@@ -19,17 +19,6 @@ pub(crate) struct Spot {
 }
 
 impl Run {
-    /// The words of the bitmap.
-    ///
-    /// # Safety
-    ///
-    /// - It is a run.
-    #[inline(always)]
-    unsafe fn words(self) -> u32 {
-        // SAFETY: a run's header is initialised.
-        u32::from(unsafe { (*self.header).slots }).div_ceil(64)
-    }
-
     /// Prepares the run for a cache. Returns how many slots are free. The owner looks at it at the latest possible
     /// time.
     ///
@@ -41,7 +30,7 @@ impl Run {
         // SAFETY: a run's header is the heap's own (contract).
         unsafe {
             let free = u32::from((*header).slots) - u32::from((*header).used);
-            (*header).with_room = 0;
+            (*header).lowest = FULL;
             self.look_after(u16::MAX);
             free
         }
@@ -56,13 +45,8 @@ impl Run {
         let header = self.header;
         // SAFETY: a run's header is the heap's own, and nobody else is at the bitmap (contract).
         unsafe {
-            let (mut free, mut with_room) = (0, 0);
-            for word in 0..self.words() {
-                let bits = self.word(word).read();
-                free += bits.count_ones();
-                with_room |= u8::from(bits != 0) << word;
-            }
-            (*header).with_room = with_room;
+            let free = self.free_slots();
+            (*header).lowest = self.next_word(0);
             (*header).used = (*header).slots - free as u16;
             free
         }
@@ -137,7 +121,7 @@ impl Run {
     pub(crate) unsafe fn lowest_spot(self) -> Option<Spot> {
         // SAFETY: the bitmap has that many words. The first slot of each lies in the page.
         unsafe {
-            let word = (0..self.words()).find(|&word| self.word(word).read() != 0)?;
+            let word = u32::from(Some(self.next_word(0)).filter(|&word| word != FULL)?);
             let first = u32::from((*self.header).first) + word * 64 * self.granules();
             let bytes = self.granules() * GRANULE as u32;
             Some(Spot { word: self.word(word), first: self.granule(first), bytes })

@@ -14,14 +14,31 @@ const SHORTEST_PAGE: usize = 256;
 
 /// Where that is 4 KiB or more, it is this long: 33 times what all slots are aligned to, so that run headers
 /// are spread over all sets of a cache.
-const LONGEST_PAGE: usize = 33 * SlotSize::LARGEST_ALIGN;
+const USUAL_PAGE: usize = 33 * SlotSize::LARGEST_ALIGN;
+
+/// Where memory is committed as it is needed, and that share of the region is longer than this, it is this long: 505
+/// times that alignment, 63 KiB. Then there are so few run headers that they stay in the processor's caches and its
+/// translations of addresses, whatever the program releases and in which order; what of a page was never used takes no
+/// memory.
+const PAGE_OF_GROWING: usize = 505 * SlotSize::LARGEST_ALIGN;
 
 /// Regions that have room for fewer pages have none.
 const FEWEST_PAGES: usize = 4;
 
 /// Dividing by a page's length is multiplying by `2^SHIFT` over that length, rounded up. Exact for all
-/// granules of an arena, of which there are less than 2^29.
+/// granules of an arena, of which there are less than 2^29, if the product with the rounded-up one is less than 2^11
+/// too much.
 const SHIFT: u32 = 40;
+
+const _: () = {
+    let lengths = [USUAL_PAGE, PAGE_OF_GROWING];
+    let mut at = 0;
+    while at < lengths.len() {
+        let granules = (lengths[at] / GRANULE) as u64;
+        assert!((1u64 << SHIFT).next_multiple_of(granules) - (1 << SHIFT) < 1 << 11);
+        at += 1;
+    }
+};
 
 /// Whose a run is, as a number: the heap's, or that of a cache.
 pub(crate) type Owner = u8;
@@ -37,7 +54,9 @@ pub(crate) const HEAP: Owner = 1;
 pub(crate) enum Grid {
     /// Of a length that suits the region, from where the first one can begin.
     Own,
-    /// Of the longest length, and as if the first one of all lay at the beginning of the address space. So the runs
+    /// The same for a region that is committed as it is needed.
+    Growing,
+    /// Of the usual length, and as if the first one of all lay at the beginning of the address space. So the runs
     /// of two regions that touch are pages of the two together, too.
     Common,
 }
@@ -56,7 +75,8 @@ impl Grid {
     const fn length(self, len: usize) -> usize {
         let share = len.div_ceil(PAGE_SHARE).next_power_of_two();
         match (self, share) {
-            (Self::Common, _) | (_, 4096..) => LONGEST_PAGE,
+            (Self::Growing, PAGE_OF_GROWING..) => PAGE_OF_GROWING,
+            (Self::Common, _) | (_, 4096..) => USUAL_PAGE,
             (_, ..SHORTEST_PAGE) => SHORTEST_PAGE,
             _ => share,
         }
@@ -72,7 +92,9 @@ impl Grid {
     pub(crate) fn geometry(self, arena: Arena, len: usize) -> Geometry {
         let first = arena.address(Index::FIRST);
         let anchor = match self {
-            Self::Own => first + Pages::MISALIGNMENT.wrapping_sub(first) % SlotSize::LARGEST_ALIGN,
+            Self::Own | Self::Growing => {
+                first + Pages::MISALIGNMENT.wrapping_sub(first) % SlotSize::LARGEST_ALIGN
+            }
             Self::Common => Pages::MISALIGNMENT,
         };
         Geometry { length: self.length(len), anchor }
@@ -116,6 +138,10 @@ impl Pages {
     /// What the address of each page is modulo the largest alignment of slots: behind a header and one word
     /// of bitmap, a slot has any alignment that slots can have.
     pub(super) const MISALIGNMENT: usize = SlotSize::LARGEST_ALIGN - size_of::<Header>() - size_of::<u64>();
+
+    /// The granules of a page in a region that is neither small nor committed as it is needed, and of the longest one.
+    pub(crate) const USUAL_GRANULES: u32 = (USUAL_PAGE / GRANULE) as u32;
+    pub(super) const MOST_GRANULES: u32 = (PAGE_OF_GROWING / GRANULE) as u32;
 
     /// No pages; all zero bytes.
     pub(crate) const fn none() -> Self {

@@ -4,13 +4,13 @@ mod cap;
 mod further;
 mod kept;
 mod pace;
+mod span;
 mod table;
 
-use super::{Elsewhere, Leftover, Moved, Outside, ToMove, give_back_all, sealed};
-use crate::heap::{AuditError, Heap, RegionError, Reserved, Resized};
+use super::{Elsewhere, Leftover, Moved, Outside, ToMove, sealed};
+use crate::heap::{AuditError, Heap, RegionError, Resized};
 use crate::mapping;
 use crate::refusal::{GrowthLimit, Memory};
-use crate::size::MAX_REGION;
 use crate::stats::Stats;
 use core::alloc::Layout;
 use core::cell::UnsafeCell;
@@ -20,6 +20,7 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use further::Further;
 use kept::Kept;
 use pace::Pace;
+use span::{give_back, init, map_block_at, reserve, trim, uncommit};
 use table::Table;
 
 /// Requests of so many bytes get pages of their own.
@@ -34,9 +35,6 @@ const STRETCH_SHARE_LOG2: u32 = 8;
 
 /// The least cap, and the least that is reserved, in bytes.
 const LEAST_CAP: usize = 64 << 10;
-
-/// Bytes of a huge page, for those who ask for them.
-const HUGE_PAGE: usize = 2 << 20;
 
 /// Memory from the operating system as it is needed, up to a cap of `CAP` bytes.
 ///
@@ -70,12 +68,13 @@ const HUGE_PAGE: usize = 2 << 20;
 /// - When the system refuses, the request is refused, nothing is lost, and a later one may succeed. A child process
 ///   that was forked has all of it.
 ///
-/// `HUGE_PAGES` asks for huge pages where the system gives them on request (Linux): see
-/// [choosing](crate::choosing) for what that costs and gains.
+/// What lies beyond the first 16 MiB, and blocks of 2 MiB and more, are in huge pages where the system gives them on
+/// request (Linux). With `false` for `HUGE_PAGES` none are asked for. See [choosing](crate::choosing) for what they
+/// cost and gain.
 ///
 /// On Unix, with `std`. The bound in time that a fixed arena has is not that of a growing one: a request may take
 /// system calls.
-pub struct Growing<const CAP: usize = { usize::MAX }, const HUGE_PAGES: bool = false> {
+pub struct Growing<const CAP: usize = { usize::MAX }, const HUGE_PAGES: bool = true> {
     /// The cap in bytes, as long as somebody has set it; else it is `CAP`.
     cap: AtomicUsize,
     is_cap_set: AtomicBool,
@@ -128,74 +127,6 @@ impl Budget {
     fn limit(self, heap: &mut Heap) {
         heap.set_limits(heap.committed_bytes() + self.left, heap.live_bytes().saturating_add(self.left));
     }
-}
-
-/// Reserves a span of `most` bytes, or as many as there are to be had, and `least` at least.
-fn reserve(most: usize, least: usize, huge_pages: bool) -> Option<(*mut u8, usize)> {
-    let whole = |bytes: usize| bytes - bytes % mapping::page();
-    let mut bytes = whole(most.min(MAX_REGION).min(mapping::most_address_space() / 2));
-    while bytes >= least {
-        if let Some(start) = mapping::reserve(bytes) {
-            if huge_pages {
-                // SAFETY: it was just reserved.
-                unsafe { mapping::prefer_huge_pages(start.as_ptr(), bytes) };
-            }
-            return Some((start.as_ptr(), bytes));
-        }
-        bytes = whole(bytes / 2);
-    }
-    None
-}
-
-/// Hands a heap a span that is reserved, and whose first `committed` bytes are committed.
-///
-/// # Safety
-///
-/// - The span was reserved for this heap, and `committed` bytes of it were committed, which are whole pages.
-unsafe fn init(heap: &mut Heap, start: *mut u8, len: usize, committed: usize) -> Result<(), RegionError> {
-    /// Whole pages of those; only what is needed, if the system refuses more.
-    unsafe fn commit(start: *mut u8, least: usize, most: usize) -> usize {
-        for bytes in [most, least].map(mapping::whole_pages).into_iter().flatten() {
-            // SAFETY: the heap asks for what is reserved for it, whose end is that of a page.
-            if unsafe { mapping::commit(start, bytes) } {
-                return bytes;
-            }
-        }
-        0
-    }
-    // SAFETY: the caller's contract; what is reserved can be read, and is all zero.
-    unsafe { heap.init_reserved(Reserved { start, len, committed, commit }) }
-}
-
-/// Gives back what is free in a heap, in free blocks of at least so many bytes, and what is committed and was never
-/// used, but for `kept` bytes.
-fn give_back(heap: &mut Heap, least: usize, kept: usize, huge_pages: bool) {
-    // SAFETY: the heap's span was reserved here, and what it gives back is nobody's.
-    heap.give_back(least, mapping::page(), |start, bytes| unsafe { mapping::discard(start, bytes) });
-    uncommit(heap, kept, huge_pages);
-}
-
-/// Gives back all that is free in a heap. Returns how many bytes of that were in memory.
-fn trim(heap: &mut Heap, huge_pages: bool) -> usize {
-    // SAFETY: the heap's span was reserved here.
-    let given_back = unsafe { give_back_all(heap) };
-    uncommit(heap, 0, huge_pages);
-    given_back
-}
-
-/// Makes what is committed behind the top reserved again, but for `kept` bytes.
-fn uncommit(heap: &mut Heap, kept: usize, huge_pages: bool) {
-    heap.uncommit(kept, mapping::page(), |start, bytes| {
-        // SAFETY: the heap's span was reserved here, and what it gives back is nobody's.
-        unsafe {
-            let is_reserved = mapping::uncommit(start, bytes);
-            // The new mapping knows nothing of what was asked for the old one.
-            if is_reserved && huge_pages {
-                mapping::prefer_huge_pages(start, bytes);
-            }
-            is_reserved
-        }
-    });
 }
 
 impl State {
@@ -340,14 +271,7 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
                 if self.budget(state, heap).left < needed || !state.table.make_room() {
                     return None;
                 }
-                let is_huge = HUGE_PAGES && bytes >= HUGE_PAGE;
-                let align = layout.align().max(if is_huge { HUGE_PAGE } else { mapping::page() });
-                let start = mapping::map(bytes, align)?;
-                if is_huge {
-                    // SAFETY: it was just mapped.
-                    unsafe { mapping::prefer_huge_pages(start.as_ptr(), bytes) };
-                }
-                (start, bytes, 0)
+                (map_block_at(bytes, layout.align(), HUGE_PAGES)?, bytes, 0)
             }
         };
         state.table.insert(start.as_ptr(), bytes);
@@ -416,13 +340,13 @@ impl<const CAP: usize, const HUGE_PAGES: bool> sealed::Source for Growing<CAP, H
             }
         }
         let Budget { left, .. } = self.budget(state, heap);
-        let (start, len) = reserve(left, LEAST_CAP, HUGE_PAGES).ok_or(NO_MEMORY)?;
+        let (start, len) = reserve(left, LEAST_CAP).ok_or(NO_MEMORY)?;
         let committed = mapping::whole_pages(Heap::least_committed(len)).filter(|&bytes| bytes <= len);
         // SAFETY: the span was just reserved, and is used for this heap if that takes it. Nobody sees it if not.
         unsafe {
             let is_committed = committed.is_some_and(|bytes| mapping::commit(start, bytes));
             let outcome = match committed {
-                Some(committed) if is_committed => init(heap, start, len, committed),
+                Some(committed) if is_committed => init(heap, start, len, committed, HUGE_PAGES),
                 _ => Err(NO_MEMORY),
             };
             if outcome.is_err() {

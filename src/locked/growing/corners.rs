@@ -55,8 +55,9 @@ fn pages_that_are_kept_are_not_in_the_way_of_small_requests() {
 fn pages_that_are_kept_go_when_they_stand_in_the_way_of_the_system() {
     let allocator = Allocator::new();
     keep_pages(&allocator, 40 * MIB);
-    // The system has no memory until some comes back: the next mapping is refused, and no other call.
-    refusals::refuse_one();
+    // The system has no memory until some comes back: the next mapping is refused, in huge pages and in others, and no
+    // other call.
+    refusals::refuse_next(1 + u32::from(mapping::HAS_HUGE_PAGES));
     let block = served(&allocator, 20 * MIB);
     assert!(allocator.committed_bytes() < 21 * MIB);
     free(&allocator, block, 20 * MIB);

@@ -202,7 +202,7 @@ impl Annex {
         if least > budget.left {
             return None;
         }
-        let (start, reserved) = super::reserve(budget.left, least, budget.huge_pages)?;
+        let (start, reserved) = super::reserve(budget.left, least)?;
         let len = reserved - in_front;
         let committed = mapping::whole_pages(Heap::least_committed(len))?;
         let annex: *mut Self = start.cast();
@@ -216,7 +216,8 @@ impl Annex {
             }
             annex.write(Self { heap: Heap::new(), next: null_mut(), reserved, in_front });
             let heap = &mut (*annex).heap;
-            if super::init(heap, start.wrapping_add(in_front), len, committed).is_err() {
+            let region = start.wrapping_add(in_front);
+            if super::init(heap, region, len, committed, budget.huge_pages).is_err() {
                 mapping::unmap(start, reserved);
                 return None;
             }
