@@ -112,12 +112,11 @@ impl<A: GlobalAlloc, const INTERVAL: usize> Sampled<A, INTERVAL> {
     #[cold]
     #[inline(never)]
     unsafe fn allocate_due(&self, layout: Layout, is_zeroed: bool) -> *mut u8 {
+        samples::take_back(layout.size());
         // SAFETY: the caller's contract.
         let block =
             unsafe { if is_zeroed { self.inner.alloc_zeroed(layout) } else { self.inner.alloc(layout) } };
-        if block.is_null() {
-            samples::take_back(layout.size());
-        } else {
+        if !block.is_null() {
             samples::take(block, layout.size(), layout.align(), INTERVAL);
         }
         block
@@ -144,17 +143,19 @@ impl<A: GlobalAlloc, const INTERVAL: usize> Sampled<A, INTERVAL> {
     #[cold]
     #[inline(never)]
     unsafe fn reallocate(&self, block: *mut u8, layout: Layout, new_size: usize, is_due: bool) -> *mut u8 {
+        if is_due {
+            samples::take_back(new_size);
+        }
         // Before: afterwards another thread may have a block of the sample in that place.
         let sample = sample_table::release(block);
         // SAFETY: the caller's contract.
         let new_block = unsafe { self.inner.realloc(block, layout, new_size) };
-        if new_block.is_null() {
-            sample.iter().for_each(sample_table::insert);
-            if is_due {
-                samples::take_back(new_size);
+        match sample {
+            Some(sample) if new_block.is_null() => sample_table::insert(&sample),
+            _ if is_due && !new_block.is_null() => {
+                samples::take(new_block, new_size, layout.align(), INTERVAL);
             }
-        } else if is_due {
-            samples::take(new_block, new_size, layout.align(), INTERVAL);
+            _ => {}
         }
         new_block
     }
