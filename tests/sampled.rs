@@ -114,6 +114,39 @@ fn a_realloc_counts_anew_and_a_refused_one_changes_nothing() {
 
 #[test]
 #[serial]
+fn what_is_refused_does_not_count() {
+    // Three of them in a row would turn a countdown that is less than nothing into one that takes forever.
+    let huge = Layout::from_size_align(1 << (usize::BITS - 2), 8).unwrap();
+    let small = Layout::new::<[u8; 24]>();
+    let expect_samples = |test| {
+        let kept = blocks(100, 30_029);
+        let count = share(&profile(test), 30_029).0;
+        assert!(count > 50, "{count}");
+        drop(kept);
+    };
+    expect_samples("before_any");
+    // SAFETY: the layouts are of more than no bytes, and the block is given back once.
+    unsafe {
+        assert!((0..3).all(|_| A.alloc(huge).is_null()));
+        expect_samples("refused");
+        assert!((0..3).all(|_| A.alloc_zeroed(huge).is_null()));
+        expect_samples("refused_zeroed");
+        let block = A.alloc(small);
+        assert!((0..3).all(|_| A.realloc(block, small, huge.size()).is_null()));
+        A.dealloc(block, small);
+    }
+    expect_samples("refused_realloc");
+}
+
+#[test]
+fn the_arena_is_no_part_of_the_program_file() {
+    // One byte of the static that is not zero, and all of it would be in the file.
+    let file = std::env::current_exe().unwrap().metadata().unwrap();
+    assert!(file.len() < ARENA as u64, "{}", file.len());
+}
+
+#[test]
+#[serial]
 fn threads_share_one_sample_and_release_what_others_allocated() {
     let (sender, receiver) = std::sync::mpsc::channel();
     std::thread::scope(|scope| {

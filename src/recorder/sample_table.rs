@@ -181,3 +181,105 @@ impl Bucket {
         (self.addresses[place].load(Ordering::Relaxed) == address).then_some(sample)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Mutex, PoisonError};
+    use std::vec::Vec;
+
+    /// There is one table: tests that fill it take turns.
+    static TURN: Mutex<()> = Mutex::new(());
+
+    fn sample(number: usize) -> Sample {
+        Sample {
+            address: 0x7000_0000 + number * 0x1230,
+            size: number,
+            align: 8,
+            weight: number as u64 * 3,
+            site: number as u32 % 100,
+            thread: 7,
+        }
+    }
+
+    fn block(sample: &Sample) -> *mut u8 {
+        core::ptr::without_provenance_mut(sample.address)
+    }
+
+    fn all() -> Vec<Sample> {
+        let mut all = Vec::new();
+        for_each(|sample| {
+            all.push(sample);
+            Ok::<_, ()>(())
+        })
+        .unwrap();
+        all.sort_unstable_by_key(|sample| sample.address);
+        all
+    }
+
+    #[test]
+    fn what_was_entered_is_found_until_it_is_released() {
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let samples: Vec<_> = (1..=20_000).map(sample).collect();
+        for (n, sample) in samples.iter().enumerate() {
+            assert_eq!(release(block(sample)), None, "{n}");
+            insert(sample);
+        }
+        assert_eq!(all(), samples);
+        for (n, sample) in samples.iter().enumerate() {
+            assert!(may_have(block(sample)));
+            assert_eq!(release(block(sample)), Some(*sample), "{n}");
+            assert_eq!(release(block(sample)), None, "{n}");
+        }
+        assert_eq!(all(), []);
+        assert!(samples.iter().all(|sample| !may_have(block(sample))), "no page has any that was released");
+    }
+
+    #[test]
+    fn a_hundred_thousand_blocks_can_be_in_it_and_more_do_no_harm() {
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let samples: Vec<_> = (1..=150_000).map(sample).collect();
+        samples.iter().for_each(insert);
+        let found = samples.iter().filter_map(|sample| release(block(sample))).count();
+        assert!((100_000..131_000).contains(&found), "{found}");
+        assert_eq!(all(), []);
+    }
+
+    #[test]
+    fn a_page_with_more_than_can_be_counted_is_looked_at_for_ever() {
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        // So many on one page that a byte does not count them: none of them may be missed.
+        let samples: Vec<_> =
+            (0..400).map(|n| Sample { address: 0x1000_0000 + n * 8, ..sample(1) }).collect();
+        samples.iter().for_each(insert);
+        for sample in &samples {
+            assert!(may_have(block(sample)));
+            assert_eq!(release(block(sample)), Some(*sample));
+        }
+    }
+
+    #[test]
+    fn threads_enter_and_release_beside_each_other() {
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                scope.spawn(move || {
+                    for round in 0..20 {
+                        let own: Vec<_> =
+                            (0..1_000).map(|n| sample(1 + thread + 4 * (n + 100 * round))).collect();
+                        own.iter().for_each(insert);
+                        for sample in own.iter().rev() {
+                            assert_eq!(release(block(sample)), Some(*sample));
+                        }
+                    }
+                });
+            }
+            for _ in 0..20 {
+                for found in all() {
+                    assert!(found == sample(found.size), "{found:?} is none that was entered");
+                }
+            }
+        });
+        assert_eq!(all(), []);
+    }
+}

@@ -150,10 +150,12 @@ impl<A: GlobalAlloc, const INTERVAL: usize> Sampled<A, INTERVAL> {
         let sample = sample_table::release(block);
         // SAFETY: the caller's contract.
         let new_block = unsafe { self.inner.realloc(block, layout, new_size) };
-        if new_block.is_null() {
-            sample.iter().for_each(sample_table::insert);
-        } else if is_due {
-            samples::take(new_block, new_size, layout.align(), INTERVAL);
+        match sample {
+            Some(sample) if new_block.is_null() => sample_table::insert(&sample),
+            _ if is_due && !new_block.is_null() => {
+                samples::take(new_block, new_size, layout.align(), INTERVAL);
+            }
+            _ => {}
         }
         new_block
     }

@@ -11,7 +11,7 @@ use super::{stack, writer};
 use core::cell::Cell;
 
 struct Local {
-    /// Bytes until the next sample, none before the first one; less while it is taken.
+    /// Bytes until the next sample; none before the first one.
     until_next: Cell<isize>,
     /// The state of the random numbers; zero before the first one.
     random: Cell<u64>,
@@ -25,9 +25,9 @@ std::thread_local! {
         const { Local { until_next: Cell::new(0), random: Cell::new(0), is_inside: Cell::new(false) } };
 }
 
-/// Counts an allocation that is about to happen. If it is its turn, it has to be [taken back](take_back) before it
-/// happens, and [taken](take) if it has. (Before: a caller that has nothing left to do then passes the request on as it
-/// came.)
+/// Counts an allocation that is about to happen. If it is its turn, that has to be [taken back](take_back), and the
+/// allocation [taken](take) when it has succeeded. (Before it happens: a caller that has nothing left to do then passes
+/// the request on as it came.)
 #[inline(always)]
 pub(super) fn is_due(size: usize) -> bool {
     // A subtraction in memory and a look at the sign: two instructions.
@@ -38,8 +38,8 @@ pub(super) fn is_due(size: usize) -> bool {
     })
 }
 
-/// An allocation that is due does not count: whether it is refused is not known, and meanwhile the thread may make
-/// others, for a report of that.
+/// Has an allocation that is due not count. It may be refused; and what is asked for on the way, to tell of that, counts
+/// as ever.
 pub(super) fn take_back(size: usize) {
     LOCAL.with(|local| local.until_next.set(local.until_next.get().wrapping_add_unsigned(size)));
 }
@@ -81,8 +81,7 @@ fn call_site() -> u32 {
     }
     let mut frames = [0; stack::MAX_DEPTH];
     let depth = stack::unwind(&mut frames);
-    let outermost_first = frames[..depth].iter().rev();
-    let number = Path::new().find(&call_sites::SAMPLED, outermost_first, |_| Ok(()));
+    let number = Path::new().find(&call_sites::SAMPLED, &frames[..depth], |_| Ok(()));
     number.unwrap_or(0) as u32
 }
 

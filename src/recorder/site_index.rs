@@ -8,26 +8,25 @@ use super::{everlasting, give_back};
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
-/// There are fewer numbers than this, and none is zero.
-pub(super) const NUMBERS: usize = 1 << NUMBER_BITS;
-const NUMBER_BITS: u32 = 21;
-
 /// The first table is a page, of the least that there are.
 const FIRST_BITS: u32 = 10;
 
 /// The bits of an address that say how many slots a table has.
-const TAG: usize = 63;
+const SIZE: usize = 63;
 
 pub(super) struct Index {
     /// The table; in the low bits of its address, which is a page's, the binary logarithm of how many slots it has.
     table: AtomicPtr<AtomicU32>,
 }
 
-/// A slot has a number, and above it as many bits of the hash as there is room for; 0 while it is free.
+/// The table at some time.
 #[derive(Clone, Copy)]
-struct Table {
+pub(super) struct Table {
+    /// A slot has a number; 0 while it is free.
     slots: NonNull<AtomicU32>,
     bits: u32,
+    /// The greatest place.
+    mask: usize,
 }
 
 impl Index {
@@ -40,31 +39,15 @@ impl Index {
         self.table().is_some() || self.replace(null_mut(), FIRST_BITS, |_| {})
     }
 
-    fn table(&self) -> Option<Table> {
+    /// The table as it is now, if there is one.
+    #[inline(always)]
+    pub(super) fn table(&self) -> Option<Table> {
         Table::from_tagged(self.table.load(Ordering::Acquire))
     }
 
-    /// The number that has this hash and is the right one.
-    #[inline(always)]
-    pub(super) fn find(&self, hash: u64, is_right: impl Fn(u32) -> bool) -> Option<u32> {
-        let table = self.table()?;
-        let mut place = table.home(hash);
-        loop {
-            let found = table.slot(place).load(Ordering::Acquire);
-            if found == 0 {
-                return None;
-            }
-            let number = found % NUMBERS as u32;
-            if found == entry(hash, number) && is_right(number) {
-                return Some(number);
-            }
-            place += 1;
-        }
-    }
-
-    /// Enters a number, the greatest so far or nearly so. `hash_of` is asked for those of others, as far as they have
-    /// one. False if there is no memory for a larger table.
-    pub(super) fn enter(&self, hash: u64, number: u32, hash_of: impl Fn(u32) -> Option<u64>) -> bool {
+    /// Enters a number. `hash_of` is asked for the hashes of lower ones, as far as they have one. False if there is no
+    /// memory for a larger table.
+    pub(super) fn enter(&self, hash: u32, number: u32, hash_of: impl Fn(u32) -> Option<u32>) -> bool {
         loop {
             let tagged = self.table.load(Ordering::Acquire);
             let Some(table) = Table::from_tagged(tagged) else { return false };
@@ -73,9 +56,9 @@ impl Index {
                 return true;
             }
             let fill = |larger: Table| {
-                for other in 1..=larger.most().min(number) {
-                    if let Some(hash) = hash_of(other) {
-                        larger.enter(hash, other);
+                for lower in 1..number.min(larger.most()) {
+                    if let Some(hash) = hash_of(lower) {
+                        larger.enter(hash, lower);
                     }
                 }
             };
@@ -89,7 +72,7 @@ impl Index {
     /// for it.
     fn replace(&self, old: *mut AtomicU32, bits: u32, fill: impl FnOnce(Table)) -> bool {
         let Some(slots) = everlasting::<AtomicU32>(1 << bits) else { return false };
-        let table = Table { slots, bits };
+        let table = Table::new(slots, bits);
         fill(table);
         let replaced = self.table.compare_exchange(old, table.tagged(), Ordering::AcqRel, Ordering::Relaxed);
         if replaced.is_err() {
@@ -101,13 +84,19 @@ impl Index {
 }
 
 impl Table {
+    #[inline(always)]
+    fn new(slots: NonNull<AtomicU32>, bits: u32) -> Self {
+        Self { slots, bits, mask: (1 << bits) - 1 }
+    }
+
     fn tagged(self) -> *mut AtomicU32 {
         self.slots.as_ptr().map_addr(|address| address | self.bits as usize)
     }
 
+    #[inline(always)]
     fn from_tagged(tagged: *mut AtomicU32) -> Option<Self> {
-        let bits = (tagged.addr() & TAG) as u32;
-        NonNull::new(tagged.map_addr(|address| address & !TAG)).map(|slots| Self { slots, bits })
+        let slots = NonNull::new(tagged.map_addr(|address| address & !SIZE))?;
+        Some(Self::new(slots, (tagged.addr() & SIZE) as u32))
     }
 
     /// The greatest number that is entered here: so half of the slots stay free.
@@ -115,35 +104,52 @@ impl Table {
         1 << (self.bits - 1)
     }
 
-    /// Where the search for a hash begins.
-    fn home(self, hash: u64) -> usize {
-        (hash >> (u64::BITS - self.bits)) as usize
+    /// Where the search for a hash begins: by its high bits.
+    #[inline(always)]
+    fn home(self, hash: u32) -> usize {
+        (hash >> (u32::BITS - self.bits)) as usize
     }
 
+    /// Where it goes on.
+    #[inline(always)]
+    fn next(self, place: usize) -> usize {
+        (place + 1) & self.mask
+    }
+
+    #[inline(always)]
     fn slot(self, place: usize) -> &'static AtomicU32 {
-        let place = place & ((1 << self.bits) - 1);
-        // SAFETY: a table that others know is never unmapped, one that they do not know is not used after that; and the
-        // place is one of it.
+        // SAFETY: a table that others know is never unmapped, and one that they do not know is not used after that. The
+        // place is one of it: it comes from `home` and `next`.
         unsafe { self.slots.add(place).as_ref() }
     }
 
-    fn enter(self, hash: u64, number: u32) {
-        let entry = entry(hash, number);
+    /// The number with that hash that is the right one. It is asked about 0, too, which is none.
+    #[inline(always)]
+    pub(super) fn find(self, hash: u32, is_right: impl Fn(u32) -> bool) -> Option<u32> {
+        let mut place = self.home(hash);
+        loop {
+            let number = self.slot(place).load(Ordering::Acquire);
+            if is_right(number) {
+                return Some(number);
+            }
+            if number == 0 {
+                return None;
+            }
+            place = self.next(place);
+        }
+    }
+
+    fn enter(self, hash: u32, number: u32) {
         let mut place = self.home(hash);
         // Ends: more slots are free than there are numbers.
         while let Err(found) =
-            self.slot(place).compare_exchange(0, entry, Ordering::Release, Ordering::Relaxed)
+            self.slot(place).compare_exchange(0, number, Ordering::Release, Ordering::Relaxed)
         {
-            if found == entry {
+            if found == number {
                 // Whoever made the table has entered it.
                 return;
             }
-            place += 1;
+            place = self.next(place);
         }
     }
-}
-
-/// What a slot has: bits of the hash that no table goes by.
-fn entry(hash: u64, number: u32) -> u32 {
-    (hash as u32) << NUMBER_BITS | number
 }

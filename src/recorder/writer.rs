@@ -18,6 +18,8 @@ const TIME_STEP: u64 = 1_000_000;
 pub(super) struct Writer {
     part: Part,
     stack: Stack,
+    /// What is on the stack just now. Here, so that it is not cleared for each event.
+    frames: [usize; stack::MAX_DEPTH],
     path: Path,
 }
 
@@ -52,6 +54,7 @@ impl Writer {
                 loaded: 0,
             },
             stack: Stack::unknown(),
+            frames: [0; stack::MAX_DEPTH],
             path: Path::new(),
         }
     }
@@ -74,10 +77,9 @@ impl Writer {
         if !stack::is_wanted() {
             return Ok(0);
         }
-        let mut frames = [0; stack::MAX_DEPTH];
-        let depth = self.stack.walk(&mut frames);
-        let Self { path, part, .. } = self;
-        path.find(&call_sites::RECORDED, frames[..depth].iter().rev(), |site| part.site(&site))
+        let Self { path, part, stack, frames } = self;
+        let depth = stack.walk(frames);
+        path.find(&call_sites::RECORDED, &frames[..depth], |site| part.site(&site))
     }
 }
 
