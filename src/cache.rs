@@ -441,7 +441,7 @@ unsafe impl<S: Source> GlobalAlloc for ThreadCached<S> {
         // SAFETY: the slot is this thread's, or nobody's; the caller's contract.
         unsafe {
             if !home::slot().give(self.identity(), block) {
-                self.dealloc_otherwise(block, layout)
+                Self::dealloc_otherwise(block, layout, self);
             }
         }
     }

@@ -61,12 +61,50 @@ fn random_number() -> u32 {
     (mixed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as u32
 }
 
-/// The key of a block. It depends on the address, so that neither a copy of what lay in another block nor
-/// data from elsewhere has it.
-#[inline(always)]
-fn key_of(block: NonNull<u8>) -> u32 {
-    // SAFETY: it is not written any more (contract of `choose_key`).
-    block.addr().get() as u32 ^ unsafe { *KEY.0.get() }
+/// A block with its key. That depends on the address, so that neither a copy of what lay in another block nor data from
+/// elsewhere has it.
+#[derive(Clone, Copy)]
+pub(crate) struct Keyed {
+    block: NonNull<u8>,
+    key: u32,
+}
+
+impl Keyed {
+    #[inline(always)]
+    pub(crate) fn of(block: NonNull<u8>) -> Self {
+        // SAFETY: it is not written any more (contract of `choose_key`).
+        Self { block, key: block.addr().get() as u32 ^ unsafe { *KEY.0.get() } }
+    }
+
+    #[inline(always)]
+    pub(crate) fn block(self) -> NonNull<u8> {
+        self.block
+    }
+
+    /// Whether the payload has the key of a cached block.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`has_key`].
+    #[inline(always)]
+    pub(crate) unsafe fn is_cached(self) -> bool {
+        // SAFETY: the word is in the arena.
+        unsafe { read_key(self.block) == self.key }
+    }
+
+    /// Links the block to the next one, and marks it as cached.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`link`].
+    #[inline(always)]
+    pub(crate) unsafe fn link(self, next: *mut u8) {
+        // SAFETY: the smallest block has room for link and key, which lie in the payload (contract).
+        unsafe {
+            self.block.cast::<*mut u8>().write(next);
+            key_word(self.block).write(self.key);
+        }
+    }
 }
 
 const KEY_OFFSET: usize = 8;
@@ -86,11 +124,8 @@ fn key_word(block: NonNull<u8>) -> *mut u32 {
 /// - It is a block in use, of the heap's, and its bytes are the cache's.
 #[inline(always)]
 pub(crate) unsafe fn link(block: NonNull<u8>, next: *mut u8) {
-    // SAFETY: the smallest block has room for link and key, which lie in the payload (contract).
-    unsafe {
-        block.cast::<*mut u8>().write(next);
-        key_word(block).write(key_of(block));
-    }
+    // SAFETY: the caller's contract.
+    unsafe { Keyed::of(block).link(next) }
 }
 
 /// Takes the mark away, and returns the next block, or null.
@@ -125,25 +160,26 @@ pub(crate) unsafe fn next(block: NonNull<u8>) -> *mut u8 {
 /// - The first twelve bytes of the payload are in the arena.
 #[inline(always)]
 pub(crate) unsafe fn has_key(block: NonNull<u8>) -> bool {
-    // SAFETY: the word is in the arena.
-    unsafe { read_uninitialised(key_word(block)) == key_of(block) }
+    // SAFETY: the caller's contract.
+    unsafe { Keyed::of(block).is_cached() }
 }
 
-/// Reads a word that the program may have left uninitialised: whatever is there will do. In Rust, even a
-/// volatile read of that would be undefined; an instruction of the machine's is not.
+/// Reads a block's word for the key, which the program may have left uninitialised: whatever is there will do. In Rust,
+/// even a volatile read of that would be undefined; an instruction of the machine's is not.
 ///
 /// # Safety
 ///
 /// - The word is there, and aligned.
 #[inline(always)]
-unsafe fn read_uninitialised(word: *mut u32) -> u32 {
+unsafe fn read_key(block: NonNull<u8>) -> u32 {
     let value: u32;
     // SAFETY: the caller's contract; the instruction does nothing else.
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     unsafe {
         core::arch::asm!(
-            "mov {value:e}, dword ptr [{word}]",
-            word = in(reg) word,
+            "mov {value:e}, dword ptr [{block} + {offset}]",
+            offset = const KEY_OFFSET,
+            block = in(reg) block.as_ptr(),
             value = out(reg) value,
             options(nostack, preserves_flags, readonly),
         );
@@ -152,8 +188,9 @@ unsafe fn read_uninitialised(word: *mut u32) -> u32 {
     #[cfg(all(target_arch = "aarch64", not(miri)))]
     unsafe {
         core::arch::asm!(
-            "ldr {value:w}, [{word}]",
-            word = in(reg) word,
+            "ldr {value:w}, [{block}, #{offset}]",
+            offset = const KEY_OFFSET,
+            block = in(reg) block.as_ptr(),
             value = out(reg) value,
             options(nostack, preserves_flags, readonly),
         );
@@ -163,7 +200,7 @@ unsafe fn read_uninitialised(word: *mut u32) -> u32 {
     #[cfg(any(not(any(target_arch = "x86_64", target_arch = "aarch64")), miri))]
     unsafe {
         let mut bytes = [0u8; 4];
-        libc::memcpy(bytes.as_mut_ptr().cast(), word.cast_const().cast(), bytes.len());
+        libc::memcpy(bytes.as_mut_ptr().cast(), key_word(block).cast_const().cast(), bytes.len());
         value = u32::from_ne_bytes(bytes);
     }
     value

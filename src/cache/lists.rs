@@ -21,7 +21,7 @@ use super::class::{ByClass, Class, SmallClass};
 use super::place::Found;
 use super::pressure::{Calm, Pressure};
 use super::runs::{AlreadyFree, Put, Runs};
-use crate::block::cached;
+use crate::block::cached::{self, Keyed};
 use crate::run::Run;
 use core::ptr::{NonNull, null_mut};
 
@@ -303,12 +303,16 @@ impl Lists {
         unsafe {
             match found {
                 Found::Block(class, block) => {
-                    self.has_room(class) && !cached::has_key(block) && self.push(class, block)
+                    let block = Keyed::of(block);
+                    self.has_room(class) && !block.is_cached() && self.push_keyed(class, block)
                 }
                 Found::Slot { owner, run, number, slot } => {
                     let class = Class::of_slot(run.slot_size());
                     if self.has_room(class) {
-                        run.is_used(number) && !cached::has_key(slot) && self.push(class, slot)
+                        run.is_used(number) && {
+                            let slot = Keyed::of(slot);
+                            !slot.is_cached() && self.push_keyed(class, slot)
+                        }
                     } else {
                         self.runs.are_of(owner) && !cached::has_key(slot) && run.put_back_simply(number)
                     }
@@ -374,13 +378,24 @@ impl Lists {
     /// - It is a block of this class that nobody uses, or the class is [`Class::NONE`].
     #[inline(always)]
     pub(super) unsafe fn push(&mut self, class: Class, block: NonNull<u8>) -> bool {
+        // SAFETY: the caller's contract.
+        unsafe { self.push_keyed(class, Keyed::of(block)) }
+    }
+
+    /// As [`push`](Self::push).
+    ///
+    /// # Safety
+    ///
+    /// - As for [`push`](Self::push).
+    #[inline(always)]
+    unsafe fn push_keyed(&mut self, class: Class, block: Keyed) -> bool {
         let room = self.room.get_mut(class);
         let Some(less) = room.checked_sub(1) else { return false };
         *room = less;
         let current = self.current.get_mut(class);
         // SAFETY: the block is the cache's now (contract; `NONE` never has room).
-        unsafe { cached::link(block, *current) };
-        *current = block.as_ptr();
+        unsafe { block.link(*current) };
+        *current = block.block().as_ptr();
         true
     }
 

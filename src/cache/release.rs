@@ -15,12 +15,13 @@ impl<S: Source> ThreadCached<S> {
     /// # Safety
     ///
     /// - As for [`GlobalAlloc::dealloc`].
+    // Its arguments are in the order in which the caller of `dealloc` has them: that has nothing to move on its way here.
     #[inline(never)]
-    pub(super) unsafe fn dealloc_otherwise(&self, block: *mut u8, layout: Layout) {
+    pub(super) unsafe fn dealloc_otherwise(block: *mut u8, layout: Layout, this: &Self) {
         // SAFETY: the slot is this thread's, or nobody's; the caller's contract.
         unsafe {
-            if !home::slot().give_block(self.identity(), block) {
-                self.dealloc_slow(block, layout);
+            if !home::slot().give_block(this.identity(), block) {
+                this.dealloc_slow(block, layout);
             }
         }
     }

@@ -20,12 +20,17 @@
 use super::take::End;
 use super::{Heap, Released};
 use crate::block::Arena;
-use crate::run::{HEAP, Returned, Run, RunList};
+use crate::run::{HEAP, Pages, Returned, Run, RunList};
 use crate::size::{BlockSize, Index, SlotSize};
 use core::ptr::NonNull;
 
 /// The least that a class has to have in blocks to get its first run, as a share of a page: 1/32.
 const LEAST_SHARE_LOG2: u32 = 5;
+
+/// The granules of a page of that many, or of a usual one if that is longer: what of a long one is not used costs nothing.
+const fn usual(page: u32) -> u32 {
+    if page < Pages::USUAL_GRANULES { page } else { Pages::USUAL_GRANULES }
+}
 
 /// Up to so many granules a full run takes less memory than blocks do, or hardly more.
 const SMALL: u32 = 32;
@@ -94,6 +99,7 @@ impl SlotClasses {
             *blocks = blocks.wrapping_add(1);
             let served = &mut self.served[slot.number()];
             *served = served.saturating_add(size.granules());
+            let page = usual(page);
             let least = page >> LEAST_SHARE_LOG2;
             if *served >= least && (*blocks * size.granules() >= least || *served >= page) {
                 // Blocks of this size serve requests of this class and of the next.
@@ -257,6 +263,7 @@ impl Heap {
 
     fn has_earned(&mut self, slot: SlotSize) -> bool {
         let page = u64::from(self.pages.granules());
+        let usual = u64::from(usual(self.pages.granules()));
         let in_blocks = u64::from(self.classes.blocks(slot)) * u64::from(slot.granules());
         let in_runs = u64::from(self.classes.runs(slot)) * page;
         let served = u64::from(self.classes.ask(slot));
@@ -270,7 +277,7 @@ impl Heap {
         }
         let bit = 1 << slot.number();
         if in_runs == 0
-            && (served >= page || self.classes.busy & bit != 0)
+            && (served >= usual || self.classes.busy & bit != 0)
             && page << LITTLE_SHARE_LOG2 <= free
             && page <= live << IDLE_SHARE_LOG2
         {
@@ -278,7 +285,7 @@ impl Heap {
             return true;
         }
         self.classes.busy &= !bit;
-        let is_enough = in_runs > 0 || in_blocks << LEAST_SHARE_LOG2 >= page;
+        let is_enough = in_runs > 0 || in_blocks << LEAST_SHARE_LOG2 >= usual;
         // Objects over half a page's granules, and live over free memory, each side times all denominators.
         is_enough && (in_blocks + in_runs) * free * 2 >= page * live * u64::from(slot.granules())
     }
