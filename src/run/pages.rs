@@ -16,11 +16,12 @@ const SHORTEST_PAGE: usize = 256;
 /// are spread over all sets of a cache.
 const USUAL_PAGE: usize = 33 * SlotSize::LARGEST_ALIGN;
 
-/// Where memory is committed as it is needed, and that share of the region is longer than this, it is this long: 505
-/// times that alignment, 63 KiB. Then there are so few run headers that they stay in the processor's caches and its
-/// translations of addresses, whatever the program releases and in which order; what of a page was never used takes no
-/// memory.
-const PAGE_OF_GROWING: usize = 505 * SlotSize::LARGEST_ALIGN;
+/// Where memory is committed as it is needed, and that share of the region is longer than this, it is this long: 129
+/// times that alignment, 16 KiB. Then there are few run headers, so that most of them stay in the processor's caches,
+/// whatever the program releases and in which order; what of a page was never used takes no memory. Longer ones gain
+/// little more, and keep more in memory for the sake of a few slots: of 63 KiB, a program that works in waves had 1.35
+/// times what it used after each, where it has 1.23 with these and 1.20 with usual ones.
+const PAGE_OF_GROWING: usize = 129 * SlotSize::LARGEST_ALIGN;
 
 /// Regions that have room for fewer pages have none.
 const FEWEST_PAGES: usize = 4;
