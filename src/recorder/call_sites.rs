@@ -312,7 +312,7 @@ mod tests {
     #[test]
     fn memory_that_is_refused_is_told_and_asked_for_again() {
         let (sites, mut told) = (CallSites::new(), Told::new());
-        refusals::refuse_one();
+        refusals::refuse_next(1);
         assert!(!sites.prepare());
         assert_eq!(find(&sites, &path(0), &mut told), Err(end::NO_MEMORY));
         assert!(sites.prepare());
