@@ -76,8 +76,6 @@ const _: () = assert!(size_of::<Header>() % size_of::<u64>() == 0);
 /// The number of no word.
 const FULL: u8 = u8::MAX;
 
-const _: () = assert!(Pages::MOST_GRANULES / 64 < FULL as u32);
-
 /// Dividing by the granules of a slot is multiplying by this, which is `2^32` over them, rounded up: the quotient
 /// is what is above the lower 32 bits. Those are less than this if and only if nothing remains. Exact for all
 /// granules of a page. (Lemire, Kaser and Kurz, *Faster remainder by direct computation*, 2019.)

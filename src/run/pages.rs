@@ -1,6 +1,6 @@
 //! Which stretches of an arena are pages, which pages are runs, and whose.
 
-use super::{Header, Run};
+use super::{FULL, Header, Run};
 use crate::block::{Arena, granules_or_more};
 use crate::size::{BlockSize, GRANULE, Index, SlotSize};
 use core::ops::Range;
@@ -31,6 +31,9 @@ const FEWEST_PAGES: usize = 4;
 /// too much.
 const SHIFT: u32 = 40;
 
+// The words of the longest bitmap have numbers.
+const _: () = assert!(PAGE_OF_GROWING / GRANULE / 64 < FULL as usize);
+
 const _: () = {
     let lengths = [USUAL_PAGE, PAGE_OF_GROWING];
     let mut at = 0;
@@ -56,6 +59,7 @@ pub(crate) enum Grid {
     /// Of a length that suits the region, from where the first one can begin.
     Own,
     /// The same for a region that is committed as it is needed.
+    #[cfg(all(feature = "std", unix))]
     Growing,
     /// Of the usual length, and as if the first one of all lay at the beginning of the address space. So the runs
     /// of two regions that touch are pages of the two together, too.
@@ -76,6 +80,7 @@ impl Grid {
     const fn length(self, len: usize) -> usize {
         let share = len.div_ceil(PAGE_SHARE).next_power_of_two();
         match (self, share) {
+            #[cfg(all(feature = "std", unix))]
             (Self::Growing, PAGE_OF_GROWING..) => PAGE_OF_GROWING,
             (Self::Common, _) | (_, 4096..) => USUAL_PAGE,
             (_, ..SHORTEST_PAGE) => SHORTEST_PAGE,
@@ -93,10 +98,8 @@ impl Grid {
     pub(crate) fn geometry(self, arena: Arena, len: usize) -> Geometry {
         let first = arena.address(Index::FIRST);
         let anchor = match self {
-            Self::Own | Self::Growing => {
-                first + Pages::MISALIGNMENT.wrapping_sub(first) % SlotSize::LARGEST_ALIGN
-            }
             Self::Common => Pages::MISALIGNMENT,
+            _ => first + Pages::MISALIGNMENT.wrapping_sub(first) % SlotSize::LARGEST_ALIGN,
         };
         Geometry { length: self.length(len), anchor }
     }
@@ -140,9 +143,8 @@ impl Pages {
     /// of bitmap, a slot has any alignment that slots can have.
     pub(super) const MISALIGNMENT: usize = SlotSize::LARGEST_ALIGN - size_of::<Header>() - size_of::<u64>();
 
-    /// The granules of a page in a region that is neither small nor committed as it is needed, and of the longest one.
+    /// The granules of a page in a region that is neither small nor committed as it is needed.
     pub(crate) const USUAL_GRANULES: u32 = (USUAL_PAGE / GRANULE) as u32;
-    pub(super) const MOST_GRANULES: u32 = (PAGE_OF_GROWING / GRANULE) as u32;
 
     /// No pages; all zero bytes.
     pub(crate) const fn none() -> Self {
