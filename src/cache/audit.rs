@@ -40,16 +40,20 @@ impl<S: Source> ThreadCached<S> {
             let with_room = |slot: &Slot| unsafe { slot.with_closed_gate(|lists| lists.runs.audit(heap)) };
             let of_all = || self.occupied().try_fold(0, |sum, slot| Ok(sum + with_room(slot)?));
             self.locked.audit_beside(heap, of_all)?;
-            let audit = |(class, list)| {
+            let audit = |class, list| {
                 // SAFETY: as above.
                 unsafe { audit_list(heap, class, list) }
             };
             for slot in self.occupied() {
                 // SAFETY: as above.
-                unsafe { slot.with_closed_gate(|lists| lists.all().try_for_each(audit))? };
+                unsafe {
+                    slot.with_closed_gate(|lists| {
+                        lists.all().try_for_each(|(class, list)| audit(class, list))
+                    })?
+                };
             }
             // SAFETY: as above.
-            unsafe { self.depot.all().try_for_each(audit) }
+            unsafe { self.depot.try_for_each_list(audit) }
         })
     }
 }

@@ -11,6 +11,7 @@ use super::class::{ByClass, Class};
 use super::lists::{FullList, MOST_BLOCKS, each_of_list, list_contains};
 use crate::block::cached;
 use core::cell::UnsafeCell;
+use core::convert::Infallible;
 use core::ptr::{NonNull, null_mut};
 
 /// How many lists of a class there can be.
@@ -207,19 +208,30 @@ impl Depot {
         unsafe { (*self.0.get()).bytes }
     }
 
-    /// Every list, by its first block or null, with the class that it is for.
+    /// Passes on every list, by its first block or null, with the class that it is for, as long as that succeeds. (A
+    /// plain loop: a signal handler has little stack, and an iterator that is not optimised takes all of it.)
+    ///
+    /// # Errors
+    ///
+    /// The first one of `pass_on`.
     ///
     /// # Safety
     ///
-    /// - The caller has the heap's lock, as long as the iterator is used.
-    pub(super) unsafe fn all(&self) -> impl Iterator<Item = (Class, *mut u8)> {
+    /// - The caller has the heap's lock.
+    pub(super) unsafe fn try_for_each_list<E>(
+        &self,
+        mut pass_on: impl FnMut(Class, *mut u8) -> Result<(), E>,
+    ) -> Result<(), E> {
         // SAFETY: the caller's contract.
         let stock = unsafe { &*self.0.get() };
-        Class::all().flat_map(|class| {
-            let lists = stock.lists.get(class).into_iter().take(usize::from(stock.counts.get(class)));
-            let firsts = lists.flatten().map(|list| list.first.as_ptr()).chain([stock.strays.get(class)]);
-            firsts.map(move |first| (class, first))
-        })
+        for class in Class::all() {
+            let lists = stock.lists.get(class);
+            for list in lists.iter().take(usize::from(stock.counts.get(class))).flatten() {
+                pass_on(class, list.first.as_ptr())?;
+            }
+            pass_on(class, stock.strays.get(class))?;
+        }
+        Ok(())
     }
 
     /// Passes on every block that is in the depot.
@@ -228,8 +240,13 @@ impl Depot {
     ///
     /// - The caller has the heap's lock.
     pub(super) unsafe fn for_each(&self, mut pass_on: impl FnMut(NonNull<u8>)) {
-        // SAFETY: the caller's contract. The lists' blocks are linked (contract of `put`), and so are strays.
-        unsafe { self.all().for_each(|(_, first)| each_of_list(first).for_each(&mut pass_on)) };
+        let blocks_of = |_, first| {
+            // SAFETY: the lists' blocks are linked (contract of `put`), and so are strays.
+            unsafe { each_of_list(first) }.for_each(&mut pass_on);
+            Ok::<_, Infallible>(())
+        };
+        // SAFETY: the caller's contract.
+        let Ok(()) = unsafe { self.try_for_each_list(blocks_of) };
     }
 
     /// Whether a block whose header has that class is in the depot, by its address.
