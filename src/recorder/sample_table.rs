@@ -2,9 +2,9 @@
 //!
 //! A hash table in levels, each twice as large as the one before it. A block goes into the first level that has a free
 //! place in the block's bucket, so that the memory that is touched is in proportion to the blocks that were there at a
-//! time. There is no lock: a thread claims a place, writes it, and publishes the address last. The addresses of a bucket
-//! are a cache line, so that it is cheap to find that a block is not there; and a release looks at one byte for its page
-//! first, which says whether any block of the sample may lie there.
+//! time. There is no lock: a thread claims a place, writes it, and publishes the address last. The addresses of a
+//! bucket are a cache line, so that it is cheap to find that a block is not there; and a release looks at one byte for
+//! its page first, which says whether any block of the sample may lie there.
 
 use super::{everlasting, give_back, set_once};
 use core::ptr::null_mut;
@@ -54,8 +54,8 @@ pub(super) struct Sample {
 /// The levels that there are, and null behind them.
 static LEVELS: [AtomicPtr<Bucket>; LEVEL_COUNT] = [const { AtomicPtr::new(null_mut()) }; LEVEL_COUNT];
 
-/// For each page, by the low half of its address, how many samples there are: zero is certain. The table is touched where
-/// the program has memory, a byte for each 4 KiB.
+/// For each page, by the low half of its address, how many samples there are: zero is certain. The table is touched
+/// where the program has memory, a byte for each 4 KiB.
 static PAGES: [AtomicU8; 1 << 20] = [const { AtomicU8::new(0) }; 1 << 20];
 const PAGE_SHIFT: u32 = 12;
 

@@ -8,9 +8,10 @@ use std::os::fd::{AsFd, AsRawFd};
 
 /// An allocator that keeps a sample of what is in use, with who asked for it: one allocation per 512 KiB in the mean.
 ///
-/// That is cheap enough to be left on in production: a call costs a subtraction or a look at one byte. On demand the
-/// sample is written as a heap profile, which the tool `insight` of the repository's `demo-app` turns into a flame
-/// graph, a report, or pprof's format.
+/// That is cheap enough to be left on in production: an allocation costs a subtraction more, a release a look at one
+/// byte for the block's page. A sample costs a look at the call stack, some microseconds. On demand the sample is
+/// written as a heap profile, which the tool `insight` of the repository's `demo-app` turns into a flame graph, a
+/// report, or pprof's format.
 ///
 /// ```
 /// use mem_alloc_rust::watch::Sampled;
@@ -51,8 +52,8 @@ use std::os::fd::{AsFd, AsRawFd};
 /// }
 /// ```
 ///
-/// All `Sampled` allocators of a process share one sample. Some 100,000 blocks can be in it: at the usual interval, that
-/// is 50 GiB in use. A child that was forked goes on with its parent's.
+/// All `Sampled` allocators of a process share one sample. Some 100,000 blocks can be in it: at the usual interval,
+/// that is 50 GiB in use. A child that was forked goes on with its parent's.
 // The interval is a part of the type because a field that is not zero would put a static arena into the program's file.
 #[derive(Debug)]
 pub struct Sampled<A, const INTERVAL: usize = { 512 << 10 }> {

@@ -38,8 +38,8 @@ pub(super) fn is_due(size: usize) -> bool {
     })
 }
 
-/// Has an allocation that is due not count. It may be refused; and what is asked for on the way, to tell of that, counts
-/// as ever.
+/// Has an allocation that is due not count. It may be refused; and what is asked for on the way, to tell of that,
+/// counts as ever.
 pub(super) fn take_back(size: usize) {
     LOCAL.with(|local| local.until_next.set(local.until_next.get().wrapping_add_unsigned(size)));
 }
