@@ -411,6 +411,12 @@ impl Heap {
         self.alloc_block(bytes, align, end)
     }
 
+    /// As [`alloc_bytes`](Self::alloc_bytes), where it need not be fast.
+    #[inline(never)]
+    fn alloc_out_of_line(&mut self, bytes: usize, align: usize, end: End) -> Option<NonNull<u8>> {
+        self.alloc_bytes(bytes, align, end)
+    }
+
     /// The part of [`alloc`](Self::alloc) that is worth a place in the caller: a slot of a run that has room.
     /// `None` says nothing about what [`alloc_otherwise`](Self::alloc_otherwise) finds.
     #[inline(always)]
@@ -483,7 +489,7 @@ impl Heap {
     /// clear for all `layout.size()` bytes to be zero.
     pub(crate) fn alloc_to_clear(&mut self, layout: Layout) -> Option<(NonNull<u8>, usize)> {
         let fresh = if self.facts.zeroed { self.arena.address(self.used_up_to) } else { usize::MAX };
-        let block = self.alloc(layout)?;
+        let block = self.alloc_out_of_line(layout.size(), layout.align(), End::FarIfBroad)?;
         // What was never used is zero (FRESH): taking the block wrote its header only.
         let used_before = fresh.saturating_sub(block.addr().get());
         Some((block, layout.size().min(used_before)))

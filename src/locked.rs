@@ -356,13 +356,6 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
         self.heap.try_lock().filter(|heap| self.source.is_at_home(heap))
     }
 
-    /// An allocation while somebody else is at the heap.
-    #[cold]
-    #[inline(never)]
-    fn alloc_contended(&self, layout: Layout) -> *mut u8 {
-        self.alloc_in(self.heap_out_of_line(), layout)
-    }
-
     /// An allocation with the lock held.
     #[inline(always)]
     fn alloc_in(&self, mut heap: MutexGuard<'_, R, Heap>, layout: Layout) -> *mut u8 {
@@ -379,7 +372,8 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     #[inline(never)]
     fn alloc_otherwise(&self, mut heap: MutexGuard<'_, R, Heap>, layout: Layout) -> *mut u8 {
         if is_disturbed() {
-            return self.alloc_disturbed(heap, layout);
+            drop(heap);
+            return self.alloc_slow(layout, Contents::Any);
         }
         let found = if S::HAS_ELSEWHERE {
             self.find(&mut heap, layout).map(|(block, _)| block)
@@ -392,19 +386,23 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
         }
     }
 
-    /// The same for a thread that may have something else to do, or to be served by the system.
-    #[cold]
+    /// An allocation while somebody else is at the heap, or of zeroes, or of a thread that may have something else to
+    /// do, or to be served by the system.
     #[inline(never)]
-    fn alloc_disturbed(&self, heap: MutexGuard<'_, R, Heap>, layout: Layout) -> *mut u8 {
-        drop(heap);
-        if !self.goes_on(layout.size()) {
-            return self.overflow(layout, Contents::Any, self);
+    fn alloc_slow(&self, layout: Layout, contents: Contents) -> *mut u8 {
+        if is_disturbed() && !self.goes_on(layout.size()) {
+            return self.overflow(layout, contents, self);
         }
         let mut heap = self.heap_out_of_line();
-        match self.find(&mut heap, layout) {
-            Some((block, _)) => block.as_ptr(),
-            None => self.refused(heap, layout, Contents::Any, self),
+        let Some((block, dirty)) = self.find(&mut heap, layout) else {
+            return self.refused(heap, layout, contents, self);
+        };
+        drop(heap);
+        if matches!(contents, Contents::Zeroes) {
+            // SAFETY: the block holds that many bytes, and nobody has its pointer yet.
+            unsafe { block.write_bytes(0, dirty) };
         }
+        block.as_ptr()
     }
 
     /// Without std, nothing takes a thread off the usual way.
@@ -511,20 +509,12 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
         whole: &impl Survey,
     ) -> *mut u8 {
         if !heap.is_initialized() && self.source.supply(&mut heap).is_ok() {
-            let (bounds, first) = (heap.bounds(), self.find(&mut heap, layout));
+            let bounds = heap.bounds();
             drop(heap);
             note_arena(bounds);
-            // The first block of an arena that is all zero is not cleared.
-            if let Some((block, dirty)) = first {
-                if matches!(contents, Contents::Zeroes) {
-                    // SAFETY: the block holds that many bytes, and nobody has its pointer yet.
-                    unsafe { block.write_bytes(0, dirty) };
-                }
-                return block.as_ptr();
-            }
-        } else {
-            drop(heap);
+            return self.alloc_slow(layout, contents);
         }
+        drop(heap);
         self.overflow(layout, contents, whole)
     }
 
@@ -560,10 +550,6 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     #[cold]
     #[inline(never)]
     unsafe fn dealloc_rejected(&self, mut heap: MutexGuard<'_, R, Heap>, block: *mut u8, layout: Layout) {
-        // SAFETY: the caller's contract.
-        if unsafe { heap.release_left_slot(block) } {
-            return;
-        }
         if S::HAS_ELSEWHERE {
             // SAFETY: the caller's contract.
             if let Some(leftover) = unsafe { self.source.dealloc_elsewhere(&mut heap, block) } {
@@ -571,12 +557,22 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
                 return leftover.settle();
             }
         }
-        let fault = self.fault_of(&heap, block, Action::Free);
+        self.expect_systems(heap, block, layout, Action::Free);
+        #[cfg(feature = "std")]
+        // SAFETY: blocks outside of the arena came from `overflow` (contract).
+        unsafe {
+            self.overflow.dealloc(block, layout);
+        }
+    }
+
+    /// Ends the program over a pointer that the heap does not accept, unless it may be that of a block of the system's.
+    #[inline(never)]
+    fn expect_systems(&self, heap: MutexGuard<'_, R, Heap>, block: *mut u8, layout: Layout, action: Action) {
+        let fault = self.fault_of(&heap, block, action);
         drop(heap);
         #[cfg(feature = "std")]
         if matches!(fault, Fault::OutsideArena { .. }) && self.overflow.has_blocks() {
-            // SAFETY: blocks outside of the arena came from `overflow` (contract).
-            return unsafe { self.overflow.dealloc(block, layout) };
+            return;
         }
         fault::raise(fault.with_requested_bytes(layout.size()))
     }
@@ -612,23 +608,13 @@ unsafe impl<S: Source, R: RawMutex> GlobalAlloc for Locked<S, R> {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         match self.try_heap() {
             Some(heap) => self.alloc_in(heap, layout),
-            None => self.alloc_contended(layout),
+            None => self.alloc_slow(layout, Contents::Any),
         }
     }
 
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        if is_disturbed() && !self.goes_on(layout.size()) {
-            return self.overflow(layout, Contents::Zeroes, self);
-        }
-        let mut heap = self.heap_out_of_line();
-        let Some((block, dirty)) = self.find(&mut heap, layout) else {
-            return self.refused(heap, layout, Contents::Zeroes, self);
-        };
-        drop(heap);
-        // SAFETY: the block holds that many bytes, and nobody has its pointer yet.
-        unsafe { block.write_bytes(0, dirty) };
-        block.as_ptr()
+        self.alloc_slow(layout, Contents::Zeroes)
     }
 
     #[inline]

@@ -314,6 +314,7 @@ pub(crate) fn is_wanted() -> bool {
 
 /// Whether what is refused to the calling thread is to be had from the system, because it is taking a call stack.
 #[cfg(feature = "std")]
+#[inline]
 pub(crate) fn is_in_call_stack() -> bool {
     call_stack::is_wanted() && call_stack::is_being_taken()
 }

@@ -10,7 +10,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 /// So many arenas are noted at most. What lies in another one is taken for static.
 const MOST_ARENAS: usize = 16;
 
-/// The span of an arena; its start is zero where there is none.
+/// The span of an arena; its end is zero where there is none.
 struct Span {
     start: AtomicUsize,
     end: AtomicUsize,
@@ -19,16 +19,17 @@ struct Span {
 static ARENAS: [Span; MOST_ARENAS] =
     [const { Span { start: AtomicUsize::new(0), end: AtomicUsize::new(0) } }; MOST_ARENAS];
 
+/// How many arenas were to be noted.
+static NOTED: AtomicUsize = AtomicUsize::new(0);
+
 /// Notes an arena of `bytes` bytes, if it lies in static memory.
 pub(crate) fn note_arena(start: usize, bytes: usize) {
     if object_with(start, bytes).is_none() {
         return;
     }
-    for span in &ARENAS {
-        if span.start.compare_exchange(0, start, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-            span.end.store(start + bytes, Ordering::Release);
-            return;
-        }
+    if let Some(span) = ARENAS.get(NOTED.fetch_add(1, Ordering::Relaxed)) {
+        span.start.store(start, Ordering::Relaxed);
+        span.end.store(start + bytes, Ordering::Release);
     }
 }
 

@@ -95,10 +95,15 @@ impl<S: Source> ThreadCached<S> {
     /// # Safety
     ///
     /// - As for [`GlobalAlloc::dealloc`].
-    pub(super) unsafe fn dealloc_locked(&self, heap: Guard<'_>, block: *mut u8, layout: Layout) {
+    pub(super) unsafe fn dealloc_locked(&self, mut heap: Guard<'_>, block: *mut u8, layout: Layout) {
         let Some((slot, cacheable)) = heap.slot_of_cache(block).zip(NonNull::new(block)) else {
             // SAFETY: the caller's contract.
-            return unsafe { self.locked.dealloc_in(heap, block, layout) };
+            unsafe {
+                if !heap.release_left_slot(block) {
+                    self.locked.dealloc_in(heap, block, layout);
+                }
+            }
+            return;
         };
         // SAFETY: this thread has the lock; the slot is in use, and nobody uses its bytes any more (contract).
         unsafe { self.depot.put_stray(Class::of_slot(slot), cacheable) };

@@ -178,7 +178,7 @@ impl Heap {
         // block, which nobody uses. COALESCED, a block lies behind it.
         unsafe {
             let is_victim = self.take_out_out_of_line(index, whole);
-            self.make_free_out_of_line(index, gap);
+            self.make_free_out_of_line(index, gap, false);
             match rest.remainder(size) {
                 Remainder::Slack => {
                     self.arena.set_tag(aligned, Tag::used(rest).with_left_free(true));
@@ -186,7 +186,7 @@ impl Heap {
                 }
                 Remainder::Block(left_over) => {
                     self.arena.set_tag(aligned, Tag::used(size).with_left_free(true));
-                    self.make_free(aligned + size, left_over, is_victim);
+                    self.make_free_out_of_line(aligned + size, left_over, is_victim);
                 }
             }
         }
@@ -199,7 +199,7 @@ impl Heap {
         let index = self.top;
         // SAFETY: the gap is the heap's own: it is the front of the top. The block taken lies behind it.
         unsafe {
-            self.make_free_out_of_line(index, gap);
+            self.make_free_out_of_line(index, gap, false);
             self.top = index + gap;
             let taken = self.take_from_top(size);
             self.arena.set_left_free(taken, true);

@@ -46,12 +46,14 @@ impl Figures {
     }
 
     /// Bytes that are in use.
+    #[inline]
     pub(crate) fn live_bytes(&self) -> usize {
         self.live() as usize * GRANULE
     }
 
     /// The most bytes that were in use since the peak began. Not less than what is in use, though the two are written
     /// one after the other, and other threads may see that the other way round.
+    #[inline]
     pub(crate) fn peak_bytes(&self) -> usize {
         self.live().max(self.peak()) as usize * GRANULE
     }
@@ -88,12 +90,14 @@ impl Figures {
 
 impl Heap {
     /// Bytes of the blocks and slots in use: [`Stats::live_bytes`](crate::Stats::live_bytes), in constant time.
+    #[inline]
     pub fn live_bytes(&self) -> usize {
         self.figures.live_bytes()
     }
 
     /// The most that [`live_bytes`](Self::live_bytes) was since the beginning, or since the last
     /// [`reset_peak`](Self::reset_peak): [`Stats::peak_bytes`](crate::Stats::peak_bytes), in constant time.
+    #[inline]
     pub fn peak_bytes(&self) -> usize {
         self.figures.peak_bytes()
     }

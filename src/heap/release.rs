@@ -111,15 +111,15 @@ impl Heap {
         }
     }
 
-    /// As [`make_free`](Self::make_free) for a bin, where it need not be fast.
+    /// As [`make_free`](Self::make_free), where it need not be fast.
     ///
     /// # Safety
     ///
     /// - As for [`make_free`](Self::make_free).
     #[inline(never)]
-    pub(super) unsafe fn make_free_out_of_line(&mut self, index: Index, size: BlockSize) {
+    pub(super) unsafe fn make_free_out_of_line(&mut self, index: Index, size: BlockSize, is_victim: bool) {
         // SAFETY: the caller's contract.
-        unsafe { self.make_free(index, size, false) }
+        unsafe { self.make_free(index, size, is_victim) }
     }
 
     /// Takes a free block out of its bin, or makes it no longer the victim; returns whether it was that.

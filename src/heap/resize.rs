@@ -125,7 +125,7 @@ impl Heap {
         }
         // What has grown beyond a small slot is likely to grow again, which a block can do where it is.
         let target = if shrinks || new_size <= LARGEST_GROWING_SLOT {
-            self.alloc_to_grow(new_size, layout.align())
+            self.alloc_out_of_line(new_size, layout.align(), End::Near)
         } else {
             self.alloc_block(new_size, layout.align(), End::Near)
         };
@@ -163,7 +163,7 @@ impl Heap {
             }
             // Growing is all that fails in place.
             let may_make_room = self.has_idle_run();
-            let Some(target) = self.alloc_to_grow(new_size, layout.align()) else {
+            let Some(target) = self.alloc_out_of_line(new_size, layout.align(), End::Near) else {
                 // One that was given up in vain may have made room behind the block.
                 if may_make_room
                     && self.resize_in_place(index, self.arena.tag(index), wanted) == InPlace::Done
@@ -199,12 +199,6 @@ impl Heap {
                 self.merge_out_of_line(index, tag, neighbours);
             }
         }
-    }
-
-    /// Allocates where a block can grow.
-    #[inline(never)]
-    fn alloc_to_grow(&mut self, bytes: usize, align: usize) -> Option<NonNull<u8>> {
-        self.alloc_bytes(bytes, align, End::Near)
     }
 
     /// Shrinks or grows a block without moving it, if that is possible. If not, nothing is done.
@@ -323,7 +317,7 @@ impl Heap {
             self.arena.payload(index).copy_to(self.arena.payload(start), layout.size());
             if gap > 0 {
                 let gap = BlockSize::from_granules(gap as u32);
-                self.make_free_out_of_line(left, gap);
+                self.make_free_out_of_line(left, gap, false);
             }
             self.count_block_gone(tag.size());
             if behind == self.top {
@@ -340,7 +334,7 @@ impl Heap {
             };
             self.arena.set_tag(start, Tag::used(kept).with_left_free(gap > 0));
             if let Some(rest) = rest {
-                self.make_free_out_of_line(start + kept, rest);
+                self.make_free_out_of_line(start + kept, rest, false);
             }
             self.arena.set_left_free(span_end, rest.is_some());
             self.count_block(kept);

@@ -20,11 +20,13 @@ impl Overflow {
     }
 
     /// Whether blocks of the system's are in use.
+    #[inline]
     pub(super) fn has_blocks(&self) -> bool {
         self.blocks.load(Ordering::Relaxed) != 0
     }
 
     /// Adds them to an allocator's figures.
+    #[inline]
     pub(super) fn add_to_stats(&self, stats: &mut Stats) {
         stats.system_blocks = self.blocks.load(Ordering::Relaxed);
         stats.system_bytes = self.bytes.load(Ordering::Relaxed);
@@ -52,6 +54,7 @@ impl Overflow {
     /// # Safety
     ///
     /// - `block` came from [`alloc`](Self::alloc) or [`realloc`](Self::realloc) for `layout`, and is in use.
+    #[inline]
     pub(super) unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         // SAFETY: the caller's contract.
         unsafe { System.dealloc(block, at_least_one_byte(layout)) };
@@ -64,6 +67,7 @@ impl Overflow {
     /// # Safety
     ///
     /// - `block` came from [`alloc`](Self::alloc) or [`realloc`](Self::realloc) for `layout`, and is in use.
+    #[inline]
     pub(super) unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         let (before, size) = (layout.size().max(1), size.max(1));
         // SAFETY: the caller's contract; a size of zero is served like one.

@@ -1,9 +1,7 @@
 //! Changing a block's size: in place, in another place, elsewhere, or in the system.
 
 use super::{Contents, Locked, Survey};
-#[cfg(feature = "std")]
-use crate::fault::Fault;
-use crate::fault::{self, Action};
+use crate::fault::Action;
 use crate::heap::{Heap, Resized, copy};
 use crate::source::{Elsewhere, Source};
 use core::alloc::Layout;
@@ -112,11 +110,7 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
             // as the caller had it.
             Resized::MoveTo(target) => unsafe {
                 copy(block, target.as_ptr(), layout.size().min(new_size));
-                if S::HAS_ELSEWHERE {
-                    self.dealloc_contended(block, layout);
-                } else {
-                    self.dealloc_block(self.heap(), block, layout);
-                }
+                self.dealloc_contended(block, layout);
                 target.as_ptr()
             },
             // SAFETY: the heap knows the block; only growing can be refused.
@@ -176,13 +170,14 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     #[cold]
     #[inline(never)]
     pub(crate) unsafe fn realloc_rejected(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        let fault = self.fault_of(&self.heap_out_of_line(), block, Action::Realloc);
+        self.expect_systems(self.heap_out_of_line(), block, layout, Action::Realloc);
         #[cfg(feature = "std")]
-        if matches!(fault, Fault::OutsideArena { .. }) && self.overflow.has_blocks() {
-            // SAFETY: blocks outside of the arena came from `overflow` (contract).
-            return unsafe { self.overflow.realloc(block, layout, size) };
+        // SAFETY: blocks outside of the arena came from `overflow` (contract).
+        return unsafe { self.overflow.realloc(block, layout, size) };
+        #[cfg(not(feature = "std"))]
+        {
+            let _ = size;
+            core::ptr::null_mut()
         }
-        let _ = (block, size);
-        fault::raise(fault.with_requested_bytes(layout.size()))
     }
 }

@@ -41,6 +41,7 @@ impl Watermark {
     }
 
     /// Whether so many bytes are more than it allows.
+    #[inline]
     fn is_passed_by(&self, bytes: usize) -> bool {
         let most = self.bytes.load(Ordering::Relaxed);
         most != NONE && bytes > most
