@@ -51,7 +51,9 @@ use core::fmt;
 use core::ptr::NonNull;
 use core::sync::atomic::AtomicBool;
 use depot::Depot;
-use drain::{Afterwards, empty, give_back_list, give_back_unneeded, raise_outside, take_back_runs};
+use drain::{
+    Afterwards, empty, give_back_list, give_back_lists, give_back_unneeded, raise_outside, take_back_runs,
+};
 use lists::{FullList, Lists};
 use lock_api::MutexGuard;
 use pressure::Pressure;
@@ -350,7 +352,11 @@ impl<S: Source> ThreadCached<S> {
                 self.depot.take_oldest(renewed).into_iter().for_each(give_back);
             }
         }
-        self.locked.source.note_visit(heap);
+        if self.locked.source.note_visit(heap) {
+            // So much less is in use that what is kept here may be all that whole runs are kept for.
+            outcome = outcome.and_then(|()| give_back_lists(lists, heap, &self.depot));
+            self.locked.source.note_visit(heap);
+        }
         outcome
     }
 

@@ -201,10 +201,11 @@ pub(crate) mod sealed {
         }
 
         /// A block or a run of the heap's was given back, or a cache has come to the heap: what is free may go back to
-        /// the system.
+        /// the system. Returns whether that was so.
         #[inline(always)]
-        fn note_visit(&self, heap: &mut Heap) {
+        fn note_visit(&self, heap: &mut Heap) -> bool {
             let _ = heap;
+            false
         }
 
         /// Gives everything back to the system that is free and can be given back. Returns how many bytes that were.

@@ -35,6 +35,15 @@ struct Stock {
     has_many_strays: bool,
     /// Bytes of the blocks on all lists, each counted as what its class promises.
     bytes: usize,
+    /// How many blocks there are, but for strays.
+    blocks: usize,
+}
+
+/// What the depot may have: so many bytes of blocks, and so many blocks.
+#[derive(Clone, Copy)]
+pub(super) struct Most {
+    pub(super) bytes: usize,
+    pub(super) blocks: usize,
 }
 
 /// Full lists of all classes, to be touched by whoever has the heap's lock.
@@ -58,26 +67,27 @@ impl Depot {
             stray_counts: ByClass::new(0),
             has_many_strays: false,
             bytes: 0,
+            blocks: 0,
         }))
     }
 
-    /// Puts a full list in; false if there is no room, or if there would be more than `most` bytes then.
+    /// Puts a full list in; false if there is no room, or if there would be more than `most` then.
     ///
     /// # Safety
     ///
     /// - The caller has the heap's lock. The list is nobody else's, and its blocks are linked.
-    pub(super) unsafe fn put(&self, class: Class, list: FullList, most: usize) -> bool {
+    pub(super) unsafe fn put(&self, class: Class, list: FullList, most: Most) -> bool {
         // SAFETY: the caller's contract.
         let stock = unsafe { &mut *self.0.get() };
         let count = stock.counts.get_mut(class);
         let Some(place) = stock.lists.get_mut(class).get_mut(usize::from(*count)) else { return false };
-        let bytes = stock.bytes + list.bytes(class);
-        if bytes > most {
+        let (bytes, blocks) = (stock.bytes + list.bytes(class), stock.blocks + list.blocks());
+        if bytes > most.bytes || blocks > most.blocks {
             return false;
         }
         *place = Some(list);
         *count += 1;
-        stock.bytes = bytes;
+        (stock.bytes, stock.blocks) = (bytes, blocks);
         stock.puts = stock.puts.saturating_add(1);
         true
     }
@@ -151,6 +161,7 @@ impl Depot {
         *fewest = last.min(*fewest);
         let list = stock.lists.get_mut(class).get(usize::from(last)).copied()??;
         stock.bytes -= list.bytes(class);
+        stock.blocks -= list.blocks();
         Some(list)
     }
 

@@ -225,6 +225,28 @@ pub(super) fn give_back_list(
     Ok(())
 }
 
+/// Gives what is on the lists of a cache and in the depot back, but for strays. Slots of runs of the cache's own go back
+/// into these.
+///
+/// # Errors
+///
+/// As for [`give_back`].
+pub(super) fn give_back_lists(lists: &mut Lists, heap: &mut Heap, depot: &Depot) -> Result<(), Fault> {
+    for class in Class::all() {
+        while let Some(block) = lists.pop_either(class) {
+            if let Some(unneeded) = lists.retire(block) {
+                give_back_unneeded(heap, depot, unneeded)?;
+            }
+        }
+        // SAFETY: who has the heap has the lock.
+        while let Some(list) = unsafe { depot.take(class) } {
+            give_back_list(lists, heap, depot, list.first)?;
+        }
+    }
+    give_back_empty_runs(lists, heap);
+    Ok(())
+}
+
 /// Gives the runs of a cache that have no slot in use to the heap, if they are more than it may keep.
 pub(super) fn give_back_empty_runs(lists: &mut Lists, heap: &mut Heap) {
     if lists.has_many_empty_runs() {

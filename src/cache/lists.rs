@@ -99,6 +99,11 @@ fn bytes_of(class: Class, blocks: usize) -> isize {
 }
 
 impl FullList {
+    /// How many blocks there are.
+    pub(super) fn blocks(self) -> usize {
+        self.count.into()
+    }
+
     /// How many bytes its blocks have, each counted as what its class promises.
     pub(super) fn bytes(self, class: Class) -> usize {
         usize::from(self.count) * class.payload()

@@ -1,6 +1,7 @@
 //! Releases: into the thread's cache, and where that does not take them.
 
 use super::class::Class;
+use super::depot::Most;
 use super::drain::{give_back_empty_runs, give_back_list, raise_outside};
 use super::lists::{Given, Lists};
 use super::{Guard, ThreadCached, class_serving, home};
@@ -59,7 +60,7 @@ impl<S: Source> ThreadCached<S> {
         }
         // The cache has a spare list, or had the gate closed a moment ago.
         let (mut full, mut outcome) = (None, Ok(()));
-        let budget = self.budget(&heap);
+        let most = Most { bytes: self.budget(&heap), blocks: heap.most_scattered_blocks() };
         let give = |lists: &mut Lists| {
             outcome = self.visit(lists, class, &mut heap);
             lists.lengthen(class);
@@ -76,7 +77,7 @@ impl<S: Source> ThreadCached<S> {
         // SAFETY: this thread is the owner, outside of its gate, and has the lock.
         let is_given = unsafe { slot.with_lock(give) };
         // SAFETY: this thread has the lock; the list was just taken off the cache.
-        if let Some(full) = full.filter(|&full| !unsafe { self.depot.put(class, full, budget) }) {
+        if let Some(full) = full.filter(|&full| !unsafe { self.depot.put(class, full, most) }) {
             let give_back = |lists: &mut Lists| give_back_list(lists, &mut heap, &self.depot, full.first);
             // SAFETY: as above.
             outcome = outcome.and(unsafe { slot.with_lock(give_back) });

@@ -35,6 +35,10 @@ const STEP_SHARE_LOG2: u32 = 3;
 #[cfg(all(feature = "std", unix))]
 const LEAST_FREE: u32 = 4 << 20;
 
+/// This share of what is in use may be runs that are kept for the sake of few blocks: 1/16.
+#[cfg(all(feature = "std", unix))]
+const SCATTERED_SHARE_LOG2: u32 = 4;
+
 /// How a heap's region becomes usable; all zero bytes as long as there is none.
 #[derive(Clone, Copy)]
 pub(super) struct Growth {
@@ -153,6 +157,17 @@ impl Heap {
         free.min(most) as usize * GRANULE
     }
 
+    /// How many blocks may be kept in a place that does not know where they lie: each of them may be all that a run is
+    /// kept for. In a region that is committed as it is needed, where runs are long, those runs are no more than a share
+    /// of what is in use, 1/16, or of [twice](LEAST_FREE) what always counts as free.
+    pub(crate) fn most_scattered_blocks(&self) -> usize {
+        if self.growth.commit.is_none() {
+            return usize::MAX;
+        }
+        let most = self.figures.live().max(2 * LEAST_FREE) >> SCATTERED_SHARE_LOG2;
+        most.checked_div(self.pages.granules()).unwrap_or(0) as usize
+    }
+
     /// Gives back what is free and lies in whole pages of the system's: each free block of at least `least` bytes
     /// that was not given back as it is, and the top. `discard` is handed spans whose bytes are zero afterwards, and
     /// returns whether they are; the first that are not end it.
@@ -248,6 +263,10 @@ impl Heap {
         uncommit: impl FnOnce(*mut u8, usize) -> bool,
     ) {
         if self.growth.commit.is_none() {
+            return;
+        }
+        // What is kept may be more than there is address space behind the top.
+        if kept >= self.committed.granules_since(self.top) as usize * GRANULE {
             return;
         }
         let from = self.arena.at_index(self.top).wrapping_add(kept);

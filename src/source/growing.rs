@@ -280,10 +280,10 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
     }
 
     /// What memory in use has fallen by since something was given back, and what is kept, is too much: it goes back, as
-    /// far as the pace allows.
+    /// far as the pace allows. Returns whether it did.
     #[cold]
     #[inline(never)]
-    fn give_back_fallen(&self, state: &mut State, heap: &mut Heap, live: usize) {
+    fn give_back_fallen(&self, state: &mut State, heap: &mut Heap, live: usize) -> bool {
         if self.is_beyond_cap.load(Ordering::Relaxed) {
             self.trim_all(state, heap);
         } else {
@@ -292,7 +292,8 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
             kept.give_back(|bytes| pace.allows(bytes, most));
             let fall = state.mark - live;
             if fall <= least_fall(live) || !state.pace.allows(fall, most) {
-                return self.settle_limits(state, heap);
+                self.settle_limits(state, heap);
+                return false;
             }
             state.further.unmap_empty();
             let (kept, least) = (least_fall(live), least_fall(live) >> STRETCH_SHARE_LOG2);
@@ -302,6 +303,7 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
         }
         state.mark = live;
         self.settle_limits(state, heap);
+        true
     }
 
     /// Gives back all that is free. Returns how many bytes of that were in memory.
@@ -472,14 +474,12 @@ impl<const CAP: usize, const HUGE_PAGES: bool> sealed::Source for Growing<CAP, H
     }
 
     #[inline(always)]
-    fn note_visit(&self, heap: &mut Heap) {
+    fn note_visit(&self, heap: &mut Heap) -> bool {
         // SAFETY: the heap is here.
         let state = unsafe { self.state(heap) };
         let live = heap.live_bytes() + state.further.live_bytes();
         state.mark = state.mark.max(live);
-        if state.mark - live + state.kept.bytes() > least_fall(live) {
-            self.give_back_fallen(state, heap, live);
-        }
+        state.mark - live + state.kept.bytes() > least_fall(live) && self.give_back_fallen(state, heap, live)
     }
 
     fn trim(&self, heap: &mut Heap) -> usize {

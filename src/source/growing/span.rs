@@ -71,7 +71,11 @@ pub(super) unsafe fn init(
 ///
 /// - The pages were reserved here.
 unsafe fn prefer_huge_pages(region: *mut u8, start: *mut u8, bytes: usize) {
-    let first = (region.addr() + SMALL_PAGES).next_multiple_of(HUGE_PAGE);
+    // A region may lie at the end of the address space.
+    let behind_small = region.addr().checked_add(SMALL_PAGES);
+    let Some(first) = behind_small.and_then(|behind| behind.checked_next_multiple_of(HUGE_PAGE)) else {
+        return;
+    };
     let small = first.saturating_sub(start.addr());
     if small < bytes {
         // SAFETY: the caller's contract.
