@@ -115,6 +115,44 @@ fn trim_tells_by_how_much_resident_memory_falls() {
     }
 }
 
+/// A block that a cache keeps may be all that its run is kept for. (What is resident would tell of the system's
+/// allocator as well, which this program has.)
+#[test]
+#[serial]
+fn what_caches_keep_does_not_keep_a_peak_in_memory() {
+    static CACHED: ThreadCached<Growing<{ 1 << 30 }>> = ThreadCached::new();
+    const PEAK: usize = 200 * MIB;
+    let (done, wait) = std::sync::mpsc::channel::<()>();
+    let (hand_over, take) = std::sync::mpsc::channel();
+    let make = move || {
+        let mut blocks = Vec::new();
+        for size in (16..=128).step_by(8) {
+            for _ in 0..PEAK / 15 / size {
+                let layout = Layout::from_size_align(size, 8).unwrap();
+                // SAFETY: the layout is of more than no bytes.
+                let block = unsafe { CACHED.alloc(layout) };
+                assert!(!block.is_null());
+                blocks.push((block.expose_provenance(), layout));
+            }
+        }
+        hand_over.send(blocks).unwrap();
+        wait.recv().unwrap();
+    };
+    let maker = std::thread::spawn(make);
+    let mut blocks = take.recv().unwrap();
+    fastrand::Rng::with_seed(1).shuffle(&mut blocks);
+    for &(block, layout) in &blocks {
+        // SAFETY: the block is in use, and is given back once.
+        unsafe { CACHED.dealloc(std::ptr::with_exposed_provenance_mut(block), layout) };
+    }
+    drop(blocks);
+    let stats = CACHED.stats();
+    assert!(stats.held_bytes < PEAK / 10, "{stats:?}");
+    CACHED.audit().unwrap();
+    done.send(()).unwrap();
+    maker.join().unwrap();
+}
+
 /// Bytes of the process for which huge pages are asked for.
 fn with_huge_pages() -> usize {
     let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
