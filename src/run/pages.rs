@@ -20,7 +20,7 @@ const USUAL_PAGE: usize = 33 * SlotSize::LARGEST_ALIGN;
 /// times that alignment, 16 KiB. Then there are few run headers, so that most of them stay in the processor's caches,
 /// whatever the program releases and in which order; what of a page was never used takes no memory. Longer ones gain
 /// little more, and keep more in memory for the sake of a few slots: of 63 KiB, a program that works in waves had 1.35
-/// times what it used after each, where it has 1.23 with these and 1.20 with usual ones.
+/// times what it used after each, where it had 1.23 with these and 1.20 with usual ones, as memory was given back then.
 const PAGE_OF_GROWING: usize = 129 * SlotSize::LARGEST_ALIGN;
 
 /// Regions that have room for fewer pages have none.
