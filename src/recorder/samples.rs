@@ -85,8 +85,11 @@ fn call_site() -> u32 {
     number.unwrap_or(0) as u32
 }
 
-/// How many bytes are asked for until the next sample.
+/// How many bytes are asked for until the next sample. None, if each allocation is one.
 fn distance(local: &Local, interval: usize) -> isize {
+    if interval <= 1 {
+        return 0;
+    }
     // xorshift64*: Sebastiano Vigna, *An experimental exploration of Marsaglia's xorshift generators, scrambled*, 2016.
     let mut random = local.random.get();
     random ^= random >> 12;
@@ -100,6 +103,9 @@ fn distance(local: &Local, interval: usize) -> isize {
 
 /// How many bytes an allocation of the sample stands for.
 fn weight(size: usize, interval: usize) -> u64 {
+    if interval <= 1 {
+        return size as u64;
+    }
     let share = size as f64 / interval as f64;
     // With its first terms where one minus nearly one would lose all digits.
     let probability = -(-share).exp_m1();
@@ -109,6 +115,13 @@ fn weight(size: usize, interval: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn with_an_interval_of_one_each_allocation_stands_for_itself() {
+        let local = Local { until_next: Cell::new(0), random: Cell::new(1), is_inside: Cell::new(false) };
+        assert!((0..1000).all(|_| distance(&local, 1) == 0));
+        assert!([1, 8, 1000].iter().all(|&size| weight(size, 1) == size as u64));
+    }
 
     #[test]
     fn what_a_sample_stands_for_is_what_was_asked_for_in_the_mean() {
