@@ -18,8 +18,8 @@
 //!   is asked for in a row lies in a row, and a second free of a slot is certain to be seen.
 //! - A run is the heap's, or for a time a thread's cache's (`run/owned.rs`).
 //! - `lowest` is the first word of the bitmap with a slot that is free.
-//! - Behind the bitmap of a long run a word tells how many of the bitmap's were used. What was never used may not even be
-//!   in memory, and stays so when the run is given up.
+//! - Behind the bitmap of a long run a word tells how many of the bitmap's were used. What was never used may not even
+//!   be in memory, and stays so when the run is given up.
 //! - The first slot lies at a multiple of the slots' alignment.
 //! - A byte per page in front of the arena ([`Pages`]) tells which pages are runs, and whose.
 //!

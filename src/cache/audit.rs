@@ -58,8 +58,8 @@ impl<S: Source> ThreadCached<S> {
     }
 }
 
-/// One list of cached blocks. Nothing is believed of a link before what it leads to was found to be in use by the heap's
-/// account, and to have the key.
+/// One list of cached blocks. Nothing is believed of a link before what it leads to was found to be in use by the
+/// heap's account, and to have the key.
 ///
 /// # Safety
 ///

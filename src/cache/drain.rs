@@ -218,15 +218,22 @@ pub(super) fn give_back_list(
     while let Some(block) = rest {
         // SAFETY: a list's blocks are linked.
         rest = NonNull::new(unsafe { cached::unlink(block) });
-        if let Some(unneeded) = lists.retire(block) {
-            give_back_unneeded(heap, depot, unneeded)?;
-        }
+        retire(lists, heap, depot, block)?;
     }
     Ok(())
 }
 
-/// Gives what is on the lists of a cache and in the depot back, but for strays. Slots of runs of the cache's own go back
-/// into these.
+/// Gives back a block that was on a list of a cache's. A slot of a run of its own goes back into that.
+///
+/// # Errors
+///
+/// As for [`give_back`].
+fn retire(lists: &mut Lists, heap: &mut Heap, depot: &Depot, block: NonNull<u8>) -> Result<(), Fault> {
+    lists.retire(block).map_or(Ok(()), |unneeded| give_back_unneeded(heap, depot, unneeded))
+}
+
+/// Gives what is on the lists of a cache and in the depot back, but for strays. Slots of runs of the cache's own go
+/// back into these.
 ///
 /// # Errors
 ///
@@ -234,9 +241,7 @@ pub(super) fn give_back_list(
 pub(super) fn give_back_lists(lists: &mut Lists, heap: &mut Heap, depot: &Depot) -> Result<(), Fault> {
     for class in Class::all() {
         while let Some(block) = lists.pop_either(class) {
-            if let Some(unneeded) = lists.retire(block) {
-                give_back_unneeded(heap, depot, unneeded)?;
-            }
+            retire(lists, heap, depot, block)?;
         }
         // SAFETY: who has the heap has the lock.
         while let Some(list) = unsafe { depot.take(class) } {

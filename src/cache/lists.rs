@@ -106,7 +106,7 @@ impl FullList {
 
     /// How many bytes its blocks have, each counted as what its class promises.
     pub(super) fn bytes(self, class: Class) -> usize {
-        usize::from(self.count) * class.payload()
+        self.blocks() * class.payload()
     }
 }
 

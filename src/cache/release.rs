@@ -16,7 +16,8 @@ impl<S: Source> ThreadCached<S> {
     /// # Safety
     ///
     /// - As for [`GlobalAlloc::dealloc`].
-    // Its arguments are in the order in which the caller of `dealloc` has them: that has nothing to move on its way here.
+    // Its arguments are in the order in which the caller of `dealloc` has them: that has nothing to move on its way
+    // here.
     #[inline(never)]
     pub(super) unsafe fn dealloc_otherwise(block: *mut u8, layout: Layout, this: &Self) {
         // SAFETY: the slot is this thread's, or nobody's; the caller's contract.

@@ -143,7 +143,7 @@ impl Runs {
 
     /// Bytes of a page, or those of a usual one if it is longer.
     pub(super) fn usual_page(&self) -> usize {
-        self.pages.granules().min(Pages::USUAL_GRANULES) as usize * GRANULE
+        Pages::usual(self.pages.granules()) as usize * GRANULE
     }
 
     /// Bytes of the runs that slots are taken from. Long ones count as others do: what of them was never used is only

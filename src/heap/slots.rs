@@ -27,11 +27,6 @@ use core::ptr::NonNull;
 /// The least that a class has to have in blocks to get its first run, as a share of a page: 1/32.
 const LEAST_SHARE_LOG2: u32 = 5;
 
-/// The granules of a page of that many, or of a usual one if that is longer: what of a long one is not used costs nothing.
-const fn usual(page: u32) -> u32 {
-    if page < Pages::USUAL_GRANULES { page } else { Pages::USUAL_GRANULES }
-}
-
 /// Up to so many granules a full run takes less memory than blocks do, or hardly more.
 const SMALL: u32 = 32;
 
@@ -99,7 +94,7 @@ impl SlotClasses {
             *blocks = blocks.wrapping_add(1);
             let served = &mut self.served[slot.number()];
             *served = served.saturating_add(size.granules());
-            let page = usual(page);
+            let page = Pages::usual(page);
             let least = page >> LEAST_SHARE_LOG2;
             if *served >= least && (*blocks * size.granules() >= least || *served >= page) {
                 // Blocks of this size serve requests of this class and of the next.
@@ -263,7 +258,7 @@ impl Heap {
 
     fn has_earned(&mut self, slot: SlotSize) -> bool {
         let page = u64::from(self.pages.granules());
-        let usual = u64::from(usual(self.pages.granules()));
+        let usual = u64::from(Pages::usual(self.pages.granules()));
         let in_blocks = u64::from(self.classes.blocks(slot)) * u64::from(slot.granules());
         let in_runs = u64::from(self.classes.runs(slot)) * page;
         let served = u64::from(self.classes.ask(slot));

@@ -34,8 +34,8 @@ use std::os::fd::{AsFd, AsRawFd};
 /// ```
 ///
 /// `INTERVAL` is how many bytes it is from one allocation of the sample to the next, in the mean. Where a
-/// process has several with different intervals, a thread counts down for all of them together, and the sample is right for
-/// none. With an interval of 1 each allocation is in it:
+/// process has several with different intervals, a thread counts down for all of them together, and the sample is
+/// right for none. With an interval of 1 each allocation is in it:
 ///
 /// ```
 /// use mem_alloc_rust::watch::Sampled;

@@ -87,7 +87,7 @@ fn call_site() -> u32 {
 
 /// How many bytes are asked for until the next sample. None, if each allocation is one.
 fn distance(local: &Local, interval: usize) -> isize {
-    if interval <= 1 {
+    if interval == 1 {
         return 0;
     }
     // xorshift64*: Sebastiano Vigna, *An experimental exploration of Marsaglia's xorshift generators, scrambled*, 2016.
@@ -103,7 +103,7 @@ fn distance(local: &Local, interval: usize) -> isize {
 
 /// How many bytes an allocation of the sample stands for.
 fn weight(size: usize, interval: usize) -> u64 {
-    if interval <= 1 {
+    if interval == 1 {
         return size as u64;
     }
     let share = size as f64 / interval as f64;

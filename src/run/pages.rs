@@ -146,6 +146,12 @@ impl Pages {
     /// The granules of a page in a region that is neither small nor committed as it is needed.
     pub(crate) const USUAL_GRANULES: u32 = (USUAL_PAGE / GRANULE) as u32;
 
+    /// The granules of a page of that many, or of a usual one if that is longer: what of a long one is not used costs
+    /// nothing.
+    pub(crate) const fn usual(page: u32) -> u32 {
+        if page < Self::USUAL_GRANULES { page } else { Self::USUAL_GRANULES }
+    }
+
     /// No pages; all zero bytes.
     pub(crate) const fn none() -> Self {
         Self {

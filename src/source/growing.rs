@@ -26,9 +26,9 @@ use table::Table;
 /// Requests of so many bytes get pages of their own.
 const OWN_PAGES_FROM: usize = 1 << 20;
 
-/// Memory in use has to fall by this share of it, or so many bytes, before something is given back: 1/16 and 1 MiB. Then
-/// it is free stretches of this share of the fall, 1/128: more of them would be smaller, and take more calls of the
-/// system.
+/// Memory in use has to fall by this share of it, or so many bytes, before something is given back: 1/16 and 1 MiB.
+/// Then it is free stretches of this share of the fall, 1/128: more of them would be smaller, and take more calls of
+/// the system.
 const FALL_SHARE_LOG2: u32 = 4;
 const LEAST_FALL: usize = 1 << 20;
 const STRETCH_SHARE_LOG2: u32 = 7;
@@ -60,8 +60,8 @@ const LEAST_CAP: usize = 64 << 10;
 ///   copied where the system can do that (Linux). They count towards the cap.
 /// - What is full to 4 GiB is followed by further spans, each with a heap of its own: so far do 32-bit sizes and
 ///   positions reach, which keep blocks small. Their blocks are in no thread's cache.
-/// - When memory in use has fallen by a sixteenth (1 MiB at least), free stretches of a 128th of that and more go back to
-///   the system, 256 MiB in a second at most, so that a program that frees and allocates in turn does not pay each
+/// - When memory in use has fallen by a sixteenth (1 MiB at least), free stretches of a 128th of that and more go back
+///   to the system, 256 MiB in a second at most, so that a program that frees and allocates in turn does not pay each
 ///   time. [`trim`](crate::Locked::trim) gives back everything now.
 /// - The cap can be changed [while the program runs](crate::Locked::set_cap), and by the environment variable
 ///   `MEM_ALLOC_RUST_CAP` (bytes, or with a suffix `K`, `M`, `G` or `T`), which is read once, at the first request.
