@@ -21,6 +21,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Barrier, mpsc};
 use std::thread;
 
+/// Comes to the heap's lock so often that this thread's cache takes blocks, even if an earlier test ran short of
+/// memory, and left a cache asleep that is this thread's now.
+fn wake_the_cache() {
+    (0..100).for_each(|_| drop(Marked::new(100, 0)));
+}
+
 #[test]
 #[serial]
 fn every_size_comes_back() {
@@ -34,6 +40,7 @@ fn every_size_comes_back() {
 #[test]
 #[serial]
 fn a_cached_block_is_the_next_one_of_its_size() {
+    wake_the_cache();
     let first = Marked::new(100, 1).block;
     assert_eq!(Marked::new(100, 2).block, first);
     A.flush_thread();
@@ -43,6 +50,7 @@ fn a_cached_block_is_the_next_one_of_its_size() {
 #[test]
 #[serial]
 fn a_zeroed_block_is_zero_though_it_was_cached() {
+    wake_the_cache();
     drop(Marked::new(100, 0xAA));
     let layout = Layout::from_size_align(100, 8).unwrap();
     // SAFETY: the layout is not of zero bytes; the block has 100 of them and is given back once.
@@ -258,6 +266,7 @@ fn in_the_child(inherited: &[Marked]) -> i32 {
 #[test]
 #[serial]
 fn a_block_that_is_in_a_cache_is_not_freed_again() {
+    wake_the_cache();
     let layout = Layout::from_size_align(100, 8).unwrap();
     // SAFETY: the layout is not of zero bytes.
     let block = unsafe { A.alloc(layout) };
@@ -298,6 +307,7 @@ fn an_audit_finds_what_an_overflow_has_destroyed() {
 #[test]
 #[serial]
 fn a_cached_block_is_not_resized() {
+    wake_the_cache();
     let layout = Layout::from_size_align(100, 8).unwrap();
     // SAFETY: the layout is not of zero bytes; the misuse ends the child.
     let block = unsafe { A.alloc(layout) };
@@ -339,11 +349,10 @@ fn data_that_looks_like_the_mark_of_a_cached_block_accuses_nobody() {
     let layout = Layout::from_size_align(100, 8).unwrap();
     // What earlier threads have left goes.
     A.drain();
+    wake_the_cache();
     // SAFETY: the layout is not of zero bytes, the words lie in the block, and it is given back once at a
     // time.
     unsafe {
-        // So often that the cache takes blocks, even if another test ran short of memory.
-        (0..100).for_each(|_| A.dealloc(A.alloc(layout), layout));
         let block = A.alloc(layout);
         A.dealloc(block, layout);
         // The mark of a cached block is read from where it is and written over the same block in use.
