@@ -36,6 +36,7 @@ mod slot;
 mod take;
 #[cfg(test)]
 mod tests;
+mod trial;
 mod virtual_thread;
 
 use crate::fault::{self, Action, Fault};
@@ -54,10 +55,11 @@ use depot::Depot;
 use drain::{
     Afterwards, empty, give_back_list, give_back_lists, give_back_unneeded, raise_outside, take_back_runs,
 };
-use lists::{FullList, Lists};
+use lists::{FullList, Lists, Looked};
 use lock_api::MutexGuard;
 use pressure::Pressure;
 use slot::Slot;
+use trial::Call;
 pub use virtual_thread::VirtualThread;
 
 /// How many threads can have a cache at one time. Others use the lock.
@@ -90,8 +92,10 @@ const SLOTS: usize = (Heap::LAST_OWNER - Heap::FIRST_OWNER + 1) as usize;
 ///   of four times as many bytes at most. Other runs of its own have slots in use: what is free in them is where
 ///   the heap would have it, too, but for this thread only. It gives back what it did not need for a while, and
 ///   everything before a request is refused. Blocks that are on their way from threads that free them to threads
-///   that allocate them are at most as much once more. Where memory is short, caches keep nothing.
-///   [`caches`](Self::caches) tells what they have.
+///   that allocate them are at most as much once more. A cache keeps
+///   nothing where memory is short, and where its thread comes to the lock nearly as often as without it: many sizes
+///   where little is free. It begins again some 16,000 calls later at the earliest. [`caches`](Self::caches) tells
+///   what they have.
 /// - When a thread ends, its cache goes back to the heap. If there is little in it, it goes to the next
 ///   thread that begins, as it is: up to eight of them, with at most a quarter of what one thread may keep in
 ///   each.
@@ -313,19 +317,29 @@ impl<S: Source> ThreadCached<S> {
 
     /// The heap, locked, if the calling thread has a cache that is asleep and does not wake now.
     #[inline(always)]
-    fn heap_if_asleep(&self) -> Option<Guard<'_>> {
+    fn heap_if_asleep(&self, call: Call, layout: Layout) -> Option<Guard<'_>> {
         let slot = self.own_slot().filter(|slot| !slot.is_awake())?;
+        // SAFETY: this thread is the owner, and only it can wake its cache.
+        unsafe { slot.notice_sleep() };
         let mut heap = self.locked.heap();
-        (!self.wakes_in_time(slot, &mut heap)).then_some(heap)
+        (!self.wakes_in_time(slot, call, class_serving(layout), &mut heap)).then_some(heap)
     }
 
-    /// Whether the calling thread's cache takes anything, now that it has come to the heap's lock.
-    fn wakes_in_time(&self, slot: &Slot, heap: &mut Heap) -> bool {
+    /// Whether the calling thread has a cache that is asleep and stays so for this call.
+    #[inline(always)]
+    fn rests(&self) -> bool {
+        // SAFETY: the slot is this thread's, or nobody's.
+        unsafe { home::slot().rests(self.identity()) }
+    }
+
+    /// Whether the calling thread's cache takes anything, now that it has come to the heap's lock for the sake of a
+    /// block, of a class unless it is too large.
+    fn wakes_in_time(&self, slot: &Slot, call: Call, class: Option<Class>, heap: &mut Heap) -> bool {
         if self.is_too_much_in_use(heap) {
             return false;
         }
         // SAFETY: this thread is the owner, outside of its gate, and has the lock.
-        unsafe { slot.wake_in_time(&self.pressure, heap, |heap| self.budget(heap)) }
+        unsafe { slot.wake_in_time((call, class), &self.pressure, heap, |heap| self.budget(heap)) }
     }
 
     /// Whether more is in use than the cap allows. No cache is awake then: it would serve what is to be refused.
@@ -335,14 +349,15 @@ impl<S: Source> ThreadCached<S> {
     }
 
     /// Notes that the calling thread has come to the heap's lock for the sake of a class. Now and then its
-    /// cache and the depot are looked over, and what nobody needed goes back.
-    fn visit(&self, lists: &mut Lists, class: Class, heap: &mut Heap) -> Result<(), Fault> {
+    /// cache and the depot are looked over, and what nobody needed goes back; all of it if the cache is of no use: then
+    /// it falls asleep.
+    fn visit(&self, slot: &Slot, lists: &mut Lists, class: Class, heap: &mut Heap) -> Result<(), Fault> {
         let mut outcome = Ok(());
         let budget = self.budget(heap);
-        let renewed = lists.visit(class, budget, |unneeded| {
+        let looked = lists.visit(class, budget, |unneeded| {
             outcome = outcome.and(give_back_unneeded(heap, &self.depot, unneeded));
         });
-        if let Some(renewed) = renewed {
+        if let Some(Looked { renewed, is_of_use }) = looked {
             let mut give_back = |list: FullList| {
                 outcome = outcome.and_then(|()| give_back_list(lists, heap, &self.depot, list.first))
             };
@@ -350,6 +365,16 @@ impl<S: Source> ThreadCached<S> {
             unsafe {
                 self.depot.look_over(&mut give_back);
                 self.depot.take_oldest(renewed).into_iter().for_each(give_back);
+            }
+            if !is_of_use {
+                outcome = outcome.and_then(|()| give_back_lists(lists, heap, &self.depot));
+                take_back_runs(lists, heap);
+                lists.fall_asleep(heap);
+                slot.note_asleep();
+                // SAFETY: this thread has the lock.
+                if unsafe { self.depot.bytes() } == 0 && !self.occupied().any(Slot::is_awake) {
+                    self.pressure.note_all_asleep();
+                }
             }
         }
         if self.locked.source.note_visit(heap) {

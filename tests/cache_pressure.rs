@@ -86,11 +86,11 @@ fn caches_keep_what_is_needed_as_long_as_memory_is_not_short() {
         assert!(is_refused(large));
         assert_eq!(CACHED.caches().bytes, 0);
     }
-    let pairs = (0..1000).take_while(|_| {
+    let pairs = (0..20_000).take_while(|_| {
         pair(&CACHED, layout(100, 8));
         CACHED.caches().bytes == 0
     });
-    assert!((1..1000).contains(&pairs.count()));
+    assert!((1..20_000).contains(&pairs.count()));
 
     // A class that is not needed any more gives back what it has.
     // SAFETY: as above.

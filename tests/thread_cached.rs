@@ -24,7 +24,7 @@ use std::thread;
 /// Comes to the heap's lock so often that this thread's cache takes blocks, even if an earlier test ran short of
 /// memory, and left a cache asleep that is this thread's now.
 fn wake_the_cache() {
-    (0..100).for_each(|_| drop(Marked::new(100, 0)));
+    (0..20_000).for_each(|_| drop(Marked::new(100, 0)));
 }
 
 #[test]

@@ -19,9 +19,11 @@
 
 use super::class::{ByClass, Class, SmallClass};
 use super::place::Found;
-use super::pressure::{Calm, Pressure};
+use super::pressure::Pressure;
 use super::runs::{AlreadyFree, Put, Runs};
+use super::trial::{Call, Progress, Trial};
 use crate::block::cached::{self, Keyed};
+use crate::heap::Heap;
 use crate::run::Run;
 use core::ptr::{NonNull, null_mut};
 
@@ -29,8 +31,7 @@ use core::ptr::{NonNull, null_mut};
 #[derive(Debug)]
 pub(super) struct Lists {
     current: ByClass<*mut u8>,
-    /// How many more blocks the current list may take.
-    room: ByClass<u8>,
+    room: ByClass<Room>,
     /// How many blocks a full current list has; zero where the cache keeps none of the class.
     batch: ByClass<u8>,
     /// How many of these are not charged to the budget, because the class has a run.
@@ -47,19 +48,25 @@ pub(super) struct Lists {
     left: isize,
     /// How often a class came to the lock, or to the end of its slots at hand, since the cache was looked over.
     visits: u8,
+    /// How many allocations, and releases of what has gone to the depot, were served without such a visit, but for what
+    /// is counted elsewhere: in `room`, and by the runs.
+    served: i32,
+    /// How often in a row the cache was found to be of no use.
+    futile: u8,
     /// The class that was renewed last.
     renewed: Class,
-    calm: Calm,
+    /// Of use while the cache is asleep.
+    trial: Trial,
 }
 
 /// There are two full lists of a class at most.
-const LISTS: usize = 2;
+pub(super) const LISTS: usize = 2;
 
 /// A list has so many blocks at most. More would only make the turns of the lock longer.
 pub(super) const MOST_BLOCKS: usize = 64;
 
 /// No class is given more than this share of the budget: 1/8.
-const LARGEST_SHARE_LOG2: u32 = 3;
+pub(super) const LARGEST_SHARE_LOG2: u32 = 3;
 
 /// Runs that slots are taken from may have so many times the budget of the lists: four times. They are half free in
 /// the mean, and what is free in them is where the heap would have it, too.
@@ -68,6 +75,15 @@ const RUNS_SHARE_LOG2: u32 = 2;
 /// After so many visits to the lock a cache is looked over.
 const VISITS: u8 = 128;
 
+/// A cache is of use if it serves so many allocations between two looks. A thread that releases as much as it allocates
+/// comes to the lock with every third call then. One that does so more often is better off without a cache, even if
+/// others wait for the lock.
+const SERVED_AT_LEAST: u32 = VISITS as u32;
+
+/// A cache that is found to be of no use so often in a row falls asleep. One that has just woken must get to know its
+/// thread's sizes first.
+const PATIENCE: u8 = 8;
+
 /// A list of cached blocks, by its first block, and how many they are.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FullList {
@@ -75,11 +91,66 @@ pub(super) struct FullList {
     count: u8,
 }
 
+/// How many more blocks a current list may take, and above, how many were taken from it: both change at once.
+#[derive(Clone, Copy, Debug)]
+struct Room(u32);
+
+impl Room {
+    /// All zero bytes.
+    const NONE: Self = Self(0);
+    const TAKEN_LOG2: u32 = 8;
+
+    #[inline(always)]
+    fn blocks(self) -> u8 {
+        self.0 as u8
+    }
+
+    fn set(&mut self, blocks: u8) {
+        self.0 = self.0 & !u32::from(u8::MAX) | u32::from(blocks);
+    }
+
+    fn grow(&mut self, more: u8) {
+        self.0 += u32::from(more);
+    }
+
+    /// A block was taken. The list had less room than [`MOST_BLOCKS`], so that nothing is carried.
+    #[inline(always)]
+    fn take(&mut self) {
+        self.0 = self.0.wrapping_add((1 << Self::TAKEN_LOG2) + 1);
+    }
+
+    /// A block is put, if there is room.
+    #[inline(always)]
+    fn put(&mut self) -> bool {
+        let has_room = self.blocks() != 0;
+        if has_room {
+            self.0 -= 1;
+        }
+        has_room
+    }
+
+    /// How many blocks were taken; and begins anew.
+    fn count_anew(&mut self) -> u32 {
+        let taken = self.0 >> Self::TAKEN_LOG2;
+        self.0 &= u32::from(u8::MAX);
+        taken
+    }
+}
+
 /// What a cache has and does not need.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Unneeded {
     Block(NonNull<u8>),
     Run(Run),
+}
+
+/// What a cache was found to be like when it was looked over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Looked {
+    /// The class that was renewed.
+    pub(super) renewed: Class,
+    /// Whether the cache spares its thread the way to the lock often enough.
+    pub(super) is_of_use: bool,
 }
 
 /// What came of a release.
@@ -115,7 +186,7 @@ impl Lists {
     pub(super) const fn new() -> Self {
         Self {
             current: ByClass::new(null_mut()),
-            room: ByClass::new(0),
+            room: ByClass::new(Room::NONE),
             batch: ByClass::new(0),
             granted: ByClass::new(0),
             spare: ByClass::new(null_mut()),
@@ -125,35 +196,50 @@ impl Lists {
             budget: 0,
             left: 0,
             visits: 0,
+            served: 0,
+            futile: 0,
             renewed: Class::NONE,
-            calm: Calm::new(),
+            trial: Trial::new(),
         }
     }
 
-    /// Whether lists without a budget are to get one, now that their owner has come to the heap's lock.
-    pub(super) fn are_to_wake(&mut self, pressure: &Pressure) -> bool {
-        self.calm.has_come(pressure)
+    /// What the trial whether lists without a budget are to get one has come to, now that their owner has come to the
+    /// heap's lock for the sake of a block, of a class unless it is too large; see [`Trial::has_come`].
+    pub(super) fn try_out(
+        &mut self,
+        call: Call,
+        class: Option<Class>,
+        pressure: &Pressure,
+        budget: impl FnOnce() -> usize,
+    ) -> Progress {
+        self.trial.has_come(call, class, pressure, budget)
+    }
+
+    /// Keeps nothing from now on. The lists are empty, and there are no runs with room.
+    pub(super) fn fall_asleep(&mut self, heap: &mut Heap) {
+        self.begin(0);
+        self.runs.stop(heap);
     }
 
     /// From now on the lists, which are empty, keep so many bytes together.
     pub(super) fn begin(&mut self, budget: usize) {
-        self.calm = Calm::new();
-        (self.budget, self.left, self.visits) = (budget, budget as isize, 0);
+        self.trial = Trial::new();
+        (self.budget, self.left) = (budget, budget as isize);
+        (self.visits, self.served, self.futile) = (0, 0, 0);
         self.batch = ByClass::new(0);
         self.granted = ByClass::new(0);
-        self.room = ByClass::new(0);
+        self.room = ByClass::new(Room::NONE);
         self.came = ByClass::new(false);
     }
 
     /// The owner has come to the lock for the sake of a class. If it is time, the cache is looked over, and what goes
-    /// back is given to `give_back`; the cache may keep so many bytes from then on. Returns the class that was renewed
-    /// then.
+    /// back is given to `give_back`; the cache may keep so many bytes from then on. Returns what it was like then.
     pub(super) fn visit(
         &mut self,
         class: Class,
         budget: usize,
         give_back: impl FnMut(Unneeded),
-    ) -> Option<Class> {
+    ) -> Option<Looked> {
         self.visits = (self.visits + 1).min(VISITS);
         *self.came.get_mut(class) = true;
         (self.visits == VISITS).then(|| self.look_over(budget, give_back))
@@ -169,6 +255,24 @@ impl Lists {
     pub(super) fn count_visit(&mut self) -> bool {
         self.visits += u8::from(!self.is_due());
         !self.is_due()
+    }
+
+    /// A full list, of which each block came without a visit, is about to leave the cache.
+    pub(super) fn note_leaving(&mut self, list: FullList) {
+        self.served += list.blocks() as i32;
+    }
+
+    /// A block was taken from a list that a visit has filled for its sake.
+    pub(super) fn note_filled(&mut self) {
+        self.served -= 1;
+    }
+
+    /// How many allocations, and releases of what has gone to the depot, were served without a visit since the last
+    /// time; and begins anew.
+    fn take_served(&mut self) -> u32 {
+        let taken = Class::all().map(|class| self.room.get_mut(class).count_anew()).sum::<u32>();
+        let others = core::mem::take(&mut self.served);
+        taken.saturating_add_signed(others).saturating_add(self.runs.take_served())
     }
 
     /// Whether the cache has more runs without a slot in use than it may.
@@ -195,15 +299,17 @@ impl Lists {
         }
         self.left -= bytes;
         *self.batch.get_mut(class) += more as u8;
-        *self.room.get_mut(class) += more as u8;
+        self.room.get_mut(class).grow(more as u8);
     }
 
     /// Gives back what classes have that did not come since the last time, and what one has that did, which is
     /// returned; everything, if it is more than what the lists may keep.
     #[cold]
     #[inline(never)]
-    fn look_over(&mut self, budget: usize, mut give_back: impl FnMut(Unneeded)) -> Class {
+    fn look_over(&mut self, budget: usize, mut give_back: impl FnMut(Unneeded)) -> Looked {
         let is_too_much = self.budget as isize - self.left > budget as isize;
+        self.futile = if self.take_served() >= SERVED_AT_LEAST { 0 } else { self.futile + 1 };
+        let is_of_use = self.futile < PATIENCE;
         for class in Class::all_with_slots() {
             let was_used = self.runs.was_used(class, self.current.get(class));
             *self.came.get_mut(class) |= was_used;
@@ -232,7 +338,7 @@ impl Lists {
         }
         self.visits = 0;
         self.renewed = renewed;
-        renewed
+        Looked { renewed, is_of_use }
     }
 
     /// Takes from the lists of a class, which are empty, what they were given, but for what they have because of a run.
@@ -242,7 +348,7 @@ impl Lists {
         let granted = if self.runs.has_current(class) { granted } else { 0 };
         *self.granted.get_mut(class) = granted;
         *self.batch.get_mut(class) = granted;
-        *self.room.get_mut(class) = granted;
+        self.room.get_mut(class).set(granted);
     }
 
     /// Gives the lists of a class that has a run the length of half a page, if they are not longer. What is freed
@@ -253,7 +359,7 @@ impl Lists {
             (self.runs.usual_page() / 2).checked_div(class.payload()).unwrap_or(0).min(MOST_BLOCKS) as u8;
         let more = granted.saturating_sub(batch);
         *self.batch.get_mut(class) += more;
-        *self.room.get_mut(class) += more;
+        self.room.get_mut(class).grow(more);
         let charged = batch - self.granted.get(class);
         self.left += bytes_of(class, charged.into()) - bytes_of(class, (batch + more - granted).into());
         *self.granted.get_mut(class) = granted;
@@ -366,14 +472,14 @@ impl Lists {
         let block = NonNull::new(self.current.get(class))?;
         // SAFETY: what is on a list is linked and the cache's.
         *self.current.get_mut(class) = unsafe { cached::unlink(block) };
-        *self.room.get_mut(class) += 1;
+        self.room.get_mut(class).take();
         Some(block)
     }
 
     /// Whether the current list has room. One of [`Class::NONE`] never has.
     #[inline(always)]
     pub(super) fn has_room(&self, class: Class) -> bool {
-        self.room.get(class) != 0
+        self.room.get(class).blocks() != 0
     }
 
     /// Puts a block on the current list, if that has room.
@@ -394,9 +500,9 @@ impl Lists {
     /// - As for [`push`](Self::push).
     #[inline(always)]
     unsafe fn push_keyed(&mut self, class: Class, block: Keyed) -> bool {
-        let room = self.room.get_mut(class);
-        let Some(less) = room.checked_sub(1) else { return false };
-        *room = less;
+        if !self.room.get_mut(class).put() {
+            return false;
+        }
         let current = self.current.get_mut(class);
         // SAFETY: the block is the cache's now (contract; `NONE` never has room).
         unsafe { block.link(*current) };
@@ -432,11 +538,11 @@ impl Lists {
     ///
     /// - As for [`push`](Self::push).
     pub(super) unsafe fn push_either(&mut self, class: Class, block: NonNull<u8>) -> bool {
-        if self.room.get(class) == 0 && self.batch.get(class) != 0 && self.spare.get(class).is_null() {
+        if !self.has_room(class) && self.batch.get(class) != 0 && self.spare.get(class).is_null() {
             *self.spare.get_mut(class) = self.current.get(class);
             *self.spare_count.get_mut(class) = self.batch.get(class);
             *self.current.get_mut(class) = null_mut();
-            *self.room.get_mut(class) = self.batch.get(class);
+            self.room.get_mut(class).set(self.batch.get(class));
         }
         // SAFETY: the caller's contract.
         unsafe { self.push(class, block) }
@@ -451,7 +557,7 @@ impl Lists {
             self.left -= bytes_of(class, (list.count - *batch).into());
             *batch = list.count;
         }
-        *self.room.get_mut(class) = *batch - list.count;
+        self.room.get_mut(class).set(*batch - list.count);
     }
 
     /// Gives the spare list up, if there is one.
@@ -466,7 +572,7 @@ impl Lists {
     pub(super) fn bytes(&self) -> usize {
         let on_lists = |class: Class| {
             let spare = if self.spare.get(class).is_null() { 0 } else { self.spare_count.get(class).into() };
-            usize::from(self.batch.get(class) - self.room.get(class)) + spare
+            usize::from(self.batch.get(class) - self.room.get(class).blocks()) + spare
         };
         self.runs.bytes() + Class::all().map(|class| on_lists(class) * class.payload()).sum::<usize>()
     }
@@ -533,9 +639,9 @@ mod tests {
         budget: usize,
         give_back: impl FnMut(Unneeded),
     ) -> Option<Class> {
-        let renewed = lists.visit(class, budget, give_back);
+        let looked = lists.visit(class, budget, give_back);
         lists.lengthen(class);
-        renewed
+        looked.map(|looked| looked.renewed)
     }
 
     fn nothing_is_given_back(unneeded: Unneeded) {

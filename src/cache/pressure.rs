@@ -1,13 +1,10 @@
 //! How much caches may keep: a share of what is free, and nothing where memory is short.
 //!
 //! Before a request is refused, all that is in caches goes back to the heap, and the caches fall *asleep*:
-//! they take nothing, so that the next request need not look at them again. A cache wakes when its thread
-//! has come to the heap's lock some times in a row while nobody ran short of memory.
+//! they take nothing, so that the next request need not look at them again. A cache wakes when nobody has run short of
+//! memory for a while, and it would have served its thread; see [`trial`](super::trial).
 
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-
-/// How often a thread comes to the heap's lock, while nobody runs short of memory, before its cache wakes.
-const CALM: u8 = 64;
 
 /// All caches together keep at most this share of what is free, one of them at most half of that, and at most so
 /// many bytes: 1/64, and 1 MiB. What is in caches lies between blocks in use, and keeps what is free there from
@@ -57,6 +54,11 @@ impl Pressure {
         self.shortages.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// How often that was: the same number as before if it was not since.
+    pub(super) fn shortages(&self) -> u32 {
+        self.shortages.load(Ordering::Relaxed)
+    }
+
     /// A cache is awake.
     pub(super) fn note_awake(&self) {
         self.may_have_blocks.store(true, Ordering::Relaxed);
@@ -70,28 +72,6 @@ impl Pressure {
     /// Whether a cache or the depot may have something.
     pub(super) fn may_have_blocks(&self) -> bool {
         self.may_have_blocks.load(Ordering::Relaxed)
-    }
-}
-
-/// How long a cache that is asleep has seen nobody run short of memory.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Calm {
-    shortages: u32,
-    since: u8,
-}
-
-impl Calm {
-    /// All zero bytes.
-    pub(super) const fn new() -> Self {
-        Self { shortages: 0, since: 0 }
-    }
-
-    /// The owner of a cache that is asleep has come to the heap's lock. Returns whether the cache is to wake.
-    pub(super) fn has_come(&mut self, pressure: &Pressure) -> bool {
-        let shortages = pressure.shortages.load(Ordering::Relaxed);
-        let since = if self.shortages == shortages { self.since + 1 } else { 0 };
-        *self = Self { shortages, since: since % CALM };
-        since == CALM
     }
 }
 
@@ -121,14 +101,5 @@ mod tests {
         assert!(pressure.may_have_blocks());
         pressure.note_all_asleep();
         assert!(!pressure.may_have_blocks());
-    }
-
-    #[test]
-    fn a_cache_wakes_after_some_calm() {
-        let (pressure, mut calm) = (Pressure::new(), Calm::new());
-        let mut comes = |pressure: &Pressure| (1..).find(|_| calm.has_come(pressure));
-        assert_eq!(comes(&pressure), Some(usize::from(CALM)));
-        pressure.note_shortage();
-        assert_eq!(comes(&pressure), Some(usize::from(CALM) + 1));
     }
 }

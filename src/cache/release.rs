@@ -4,6 +4,7 @@ use super::class::Class;
 use super::depot::Most;
 use super::drain::{give_back_empty_runs, give_back_list, raise_outside};
 use super::lists::{Given, Lists};
+use super::trial::Call;
 use super::{Guard, ThreadCached, class_serving, home};
 use crate::fault::Action;
 use crate::source::Source;
@@ -22,7 +23,10 @@ impl<S: Source> ThreadCached<S> {
     pub(super) unsafe fn dealloc_otherwise(block: *mut u8, layout: Layout, this: &Self) {
         // SAFETY: the slot is this thread's, or nobody's; the caller's contract.
         unsafe {
-            if !home::slot().give_block(this.identity(), block) {
+            if this.rests() {
+                let heap = this.unless_cached(this.locked.heap(), block, layout, Action::Free);
+                this.dealloc_locked(heap, block, layout);
+            } else if !home::slot().give_block(this.identity(), block) {
                 this.dealloc_slow(block, layout);
             }
         }
@@ -35,7 +39,7 @@ impl<S: Source> ThreadCached<S> {
     /// - As for [`GlobalAlloc::dealloc`].
     #[inline(never)]
     pub(super) unsafe fn dealloc_slow(&self, block: *mut u8, layout: Layout) {
-        if let Some(heap) = self.heap_if_asleep() {
+        if let Some(heap) = self.heap_if_asleep(Call::Free, layout) {
             let heap = self.unless_cached(heap, block, layout, Action::Free);
             // SAFETY: the caller's contract.
             return unsafe { self.dealloc_locked(heap, block, layout) };
@@ -55,7 +59,7 @@ impl<S: Source> ThreadCached<S> {
             Given::No => {}
         }
         let mut heap = self.heap();
-        if !self.wakes_in_time(slot, &mut heap) {
+        if !self.wakes_in_time(slot, Call::Free, Some(class), &mut heap) {
             // It fell asleep just now. SAFETY: the caller's contract.
             return unsafe { self.dealloc_locked(heap, block, layout) };
         }
@@ -63,16 +67,17 @@ impl<S: Source> ThreadCached<S> {
         let (mut full, mut outcome) = (None, Ok(()));
         let most = Most { bytes: self.budget(&heap), blocks: heap.most_scattered_blocks() };
         let give = |lists: &mut Lists| {
-            outcome = self.visit(lists, class, &mut heap);
+            outcome = self.visit(slot, lists, class, &mut heap);
             lists.lengthen(class);
             // SAFETY: it is what was found, which nobody uses (contract).
             unsafe {
-                let given = lists.give(found);
-                if given != Given::No {
-                    return true;
+                if lists.give(found) == Given::No {
+                    full = lists.take_spare(class).inspect(|&full| lists.note_leaving(full));
+                    if lists.give(found) == Given::No {
+                        return false;
+                    }
                 }
-                full = lists.take_spare(class);
-                lists.give(found) != Given::No
+                true
             }
         };
         // SAFETY: this thread is the owner, outside of its gate, and has the lock.
@@ -98,17 +103,20 @@ impl<S: Source> ThreadCached<S> {
     ///
     /// - As for [`GlobalAlloc::dealloc`].
     pub(super) unsafe fn dealloc_locked(&self, mut heap: Guard<'_>, block: *mut u8, layout: Layout) {
-        let Some((slot, cacheable)) = heap.slot_of_cache(block).zip(NonNull::new(block)) else {
-            // SAFETY: the caller's contract.
-            unsafe {
+        // SAFETY: the caller's contract.
+        unsafe {
+            if !heap.leads_into_run_of_cache(block) {
+                return self.locked.dealloc_in(heap, block, layout);
+            }
+            let Some((slot, cacheable)) = heap.slot_of_cache(block).zip(NonNull::new(block)) else {
                 if !heap.release_left_slot(block) {
                     self.locked.dealloc_in(heap, block, layout);
                 }
-            }
-            return;
-        };
-        // SAFETY: this thread has the lock; the slot is in use, and nobody uses its bytes any more (contract).
-        unsafe { self.depot.put_stray(Class::of_slot(slot), cacheable) };
+                return;
+            };
+            // This thread has the lock; the slot is in use, and nobody uses its bytes any more (contract).
+            self.depot.put_stray(Class::of_slot(slot), cacheable);
+        }
         drop(self.without_many_strays(heap));
     }
 

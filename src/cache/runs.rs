@@ -30,6 +30,8 @@ pub(super) struct Runs {
     /// How many runs are current ones, and how many are empty and none of these.
     current: u32,
     empty: u32,
+    /// How many slots were taken, but for those at hand.
+    served: u32,
     arena: Arena,
     pages: Pages,
     /// The cache's number, and the same while it may own runs; otherwise nobody's.
@@ -44,6 +46,8 @@ struct ClassRuns {
     spot: Spot,
     /// The run that slots are taken from, or none.
     current: Index,
+    /// How many slots the spot had.
+    at_hand: u32,
     /// Runs that have room and slots in use.
     with_room: RunList,
     /// Runs that have no slot in use.
@@ -54,7 +58,14 @@ struct ClassRuns {
 
 impl ClassRuns {
     const fn at(spot: Spot) -> Self {
-        Self { spot, current: Index::NONE, with_room: RunList::EMPTY, empty: RunList::EMPTY, seen: 0 }
+        Self {
+            spot,
+            current: Index::NONE,
+            at_hand: 0,
+            with_room: RunList::EMPTY,
+            empty: RunList::EMPTY,
+            seen: 0,
+        }
     }
 }
 
@@ -73,6 +84,7 @@ impl Runs {
             classes: [ClassRuns::at(Spot::NULL); SMALL_CLASSES],
             current: 0,
             empty: 0,
+            served: 0,
             arena: Arena::empty(),
             pages: Pages::none(),
             number: 0,
@@ -173,15 +185,19 @@ impl Runs {
     pub(super) fn take_next(&mut self, class: Class) -> Option<NonNull<u8>> {
         let arena = self.arena;
         let runs = self.of(class)?;
+        // SAFETY: the spot is one of a run of this cache's, or nowhere.
+        if let Some(slot) = unsafe { runs.spot.take() } {
+            return Some(slot);
+        }
+        self.served += core::mem::take(&mut runs.at_hand);
+        let runs = self.of(class)?;
         // SAFETY: the runs are this cache's, and whoever calls is at it alone. A listed run has room.
         unsafe {
-            if let Some(slot) = runs.spot.take() {
-                return Some(slot);
-            }
             let has_current = !runs.current.is_none();
             if has_current {
                 let run = Run::at(arena, runs.current);
                 if let Some(spot) = run.lowest_spot() {
+                    runs.at_hand = spot.word.read().count_ones();
                     runs.spot = spot;
                     return spot.take();
                 }
@@ -199,11 +215,17 @@ impl Runs {
             run.look_after(u16::MAX);
             runs.current = run.index(arena);
             runs.spot = run.lowest_spot()?;
+            runs.at_hand = runs.spot.word.read().count_ones();
             let slot = runs.spot.take();
             self.current += u32::from(!has_current);
             self.empty -= u32::from(was_empty);
             slot
         }
+    }
+
+    /// How many slots were taken since this was asked last, but for those that come from where others are at hand.
+    pub(super) fn take_served(&mut self) -> u32 {
+        core::mem::take(&mut self.served)
     }
 
     /// Gives a slot back to a run of this cache's.

@@ -17,12 +17,13 @@ use super::class::{Class, SmallClass};
 use super::lists::{Given, Lists};
 use super::place::{Found, Place};
 use super::pressure::Pressure;
+use super::trial::{Call, Progress, REST};
 use crate::heap::Heap;
 use crate::raw_lock::Backoff;
 use crate::run::Owner;
 use core::cell::UnsafeCell;
 use core::ptr::{NonNull, null_mut};
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, Ordering, compiler_fence, fence};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU16, Ordering, compiler_fence, fence};
 
 /// Whether the gate is open to the owner, as bits.
 mod closed {
@@ -34,6 +35,8 @@ mod closed {
 
 /// What the token is while the owner need not come to the gate: no allocator is there.
 static ASLEEP: u8 = 0;
+
+const ASLEEP_TOKEN: *const () = (&raw const ASLEEP).cast();
 
 /// One thread's cache. All zero bytes in the beginning.
 #[repr(C, align(128))]
@@ -58,6 +61,8 @@ pub(super) struct Slot {
     /// The lists have a budget. Written under the heap's lock only; the owner reads it to spare itself the way
     /// through the gate.
     awake: AtomicBool,
+    /// How many more calls of the owner's a cache that is asleep lets pass before it is tried out whether it is to wake.
+    rest: AtomicU16,
 }
 
 // SAFETY: what is not atomic is touched by one thread at a time (see the gate).
@@ -77,6 +82,7 @@ impl Slot {
             owner: AtomicPtr::new(null_mut()),
             left: AtomicBool::new(false),
             awake: AtomicBool::new(false),
+            rest: AtomicU16::new(0),
         }
     }
 
@@ -121,39 +127,67 @@ impl Slot {
         self.awake.load(Ordering::Relaxed)
     }
 
-    /// Wakes the cache if it is asleep and it is time, now that its owner has come to the heap's lock. Returns
-    /// whether it is awake.
+    /// Whether the cache, if it is one of that allocator's, is asleep and stays so for this call, as the owner has noticed
+    /// before.
+    ///
+    /// # Safety
+    ///
+    /// - The caller is the owner.
+    #[inline(always)]
+    pub(super) unsafe fn rests(&self, allocator: *const ()) -> bool {
+        if !core::ptr::eq(self.token.load(Ordering::Relaxed), ASLEEP_TOKEN) || !self.belongs_to(allocator) {
+            return false;
+        }
+        let rest = self.rest.load(Ordering::Relaxed);
+        self.rest.store(rest.saturating_sub(1), Ordering::Relaxed);
+        rest > 0
+    }
+
+    /// The owner, who is outside of the gate, has noticed that the cache is asleep.
+    ///
+    /// # Safety
+    ///
+    /// - The caller is the owner, and the cache is asleep.
+    pub(super) unsafe fn notice_sleep(&self) {
+        self.token.store(ASLEEP_TOKEN.cast_mut(), Ordering::Release);
+    }
+
+    /// Wakes the cache if it is asleep and it is time, now that its owner has come to the heap's lock for the sake of a
+    /// block, of a class unless it is too large. Returns whether it is awake.
     ///
     /// # Safety
     ///
     /// - The caller is the owner, is outside of the gate, and has the heap's lock.
     pub(super) unsafe fn wake_in_time(
         &self,
+        (call, class): (Call, Option<Class>),
         pressure: &Pressure,
         heap: &mut Heap,
-        budget: impl FnOnce(&Heap) -> usize,
+        budget: impl Fn(&Heap) -> usize,
     ) -> bool {
         if self.is_awake() {
             return true;
         }
-        let asleep = (&raw const ASLEEP).cast_mut().cast();
-        self.token.store(asleep, Ordering::Release);
         let wake = |lists: &mut Lists| {
-            let is_time = lists.are_to_wake(pressure);
-            if is_time {
+            let progress = lists.try_out(call, class, pressure, || budget(heap));
+            if progress == Progress::Passed {
                 lists.begin(budget(heap));
                 lists.runs.start(heap);
             }
-            is_time
+            progress
         };
         // SAFETY: the caller's contract.
-        let is_awake = unsafe { self.with_lock(wake) };
-        if is_awake {
-            self.awake.store(true, Ordering::Relaxed);
-            self.token.store(self.owner.load(Ordering::Relaxed), Ordering::Release);
-            pressure.note_awake();
+        let progress = unsafe { self.with_lock(wake) };
+        match progress {
+            Progress::GoesOn => {}
+            Progress::Failed => self.rest.store(REST, Ordering::Relaxed),
+            Progress::Passed => {
+                self.awake.store(true, Ordering::Relaxed);
+                self.token.store(self.owner.load(Ordering::Relaxed), Ordering::Release);
+                pressure.note_awake();
+            }
         }
-        is_awake
+        progress == Progress::Passed
     }
 
     /// Keeps nothing any more.
@@ -162,13 +196,15 @@ impl Slot {
     ///
     /// - As for [`with_closed_gate`](Self::with_closed_gate). The lists are empty, and there are no runs with room.
     pub(super) unsafe fn fall_asleep(&self, heap: &mut Heap) {
-        let fall_asleep = |lists: &mut Lists| {
-            lists.begin(0);
-            lists.runs.stop(heap);
-        };
         // SAFETY: the caller's contract.
-        unsafe { self.with_closed_gate(fall_asleep) };
+        unsafe { self.with_closed_gate(|lists| lists.fall_asleep(heap)) };
+        self.note_asleep();
+    }
+
+    /// The lists have [fallen asleep](Lists::fall_asleep). To be called with the heap's lock.
+    pub(super) fn note_asleep(&self) {
         self.awake.store(false, Ordering::Relaxed);
+        self.rest.store(REST, Ordering::Relaxed);
     }
 
     /// Notes where the heap's arena and pages are now.

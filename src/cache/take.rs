@@ -4,6 +4,7 @@ use super::class::{Class, LARGEST_SMALL_PAYLOAD};
 use super::drain::{give_back, give_back_empty_runs, raise_outside};
 use super::lists::{Lists, MOST_BLOCKS};
 use super::slot::Slot;
+use super::trial::Call;
 use super::{Guard, ThreadCached, class_serving, home};
 use crate::heap::Heap;
 use crate::locked::{Contents, is_disturbed};
@@ -28,6 +29,9 @@ impl<S: Source> ThreadCached<S> {
     /// all other ways.
     #[inline(never)]
     pub(super) fn alloc_otherwise(&self, layout: Layout) -> *mut u8 {
+        if self.rests() && !is_disturbed() {
+            return self.alloc_resting(layout);
+        }
         if let Some(class) = class_serving(layout) {
             // SAFETY: the slot is this thread's, or nobody's.
             let block = unsafe { home::slot().take_aligned(self.identity(), class, layout.align()) };
@@ -38,13 +42,24 @@ impl<S: Source> ThreadCached<S> {
         self.alloc_slow(layout, Contents::Any)
     }
 
+    /// An allocation of a thread whose cache rests.
+    fn alloc_resting(&self, layout: Layout) -> *mut u8 {
+        let mut heap = self.locked.heap();
+        if !self.is_too_much_in_use(&heap) {
+            if let Some(slot) = heap.alloc_fast(layout) {
+                return slot.as_ptr();
+            }
+        }
+        self.alloc_locked(heap, layout, Contents::Any)
+    }
+
     /// An allocation that is of no small block, or that the cache does not serve at once.
     #[inline(never)]
     pub(super) fn alloc_slow(&self, layout: Layout, contents: Contents) -> *mut u8 {
         if is_disturbed() && !self.locked.goes_on(layout.size()) {
             return self.locked.overflow(layout, contents, self);
         }
-        if let Some(heap) = self.heap_if_asleep() {
+        if let Some(heap) = self.heap_if_asleep(Call::Alloc, layout) {
             return self.alloc_locked(heap, layout, contents);
         }
         if home::is_unknown() && !self.is_not_static.load(Ordering::Relaxed) {
@@ -106,7 +121,7 @@ impl<S: Source> ThreadCached<S> {
         }
         let mut heap = self.heap();
         let is_allowed = !S::HAS_CAP || self.locked.source.may_serve(&heap, class.payload());
-        if !is_allowed || !self.wakes_in_time(slot, &mut heap) {
+        if !is_allowed || !self.wakes_in_time(slot, Call::Alloc, Some(class), &mut heap) {
             // It fell asleep just now, or there is too much in use.
             return (Some(heap), None);
         }
@@ -123,19 +138,23 @@ impl<S: Source> ThreadCached<S> {
         let fill = |lists: &mut Lists| {
             let is_due = lists.is_due();
             if is_due {
-                visited = self.visit(lists, class, &mut heap);
+                visited = self.visit(slot, lists, class, &mut heap);
+                if !slot.is_awake() {
+                    return None;
+                }
             }
             // The lists need not be empty: perhaps the gate was closed a moment ago.
             if let Some(block) = lists.take_of_runs(class).or_else(|| next_aligned(lists, &mut heap)) {
                 return Some(block);
             }
             if !is_due {
-                visited = self.visit(lists, class, &mut heap);
+                visited = self.visit(slot, lists, class, &mut heap);
             }
             // SAFETY: this thread has the lock.
             if let Some(list) = unsafe { self.depot.take(class) } {
                 lists.adopt(class, list);
                 if let Some(block) = next_aligned(lists, &mut heap) {
+                    lists.note_filled();
                     return Some(block);
                 }
             }
@@ -148,7 +167,7 @@ impl<S: Source> ThreadCached<S> {
                 let has_room = unsafe { lists.push(class, block) };
                 invariant!(has_room);
             });
-            lists.pop(class)
+            lists.pop(class).inspect(|_| lists.note_filled())
         };
         // SAFETY: this thread is the owner, outside of its gate, and has the lock.
         let block = unsafe { slot.with_lock(fill) };

@@ -29,9 +29,9 @@ fn slots_are_occupied_left_taken_over_and_waited_for() {
     // A thread that has more than it may leave gives all of it back: what it uses often has got room.
     std::thread::scope(|scope| {
         let work = || {
-            let sizes = (10_000..30_000).step_by(2_000).flat_map(|bytes| [bytes; 8]);
+            let sizes = (10_000..30_000).step_by(2_000).flat_map(|bytes| [bytes; 2]);
             let layouts: Vec<_> = sizes.flat_map(|bytes| Layout::from_size_align(bytes, 8)).collect();
-            for _ in 0..10 {
+            for _ in 0..40 {
                 // SAFETY: the layouts are of more than no bytes, and each block is given back once.
                 unsafe {
                     let blocks: Vec<_> = layouts.iter().map(|&layout| (A.alloc(layout), layout)).collect();
