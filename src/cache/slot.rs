@@ -61,7 +61,7 @@ pub(super) struct Slot {
     /// The lists have a budget. Written under the heap's lock only; the owner reads it to spare itself the way
     /// through the gate.
     awake: AtomicBool,
-    /// How many more calls of the owner's a cache that is asleep lets pass before it is tried out whether it is to wake.
+    /// How many more calls of the owner's a cache that is asleep lets pass before a trial whether it is to wake.
     rest: AtomicU16,
 }
 
@@ -127,8 +127,8 @@ impl Slot {
         self.awake.load(Ordering::Relaxed)
     }
 
-    /// Whether the cache, if it is one of that allocator's, is asleep and stays so for this call, as the owner has noticed
-    /// before.
+    /// Whether the cache, if it is one of that allocator's, is asleep and stays so for this call, as the owner has
+    /// noticed before.
     ///
     /// # Safety
     ///
