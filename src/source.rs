@@ -292,22 +292,42 @@ impl Leftover {
 }
 
 /// A block with pages of its own that are to become more or fewer, and may move.
+#[cfg_attr(not(all(feature = "std", unix)), allow(dead_code, reason = "other sources move nothing"))]
 pub struct ToMove {
     start: *mut u8,
     bytes: usize,
     new_bytes: usize,
+    /// The most bytes that there are meanwhile, no fewer than before and afterwards.
+    most: usize,
+    /// Whether it is to be in huge pages then.
+    huge_pages: bool,
 }
 
 impl ToMove {
     /// Does it. Nobody else knows the block meanwhile.
+    #[cfg(all(feature = "std", unix))]
     pub(crate) fn run(self) -> Moved {
-        let Self { start, bytes, new_bytes } = self;
-        #[cfg(all(feature = "std", unix))]
+        let Self { start, bytes, new_bytes, most, huge_pages } = self;
         // SAFETY: the pages were mapped for one block, whose owner waits for this.
-        let to = unsafe { mapping::remap(start, bytes, new_bytes) };
-        #[cfg(not(all(feature = "std", unix)))]
-        let to = None;
-        Moved { start, bytes, new_bytes, to }
+        let to = unsafe {
+            if huge_pages {
+                let to = mapping::remap_through(start, bytes, new_bytes, most);
+                if let Some((start, bytes)) = to {
+                    mapping::prefer_huge_pages(start.as_ptr(), bytes);
+                }
+                to
+            } else {
+                mapping::remap(start, bytes, new_bytes).map(|start| (start, new_bytes))
+            }
+        };
+        Moved { start, bytes, new_bytes, most, to }
+    }
+
+    /// Other sources move nothing.
+    #[cfg(not(all(feature = "std", unix)))]
+    pub(crate) fn run(self) -> Moved {
+        let Self { start, bytes, new_bytes, most, .. } = self;
+        Moved { start, bytes, new_bytes, most, to: None }
     }
 }
 
@@ -317,7 +337,9 @@ pub struct Moved {
     start: *mut u8,
     bytes: usize,
     new_bytes: usize,
-    to: Option<NonNull<u8>>,
+    most: usize,
+    /// Where it is, and the bytes of its pages.
+    to: Option<(NonNull<u8>, usize)>,
 }
 
 impl Moved {
@@ -325,6 +347,6 @@ impl Moved {
     /// enough.
     pub(crate) fn outcome(&self) -> Resized {
         let stays = NonNull::new(self.start).filter(|_| self.new_bytes <= self.bytes);
-        self.to.or(stays).map_or(Resized::Refused, Resized::Done)
+        self.to.map(|(start, _)| start).or(stays).map_or(Resized::Refused, Resized::Done)
     }
 }

@@ -189,6 +189,34 @@ fn huge_pages_are_asked_for_what_comes_back_as_well() {
     assert!(asked_for.iter().all(|&bytes| bytes == asked_for[0]), "{asked_for:?}");
 }
 
+/// A vector that doubles, and one whose sizes are no multiples of anything.
+#[test]
+#[serial]
+fn huge_pages_are_asked_for_blocks_that_grow() {
+    for odd in [0, 123_456] {
+        let allocator = Locked::<Growing<{ 1 << 30 }>>::new();
+        let layout = |bytes| Layout::from_size_align(bytes, 8).unwrap();
+        let mut size = MIB + odd;
+        // SAFETY: the layouts are of more than no bytes; the block is in use, and is given back once.
+        unsafe {
+            let mut block = allocator.alloc(layout(size));
+            let before = with_huge_pages();
+            let are_known = before > 0;
+            while size < 64 * MIB {
+                block = allocator.realloc(block, layout(size), size * 2);
+                size *= 2;
+                assert!(!block.is_null());
+                block.write_bytes(1, size);
+                let whole = size.next_multiple_of(PAGE);
+                assert_eq!(with_huge_pages() - before, if are_known { whole } else { 0 }, "{size} bytes");
+                assert!((whole..whole + MIB).contains(&allocator.committed_bytes()), "{size} bytes");
+            }
+            allocator.dealloc(block, layout(size));
+        }
+        allocator.audit().unwrap();
+    }
+}
+
 #[test]
 #[serial]
 fn who_frees_and_allocates_in_turn_does_not_pay_each_time() {

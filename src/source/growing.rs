@@ -20,7 +20,7 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use further::Further;
 use kept::Kept;
 use pace::Pace;
-use span::{give_back, init, map_block_at, reserve, trim, uncommit};
+use span::{HUGE_PAGE, give_back, init, map_block_at, reserve, trim, uncommit};
 use table::Table;
 
 /// Requests of so many bytes get pages of their own.
@@ -68,9 +68,9 @@ const LEAST_CAP: usize = 64 << 10;
 /// - When the system refuses, the request is refused, nothing is lost, and a later one may succeed. A child process
 ///   that was forked has all of it.
 ///
-/// What lies beyond the first 16 MiB, and blocks of 2 MiB and more, are in huge pages where the system gives them on
-/// request (Linux). With `false` for `HUGE_PAGES` none are asked for. See [choosing](crate::choosing) for what they
-/// cost and gain.
+/// What lies beyond the first 16 MiB, and blocks of 2 MiB and more, also if they grow to that, are in huge pages where
+/// the system gives them on request (Linux). With `false` for `HUGE_PAGES` none are asked for. See
+/// [choosing](crate::choosing) for what they cost and gain.
 ///
 /// On Unix, with `std`. The bound in time that a fixed arena has is not that of a growing one: a request may take
 /// system calls.
@@ -152,6 +152,11 @@ impl State {
             + self.mapped
             + self.pending
             + self.kept.bytes()
+    }
+
+    /// Whether a block with pages of its own, so many bytes, is to be in huge ones.
+    fn wants_huge_pages(bytes: usize) -> bool {
+        mapping::HAS_HUGE_PAGES && bytes >= HUGE_PAGE
     }
 
     /// Bytes in use that are not the first heap's.
@@ -271,7 +276,8 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
                 if self.budget(state, heap).left < needed || !state.table.make_room() {
                     return None;
                 }
-                (map_block_at(bytes, layout.align(), HUGE_PAGES)?, bytes, 0)
+                let huge_pages = HUGE_PAGES && State::wants_huge_pages(bytes);
+                (map_block_at(bytes, layout.align(), huge_pages)?, bytes, 0)
             }
         };
         state.table.insert(start.as_ptr(), bytes);
@@ -451,11 +457,11 @@ impl<const CAP: usize, const HUGE_PAGES: bool> sealed::Source for Growing<CAP, H
     }
 
     fn note_moved(&self, heap: &mut Heap, moved: Moved) {
-        let Moved { start, bytes, new_bytes, to } = moved;
+        let Moved { start, bytes, most, to, .. } = moved;
         // SAFETY: the heap is here.
         let state = unsafe { self.state(heap) };
-        state.pending -= bytes.max(new_bytes);
-        let (start, bytes) = to.map_or((start, bytes), |to| (to.as_ptr(), new_bytes));
+        state.pending -= most;
+        let (start, bytes) = to.map_or((start, bytes), |(to, bytes)| (to.as_ptr(), bytes));
         state.table.insert_held(start, bytes);
         state.mapped += bytes;
         self.settle_limits(state, heap);
@@ -567,8 +573,12 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
         }
         state.table.remove(start.addr(), true);
         state.mapped -= bytes;
-        state.pending += bytes.max(new_bytes);
-        Elsewhere::ToMove(ToMove { start, bytes, new_bytes })
+        let huge_pages = HUGE_PAGES && new_bytes > bytes && State::wants_huge_pages(new_bytes);
+        let whole = new_bytes.next_multiple_of(HUGE_PAGE);
+        let is_within_cap = self.budget(state, heap).left >= whole;
+        let most = if huge_pages && is_within_cap { whole } else { bytes.max(new_bytes) };
+        state.pending += most;
+        Elsewhere::ToMove(ToMove { start, bytes, new_bytes, most, huge_pages })
     }
 }
 

@@ -118,6 +118,41 @@ fn a_block_can_always_shrink() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn a_block_that_grows_keeps_what_the_system_does_not_take_back() {
+    let allocator = Allocator::new();
+    let (small, large) = (MIB + 5000, 3 * MIB + 5000);
+    let block = served(&allocator, small);
+    refusals::begin_after(1);
+    // SAFETY: the block is in use.
+    let grown = unsafe { allocator.realloc(block, bytes(small), large) };
+    assert!(refusals::end());
+    assert!(!grown.is_null());
+    allocator.audit().unwrap();
+    // SAFETY: the block holds that many bytes.
+    unsafe { grown.write_bytes(7, large) };
+    free(&allocator, grown, large);
+    assert_eq!(allocator.stats().live_bytes, 0);
+    assert!(allocator.committed_bytes() < MIB);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_block_grows_to_the_cap() {
+    let allocator = Allocator::new();
+    let (small, large) = (MIB + 5000, 3 * MIB + 5000);
+    let block = served(&allocator, small);
+    let page = mapping::page();
+    let more = large.next_multiple_of(page) - small.next_multiple_of(page);
+    allocator.set_cap(allocator.committed_bytes() + more);
+    // SAFETY: the block is in use.
+    let grown = unsafe { allocator.realloc(block, bytes(small), large) };
+    assert!(!grown.is_null());
+    assert_eq!(allocator.committed_bytes(), allocator.cap());
+    free(&allocator, grown, large);
+}
+
+#[test]
 fn a_block_with_pages_of_its_own_grows_into_what_is_free_if_the_cap_leaves_no_pages() {
     let allocator = Allocator::new();
     let small: Vec<_> = (0..40).map(|_| served(&allocator, 900_000)).collect();
