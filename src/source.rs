@@ -155,6 +155,15 @@ pub(crate) mod sealed {
             None
         }
 
+        /// Notes what is left over of a block and was not taken by the system.
+        ///
+        /// # Safety
+        ///
+        /// - It comes from [`dealloc_elsewhere`](Self::dealloc_elsewhere) of this source.
+        unsafe fn note_stayed(&self, heap: &mut Heap, leftover: Leftover) {
+            let _ = (heap, leftover);
+        }
+
         /// Changes the size of a block that does not lie in the heap's region.
         ///
         /// # Safety
@@ -270,6 +279,10 @@ pub enum Elsewhere {
 pub struct Leftover {
     start: *mut u8,
     bytes: usize,
+    /// How many bytes at the beginning are not known to be zero.
+    dirty: usize,
+    /// Whether they can serve as a block's again.
+    is_usable: bool,
 }
 
 impl Leftover {
@@ -278,16 +291,23 @@ impl Leftover {
         not(all(feature = "std", unix)),
         allow(dead_code, reason = "other sources have no pages of their own")
     )]
-    pub(crate) const NOTHING: Self = Self { start: core::ptr::null_mut(), bytes: 0 };
+    pub(crate) const NOTHING: Self =
+        Self { start: core::ptr::null_mut(), bytes: 0, dirty: 0, is_usable: false };
 
-    /// Gives them back.
-    pub(crate) fn settle(self) {
+    /// Gives them back. Returns those that the system does not take, if they can be used again; it has taken what they
+    /// contain then, if it takes that.
+    pub(crate) fn settle(self) -> Option<Self> {
+        let Self { start, bytes, dirty, is_usable } = self;
         #[cfg(all(feature = "std", unix))]
-        if self.bytes > 0 {
-            // SAFETY: they were mapped for a block, which nobody uses any more.
-            unsafe { mapping::unmap(self.start, self.bytes) };
+        // SAFETY: they were mapped for a block, or for a heap, which nobody uses any more.
+        if bytes > 0 && unsafe { !mapping::try_unmap(start, bytes) } {
+            // SAFETY: as above.
+            let is_zero = unsafe { mapping::discard(start, bytes) };
+            let stayed = Self { dirty: if is_zero { 0 } else { dirty }, ..self };
+            return Some(stayed).filter(|_| is_usable);
         }
-        let _ = (self.start, self.bytes);
+        let _ = (start, bytes, dirty, is_usable);
+        None
     }
 }
 
