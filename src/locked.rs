@@ -554,7 +554,11 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
             // SAFETY: the caller's contract.
             if let Some(leftover) = unsafe { self.source.dealloc_elsewhere(&mut heap, block) } {
                 drop(heap);
-                return leftover.settle();
+                if let Some(stayed) = leftover.settle() {
+                    // SAFETY: they are what the source has just left over.
+                    unsafe { self.source.note_stayed(&mut self.heap_out_of_line(), stayed) };
+                }
+                return;
             }
         }
         self.expect_systems(heap, block, layout, Action::Free);

@@ -84,10 +84,20 @@ pub(crate) fn map(bytes: usize, align: usize) -> Option<NonNull<u8>> {
 pub(crate) unsafe fn unmap(start: *mut u8, bytes: usize) {
     // SAFETY: the caller's contract.
     unsafe {
-        if unless_refused(-1, || libc::munmap(start.cast::<c_void>(), bytes)) != 0 {
+        if !try_unmap(start, bytes) {
             discard(start, bytes);
         }
     }
+}
+
+/// Unmaps whole pages. False, and nothing is done, if the system refuses.
+///
+/// # Safety
+///
+/// - As for [`unmap`].
+pub(crate) unsafe fn try_unmap(start: *mut u8, bytes: usize) -> bool {
+    // SAFETY: the caller's contract.
+    unless_refused(-1, || unsafe { libc::munmap(start.cast::<c_void>(), bytes) }) == 0
 }
 
 /// Makes reserved pages usable. False, and nothing is done, if the system refuses.
@@ -203,6 +213,30 @@ pub(crate) unsafe fn remap(start: *mut u8, bytes: usize, new_bytes: usize) -> Op
         // SAFETY: the caller's contract.
         unsafe { unmap(start.wrapping_add(new_bytes), bytes - new_bytes) };
         NonNull::new(start)
+    }
+}
+
+/// As [`remap`] to more bytes, by way of `through`, which are no fewer than these. Returns how many bytes there are
+/// then: `through` if the system does not take the rest back.
+///
+/// A mapping as long as some huge pages gets a place at a multiple of one from newer systems (Linux 6.7), whatever its
+/// own was.
+///
+/// # Safety
+///
+/// - As for [`remap`].
+pub(crate) unsafe fn remap_through(
+    start: *mut u8,
+    bytes: usize,
+    new_bytes: usize,
+    through: usize,
+) -> Option<(NonNull<u8>, usize)> {
+    // SAFETY: the caller's contract; what is behind `new_bytes` was never anybody's.
+    unsafe {
+        let longer = if through > new_bytes { remap(start, bytes, through) } else { None };
+        let Some(moved) = longer else { return Some((remap(start, bytes, new_bytes)?, new_bytes)) };
+        let is_cut = try_unmap(moved.as_ptr().wrapping_add(new_bytes), through - new_bytes);
+        Some((moved, if is_cut { new_bytes } else { through }))
     }
 }
 

@@ -155,6 +155,15 @@ pub(crate) mod sealed {
             None
         }
 
+        /// Notes what is left over of a block and was not taken by the system.
+        ///
+        /// # Safety
+        ///
+        /// - It comes from [`dealloc_elsewhere`](Self::dealloc_elsewhere) of this source.
+        unsafe fn note_stayed(&self, heap: &mut Heap, leftover: Leftover) {
+            let _ = (heap, leftover);
+        }
+
         /// Changes the size of a block that does not lie in the heap's region.
         ///
         /// # Safety
@@ -270,6 +279,10 @@ pub enum Elsewhere {
 pub struct Leftover {
     start: *mut u8,
     bytes: usize,
+    /// How many bytes at the beginning are not known to be zero.
+    dirty: usize,
+    /// Whether they can serve as a block's again.
+    is_usable: bool,
 }
 
 impl Leftover {
@@ -278,36 +291,63 @@ impl Leftover {
         not(all(feature = "std", unix)),
         allow(dead_code, reason = "other sources have no pages of their own")
     )]
-    pub(crate) const NOTHING: Self = Self { start: core::ptr::null_mut(), bytes: 0 };
+    pub(crate) const NOTHING: Self =
+        Self { start: core::ptr::null_mut(), bytes: 0, dirty: 0, is_usable: false };
 
-    /// Gives them back.
-    pub(crate) fn settle(self) {
+    /// Gives them back. Returns those that the system does not take, if they can be used again; it has taken what they
+    /// contain then, if it takes that.
+    pub(crate) fn settle(self) -> Option<Self> {
+        let Self { start, bytes, dirty, is_usable } = self;
         #[cfg(all(feature = "std", unix))]
-        if self.bytes > 0 {
-            // SAFETY: they were mapped for a block, which nobody uses any more.
-            unsafe { mapping::unmap(self.start, self.bytes) };
+        // SAFETY: they were mapped for a block, or for a heap, which nobody uses any more.
+        if bytes > 0 && unsafe { !mapping::try_unmap(start, bytes) } {
+            // SAFETY: as above.
+            let is_zero = unsafe { mapping::discard(start, bytes) };
+            let stayed = Self { dirty: if is_zero { 0 } else { dirty }, ..self };
+            return Some(stayed).filter(|_| is_usable);
         }
-        let _ = (self.start, self.bytes);
+        let _ = (start, bytes, dirty, is_usable);
+        None
     }
 }
 
 /// A block with pages of its own that are to become more or fewer, and may move.
+#[cfg_attr(not(all(feature = "std", unix)), allow(dead_code, reason = "other sources move nothing"))]
 pub struct ToMove {
     start: *mut u8,
     bytes: usize,
     new_bytes: usize,
+    /// The most bytes that there are meanwhile, no fewer than before and afterwards.
+    most: usize,
+    /// Whether it is to be in huge pages then.
+    huge_pages: bool,
 }
 
 impl ToMove {
     /// Does it. Nobody else knows the block meanwhile.
+    #[cfg(all(feature = "std", unix))]
     pub(crate) fn run(self) -> Moved {
-        let Self { start, bytes, new_bytes } = self;
-        #[cfg(all(feature = "std", unix))]
+        let Self { start, bytes, new_bytes, most, huge_pages } = self;
         // SAFETY: the pages were mapped for one block, whose owner waits for this.
-        let to = unsafe { mapping::remap(start, bytes, new_bytes) };
-        #[cfg(not(all(feature = "std", unix)))]
-        let to = None;
-        Moved { start, bytes, new_bytes, to }
+        let to = unsafe {
+            if huge_pages {
+                let to = mapping::remap_through(start, bytes, new_bytes, most);
+                if let Some((start, bytes)) = to {
+                    mapping::prefer_huge_pages(start.as_ptr(), bytes);
+                }
+                to
+            } else {
+                mapping::remap(start, bytes, new_bytes).map(|start| (start, new_bytes))
+            }
+        };
+        Moved { start, bytes, new_bytes, most, to }
+    }
+
+    /// Other sources move nothing.
+    #[cfg(not(all(feature = "std", unix)))]
+    pub(crate) fn run(self) -> Moved {
+        let Self { start, bytes, new_bytes, most, .. } = self;
+        Moved { start, bytes, new_bytes, most, to: None }
     }
 }
 
@@ -317,7 +357,9 @@ pub struct Moved {
     start: *mut u8,
     bytes: usize,
     new_bytes: usize,
-    to: Option<NonNull<u8>>,
+    most: usize,
+    /// Where it is, and the bytes of its pages.
+    to: Option<(NonNull<u8>, usize)>,
 }
 
 impl Moved {
@@ -325,6 +367,6 @@ impl Moved {
     /// enough.
     pub(crate) fn outcome(&self) -> Resized {
         let stays = NonNull::new(self.start).filter(|_| self.new_bytes <= self.bytes);
-        self.to.or(stays).map_or(Resized::Refused, Resized::Done)
+        self.to.map(|(start, _)| start).or(stays).map_or(Resized::Refused, Resized::Done)
     }
 }

@@ -189,6 +189,80 @@ fn huge_pages_are_asked_for_what_comes_back_as_well() {
     assert!(asked_for.iter().all(|&bytes| bytes == asked_for[0]), "{asked_for:?}");
 }
 
+/// A vector that doubles, and one whose sizes are no multiples of anything.
+#[test]
+#[serial]
+fn huge_pages_are_asked_for_blocks_that_grow() {
+    for odd in [0, 123_456] {
+        let allocator = Locked::<Growing<{ 1 << 30 }>>::new();
+        let layout = |bytes| Layout::from_size_align(bytes, 8).unwrap();
+        let mut size = MIB + odd;
+        // SAFETY: the layouts are of more than no bytes; the block is in use, and is given back once.
+        unsafe {
+            let mut block = allocator.alloc(layout(size));
+            let before = with_huge_pages();
+            let are_known = before > 0;
+            while size < 64 * MIB {
+                block = allocator.realloc(block, layout(size), size * 2);
+                size *= 2;
+                assert!(!block.is_null());
+                block.write_bytes(1, size);
+                let whole = size.next_multiple_of(PAGE);
+                assert_eq!(with_huge_pages() - before, if are_known { whole } else { 0 }, "{size} bytes");
+                assert!((whole..whole + MIB).contains(&allocator.committed_bytes()), "{size} bytes");
+            }
+            allocator.dealloc(block, layout(size));
+        }
+        allocator.audit().unwrap();
+    }
+}
+
+/// Whether the system has mappings of so many bytes touch each other. Some (Linux 6.7 and a few more) do not, because
+/// they place whatever is as long as a huge page at a multiple of one.
+#[cfg(target_pointer_width = "64")]
+fn are_neighbours(bytes: usize) -> bool {
+    let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANON);
+    // SAFETY: the system finds places where nothing is, and they are unmapped once.
+    unsafe {
+        let map = || libc::mmap(std::ptr::null_mut(), bytes, protection, flags, -1, 0);
+        let starts: Vec<_> = (0..100).map(|_| map()).collect();
+        starts.iter().for_each(|&start| assert!(libc::munmap(start, bytes) == 0));
+        // The first ones fill holes.
+        starts[90..].is_sorted_by(|one, next| one.addr() == next.addr() + bytes)
+    }
+}
+
+/// A process has 65,530 mappings at most, unless the system is told otherwise.
+#[test]
+#[serial]
+#[cfg(target_pointer_width = "64")]
+fn large_blocks_do_not_use_up_the_mappings_of_the_process() {
+    let mappings = || std::fs::read_to_string("/proc/self/maps").unwrap().lines().count();
+    let allocator = Locked::<Growing<{ 1 << 40 }>>::new();
+    // No multiple of a huge page: at multiples of one, there are gaps between them.
+    let layout = Layout::from_size_align(733 * PAGE, 8).unwrap();
+    if !are_neighbours(layout.size()) {
+        return;
+    }
+    let mut blocks = Vec::new();
+    let mut serve = |count| {
+        while blocks.len() < count {
+            // SAFETY: the layout is of more than no bytes.
+            let block = unsafe { allocator.alloc(layout) };
+            assert!(!block.is_null(), "{} blocks", blocks.len());
+            blocks.push(block);
+        }
+        mappings()
+    };
+    let first = serve(16_500);
+    let more = serve(19_000).saturating_sub(first);
+    assert!(more < 100, "{more} mappings more for 2,500 blocks, after {first}");
+    // SAFETY: each block is given back once.
+    blocks.into_iter().for_each(|block| unsafe { allocator.dealloc(block, layout) });
+    allocator.audit().unwrap();
+    assert_eq!(allocator.stats().live_bytes, 0);
+}
+
 #[test]
 #[serial]
 fn who_frees_and_allocates_in_turn_does_not_pay_each_time() {

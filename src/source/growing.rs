@@ -5,6 +5,7 @@ mod further;
 mod kept;
 mod pace;
 mod span;
+mod stayed;
 mod table;
 
 use super::{Elsewhere, Leftover, Moved, Outside, ToMove, sealed};
@@ -20,11 +21,17 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use further::Further;
 use kept::Kept;
 use pace::Pace;
-use span::{give_back, init, map_block_at, reserve, trim, uncommit};
+use span::{HUGE_PAGE, give_back, init, map_block_at, reserve, trim, uncommit};
+use stayed::Stayed;
 use table::Table;
 
 /// Requests of so many bytes get pages of their own.
 const OWN_PAGES_FROM: usize = 1 << 20;
+
+/// Blocks are in huge pages as long as there are fewer that have pages of their own. Each is a mapping of its own then,
+/// where others are one with their neighbours, and a process has 65,530 mappings at most (Linux, unless it is told
+/// otherwise).
+const MOST_IN_HUGE_PAGES: usize = 1 << 14;
 
 /// Memory in use has to fall by this share of it, or so many bytes, before something is given back: 1/16 and 1 MiB.
 /// Then it is free stretches of this share of the fall, 1/128: more of them would be smaller, and take more calls of
@@ -68,9 +75,10 @@ const LEAST_CAP: usize = 64 << 10;
 /// - When the system refuses, the request is refused, nothing is lost, and a later one may succeed. A child process
 ///   that was forked has all of it.
 ///
-/// What lies beyond the first 16 MiB, and blocks of 2 MiB and more, are in huge pages where the system gives them on
-/// request (Linux). With `false` for `HUGE_PAGES` none are asked for. See [choosing](crate::choosing) for what they
-/// cost and gain.
+/// What lies beyond the first 16 MiB, and blocks of 2 MiB and more, also if they grow to that, are in huge pages where
+/// the system gives them on request (Linux). No more than 16,384 blocks are: each may be one of the 65,530 mappings
+/// that a process may have. With `false` for `HUGE_PAGES` none are asked for. See [choosing](crate::choosing) for what
+/// they cost and gain.
 ///
 /// On Unix, with `std`. The bound in time that a fixed arena has is not that of a growing one: a request may take
 /// system calls.
@@ -105,6 +113,8 @@ struct State {
     pending: usize,
     /// Pages that a block had, and that are kept for the next one.
     kept: Kept,
+    /// Those that the system did not take back.
+    stayed: Stayed,
     further: Further,
     pace: Pace,
     /// The most that was in use since something was given back.
@@ -138,6 +148,7 @@ impl State {
             mapped: 0,
             pending: 0,
             kept: Kept::new(),
+            stayed: Stayed::new(),
             further: Further::new(),
             pace: Pace::new(),
             mark: 0,
@@ -152,6 +163,19 @@ impl State {
             + self.mapped
             + self.pending
             + self.kept.bytes()
+            + self.stayed.bytes()
+    }
+
+    /// Gives back the pages that are kept, and those that stayed. Returns how many bytes of what had stayed were in
+    /// memory.
+    fn give_back_kept(&mut self) -> usize {
+        self.kept.give_back(&mut self.stayed, |_| true);
+        self.stayed.give_back()
+    }
+
+    /// Whether a block with pages of its own, so many bytes, is to be in huge ones. It is not noted.
+    fn wants_huge_pages(&self, bytes: usize) -> bool {
+        mapping::HAS_HUGE_PAGES && bytes >= HUGE_PAGE && self.table.count() < MOST_IN_HUGE_PAGES
     }
 
     /// Bytes in use that are not the first heap's.
@@ -248,7 +272,7 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
     /// committed and was never used. Returns whether there was any.
     fn make_room(&self, state: &mut State, heap: &mut Heap) -> bool {
         let before = state.committed(heap);
-        state.kept.give_back(|_| true);
+        state.give_back_kept();
         uncommit(heap, 0, HUGE_PAGES);
         state.further.unmap_empty();
         state.further.each(|heap| uncommit(heap, 0, HUGE_PAGES));
@@ -260,18 +284,22 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
     fn map_block(&self, state: &mut State, heap: &Heap, layout: Layout) -> Option<(NonNull<u8>, usize)> {
         let bytes = mapping::whole_pages(layout.size())?;
         let kept = if layout.align() <= mapping::page() && state.table.wanted_bytes() == 0 {
-            state.kept.take(bytes)
+            let kept = state.kept.take(bytes).map(|(start, bytes)| (start, bytes, layout.size()));
+            // What stayed is not counted as a whole, and may have an eighth too many.
+            let has_room = self.budget(state, heap).left >= bytes.saturating_add(bytes / 8);
+            kept.or_else(|| if has_room { state.stayed.take(bytes) } else { None })
         } else {
             None
         };
         let (start, bytes, dirty) = match kept {
-            Some((start, bytes)) => (start, bytes, layout.size()),
+            Some((start, bytes, dirty)) => (start, bytes, dirty.min(layout.size())),
             None => {
                 let needed = bytes.checked_add(state.table.wanted_bytes())?;
                 if self.budget(state, heap).left < needed || !state.table.make_room() {
                     return None;
                 }
-                (map_block_at(bytes, layout.align(), HUGE_PAGES)?, bytes, 0)
+                let huge_pages = HUGE_PAGES && state.wants_huge_pages(bytes);
+                (map_block_at(bytes, layout.align(), huge_pages)?, bytes, 0)
             }
         };
         state.table.insert(start.as_ptr(), bytes);
@@ -288,8 +316,8 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
             self.trim_all(state, heap);
         } else {
             let most = state.committed(heap);
-            let State { pace, kept, .. } = state;
-            kept.give_back(|bytes| pace.allows(bytes, most));
+            let State { pace, kept, stayed, .. } = state;
+            kept.give_back(stayed, |bytes| pace.allows(bytes, most));
             let fall = state.mark - live;
             if fall <= least_fall(live) || !state.pace.allows(fall, most) {
                 self.settle_limits(state, heap);
@@ -309,7 +337,7 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
     /// Gives back all that is free. Returns how many bytes of that were in memory.
     fn trim_all(&self, state: &mut State, heap: &mut Heap) -> usize {
         let mut given_back = state.kept.resident_bytes() + trim(heap, HUGE_PAGES);
-        state.kept.give_back(|_| true);
+        given_back += state.give_back_kept();
         state.further.each(|heap| given_back += trim(heap, HUGE_PAGES));
         state.further.unmap_empty();
         given_back
@@ -416,15 +444,27 @@ impl<const CAP: usize, const HUGE_PAGES: bool> sealed::Source for Growing<CAP, H
             let most = state.committed(heap);
             state.mapped -= bytes;
             let goes = self.is_beyond_cap.load(Ordering::Relaxed) || state.pace.allows(bytes, most);
-            if goes || !state.kept.put(start, bytes) { Leftover { start, bytes } } else { Leftover::NOTHING }
+            if goes || !state.kept.put(start, bytes) {
+                Leftover { start, bytes, dirty: bytes, is_usable: true }
+            } else {
+                Leftover::NOTHING
+            }
         } else {
             // SAFETY: the caller's contract.
             let (start, bytes) = unsafe { state.further.dealloc(block) }?;
-            Leftover { start, bytes }
+            Leftover { start, bytes, dirty: bytes, is_usable: false }
         };
         self.settle_limits(state, heap);
         self.note_visit(heap);
         Some(leftover)
+    }
+
+    unsafe fn note_stayed(&self, heap: &mut Heap, leftover: Leftover) {
+        // SAFETY: the heap is here.
+        let state = unsafe { self.state(heap) };
+        // SAFETY: the caller's contract; it was a block's.
+        unsafe { state.stayed.put(leftover.start, leftover.bytes, leftover.dirty) };
+        self.settle_limits(state, heap);
     }
 
     unsafe fn resize_elsewhere(
@@ -451,11 +491,11 @@ impl<const CAP: usize, const HUGE_PAGES: bool> sealed::Source for Growing<CAP, H
     }
 
     fn note_moved(&self, heap: &mut Heap, moved: Moved) {
-        let Moved { start, bytes, new_bytes, to } = moved;
+        let Moved { start, bytes, most, to, .. } = moved;
         // SAFETY: the heap is here.
         let state = unsafe { self.state(heap) };
-        state.pending -= bytes.max(new_bytes);
-        let (start, bytes) = to.map_or((start, bytes), |to| (to.as_ptr(), new_bytes));
+        state.pending -= most;
+        let (start, bytes) = to.map_or((start, bytes), |(to, bytes)| (to.as_ptr(), bytes));
         state.table.insert_held(start, bytes);
         state.mapped += bytes;
         self.settle_limits(state, heap);
@@ -567,15 +607,19 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
         }
         state.table.remove(start.addr(), true);
         state.mapped -= bytes;
-        state.pending += bytes.max(new_bytes);
-        Elsewhere::ToMove(ToMove { start, bytes, new_bytes })
+        let huge_pages = HUGE_PAGES && new_bytes > bytes && state.wants_huge_pages(new_bytes);
+        let whole = new_bytes.next_multiple_of(HUGE_PAGE);
+        let is_within_cap = self.budget(state, heap).left >= whole;
+        let most = if huge_pages && is_within_cap { whole } else { bytes.max(new_bytes) };
+        state.pending += most;
+        Elsewhere::ToMove(ToMove { start, bytes, new_bytes, most, huge_pages })
     }
 }
 
 impl<const CAP: usize, const HUGE_PAGES: bool> Drop for Growing<CAP, HUGE_PAGES> {
     fn drop(&mut self) {
         let state = self.state.get_mut();
-        state.kept.give_back(|_| true);
+        state.give_back_kept();
         // SAFETY: all of it was mapped here, and nobody uses a block of an allocator that is not there any more.
         unsafe {
             state.further.unmap_all();

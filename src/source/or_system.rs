@@ -76,6 +76,11 @@ impl<S: sealed::Source> sealed::Source for OrSystem<S> {
         unsafe { self.0.dealloc_elsewhere(heap, block) }
     }
 
+    unsafe fn note_stayed(&self, heap: &mut Heap, leftover: Leftover) {
+        // SAFETY: the caller's contract.
+        unsafe { self.0.note_stayed(heap, leftover) };
+    }
+
     unsafe fn resize_elsewhere(
         &self,
         heap: &mut Heap,

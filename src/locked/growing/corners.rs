@@ -117,6 +117,71 @@ fn a_block_can_always_shrink() {
     assert_eq!(allocator.stats().live_bytes, 0);
 }
 
+/// The system refuses to cut a mapping in two, when a process has as many as it may have.
+#[test]
+fn pages_that_the_system_does_not_take_back_serve_again_and_go_later() {
+    const SIZE: usize = 3 * MIB;
+    let allocator = Allocator::new();
+    free(&allocator, served(&allocator, 100), 100);
+    // In the second round it does not even take what they contain.
+    for refused in [1, 2] {
+        let block = served(&allocator, SIZE);
+        let others = allocator.committed_bytes() - SIZE;
+        // SAFETY: the block holds that many bytes.
+        unsafe { block.write_bytes(7, SIZE) };
+        refusals::refuse_next(refused);
+        free(&allocator, block, SIZE);
+        let stayed = allocator.committed_bytes() - others;
+        assert_eq!(stayed, if refused == 1 { mapping::page() } else { SIZE });
+        // SAFETY: the layout is of more than no bytes, the block holds as many, and is given back once.
+        unsafe {
+            let again = allocator.alloc_zeroed(bytes(SIZE - 5000));
+            assert_eq!(again, block);
+            assert!((0..SIZE - 5000).all(|at| again.add(at).read() == 0));
+            refusals::refuse_next(refused);
+            allocator.dealloc(again, bytes(SIZE - 5000));
+        }
+        allocator.audit().unwrap();
+        assert!(allocator.trim() >= stayed);
+        assert!(allocator.committed_bytes() <= others);
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_block_that_grows_keeps_what_the_system_does_not_take_back() {
+    let allocator = Allocator::new();
+    let (small, large) = (MIB + 5000, 3 * MIB + 5000);
+    let block = served(&allocator, small);
+    refusals::begin_after(1);
+    // SAFETY: the block is in use.
+    let grown = unsafe { allocator.realloc(block, bytes(small), large) };
+    assert!(refusals::end());
+    assert!(!grown.is_null());
+    allocator.audit().unwrap();
+    // SAFETY: the block holds that many bytes.
+    unsafe { grown.write_bytes(7, large) };
+    free(&allocator, grown, large);
+    assert_eq!(allocator.stats().live_bytes, 0);
+    assert!(allocator.committed_bytes() < MIB);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_block_grows_to_the_cap() {
+    let allocator = Allocator::new();
+    let (small, large) = (MIB + 5000, 3 * MIB + 5000);
+    let block = served(&allocator, small);
+    let page = mapping::page();
+    let more = large.next_multiple_of(page) - small.next_multiple_of(page);
+    allocator.set_cap(allocator.committed_bytes() + more);
+    // SAFETY: the block is in use.
+    let grown = unsafe { allocator.realloc(block, bytes(small), large) };
+    assert!(!grown.is_null());
+    assert_eq!(allocator.committed_bytes(), allocator.cap());
+    free(&allocator, grown, large);
+}
+
 #[test]
 fn a_block_with_pages_of_its_own_grows_into_what_is_free_if_the_cap_leaves_no_pages() {
     let allocator = Allocator::new();

@@ -1,5 +1,6 @@
 //! Pages that a block had, and that are kept for the next one: as long as the pace does not allow to give them back.
 
+use super::Stayed;
 use crate::mapping;
 use core::ptr::{NonNull, null_mut};
 
@@ -48,8 +49,12 @@ impl Kept {
     }
 
     /// Gives spans back, the one that was kept first before the others, as long as that is allowed for so many bytes.
-    /// Returns how many bytes that were.
-    pub(super) fn give_back(&mut self, mut is_allowed: impl FnMut(usize) -> bool) -> usize {
+    /// What the system does not take stays. Returns how many bytes that were.
+    pub(super) fn give_back(
+        &mut self,
+        stayed: &mut Stayed,
+        mut is_allowed: impl FnMut(usize) -> bool,
+    ) -> usize {
         let before = self.bytes;
         while let Some(&(start, bytes)) = self.spans.first().filter(|_| self.count > 0) {
             if !is_allowed(bytes) {
@@ -57,7 +62,7 @@ impl Kept {
             }
             self.forget(0, bytes);
             // SAFETY: it was a block's, and nobody uses it.
-            unsafe { mapping::unmap(start, bytes) };
+            unsafe { stayed.unmap_or_put(start, bytes) };
         }
         before - self.bytes
     }
@@ -93,7 +98,8 @@ mod tests {
         for (pages, start) in (1..).zip(spans) {
             assert!(kept.put(start, pages * page));
         }
-        assert_eq!(kept.give_back(|bytes| bytes < 3 * page), 3 * page);
+        let mut stayed = Stayed::new();
+        assert_eq!(kept.give_back(&mut stayed, |bytes| bytes < 3 * page), 3 * page);
         assert_eq!(kept.take(3 * page).map(|(start, _)| start.as_ptr()), Some(spans[2]));
         // SAFETY: it is this test's now.
         unsafe { mapping::unmap(spans[2], 3 * page) };

@@ -12,7 +12,7 @@ use crate::source::give_back_all;
 use core::ptr::NonNull;
 
 /// Bytes of a huge page.
-const HUGE_PAGE: usize = 2 << 20;
+pub(super) const HUGE_PAGE: usize = 2 << 20;
 
 /// From so many bytes on a heap is in huge pages: where a step, which is an eighth, is one of them. Before, what nobody
 /// uses in the last one would be much beside what is in use.
@@ -83,9 +83,9 @@ unsafe fn prefer_huge_pages(region: *mut u8, start: *mut u8, bytes: usize) {
     }
 }
 
-/// Maps a block, at a multiple of `align`, in huge pages if it is as long as one and there is so much address space.
+/// Maps a block, at a multiple of `align`, in huge pages if that is wanted and there is so much address space.
 pub(super) fn map_block_at(bytes: usize, align: usize, huge_pages: bool) -> Option<NonNull<u8>> {
-    if mapping::HAS_HUGE_PAGES && huge_pages && bytes >= HUGE_PAGE {
+    if huge_pages {
         if let Some(start) = mapping::map(bytes, align.max(HUGE_PAGE)) {
             // SAFETY: it was just mapped.
             unsafe { mapping::prefer_huge_pages(start.as_ptr(), bytes) };
