@@ -23,6 +23,7 @@ use super::pressure::{Calm, Pressure};
 use super::runs::{AlreadyFree, Put, Runs};
 use crate::block::cached::{self, Keyed};
 use crate::run::Run;
+use crate::sync::unless_explored;
 use core::ptr::{NonNull, null_mut};
 
 /// The lists of a cache. The blocks on them are the cache's, and [linked](cached::link).
@@ -66,7 +67,7 @@ const LARGEST_SHARE_LOG2: u32 = 3;
 const RUNS_SHARE_LOG2: u32 = 2;
 
 /// After so many visits to the lock a cache is looked over.
-const VISITS: u8 = 128;
+const VISITS: u8 = unless_explored(128, 8) as u8;
 
 /// A list of cached blocks, by its first block, and how many they are.
 #[derive(Clone, Copy, Debug)]

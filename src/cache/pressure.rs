@@ -4,10 +4,11 @@
 //! they take nothing, so that the next request need not look at them again. A cache wakes when its thread
 //! has come to the heap's lock some times in a row while nobody ran short of memory.
 
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use crate::sync::unless_explored;
 
 /// How often a thread comes to the heap's lock, while nobody runs short of memory, before its cache wakes.
-const CALM: u8 = 64;
+const CALM: u8 = unless_explored(64, 4) as u8;
 
 /// All caches together keep at most this share of what is free, one of them at most half of that, and at most so
 /// many bytes: 1/64, and 1 MiB. What is in caches lies between blocks in use, and keeps what is free there from
