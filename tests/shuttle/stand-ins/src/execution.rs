@@ -29,6 +29,9 @@ pub(crate) struct Execution {
     pub(crate) buffered: Vec<Buffered>,
     /// Who sleeps, and on which word.
     pub(crate) sleepers: Vec<(usize, Thread)>,
+    /// How often somebody came to an [`Exclusive`](crate::Exclusive) value, and how many are at one.
+    pub(crate) entries: u64,
+    pub(crate) present: u32,
     pub(crate) at_fork: Vec<[unsafe extern "C" fn(); 3]>,
     values: HashMap<Place, Box<dyn Any>>,
 }

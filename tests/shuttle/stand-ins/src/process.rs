@@ -43,14 +43,18 @@ pub unsafe fn at_fork(
     true
 }
 
-/// What a thread does that forks, in the parent. `meanwhile` is the system's part of it.
+/// What a thread does that forks, in the parent. `meanwhile` is the system's part of it: no other thread may be at an
+/// [`Exclusive`](crate::Exclusive) value then, because the copy would have it half changed.
 pub fn fork(meanwhile: impl FnOnce()) {
     let handlers = execution::with(|execution| execution.at_fork.clone());
     for [before, _, _] in handlers.iter().rev() {
         // SAFETY: whoever noted it says that it may be called around a fork.
         unsafe { before() };
     }
+    let at_values = || execution::with(|execution| (execution.present, execution.entries));
+    let (present, before) = at_values();
     meanwhile();
+    assert!(present == 0 && at_values() == (0, before), "a cache is used while the process is copied");
     for [_, in_parent, _] in &handlers {
         // SAFETY: as above.
         unsafe { in_parent() };
