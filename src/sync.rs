@@ -14,13 +14,13 @@ pub(crate) use usual::*;
 
 #[cfg(not(mem_alloc_rust_shuttle))]
 mod usual {
+    #[cfg(feature = "std")]
+    pub(crate) use core::hint;
     /// Atomics of a static, or of what lies in one.
     #[cfg(feature = "std")]
     pub(crate) use core::sync::atomic;
     /// Atomics over words of an arena, which are other things at other times.
     pub(crate) use core::sync::atomic as in_place;
-    #[cfg(feature = "std")]
-    pub(crate) use core::hint;
     #[cfg(feature = "std")]
     pub(crate) use std::{thread, thread_local};
 
@@ -123,7 +123,13 @@ mod usual {
             let command = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
             // SAFETY: the word and the time are there; nothing else is touched.
             unsafe {
-                libc::syscall(libc::SYS_futex, word.as_ptr(), command, expected, core::ptr::from_ref(longest));
+                libc::syscall(
+                    libc::SYS_futex,
+                    word.as_ptr(),
+                    command,
+                    expected,
+                    core::ptr::from_ref(longest),
+                );
             }
         }
 

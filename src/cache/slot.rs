@@ -429,7 +429,8 @@ impl Slot {
         barrier();
         let is_open = self.closed.load(Ordering::Acquire) & shut == 0;
         // SAFETY: the gate is open and this thread is inside, so nobody else is (see the gate).
-        let result = is_open.then(|| unsafe { self.lists.with(|lists| operation(&*self.place.get(), lists)) });
+        let result =
+            is_open.then(|| unsafe { self.lists.with(|lists| operation(&*self.place.get(), lists)) });
         self.token.store(allocator.cast_mut(), Ordering::Release);
         result
     }

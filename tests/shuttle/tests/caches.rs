@@ -100,7 +100,8 @@ fn turn_over(allocator: &Allocator, layout: Layout, count: usize) {
 macro_rules! explore {
     ($scenario:ident, $stores:expr, $has_membarrier:expr, $times:expr) => {
         static A: Fresh<Allocator> = Fresh::new(Allocator::new(), Allocator::new());
-        Exploration { stores: $stores, has_membarrier: $has_membarrier, times: $times }.explore(&A, $scenario);
+        Exploration { stores: $stores, has_membarrier: $has_membarrier, times: $times }
+            .explore(&A, $scenario);
     };
 }
 

@@ -1,8 +1,8 @@
 //! Atomics of statics. Another thread may go on in front of each operation, and what is stored may come late.
 
 use crate::{buffer, point};
-pub use std::sync::atomic::{Ordering, compiler_fence};
 use std::sync::atomic::{self as usual, Ordering::SeqCst};
+pub use std::sync::atomic::{Ordering, compiler_fence};
 
 /// A fence: what this thread has stored arrives.
 pub fn fence(_: Ordering) {

@@ -58,7 +58,12 @@ pub struct Exploration {
 }
 
 impl Exploration {
-    fn run<T: Sync>(self, scheduler: impl Scheduler + 'static, fresh: &'static Fresh<T>, scenario: fn(&'static T)) -> usize {
+    fn run<T: Sync>(
+        self,
+        scheduler: impl Scheduler + 'static,
+        fresh: &'static Fresh<T>,
+        scenario: fn(&'static T),
+    ) -> usize {
         let mut config = Config::new();
         config.stack_size = STACK;
         config.silence_warnings = true;

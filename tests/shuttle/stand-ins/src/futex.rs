@@ -13,7 +13,8 @@ pub fn wait<T>(word: &AtomicU32, expected: u32, _: &'static T) {
         return;
     }
     let (address, me) = (std::ptr::from_ref(word).addr(), shuttle::thread::current());
-    let is_me = |sleeper: &(usize, shuttle::thread::Thread)| (sleeper.0, sleeper.1.id()) == (address, me.id());
+    let is_me =
+        |sleeper: &(usize, shuttle::thread::Thread)| (sleeper.0, sleeper.1.id()) == (address, me.id());
     execution::with(|execution| execution.sleepers.push((address, me.clone())));
     let is_asleep = || execution::with(|execution| execution.sleepers.iter().any(is_me));
     if execution::with(|execution| execution.stores) == Stores::Late {

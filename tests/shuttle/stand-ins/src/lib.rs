@@ -14,6 +14,18 @@
 //! next one, an atomic read-modify-write or a fence of this thread, a `membarrier` of any, or a moment by chance. Only
 //! atomics of statics do that; a word of an arena may be another thing before its store has come. The orderings of the
 //! language's memory model that go beyond that are searched in `tests/loom`, in models.
+//!
+//! # What is explored
+//!
+//! All of `src/cache`, `src/raw_lock`, `src/heap` and `src/run` as it is, by threads that allocate, release, resize, end,
+//! drain, look, fork and run short of memory: turns by chance (random, and by changing priorities), the same ones in
+//! each run. Not every interleaving of anything: the smallest scenario has some hundred points.
+//!
+//! Some numbers are smaller ([`unless_explored`]): four caches, and few visits to the lock before a cache is looked over
+//! or wakes. Left out are signal handlers, the child of a fork, the lock of a process that has one thread, the limit of
+//! how long waiters sleep, sources other than a static arena, and the plain loads and stores between two
+//! points, which are one step. Two threads that are at the lists of a cache together are found
+//! nevertheless ([`Exclusive`]).
 
 pub mod atomic;
 mod buffer;
