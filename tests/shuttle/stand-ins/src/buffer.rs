@@ -67,11 +67,11 @@ pub(crate) fn come_by_chance() {
     if execution::with(|execution| execution.buffered.is_empty()) {
         return;
     }
-    // One in four, so that some stores are late for several steps of others.
+    // One in sixteen, so that some stores are late for many steps of others.
     let mut chances = thread_rng().next_u64();
     arrive_if(|_| {
-        chances >>= 2;
-        chances & 3 == 0
+        chances >>= 4;
+        chances & 15 == 0
     });
 }
 
