@@ -133,7 +133,7 @@ macro_rules! scenarios {
 
 scenarios! {
     /// An owner in its cache, and somebody who empties it.
-    fn owner_and_drain(allocator, 1000) {
+    fn owner_and_drain(allocator, 20_000) {
         let owner = thread::spawn(|| {
             turn_over(allocator, SLOT, 3);
             turn_over(allocator, BLOCK, 2);
@@ -145,7 +145,7 @@ scenarios! {
     }
 
     /// Two threads that allocate and release beside each other, and look at all caches.
-    fn owners_and_looks(allocator, 500) {
+    fn owners_and_looks(allocator, 1000) {
         let threads = [(SLOT, 12), (LARGE_SLOT, 4)].map(|(layout, count)| {
             thread::spawn(move || {
                 turn_over(allocator, layout, count);
