@@ -273,12 +273,12 @@ scenarios! {
     /// request is refused only if it would be with every cache empty.
     fn shortage(allocator, 200) {
         /// What the other thread has in use at most, and what its runs may keep from becoming one with what is free.
-        const OTHERS: usize = 8 + 8;
+        const OTHERS: usize = 6 + 6;
         let is_over = Arc::new(AtomicBool::new(false));
         let goes_on = is_over.clone();
         let owner = thread::spawn(move || {
             while !goes_on.load(SeqCst) {
-                turn_over_if_possible(allocator, 8);
+                turn_over_if_possible(allocator, 6);
                 thread::yield_now();
             }
         });
@@ -300,9 +300,9 @@ scenarios! {
 /// Fills nearly the whole arena with one block, and the rest with slots, and returns how many these are; then all are
 /// released.
 fn fill(allocator: &Allocator) -> usize {
-    const LARGE: Layout = Layout::new::<[u8; ARENA - (6 << 10)]>();
+    const LARGE: Layout = Layout::new::<[u8; ARENA - (3 << 10)]>();
     let large = Block::try_new(allocator, LARGE);
-    let filling: Vec<_> = std::iter::from_fn(|| Block::try_new(allocator, LARGE_SLOT)).collect();
+    let filling: Vec<_> = std::iter::from_fn(|| Block::try_new(allocator, SLOT)).collect();
     let count = filling.len();
     filling.into_iter().for_each(|block| block.free(allocator));
     large.into_iter().for_each(|block| block.free(allocator));
@@ -311,6 +311,6 @@ fn fill(allocator: &Allocator) -> usize {
 
 /// As [`turn_over`], with as many blocks as there are.
 fn turn_over_if_possible(allocator: &Allocator, count: usize) {
-    let blocks: Vec<_> = (0..count).map_while(|_| Block::try_new(allocator, LARGE_SLOT)).collect();
+    let blocks: Vec<_> = (0..count).map_while(|_| Block::try_new(allocator, SLOT)).collect();
     blocks.into_iter().for_each(|block| block.free(allocator));
 }
