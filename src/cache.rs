@@ -46,11 +46,12 @@ use crate::raw_lock::SpinThenSleep;
 use crate::size::GRANULE;
 use crate::source::{RunTimeSource, Source};
 use crate::stats::{CacheStats, MapCell, Stats};
+use crate::sync::atomic::AtomicBool;
+use crate::sync::unless_explored;
 use class::{Class, LARGEST_SMALL_PAYLOAD};
 use core::alloc::{GlobalAlloc, Layout};
 use core::fmt;
 use core::ptr::NonNull;
-use core::sync::atomic::AtomicBool;
 use depot::Depot;
 use drain::{
     Afterwards, empty, give_back_list, give_back_lists, give_back_unneeded, raise_outside, take_back_runs,
@@ -63,7 +64,7 @@ use trial::Call;
 pub use virtual_thread::VirtualThread;
 
 /// How many threads can have a cache at one time. Others use the lock.
-const SLOTS: usize = (Heap::LAST_OWNER - Heap::FIRST_OWNER + 1) as usize;
+const SLOTS: usize = unless_explored((Heap::LAST_OWNER - Heap::FIRST_OWNER + 1) as usize, 4);
 
 /// A [`Locked`] heap with a cache for each thread: the drop-in global allocator of a program with threads.
 ///

@@ -43,6 +43,7 @@
 //! |---|---|---|
 //! | `size` | granules, alignment arithmetic, `Layout` to block size | forbidden |
 //! | `bins` | block size to bin, bitmap search | forbidden |
+//! | `sync` | atomics, waiting and thread-locals, or what stands in for them when interleavings are explored | yes |
 //! | `text` | reports as text, made from templates | forbidden |
 //! | `stats` | figures of a heap, and its picture | forbidden |
 //! | `hook` | a function of the program's that is told of something | yes |
@@ -115,7 +116,7 @@ extern crate std;
 /// forever for the lock that its own thread holds, or unwind where that is undefined behaviour.
 macro_rules! invariant {
     ($($condition:tt)*) => {
-        if cfg!(test) {
+        if cfg!(any(test, mem_alloc_rust_shuttle)) {
             assert!($($condition)*);
         }
     };
@@ -156,9 +157,12 @@ mod static_memory;
 mod stats;
 #[cfg(feature = "std")]
 mod stderr;
+mod sync;
 mod text;
-#[cfg(all(feature = "std", unix))]
+#[cfg(all(feature = "std", unix, not(mem_alloc_rust_shuttle)))]
 mod thread_end;
+#[cfg(mem_alloc_rust_shuttle)]
+use mem_alloc_rust_stand_ins::thread_end;
 pub mod trace;
 #[cfg(not(all(feature = "std", unix)))]
 mod uncached;

@@ -39,15 +39,15 @@ pub(crate) use pages::{Geometry, Grid, HEAP, LeadsInto, Owner, Pages};
 
 use crate::block::{Arena, mark_freed};
 use crate::size::{BlockSize, GRANULE, Index, SlotSize};
+#[cfg(any(not(target_pointer_width = "64"), all(feature = "std", unix)))]
+use crate::sync::in_place::AtomicU32;
+#[cfg(target_pointer_width = "64")]
+use crate::sync::in_place::AtomicU64;
+use crate::sync::in_place::Ordering;
 use core::num::NonZero;
 use core::ptr::NonNull;
 #[cfg(all(feature = "std", unix))]
 use core::ptr::null_mut;
-#[cfg(any(not(target_pointer_width = "64"), all(feature = "std", unix)))]
-use core::sync::atomic::AtomicU32;
-#[cfg(target_pointer_width = "64")]
-use core::sync::atomic::AtomicU64;
-use core::sync::atomic::Ordering;
 
 /// The header of a run, at the beginning of its page. The bitmap follows.
 #[repr(C)]

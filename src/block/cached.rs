@@ -17,6 +17,7 @@
 //!   anybody is accused of freeing it twice.
 
 use crate::size::{BlockSize, HEADER};
+use crate::sync::process_wide;
 use core::cell::UnsafeCell;
 use core::ptr::NonNull;
 
@@ -27,7 +28,9 @@ struct Key(UnsafeCell<u32>);
 // SAFETY: written once, before anybody reads it (contract of `choose_key`).
 unsafe impl Sync for Key {}
 
-static KEY: Key = Key(UnsafeCell::new(0));
+process_wide! {
+    static KEY: Key = Key(UnsafeCell::new(0));
+}
 
 /// Chooses the key of this process.
 ///

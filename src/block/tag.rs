@@ -2,8 +2,8 @@
 
 use super::FREED;
 use crate::size::{BlockSize, GRANULE};
+use crate::sync::in_place::{AtomicU32, Ordering};
 use core::fmt;
-use core::sync::atomic::{AtomicU32, Ordering};
 
 /// A header's 32 bits. They are looked at through its methods only.
 #[derive(Clone, Copy, PartialEq, Eq)]

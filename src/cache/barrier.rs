@@ -7,20 +7,23 @@
 
 use crate::fault;
 use crate::raw_lock::preserving_errno;
+use crate::sync::atomic::{AtomicU8, Ordering, fence};
+use crate::sync::{membarrier, process_wide};
 use crate::text::put;
-use core::sync::atomic::{AtomicU8, Ordering, fence};
 
 const UNKNOWN: u8 = 0;
 const AVAILABLE: u8 = 1;
 const MISSING: u8 = 2;
 
-static STATE: AtomicU8 = AtomicU8::new(UNKNOWN);
+process_wide! {
+    static STATE: AtomicU8 = AtomicU8::new(UNKNOWN);
+}
 
 /// Whether [`everywhere`] is a barrier for all threads. To be asked before the first cache exists: asking
 /// registers the process with the kernel, which takes milliseconds once there are several threads.
 pub(super) fn is_available() -> bool {
     if STATE.load(Ordering::Relaxed) == UNKNOWN {
-        STATE.store(if register() { AVAILABLE } else { MISSING }, Ordering::Relaxed);
+        STATE.store(if membarrier::register() { AVAILABLE } else { MISSING }, Ordering::Relaxed);
     }
     STATE.load(Ordering::Relaxed) == AVAILABLE
 }
@@ -30,7 +33,7 @@ pub(super) fn everywhere() {
     fence(Ordering::SeqCst);
     let mut is_refused = false;
     if is_available() {
-        preserving_errno(|| is_refused = !expedited());
+        preserving_errno(|| is_refused = !membarrier::expedited());
     }
     if is_refused {
         // The kernel takes a registered process at its word, unless a filter for system calls was installed
@@ -40,30 +43,4 @@ pub(super) fn everywhere() {
         });
     }
     fence(Ordering::SeqCst);
-}
-
-#[cfg(all(target_os = "linux", not(miri)))]
-fn membarrier(command: libc::c_int) -> libc::c_long {
-    // SAFETY: the call takes two numbers and touches no memory of the caller's.
-    unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) }
-}
-
-#[cfg(all(target_os = "linux", not(miri)))]
-fn register() -> bool {
-    membarrier(libc::MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) == 0
-}
-
-#[cfg(all(target_os = "linux", not(miri)))]
-fn expedited() -> bool {
-    membarrier(libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED) == 0
-}
-
-#[cfg(not(all(target_os = "linux", not(miri))))]
-fn register() -> bool {
-    false
-}
-
-#[cfg(not(all(target_os = "linux", not(miri))))]
-fn expedited() -> bool {
-    false
 }

@@ -10,10 +10,11 @@
 use super::slot::Slot;
 use crate::block::cached;
 use crate::fault::{self, Fault};
+use crate::sync::atomic::{AtomicU8, Ordering};
+use crate::sync::{at_fork, process_wide, thread_local};
 use crate::thread_end::AtThreadEnd;
 use core::cell::{Cell, UnsafeCell};
 use core::ffi::c_void;
-use core::sync::atomic::{AtomicU8, Ordering};
 
 /// The allocator that has caches, as the C library's callbacks see it.
 pub(super) trait Home: Sync {
@@ -51,11 +52,13 @@ struct Registry {
 // SAFETY: `home` is written by the one thread that made the progress `BEGUN`, and read from `PUBLISHED` on.
 unsafe impl Sync for Registry {}
 
-static REGISTRY: Registry = Registry {
-    progress: AtomicU8::new(progress::NONE),
-    home: UnsafeCell::new(None),
-    left: AtThreadEnd::new(thread_ends),
-};
+process_wide! {
+    static REGISTRY: Registry = Registry {
+        progress: AtomicU8::new(progress::NONE),
+        home: UnsafeCell::new(None),
+        left: AtThreadEnd::new(thread_ends),
+    };
+}
 
 impl Registry {
     fn home(&self) -> Option<&'static dyn Home> {
@@ -89,10 +92,7 @@ impl Registry {
         unsafe { *self.home.get() = Some(home) };
         self.progress.store(progress::PUBLISHED, Ordering::Release);
         // SAFETY: the callbacks are functions that never unwind.
-        let note_forks = || unsafe {
-            libc::pthread_atfork(Some(before_fork), Some(after_fork_in_parent), Some(after_fork_in_child))
-                == 0
-        };
+        let note_forks = || unsafe { at_fork(before_fork, after_fork_in_parent, after_fork_in_child) };
         if self.left.prepare() && note_forks() {
             self.progress.store(progress::READY, Ordering::Release);
         }
@@ -127,7 +127,7 @@ struct Local {
 /// Belongs to no allocator, ever: what a thread without a cache has.
 static NOBODY: Slot = Slot::new();
 
-std::thread_local! {
+thread_local! {
     // Initialised by constants and without a destructor: an access is a plain load, from before `main` to after the
     // last destructor.
     static LOCAL: Local = const {

@@ -25,6 +25,7 @@ use super::trial::{Call, Progress, Trial};
 use crate::block::cached::{self, Keyed};
 use crate::heap::Heap;
 use crate::run::Run;
+use crate::sync::unless_explored;
 use core::ptr::{NonNull, null_mut};
 
 /// The lists of a cache. The blocks on them are the cache's, and [linked](cached::link).
@@ -73,7 +74,7 @@ pub(super) const LARGEST_SHARE_LOG2: u32 = 3;
 const RUNS_SHARE_LOG2: u32 = 2;
 
 /// After so many visits to the lock a cache is looked over.
-const VISITS: u8 = 128;
+const VISITS: u8 = unless_explored(128, 8) as u8;
 
 /// A cache is of use if it serves so many allocations between two looks. A thread that releases as much as it allocates
 /// comes to the lock with every third call then. One that does so more often is better off without a cache, even if
@@ -82,7 +83,7 @@ const SERVED_AT_LEAST: u32 = VISITS as u32;
 
 /// A cache that is found to be of no use so often in a row falls asleep. One that has just woken must get to know its
 /// thread's sizes first.
-const PATIENCE: u8 = 8;
+const PATIENCE: u8 = unless_explored(8, 2) as u8;
 
 /// A list of cached blocks, by its first block, and how many they are.
 #[derive(Clone, Copy, Debug)]

@@ -8,7 +8,7 @@ use crate::heap::Heap;
 use crate::raw_lock::preserving_errno;
 use crate::source::Source;
 use crate::static_memory;
-use core::sync::atomic::Ordering;
+use crate::sync::atomic::Ordering;
 
 /// How many caches of threads that ended are kept for the next ones, as they are, and how much each may have
 /// in it: this share of what one thread may keep, 1/4.

@@ -4,7 +4,7 @@
 //! they take nothing, so that the next request need not look at them again. A cache wakes when nobody has run short of
 //! memory for a while, and it would have served its thread; see [`trial`](super::trial).
 
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// All caches together keep at most this share of what is free, one of them at most half of that, and at most so
 /// many bytes: 1/64, and 1 MiB. What is in caches lies between blocks in use, and keeps what is free there from

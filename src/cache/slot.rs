@@ -21,9 +21,10 @@ use super::trial::{Call, Progress, REST};
 use crate::heap::Heap;
 use crate::raw_lock::Backoff;
 use crate::run::Owner;
+use crate::sync::Exclusive;
+use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU16, Ordering, compiler_fence, fence};
 use core::cell::UnsafeCell;
 use core::ptr::{NonNull, null_mut};
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU16, Ordering, compiler_fence, fence};
 
 /// Whether the gate is open to the owner, as bits.
 mod closed {
@@ -53,7 +54,7 @@ pub(super) struct Slot {
     place: UnsafeCell<Place>,
     /// Touched from inside of the gate only: by the owner, or under the heap's lock by whoever has closed
     /// the gate.
-    lists: UnsafeCell<Lists>,
+    lists: Exclusive<Lists>,
     /// The allocator whose cache this is; null while the slot is vacant.
     owner: AtomicPtr<()>,
     /// The owner has ended and left its blocks to the next one. Touched under the heap's lock only.
@@ -78,7 +79,7 @@ impl Slot {
             token: AtomicPtr::new(null_mut()),
             closed: AtomicU8::new(0),
             place: UnsafeCell::new(Place::nowhere()),
-            lists: UnsafeCell::new(Lists::new()),
+            lists: Exclusive::new(Lists::new()),
             owner: AtomicPtr::new(null_mut()),
             left: AtomicBool::new(false),
             awake: AtomicBool::new(false),
@@ -110,10 +111,11 @@ impl Slot {
         // SAFETY: nobody else uses a vacant slot while this thread has the lock (contract).
         unsafe {
             *self.place.get() = Place::of(heap);
-            let lists = &mut *self.lists.get();
-            lists.begin(budget);
-            lists.runs.belong_to(number, heap);
-            lists.runs.start(heap);
+            self.lists.with(|lists| {
+                lists.begin(budget);
+                lists.runs.belong_to(number, heap);
+                lists.runs.start(heap);
+            });
         }
         self.awake.store(true, Ordering::Relaxed);
         let fenced = if barrier::is_available() { 0 } else { closed::FENCED };
@@ -463,7 +465,8 @@ impl Slot {
         barrier();
         let is_open = self.closed.load(Ordering::Acquire) & shut == 0;
         // SAFETY: the gate is open and this thread is inside, so nobody else is (see the gate).
-        let result = is_open.then(|| unsafe { operation(&*self.place.get(), &mut *self.lists.get()) });
+        let result =
+            is_open.then(|| unsafe { self.lists.with(|lists| operation(&*self.place.get(), lists)) });
         self.token.store(allocator.cast_mut(), Ordering::Release);
         result
     }
@@ -479,7 +482,7 @@ impl Slot {
         self.token.store(null_mut(), Ordering::Relaxed);
         compiler_fence(Ordering::SeqCst);
         // SAFETY: who else touches the lists has the lock.
-        let result = unsafe { operation(&mut *self.lists.get()) };
+        let result = unsafe { self.lists.with(operation) };
         self.token.store(token, Ordering::Release);
         result
     }
@@ -492,7 +495,7 @@ impl Slot {
     ///   the owner is the caller or has ended.
     pub(super) unsafe fn with_closed_gate<T>(&self, operation: impl FnOnce(&mut Lists) -> T) -> T {
         // SAFETY: the owner is not inside and does not come in; anybody else would have the lock.
-        unsafe { operation(&mut *self.lists.get()) }
+        unsafe { self.lists.with(operation) }
     }
 
     /// Closes the gate to the owner. It may still be inside until [`wait`](Self::wait) returns.

@@ -10,9 +10,9 @@ use crate::heap::Heap;
 use crate::locked::{Contents, is_disturbed};
 use crate::size::GRANULE;
 use crate::source::Source;
+use crate::sync::atomic::Ordering;
 use core::alloc::Layout;
 use core::ptr::NonNull;
-use core::sync::atomic::Ordering;
 
 impl<S: Source> ThreadCached<S> {
     /// An allocation of a small block that the cache serves at once.

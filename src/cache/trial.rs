@@ -10,13 +10,14 @@
 use super::class::{ByClass, Class};
 use super::lists::{LARGEST_SHARE_LOG2, LISTS, MOST_BLOCKS};
 use super::pressure::Pressure;
+use crate::sync::unless_explored;
 
 /// A trial begins with so many calls that only fill the lists; then as many follow that count.
-const CALLS: u8 = 64;
+const CALLS: u8 = unless_explored(64, 2) as u8;
 
 /// How many calls a cache that is asleep lets pass before a trial: so many that neither trials nor the time that it
 /// takes to fall asleep again count.
-pub(super) const REST: u16 = 16 << 10;
+pub(super) const REST: u16 = unless_explored(16 << 10, 1) as u16;
 
 /// What a thread comes to the heap's lock for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

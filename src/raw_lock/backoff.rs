@@ -1,5 +1,6 @@
 //! Waiting for something that another thread does within nanoseconds, unless it lost the processor meanwhile.
 
+use crate::sync::{hint, thread};
 use core::time::Duration;
 
 /// How often a waiter looks before it lets another thread run.
@@ -28,9 +29,9 @@ impl Backoff {
     pub(crate) fn pause(&mut self) {
         self.round = self.round.saturating_add(1);
         if self.round <= SPINS {
-            core::hint::spin_loop();
+            hint::spin_loop();
         } else if self.round <= SPINS + YIELDS {
-            std::thread::yield_now();
+            thread::yield_now();
         } else {
             nap();
         }
@@ -39,7 +40,7 @@ impl Backoff {
 
 /// Sleeps. Not by the C library's function, where a thread can be cancelled: this one may have the heap's
 /// lock.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(mem_alloc_rust_shuttle)))]
 fn nap() {
     let time = super::duration::KernelDuration::new(NAP);
     super::errno::preserving_errno(|| {
@@ -49,9 +50,9 @@ fn nap() {
     });
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(all(target_os = "linux", not(mem_alloc_rust_shuttle))))]
 fn nap() {
-    std::thread::sleep(NAP);
+    thread::sleep(NAP);
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@
 use super::single_thread::SingleThread;
 use super::waiters::Waiters;
 use crate::fault::{self, Fault};
-use core::sync::atomic::{AtomicUsize, Ordering, compiler_fence};
+use crate::sync::atomic::{AtomicUsize, Ordering, compiler_fence};
+use crate::sync::thread_local;
 use lock_api::{GuardNoSend, RawMutex};
 
 /// What `holder` is before the lock was ever taken, while nobody has it, and while the only thread of the
@@ -17,7 +18,7 @@ mod holder {
 }
 use holder::{NEVER_USED, NOBODY, ONLY_THREAD};
 
-std::thread_local! {
+thread_local! {
     /// Its address tells threads apart. Initialised by a constant and without a destructor: taking the address calls
     /// nothing.
     static HERE: u8 = const { 0 };

@@ -39,14 +39,22 @@ impl SingleThread {
     }
 }
 
-#[cfg(all(target_os = "linux", target_env = "gnu", not(target_feature = "crt-static")))]
+#[cfg(all(
+    target_os = "linux",
+    target_env = "gnu",
+    not(any(target_feature = "crt-static", mem_alloc_rust_shuttle))
+))]
 fn libc_answer() -> Option<*mut AtomicU8> {
     // SAFETY: the name is a C string, and asking for a symbol of the running program has no other conditions.
     let byte = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"__libc_single_threaded".as_ptr()) };
     (!byte.is_null()).then_some(byte.cast())
 }
 
-#[cfg(not(all(target_os = "linux", target_env = "gnu", not(target_feature = "crt-static"))))]
+#[cfg(not(all(
+    target_os = "linux",
+    target_env = "gnu",
+    not(any(target_feature = "crt-static", mem_alloc_rust_shuttle))
+)))]
 fn libc_answer() -> Option<*mut AtomicU8> {
     None
 }

@@ -3,9 +3,9 @@
 use super::{FULL, Header, Run};
 use crate::block::{Arena, granules_or_more};
 use crate::size::{BlockSize, GRANULE, Index, SlotSize};
+use crate::sync::in_place::{AtomicU8, Ordering};
 use core::ops::Range;
 use core::ptr::null_mut;
-use core::sync::atomic::{AtomicU8, Ordering};
 
 /// A page is this share of the arena, rounded up to a power of two, but no shorter than this: 1/256, and 256
 /// bytes.

@@ -2,14 +2,15 @@
 
 use crate::raw_lock::duration::KernelDuration;
 use crate::raw_lock::errno::preserving_errno;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use crate::sync::{futex, hint, unless_explored};
 use core::time::Duration;
 
 /// How often a waiter looks at the lock before it lets other threads run.
 ///
 /// The critical sections are some tens of nanoseconds long: a holder that runs is done by then, and one that
 /// does not run needs the processor more than the waiter.
-const SPINS: u32 = 100;
+const SPINS: u32 = unless_explored(100, 1) as u32;
 
 /// The longest sleep.
 static NAP: KernelDuration = KernelDuration::new(NAP_DURATION);
@@ -46,10 +47,7 @@ impl Waiters {
         if !self.waking.swap(true, Ordering::Relaxed) {
             self.wakes.fetch_add(1, Ordering::Release);
             preserving_errno(|| {
-                let command = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
-                // SAFETY: the word is there; nothing else is touched.
-                let woken = unsafe { libc::syscall(libc::SYS_futex, self.wakes.as_ptr(), command, 1) };
-                if woken == 0 {
+                if futex::wake_one(&self.wakes) == 0 {
                     // The sleeper woke by itself meanwhile.
                     self.waking.store(false, Ordering::Relaxed);
                 }
@@ -70,7 +68,7 @@ impl Waiters {
                 if done() {
                     return;
                 }
-                core::hint::spin_loop();
+                hint::spin_loop();
             }
             let wakes = self.wakes.load(Ordering::Acquire);
             self.sleepers.fetch_add(1, Ordering::SeqCst);
@@ -88,18 +86,7 @@ impl Waiters {
 
     /// Sleeps until somebody is woken, unless that happened since `wakes` was read.
     fn sleep(&self, wakes: u32) {
-        preserving_errno(|| {
-            // SAFETY: the word and the time are there; nothing else is touched.
-            unsafe {
-                libc::syscall(
-                    libc::SYS_futex,
-                    self.wakes.as_ptr(),
-                    libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG,
-                    wakes,
-                    &raw const NAP,
-                );
-            }
-        });
+        preserving_errno(|| futex::wait(&self.wakes, wakes, &NAP));
     }
 }
 

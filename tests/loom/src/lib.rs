@@ -1,8 +1,8 @@
 //! Models of how the threads' caches of `ThreadCached` work together, at the granularity of their atomics, searched by
 //! loom.
 //!
-//! They are models and not the code itself: loom knows no `membarrier`, and no plain accesses that an asymmetric
-//! barrier orders. What is kept is each step of the gate, of refill, hand-over, drain and a thread's end that another
+//! They are models and not the code itself, which `tests/shuttle` explores: loom's atomics cannot stand in a static, and
+//! loom knows no `membarrier`, and no plain accesses that an asymmetric barrier orders. What is kept is each step of the gate, of refill, hand-over, drain and a thread's end that another
 //! thread can see, in their order. The barrier everywhere is modelled by what it does: every other thread executes a
 //! full barrier at some moment between its begin and its end. In the model, the owner's compiler fence is the place
 //! where that can happen, so a full fence stands there. Three broken variants have to be caught: [`Barrier::None`]
