@@ -83,7 +83,7 @@ const SERVED_AT_LEAST: u32 = VISITS as u32;
 
 /// A cache that is found to be of no use so often in a row falls asleep. One that has just woken must get to know its
 /// thread's sizes first.
-const PATIENCE: u8 = unless_explored(8, 2) as u8;
+const PATIENCE: u8 = unless_explored(8, 4) as u8;
 
 /// A list of cached blocks, by its first block, and how many they are.
 #[derive(Clone, Copy, Debug)]

@@ -300,7 +300,7 @@ scenarios! {
 /// Fills nearly the whole arena with one block, and the rest with slots, and returns how many these are; then all are
 /// released.
 fn fill(allocator: &Allocator) -> usize {
-    const LARGE: Layout = Layout::new::<[u8; ARENA - (5 << 10)]>();
+    const LARGE: Layout = Layout::new::<[u8; ARENA - (4 << 10)]>();
     let large = Block::try_new(allocator, LARGE);
     let filling: Vec<_> = std::iter::from_fn(|| Block::try_new(allocator, SLOT)).collect();
     let count = filling.len();
