@@ -25,7 +25,7 @@ mod usual {
     pub(crate) use std::{thread, thread_local};
 
     /// How often something is done, of which a few times show as much when interleavings are explored.
-    #[cfg(feature = "std")]
+    #[cfg(all(feature = "std", unix))]
     pub(crate) const fn unless_explored(usual: usize, _: usize) -> usize {
         usual
     }
