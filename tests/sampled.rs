@@ -239,3 +239,55 @@ fn what_cannot_be_written_is_an_error() {
     let read_only = File::open("/dev/null").unwrap();
     assert_eq!(A.write_profile(&read_only).unwrap_err().raw_os_error(), Some(libc::EBADF));
 }
+
+/// What the handler below writes to.
+static IN_HANDLER: std::sync::OnceLock<File> = std::sync::OnceLock::new();
+
+extern "C" fn write_in_handler(_: libc::c_int) {
+    let file = IN_HANDLER.get().unwrap();
+    A.write_profile(file).unwrap();
+}
+
+#[test]
+#[serial]
+fn a_signal_handler_can_write_a_profile_on_the_stack_that_std_gives_it() {
+    let kept = blocks(100, 40_009);
+    let path = std::env::temp_dir().join(format!("sampled-{}-handler.heap", std::process::id()));
+    IN_HANDLER.set(File::create(&path).unwrap()).unwrap();
+    // A thread of its own, so that the stack is not that of other tests.
+    let thread = std::thread::spawn(|| {
+        // As large as std's own, with a page below that nobody can touch.
+        // SAFETY: the system finds a place where nothing is, the stack is as large as it says and stays for as long as
+        // the thread, and the handler does nothing that a handler may not do.
+        unsafe {
+            let page = libc::sysconf(libc::_SC_PAGESIZE) as usize;
+            let size = libc::SIGSTKSZ.max(page).next_multiple_of(page);
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANON;
+            let start = libc::mmap(
+                std::ptr::null_mut(),
+                page + size,
+                libc::PROT_READ | libc::PROT_WRITE,
+                flags,
+                -1,
+                0,
+            );
+            assert_ne!(start, libc::MAP_FAILED);
+            assert_eq!(libc::mprotect(start, page, libc::PROT_NONE), 0);
+            let stack =
+                libc::stack_t { ss_sp: start.cast::<u8>().add(page).cast(), ss_flags: 0, ss_size: size };
+            let mut before: libc::stack_t = std::mem::zeroed();
+            assert_eq!(libc::sigaltstack(&raw const stack, &raw mut before), 0);
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = write_in_handler as *const () as usize;
+            action.sa_flags = libc::SA_ONSTACK;
+            assert_eq!(libc::sigaction(libc::SIGUSR1, &raw const action, std::ptr::null_mut()), 0);
+            assert_eq!(libc::raise(libc::SIGUSR1), 0);
+            assert_eq!(libc::sigaltstack(&raw const before, std::ptr::null_mut()), 0);
+            libc::munmap(start, page + size);
+        }
+    });
+    thread.join().unwrap();
+    assert!(share(&Trace::read(&path), 40_009).0 > 50);
+    std::fs::remove_file(path).unwrap();
+    drop(kept);
+}

@@ -139,10 +139,17 @@ impl Mapped<'_> {
         address: usize,
         tell: &mut impl FnMut(NewSite) -> Result<(), u64>,
     ) -> Result<u32, u64> {
+        let hash_of = |number| {
+            let (caller, address) = self.site(number).read()?;
+            Some(hash(caller, address))
+        };
         // Looked at before it is counted, so that this does not go on for ever; others may be faster all the same.
-        if self.last.load(Ordering::Relaxed) as usize >= MOST - 1 {
+        let next = self.last.load(Ordering::Relaxed) + 1;
+        if next as usize >= MOST {
             return Err(end::TOO_MANY_CALL_SITES);
         }
+        // So is the room for it: a number that cannot be found again would be lost with each try.
+        self.index.table_for(next, hash_of).ok_or(end::NO_MEMORY)?;
         let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
         if number as usize >= MOST {
             return Err(end::TOO_MANY_CALL_SITES);
@@ -150,15 +157,11 @@ impl Mapped<'_> {
         // First: whoever finds it may use it.
         tell(NewSite { number: number.into(), caller: caller.into(), address: address as u64 })?;
         self.site(number).complete(caller, address);
-        let hash_of = |number| {
-            let (caller, address) = self.site(number).read()?;
-            Some(hash(caller, address))
-        };
-        if self.index.enter(hash(caller, address), number, hash_of) {
-            Ok(number)
-        } else {
-            Err(end::NO_MEMORY)
+        // Where others were faster there may be no room for it after all. It is none the worse for not being found.
+        if let Some(table) = self.index.table_for(number, hash_of) {
+            table.enter(hash(caller, address), number);
         }
+        Ok(number)
     }
 }
 
@@ -330,6 +333,25 @@ mod tests {
             assert_eq!(path_to(&sites, number), path(n));
         }
         assert!(refused >= 2, "the index has grown from a page to what 2,000 need");
+    }
+
+    #[test]
+    fn without_memory_no_numbers_are_lost() {
+        let sites = CallSites::new();
+        assert!(sites.prepare());
+        let find = |address: usize| Path::new().find(&sites, &[address * 16], |_| Ok(()));
+        let most = (1..).find(|&number| {
+            refusals::refuse_next(1);
+            let outcome = find(number);
+            refusals::end();
+            outcome == Err(end::NO_MEMORY)
+        });
+        let most = most.unwrap();
+        for _ in 0..100 {
+            refusals::refuse_next(1);
+            assert_eq!(find(most), Err(end::NO_MEMORY));
+        }
+        assert_eq!(find(most), Ok(most as u64));
     }
 
     #[test]

@@ -56,7 +56,7 @@ fn begin(wish: &Wish) -> Option<()> {
     BEGAN.store(clock(libc::CLOCK_MONOTONIC), Ordering::Relaxed);
     let mut chunk = write_and_map(descriptor, 0).ok()?;
     // SAFETY: the chunk was just mapped, and nobody else knows it.
-    let place = describe(unsafe { chunk.as_mut() }, wish.call_sites, None);
+    let place = describe(unsafe { chunk.as_mut() }, &mut [0; MAX_PATH], wish.call_sites, None);
     PLACE.store(place as u64, Ordering::Relaxed);
     FIRST.store(chunk.as_ptr().cast(), Ordering::Relaxed);
     Some(())
@@ -86,9 +86,10 @@ fn descriptor() -> Option<c_int> {
 }
 
 /// Writes what a file says about itself into its first chunk, which is all zero, and returns where the next record
-/// goes. With an interval it is a file of samples.
+/// goes. With an interval it is a file of samples. The place is for the paths that are asked for on the way.
 pub(super) fn describe(
     chunk: &mut [u8; CHUNK],
+    path: &mut [u8; MAX_PATH],
     call_sites: CallSites,
     sample_interval: Option<u64>,
 ) -> usize {
@@ -104,9 +105,8 @@ pub(super) fn describe(
     let mut encoder = Encoder::new(&ChunkHeader::FIRST);
     let mut place = FILE_HEADER;
     let mut note = |what: &Note<'_>| place += encoder.note(what, &mut chunk[place..]).unwrap_or(0);
-    let mut line = [0; MAX_PATH];
-    note(&Note::Program(command_line(&mut line)));
-    modules::for_each(|module| note(&Note::Module(module)));
+    note(&Note::Program(command_line(path)));
+    modules::for_each(path, |module| note(&Note::Module(module)));
     // Last: what is read by another process meanwhile is either no trace or a whole one.
     chunk[..FILE_HEADER].copy_from_slice(&header.encode());
     place

@@ -2,20 +2,21 @@
 
 #![allow(clippy::unnecessary_cast, reason = "the linker's numbers are of another width on other systems")]
 
-#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
 use super::file::MAX_PATH;
 use crate::trace::Module;
 
-/// Tells of each of them. The dynamic linker is asked, which has a lock of its own.
+/// Tells of each of them. The dynamic linker is asked, which has a lock of its own. The place is for a path: a signal
+/// handler's stack has no room for one.
 #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
-pub(super) fn for_each<F: FnMut(Module<'_>)>(mut tell: F) {
+pub(super) fn for_each<F: FnMut(Module<'_>)>(path: &mut [u8; MAX_PATH], tell: F) {
+    let mut data = (path, tell);
     // SAFETY: the callback is called with the data, before this returns.
-    unsafe { libc::dl_iterate_phdr(Some(tell_one::<F>), (&raw mut tell).cast()) };
+    unsafe { libc::dl_iterate_phdr(Some(tell_one::<F>), (&raw mut data).cast()) };
 }
 
 /// Elsewhere nobody is to be asked.
 #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
-pub(super) fn for_each<F: FnMut(Module<'_>)>(_: F) {}
+pub(super) fn for_each<F: FnMut(Module<'_>)>(_: &mut [u8; MAX_PATH], _: F) {}
 
 /// How many libraries were ever loaded: who has counted before knows whether there are new ones.
 #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
@@ -47,8 +48,8 @@ unsafe extern "C" fn tell_one<F: FnMut(Module<'_>)>(
     _: libc::size_t,
     data: *mut libc::c_void,
 ) -> i32 {
-    // SAFETY: the linker's information is there during the call, and the data is the closure of `for_each`.
-    let (info, tell) = unsafe { (&*info, &mut *data.cast::<F>()) };
+    // SAFETY: the linker's information is there during the call, and the data is that of `for_each`.
+    let (info, (path, tell)) = unsafe { (&*info, &mut *data.cast::<(&mut [u8; MAX_PATH], F)>()) };
     // SAFETY: so many program headers lie there.
     let headers = unsafe { core::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
     let bias = info.dlpi_addr as u64;
@@ -58,7 +59,6 @@ unsafe extern "C" fn tell_one<F: FnMut(Module<'_>)>(
         start = start.min(first);
         end = end.max(first + header.p_memsz as u64);
     }
-    let mut path = [0; MAX_PATH];
     let name = if info.dlpi_name.is_null() {
         c""
     } else {
@@ -66,7 +66,7 @@ unsafe extern "C" fn tell_one<F: FnMut(Module<'_>)>(
         unsafe { core::ffi::CStr::from_ptr(info.dlpi_name) }
     };
     let name = match name.to_bytes() {
-        b"" => own_path(&mut path),
+        b"" => own_path(path),
         name => name,
     };
     if start < end && !name.is_empty() {

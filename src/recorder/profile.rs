@@ -7,7 +7,7 @@ use crate::mapping;
 use crate::trace::{CHUNK, CHUNK_HEADER, CallSites, ChunkHeader, Encoder, Event, MAX_EVENT, Note};
 use core::ffi::c_int;
 
-/// Writes it to a file descriptor. Allocates nothing and takes no lock.
+/// Writes it to a file descriptor. Allocates nothing, takes no lock, and little of the stack.
 ///
 /// # Errors
 ///
@@ -22,17 +22,20 @@ pub(super) fn write(descriptor: c_int, interval: usize) -> Result<(), c_int> {
     outcome
 }
 
-/// What writing takes.
+/// What writing takes. It is not on the stack because that of a signal handler has 8 KiB, of which the system takes up
+/// to four for the registers.
 struct Memory {
     /// The chunk that is being filled.
     chunk: [u8; CHUNK],
     /// A bit for each call site: whether it was told.
     told: [u8; call_sites::MOST / 8],
+    /// A path, of the program or of one of its libraries.
+    path: [u8; file::MAX_PATH],
 }
 
 fn write_by_way_of(memory: &mut Memory, descriptor: c_int, interval: usize) -> Result<(), c_int> {
-    let Memory { chunk: bytes, told } = memory;
-    file::describe(bytes, CallSites::Unwound, Some(interval as u64));
+    let Memory { chunk: bytes, told, path } = memory;
+    file::describe(bytes, path, CallSites::Unwound, Some(interval as u64));
     write_all(descriptor, bytes)?;
     let mut out = Out {
         bytes,

@@ -2,8 +2,9 @@
 //!
 //! A hash table in levels, each twice as large as the one before it. A block goes into the first level that has a free
 //! place in the block's bucket, so that the memory that is touched is in proportion to the blocks that were there at a
-//! time. There is no lock: a thread claims a place, writes it, and publishes the address last. The addresses of a
-//! bucket are a cache line, so that it is cheap to find that a block is not there; and a release looks at one byte for
+//! time. There is no lock: a thread claims a place, writes it, and publishes the address last. Who reads all places may
+//! meet one that is written, or written anew, and tells by its version (a sequence lock; Hans-J. Boehm, *Can seqlocks get
+//! along with programming language memory models?*, 2012). The addresses of a bucket are a cache line, so that it is cheap to find that a block is not there; and a release looks at one byte for
 //! its page first, which says whether any block of the sample may lie there.
 
 use super::{everlasting, give_back, set_once};
@@ -33,8 +34,11 @@ struct Bucket {
 
 struct Block {
     size: AtomicUsize,
-    align: AtomicUsize,
     weight: AtomicU64,
+    /// The binary logarithm of the alignment.
+    align: AtomicU32,
+    /// Odd while the block is written, and another one for each that was.
+    version: AtomicU32,
     site: AtomicU32,
     thread: AtomicU32,
 }
@@ -137,11 +141,16 @@ impl Bucket {
             let claimed =
                 address.compare_exchange(state::FREE, state::CLAIMED, Ordering::Acquire, Ordering::Relaxed);
             if claimed.is_ok() {
+                let version = block.version.load(Ordering::Relaxed);
+                block.version.store(version.wrapping_add(1), Ordering::Relaxed);
+                // Who sees anything of what follows sees that it is being written.
+                core::sync::atomic::fence(Ordering::Release);
                 block.size.store(sample.size, Ordering::Relaxed);
-                block.align.store(sample.align, Ordering::Relaxed);
+                block.align.store(sample.align.trailing_zeros(), Ordering::Relaxed);
                 block.weight.store(sample.weight, Ordering::Relaxed);
                 block.site.store(sample.site, Ordering::Relaxed);
                 block.thread.store(sample.thread, Ordering::Relaxed);
+                block.version.store(version.wrapping_add(2), Ordering::Release);
                 // A count that would overflow stays where it is: then it is never zero again, which is safe.
                 let _ = page(sample.address)
                     .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_add(1));
@@ -164,21 +173,22 @@ impl Bucket {
 
     /// What a place has, if it does not change meanwhile.
     fn read(&self, place: usize) -> Option<Sample> {
-        let address = self.addresses[place].load(Ordering::Acquire);
-        if matches!(address, state::FREE | state::CLAIMED) {
-            return None;
-        }
         let block = &self.blocks[place];
+        let version = block.version.load(Ordering::Acquire);
         let sample = Sample {
-            address,
+            address: self.addresses[place].load(Ordering::Relaxed),
             size: block.size.load(Ordering::Relaxed),
-            align: block.align.load(Ordering::Relaxed),
+            align: 1usize.wrapping_shl(block.align.load(Ordering::Relaxed)),
             weight: block.weight.load(Ordering::Relaxed),
             site: block.site.load(Ordering::Relaxed),
             thread: block.thread.load(Ordering::Relaxed),
         };
+        // All of it is of that version, if that is a whole one and still is the last: what a later one has written was
+        // behind the fence there, or released, and then its version is seen here.
         core::sync::atomic::fence(Ordering::Acquire);
-        (self.addresses[place].load(Ordering::Relaxed) == address).then_some(sample)
+        let is_whole = version % 2 == 0 && block.version.load(Ordering::Relaxed) == version;
+        let has_block = !matches!(sample.address, state::FREE | state::CLAIMED);
+        (is_whole && has_block).then_some(sample)
     }
 }
 
@@ -256,6 +266,35 @@ mod tests {
             assert!(may_have(block(sample)));
             assert_eq!(release(block(sample)), Some(*sample));
         }
+    }
+
+    #[test]
+    fn who_reads_a_place_that_is_used_again_gets_all_of_one_block() {
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_done = core::sync::atomic::AtomicBool::new(false);
+        // One address again and again: only the rest tells which block it is.
+        let numbered = |number: usize| Sample { address: 0x6000_0000, ..sample(number) };
+        // The first place is free whenever it is entered.
+        let bucket = bucket_for(0, 0x6000_0000).unwrap();
+        insert(&numbered(1));
+        assert_eq!(bucket.read(0), Some(numbered(1)));
+        assert_eq!(release(block(&numbered(1))), Some(numbered(1)));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for number in 1..3_000_000 {
+                    let sample = numbered(number);
+                    insert(&sample);
+                    assert_eq!(release(block(&sample)), Some(sample));
+                }
+                is_done.store(true, Ordering::Relaxed);
+            });
+            while !is_done.load(Ordering::Relaxed) {
+                if let Some(found) = bucket.read(0) {
+                    assert!(found == numbered(found.size), "{found:?} is none that was entered");
+                }
+            }
+        });
+        assert_eq!(all(), []);
     }
 
     #[test]

@@ -45,15 +45,14 @@ impl Index {
         Table::from_tagged(self.table.load(Ordering::Acquire))
     }
 
-    /// Enters a number. `hash_of` is asked for the hashes of lower ones, as far as they have one. False if there is no
-    /// memory for a larger table.
-    pub(super) fn enter(&self, hash: u32, number: u32, hash_of: impl Fn(u32) -> Option<u32>) -> bool {
+    /// Makes room for a number, and returns the table that has it. `hash_of` is asked for the hashes of lower ones, as far
+    /// as they have one. `None` if there is no memory for a larger table.
+    pub(super) fn table_for(&self, number: u32, hash_of: impl Fn(u32) -> Option<u32>) -> Option<Table> {
         loop {
             let tagged = self.table.load(Ordering::Acquire);
-            let Some(table) = Table::from_tagged(tagged) else { return false };
+            let table = Table::from_tagged(tagged)?;
             if number <= table.most() {
-                table.enter(hash, number);
-                return true;
+                return Some(table);
             }
             let fill = |larger: Table| {
                 for lower in 1..number.min(larger.most()) {
@@ -63,7 +62,7 @@ impl Index {
                 }
             };
             if !self.replace(tagged, table.bits + 1, fill) {
-                return false;
+                return None;
             }
         }
     }
@@ -139,7 +138,8 @@ impl Table {
         }
     }
 
-    fn enter(self, hash: u32, number: u32) {
+    /// Enters a number for which the table [has room](Index::table_for).
+    pub(super) fn enter(self, hash: u32, number: u32) {
         let mut place = self.home(hash);
         // Ends: more slots are free than there are numbers.
         while let Err(found) =

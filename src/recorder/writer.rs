@@ -176,7 +176,7 @@ impl Part {
     fn note_new_modules(&mut self) {
         let loaded = modules::loaded();
         if core::mem::replace(&mut self.loaded, loaded) != loaded {
-            modules::for_each(|module| self.note(&Note::Module(module)));
+            modules::for_each(&mut [0; file::MAX_PATH], |module| self.note(&Note::Module(module)));
         }
     }
 
