@@ -176,8 +176,15 @@ impl Part {
     fn note_new_modules(&mut self) {
         let loaded = modules::loaded();
         if core::mem::replace(&mut self.loaded, loaded) != loaded {
-            modules::for_each(&mut [0; file::MAX_PATH], |module| self.note(&Note::Module(module)));
+            self.note_modules();
         }
+    }
+
+    /// Apart, so that the path is on the stack for no longer: some threads have little.
+    #[cold]
+    #[inline(never)]
+    fn note_modules(&mut self) {
+        modules::for_each(&mut [0; file::MAX_PATH], |module| self.note(&Note::Module(module)));
     }
 
     fn close(&mut self) {
