@@ -83,9 +83,9 @@ impl<A, const INTERVAL: usize> Sampled<A, INTERVAL> {
     /// Writes what of the sample is in use now as a heap profile: in the format of [`trace`](crate::trace), with
     /// [`Note::Sample`](crate::trace::Note::Sample) in front of each allocation.
     ///
-    /// Allocates nothing and takes no lock of the allocator's, so that a signal handler may call it. Other threads go
-    /// on meanwhile. (It asks the dynamic linker for the program's libraries, which has a lock of its own: a handler
-    /// that interrupts `dlopen` waits for itself.)
+    /// Allocates nothing and takes no lock of the allocator's, so that a signal handler may call it, also on the 8 KiB
+    /// of stack that std gives one. Other threads go on meanwhile. (It asks the dynamic linker for the program's
+    /// libraries, which has a lock of its own: a handler that interrupts `dlopen` waits for itself.)
     ///
     /// # Errors
     ///
