@@ -13,7 +13,7 @@
 //! them, so that the test cannot shrink to nothing unnoticed.
 //!
 //! Each operation more costs twelve times as much as all sequences without it together. The last one or two are left
-//! out by default; with the environment variable `MEM_ALLOC_RUST_EXHAUSTIVE=full`, as in CI, it is not. Each
+//! out by default; with the environment variable `MEM_ALLOC_RUST_EXHAUSTIVE=full`, as in CI, they are not. Each
 //! test prints how far it went (`cargo test --test exhaustive -- --nocapture`).
 
 mod support;

@@ -203,8 +203,8 @@ fn a_text_whose_words_do_not_fit_gets_one_sentence() {
     let different: String =
         (0..100_000).flat_map(|n| [letter(n, 3), letter(n, 2), letter(n, 1), letter(n, 0), ' ']).collect();
     refused(&words(&file("different.txt", different)), 1, "different.txt\" do not fit: the arena was full");
-    // Whatever is left beside the text: nothing may abort in between, and what fits is counted. (A letter of four bytes:
-    // the demo, which is not optimised here, takes its time for each.)
+    // Whatever is left beside the text: nothing may abort in between, and what fits is counted. (A letter of four
+    // bytes: the demo, which is not optimised here, takes its time for each.)
     for length in (900_000..1_048_576).step_by(10_000) {
         let output = words(&file("one-word.txt", "𝐱".repeat(length / 4)));
         if output.status.success() {

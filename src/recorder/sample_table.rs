@@ -3,9 +3,10 @@
 //! A hash table in levels, each twice as large as the one before it. A block goes into the first level that has a free
 //! place in the block's bucket, so that the memory that is touched is in proportion to the blocks that were there at a
 //! time. There is no lock: a thread claims a place, writes it, and publishes the address last. Who reads all places may
-//! meet one that is written, or written anew, and tells by its version (a sequence lock; Hans-J. Boehm, *Can seqlocks get
-//! along with programming language memory models?*, 2012). The addresses of a bucket are a cache line, so that it is cheap to find that a block is not there; and a release looks at one byte for
-//! its page first, which says whether any block of the sample may lie there.
+//! meet one that is written, or written anew, and tells by its version (a sequence lock; Hans-J. Boehm, *Can seqlocks
+//! get along with programming language memory models?*, 2012). The addresses of a bucket are a cache line, so that it
+//! is cheap to find that a block is not there; and a release looks at one byte for its page first, which says whether
+//! any block of the sample may lie there.
 
 use super::{everlasting, give_back, set_once};
 use core::ptr::null_mut;

@@ -45,8 +45,8 @@ impl Index {
         Table::from_tagged(self.table.load(Ordering::Acquire))
     }
 
-    /// Makes room for a number, and returns the table that has it. `hash_of` is asked for the hashes of lower ones, as far
-    /// as they have one. `None` if there is no memory for a larger table.
+    /// Makes room for a number, and returns the table that has it. `hash_of` is asked for the hashes of lower ones, as
+    /// far as they have one. `None` if there is no memory for a larger table.
     pub(super) fn table_for(&self, number: u32, hash_of: impl Fn(u32) -> Option<u32>) -> Option<Table> {
         loop {
             let tagged = self.table.load(Ordering::Acquire);
