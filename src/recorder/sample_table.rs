@@ -174,10 +174,16 @@ impl Bucket {
 
     /// What a place has, if it does not change meanwhile.
     fn read(&self, place: usize) -> Option<Sample> {
+        let address = || {
+            let address = self.addresses[place].load(Ordering::Relaxed);
+            (!matches!(address, state::FREE | state::CLAIMED)).then_some(address)
+        };
+        // Most places have none: their blocks, which may never have been touched, are not read.
+        address()?;
         let block = &self.blocks[place];
         let version = block.version.load(Ordering::Acquire);
         let sample = Sample {
-            address: self.addresses[place].load(Ordering::Relaxed),
+            address: address()?,
             size: block.size.load(Ordering::Relaxed),
             align: 1usize.wrapping_shl(block.align.load(Ordering::Relaxed)),
             weight: block.weight.load(Ordering::Relaxed),
@@ -188,8 +194,7 @@ impl Bucket {
         // behind the fence there, or released, and then its version is seen here.
         core::sync::atomic::fence(Ordering::Acquire);
         let is_whole = version % 2 == 0 && block.version.load(Ordering::Relaxed) == version;
-        let has_block = !matches!(sample.address, state::FREE | state::CLAIMED);
-        (is_whole && has_block).then_some(sample)
+        is_whole.then_some(sample)
     }
 }
 
