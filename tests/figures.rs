@@ -1,9 +1,11 @@
 //! What can be asked without the lock: how much is in use, what lies in the arena, how long a block is.
 
+mod at_end;
 #[cfg(all(feature = "std", unix))]
 #[expect(dead_code, reason = "other tests use more of it")]
 mod process;
 
+use at_end::SetAtEnd;
 use mem_alloc_rust::lock_api::{GuardSend, RawMutex};
 use mem_alloc_rust::{FreeList, Heap, Locked, Region, ThreadCached};
 #[cfg(all(feature = "std", unix))]
@@ -138,10 +140,10 @@ fn read_meanwhile<A: GlobalAlloc + Sync>(
     const ROUNDS: usize = 20_000;
     let kept = AtomicPtr::new(block_of(allocator, layout(KEPT, 8)));
     let before = figures().0;
-    let (working, most_seen) = (AtomicUsize::new(2), AtomicUsize::new(0));
+    let (is_done, most_seen) = (AtomicBool::new(false), AtomicUsize::new(0));
     thread::scope(|scope| {
-        for thread in 0..2 {
-            let working = &working;
+        let _end = SetAtEnd(&is_done);
+        let workers = [0, 1].map(|thread| {
             scope.spawn(move || {
                 let mut blocks = std::collections::VecDeque::new();
                 for round in 0..ROUNDS {
@@ -157,12 +159,11 @@ fn read_meanwhile<A: GlobalAlloc + Sync>(
                     // SAFETY: as above.
                     unsafe { allocator.dealloc(std::ptr::with_exposed_provenance_mut(block), layout) };
                 }
-                working.fetch_sub(1, Ordering::Release);
-            });
-        }
+            })
+        });
         for _ in 0..2 {
             scope.spawn(|| {
-                while working.load(Ordering::Acquire) > 0 {
+                while !is_done.load(Ordering::Relaxed) {
                     let (live, peak) = figures();
                     assert!(live >= KEPT && peak >= KEPT && live < 16 << 20, "{live} of {peak}");
                     most_seen.fetch_max(live, Ordering::Relaxed);
@@ -171,6 +172,7 @@ fn read_meanwhile<A: GlobalAlloc + Sync>(
                 }
             });
         }
+        workers.into_iter().for_each(|worker| worker.join().unwrap());
     });
     let (live, peak) = figures();
     assert!(peak >= live && peak >= most_seen.into_inner() && live >= before);

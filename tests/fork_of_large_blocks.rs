@@ -3,6 +3,7 @@
 
 #![cfg(all(feature = "std", unix))]
 
+mod at_end;
 #[expect(dead_code, reason = "other tests use more of it")]
 #[path = "caches/forked.rs"]
 mod forked;
@@ -10,6 +11,7 @@ mod forked;
 #[path = "caches/marked.rs"]
 mod marked;
 
+use at_end::SetAtEnd;
 use forked::{WELL, fate_of_a_child};
 use marked::{A, Marked};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,6 +24,7 @@ fn a_child_can_allocate_though_another_thread_had_the_lock() {
     drop(Marked::new(LARGE, 0));
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
+        let end = SetAtEnd(&done);
         for mark in 1..4 {
             let done = &done;
             scope.spawn(move || {
@@ -38,7 +41,7 @@ fn a_child_can_allocate_though_another_thread_had_the_lock() {
             })
             .take_while(|fate| *fate == WELL)
             .collect();
-        done.store(true, Ordering::Relaxed);
+        drop(end);
         assert_eq!(fates.len(), 200, "the next child did not end well");
     });
     A.audit().unwrap();

@@ -2,12 +2,14 @@
 
 #![cfg(all(feature = "std", unix))]
 
+mod at_end;
 #[expect(dead_code, reason = "other tests use more of it")]
 #[path = "caches/forked.rs"]
 mod forked;
 #[expect(dead_code, reason = "other tests use more of it")]
 mod growing;
 
+use at_end::SetAtEnd;
 use forked::{WELL, fate_of_a_child};
 use growing::{Chain, MIB};
 use mem_alloc_rust::{Growing, ThreadCached, set_refusal_hook};
@@ -98,6 +100,7 @@ fn a_child_can_allocate_whatever_other_threads_were_doing() {
     assert!(Chain::new(&A).push(100));
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
+        let end = SetAtEnd(&is_over);
         for number in 0..3 {
             let is_over = &is_over;
             scope.spawn(move || {
@@ -125,7 +128,7 @@ fn a_child_can_allocate_whatever_other_threads_were_doing() {
             })
             .take_while(|fate| *fate == WELL)
             .collect();
-        is_over.store(true, Ordering::Relaxed);
+        drop(end);
         assert_eq!(fates.len(), 60, "the next child did not end well");
     });
     A.audit().unwrap();

@@ -3,6 +3,9 @@
 
 #![cfg(all(feature = "std", unix))]
 
+mod at_end;
+
+use at_end::SetAtEnd;
 use mem_alloc_rust::{RegionError, Regions, ThreadCached, set_refusal_hook};
 use std::alloc::{GlobalAlloc, Layout};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -111,16 +114,20 @@ fn regions_are_added_while_threads_are_in_their_caches() {
     assert!(Block::new(Layout::new::<[u8; PIECE + 1]>(), 0).is_none());
     let (stop, calls) = (&AtomicBool::new(false), &AtomicUsize::new(0));
     std::thread::scope(|scope| {
+        let _end = SetAtEnd(stop);
         let ((to_first, from_second), (to_second, from_first)) =
             (mpsc::sync_channel(50), mpsc::sync_channel(50));
-        scope.spawn(move || work(1, stop, calls, to_second, from_second));
-        scope.spawn(move || work(2, stop, calls, to_first, from_first));
+        let workers = [
+            scope.spawn(move || work(1, stop, calls, to_second, from_second)),
+            scope.spawn(move || work(2, stop, calls, to_first, from_first)),
+        ];
         // Elsewhere, then behind the first region and in front of it in turn, until they are one.
         let elsewhere = [0, PIECES - 1];
         let around = (1..PIECES / 2).flat_map(|distance| [PIECES / 2 + distance, PIECES / 2 - distance]);
         for piece in elsewhere.into_iter().chain(around.filter(|piece| !elsewhere.contains(piece))) {
             let seen = calls.load(Ordering::Relaxed);
             while calls.load(Ordering::Relaxed) < seen + 20 {
+                assert!(workers.iter().any(|worker| !worker.is_finished()));
                 std::thread::yield_now();
             }
             add(piece).unwrap();
@@ -128,7 +135,6 @@ fn regions_are_added_while_threads_are_in_their_caches() {
             A.audit().unwrap();
         }
         assert!(A.caches().are_available && A.caches().threads >= 2, "{:?}", A.caches());
-        stop.store(true, Ordering::Relaxed);
     });
     assert_eq!(A.stats().live_blocks, 0, "{:?}", A.stats());
     A.drain();

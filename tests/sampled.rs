@@ -2,10 +2,12 @@
 
 #![cfg(unix)]
 
+mod at_end;
 #[allow(dead_code, reason = "not every test asks everything")]
 #[path = "traced/trace.rs"]
 mod trace;
 
+use at_end::SetAtEnd;
 use mem_alloc_rust::trace::Event;
 use mem_alloc_rust::watch::Sampled;
 use mem_alloc_rust::{FreeList, ThreadCached};
@@ -172,6 +174,7 @@ fn threads_share_one_sample_and_release_what_others_allocated() {
 fn profiles_are_written_while_threads_allocate() {
     let is_done = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let _end = SetAtEnd(&is_done);
         for size in [30_011, 50_021] {
             let is_done = &is_done;
             scope.spawn(move || {
@@ -187,7 +190,6 @@ fn profiles_are_written_while_threads_allocate() {
                 assert!(address > 4096 && size > 0 && align > 0 && entry.weight.unwrap() >= size);
             }
         }
-        is_done.store(true, std::sync::atomic::Ordering::Relaxed);
     });
 }
 
@@ -211,6 +213,7 @@ fn call_sites_that_are_new_while_a_profile_is_written_are_in_it() {
     let is_done = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         let is_done = &is_done;
+        let end = SetAtEnd(is_done);
         let allocate = |seed| {
             let mut kept = std::collections::VecDeque::new();
             let mut random = fastrand::Rng::with_seed(seed);
@@ -223,7 +226,7 @@ fn call_sites_that_are_new_while_a_profile_is_written_are_in_it() {
         };
         (1..=2).for_each(|seed| drop(scope.spawn(move || allocate(seed))));
         let traces: Vec<_> = (0..20).map(|_| profile("new_call_sites")).collect();
-        is_done.store(true, std::sync::atomic::Ordering::Relaxed);
+        drop(end);
         for trace in traces {
             for entry in &trace.events {
                 let Event::Allocation { site, .. } = entry.event else { panic!() };

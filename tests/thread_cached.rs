@@ -4,11 +4,13 @@
 
 #![cfg(all(feature = "std", unix))]
 
+mod at_end;
 #[path = "caches/forked.rs"]
 mod forked;
 #[path = "caches/marked.rs"]
 mod marked;
 
+use at_end::SetAtEnd;
 use fastrand::Rng;
 use forked::{ABORTED, End, WELL, fate_of_a_child};
 use marked::{A, Marked, assert_all_is_back, size};
@@ -137,6 +139,7 @@ fn threads_that_do_everything_at_once_leave_nothing_behind() {
             .collect();
         drop(sender);
         scope.spawn(move || receiver.into_iter().for_each(drop));
+        let end = SetAtEnd(&done);
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
                 A.drain();
@@ -144,7 +147,7 @@ fn threads_that_do_everything_at_once_leave_nothing_behind() {
             }
         });
         workers.into_iter().for_each(|worker| worker.join().unwrap());
-        done.store(true, Ordering::Relaxed);
+        drop(end);
     });
     assert_all_is_back();
 }
@@ -210,6 +213,7 @@ fn a_child_that_is_forked_while_others_allocate_can_allocate_and_free() {
     let done = AtomicBool::new(false);
     let inherited: Vec<_> = (0..50).map(|step| Marked::new(1 + 30 * step, 7)).collect();
     thread::scope(|scope| {
+        let end = SetAtEnd(&done);
         for number in 0..3 {
             let done = &done;
             scope.spawn(move || {
@@ -229,7 +233,7 @@ fn a_child_that_is_forked_while_others_allocate_can_allocate_and_free() {
             });
             assert_eq!(fate, WELL, "the child did not get through");
         }
-        done.store(true, Ordering::Relaxed);
+        drop(end);
     });
     drop(inherited);
     assert_all_is_back();
@@ -402,6 +406,7 @@ fn a_block_that_was_not_rounded_grows_only_where_it_has_room() {
 fn a_forked_child_can_have_threads_of_its_own() {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
+        let end = SetAtEnd(&done);
         for number in 0..3 {
             let done = &done;
             scope.spawn(move || {
@@ -447,7 +452,7 @@ fn a_forked_child_can_have_threads_of_its_own() {
             })
             .collect();
         // The threads end, whatever became of the children.
-        done.store(true, Ordering::Relaxed);
+        drop(end);
         assert!(fates.iter().all(|fate| *fate == WELL), "{fates:?}");
     });
     assert_all_is_back();

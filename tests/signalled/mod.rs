@@ -3,6 +3,7 @@
 //! Each is a child of a test program, which is not one of the usual test harness: a child's main thread has to be its
 //! only one.
 
+use at_end::SetAtEnd;
 use libtest_mimic::{Arguments, Trial};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -15,6 +16,9 @@ use std::thread;
 #[path = "../process/mod.rs"]
 #[expect(dead_code, reason = "other tests use more of it")]
 mod process;
+
+#[path = "../at_end/mod.rs"]
+mod at_end;
 
 /// A program, by its allocator.
 pub struct Program {
@@ -102,6 +106,7 @@ fn many_threads(report_to: impl Fn(OwnedFd) -> io::Result<()>, look: fn()) {
     // More blocks than are counted in a moment, so that the lock is held for long.
     let many: Vec<_> = (0..20_000).map(|n| Box::new([n; 3])).collect();
     thread::scope(|scope| {
+        let _end = SetAtEnd(&stop);
         let (begun, threads) = mpsc::channel();
         for number in 0..4 {
             let (stop, begun) = (&stop, begun.clone());
@@ -134,7 +139,6 @@ fn many_threads(report_to: impl Fn(OwnedFd) -> io::Result<()>, look: fn()) {
             }
             assert_complete(&report, number);
         }
-        stop.store(true, Relaxed);
     });
     drop(many);
 }
