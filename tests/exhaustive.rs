@@ -16,8 +16,10 @@
 //! out by default; with the environment variable `MEM_ALLOC_RUST_EXHAUSTIVE=full`, as in CI, they are not. Each
 //! test prints how far it went (`cargo test --test exhaustive -- --nocapture`).
 
+mod extent;
 mod support;
 
+use extent::is_full;
 use mem_alloc_rust::Heap;
 use std::mem::MaybeUninit;
 use support::live_block::LiveBlock;
@@ -118,18 +120,6 @@ impl Walk<'_> {
             here.restore(&mut self.shadow);
         }
         Ok(())
-    }
-}
-
-/// The variable that asks for the whole search.
-const EXTENT: &str = "MEM_ALLOC_RUST_EXHAUSTIVE";
-
-/// Whether the whole search is asked for. A value that is not known must not pass for a whole search.
-fn is_full() -> bool {
-    match std::env::var_os(EXTENT) {
-        None => false,
-        Some(value) if value == "full" => true,
-        Some(value) => panic!("{EXTENT} is {value:?}: it can be `full`, or unset"),
     }
 }
 

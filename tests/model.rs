@@ -3,8 +3,10 @@
 //! What is checked after each step is written in `support/shadow.rs`. proptest shortens a sequence that
 //! fails, by leaving operations out and by making sizes smaller, and prints what is left.
 
+mod extent;
 mod support;
 
+use extent::is_full;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
@@ -12,7 +14,7 @@ use support::memory::RegionShape;
 use support::operation::Operation;
 use support::shadow::{Failure, Shadow};
 
-/// Sequences per test, unless `PROPTEST_CASES` says another number: an emulated processor is slow.
+/// Sequences per test, a third of them by default. `PROPTEST_CASES` says another number: an emulated processor is slow.
 const CASES: u32 = 6000;
 
 /// Operations in a sequence, at most.
@@ -131,7 +133,11 @@ const REGRESSIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/proptest-r
 
 fn config() -> ProptestConfig {
     let default = ProptestConfig::default();
-    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { CASES };
+    let cases = match std::env::var_os("PROPTEST_CASES") {
+        Some(_) => default.cases,
+        None if is_full() => CASES,
+        None => CASES / 3,
+    };
     let persistence = FileFailurePersistence::Direct(REGRESSIONS);
     ProptestConfig { cases, failure_persistence: Some(Box::new(persistence)), ..default }
 }

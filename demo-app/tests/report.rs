@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
 #[global_allocator]
 static A: Traced<System> = Traced::new(System);
@@ -47,9 +48,14 @@ fn place(name: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
 }
 
-/// A trace of the program with planted leaks, for one test.
-fn recorded(test: &str) -> PathBuf {
-    let trace = place(&format!("{test}.trace"));
+/// The trace of the program with planted leaks.
+fn recorded() -> &'static Path {
+    static TRACE: OnceLock<PathBuf> = OnceLock::new();
+    TRACE.get_or_init(record)
+}
+
+fn record() -> PathBuf {
+    let trace = place("planted.trace");
     let output = Command::new(std::env::current_exe().unwrap())
         .env(IS_RECORDED, "1")
         .env("MEM_ALLOC_RUST_TRACE", &trace)
@@ -59,10 +65,10 @@ fn recorded(test: &str) -> PathBuf {
     trace
 }
 
-/// What the page of such a trace shows.
+/// What the page of that trace shows.
 fn reported(test: &str) -> Value {
     let page = place(&format!("{test}.html"));
-    let output = insight(&["report".as_ref(), &recorded(test), "-o".as_ref(), &page]);
+    let output = insight(&["report".as_ref(), recorded(), "-o".as_ref(), &page]);
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     let page = fs::read_to_string(page).unwrap();
     let (_, data) = page.split_once("id=\"data\">").unwrap();
@@ -136,8 +142,8 @@ fn growth_and_short_lives() {
 }
 
 fn stacks_end_with_who_asked() {
-    let trace = recorded("stacks");
-    let output = insight(&["flamegraph".as_ref(), &trace, "--folded".as_ref(), "--by=end".as_ref()]);
+    let trace = recorded();
+    let output = insight(&["flamegraph".as_ref(), trace, "--folded".as_ref(), "--by=end".as_ref()]);
     let text = String::from_utf8(output.stdout).unwrap();
     let leak = text.lines().find(|line| line.contains("leak_session")).unwrap();
     assert!(leak.contains("report::planted::main;report::planted::leak_session;alloc::boxed::Box"), "{leak}");
@@ -148,11 +154,11 @@ fn stacks_end_with_who_asked() {
 }
 
 fn a_picture_and_a_profile_are_written() {
-    let trace = recorded("pictures");
+    let trace = recorded();
     let (picture, profile) = (place("picture.svg"), place("profile.pb.gz"));
-    assert!(insight(&["flamegraph".as_ref(), &trace, "-o".as_ref(), &picture]).status.success());
+    assert!(insight(&["flamegraph".as_ref(), trace, "-o".as_ref(), &picture]).status.success());
     assert!(fs::read_to_string(&picture).unwrap().contains("report::planted::build_index"));
-    assert!(insight(&["pprof".as_ref(), &trace, "-o".as_ref(), &profile]).status.success());
+    assert!(insight(&["pprof".as_ref(), trace, "-o".as_ref(), &profile]).status.success());
     let profile = fs::read(&profile).unwrap();
     assert_eq!(profile[..2], [0x1F, 0x8B], "it is compressed by gzip");
 }
@@ -167,7 +173,7 @@ fn refused(arguments: &[&Path], expected: &str) {
 }
 
 fn what_is_wrong_is_said() {
-    let trace = recorded("wrong");
+    let trace = recorded();
     let output = place("wrong.html");
     for command in ["report", "flamegraph", "pprof"] {
         let command = Path::new(command);
@@ -178,7 +184,7 @@ fn what_is_wrong_is_said() {
         let text = place("text.trace");
         fs::write(&text, "This is no trace. ".repeat(10)).unwrap();
         refused(&[command, &text], "text.trace: byte 0: the file does not begin as a trace does\n");
-        let mut bytes = fs::read(&trace).unwrap();
+        let mut bytes = fs::read(trace).unwrap();
         // The first record of the second chunk.
         bytes[65536 + 32] = 0x08;
         let broken = place("broken.trace");
@@ -187,6 +193,6 @@ fn what_is_wrong_is_said() {
         refused(&[command, &broken, "-o".as_ref(), &output], expected);
         let nowhere = Path::new("/nowhere/page.html");
         let expected = "/nowhere/page.html: No such file or directory (os error 2)\n";
-        refused(&[command, &trace, "-o".as_ref(), nowhere], expected);
+        refused(&[command, trace, "-o".as_ref(), nowhere], expected);
     }
 }

@@ -4,6 +4,7 @@
 //! only one.
 
 use at_end::SetAtEnd;
+use extent::is_full;
 use libtest_mimic::{Arguments, Trial};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -19,6 +20,8 @@ mod process;
 
 #[path = "../at_end/mod.rs"]
 mod at_end;
+#[path = "../extent/mod.rs"]
+mod extent;
 
 /// A program, by its allocator.
 pub struct Program {
@@ -69,7 +72,9 @@ fn run(role: &str, environment: &[(&str, &str)]) {
 const FILE: &str = "MEM_ALLOC_RUST_REPORTS";
 
 /// How many signals each program gets.
-const SIGNALS: usize = 200;
+fn signals() -> usize {
+    if is_full() { 300 } else { 75 }
+}
 
 /// Asserts that a report is complete: all its figures, and its picture.
 fn assert_complete(lines: &[String], number: usize) {
@@ -124,7 +129,7 @@ fn many_threads(report_to: impl Fn(OwnedFd) -> io::Result<()>, look: fn()) {
         drop(begun);
         let threads: Vec<_> = threads.iter().take(4).collect();
         let mut lines = BufReader::new(reports).lines().map(Result::unwrap);
-        for number in 1..=SIGNALS {
+        for number in 1..=signals() {
             // SAFETY: the signal has a handler, and the threads run.
             unsafe {
                 match number % 5 {
@@ -158,7 +163,7 @@ fn one_thread(report_to: impl Fn(OwnedFd) -> io::Result<()>, look: fn()) {
     let file = File::create(std::env::var(FILE).unwrap()).unwrap();
     report_to(file.try_clone().unwrap().into()).unwrap();
     let many: Vec<_> = (0..20_000).map(|n| Box::new([n; 3])).collect();
-    for number in 1..=SIGNALS {
+    for number in 1..=signals() {
         let before = len(&file);
         let tv_usec = 50 + (number * 37 % 500) as libc::suseconds_t;
         let timer = libc::itimerval {
@@ -179,6 +184,6 @@ fn assert_all_are_in(file: &str) {
     let lines: Vec<String> = file.lines().map(str::to_owned).collect();
     let ends_report = |line: &String| line.starts_with("mem_alloc_rust: end of report");
     let reports: Vec<_> = lines.split_inclusive(ends_report).collect();
-    assert_eq!(reports.len(), SIGNALS);
+    assert_eq!(reports.len(), signals());
     reports.iter().enumerate().for_each(|(number, report)| assert_complete(report, number + 1));
 }

@@ -1,7 +1,7 @@
 //! The second way: no hash table, but the words sorted, and equal ones counted where they lie side by side.
 //!
 //! All words at once would take several times the room of the text, so they are sorted by length: one pass over the
-//! text for each length, and four bytes for each word of that length.
+//! text for each length that there is, and four bytes for each word of that length.
 
 use super::Table;
 use super::word::{Word, words};
@@ -29,7 +29,7 @@ pub(super) fn recount(text: &str, table: &Table<'_>) -> Result<Recount, TryReser
     let most = of_length.into_iter().max().unwrap_or(0);
     let mut starts: Vec<u32> = Vec::new();
     starts.try_reserve_exact(most)?;
-    for pass in 1..=LONGEST {
+    for pass in (1..=LONGEST).filter(|&pass| of_length[pass] > 0) {
         starts.clear();
         let of_this_length = words(text).filter(|&word| length(word) == pass);
         starts.extend(of_this_length.map(|word| word.start_in(text) as u32));
