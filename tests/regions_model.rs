@@ -5,6 +5,9 @@
 //! another, what is in them is what was written, the allocator audits itself, and what was refused could not have been
 //! had. In the end everything is freed, and each span is one free block.
 
+mod extent;
+
+use extent::is_full;
 use mem_alloc_rust::{Locked, RegionError, Regions};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -12,7 +15,7 @@ use proptest::test_runner::FileFailurePersistence;
 use std::alloc::{GlobalAlloc, Layout};
 use std::ops::Range;
 
-/// Sequences per test, unless `PROPTEST_CASES` says another number: an emulated processor is slow.
+/// Sequences per test, a third of them by default. `PROPTEST_CASES` says another number: an emulated processor is slow.
 const CASES: u32 = 2000;
 
 /// Operations in a sequence, at most.
@@ -419,7 +422,11 @@ const REGRESSIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/proptest-r
 
 fn config() -> ProptestConfig {
     let default = ProptestConfig::default();
-    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { CASES };
+    let cases = match std::env::var_os("PROPTEST_CASES") {
+        Some(_) => default.cases,
+        None if is_full() => CASES,
+        None => CASES / 3,
+    };
     let persistence = FileFailurePersistence::Direct(REGRESSIONS);
     ProptestConfig { cases, failure_persistence: Some(Box::new(persistence)), ..default }
 }

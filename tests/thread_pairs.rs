@@ -6,12 +6,14 @@
 
 #![cfg(all(feature = "std", unix))]
 
+mod extent;
 #[expect(dead_code, reason = "other tests use more of it")]
 #[path = "caches/forked.rs"]
 mod forked;
 #[path = "caches/marked.rs"]
 mod marked;
 
+use extent::is_full;
 use fastrand::Rng;
 use forked::{WELL, fate_of_a_child};
 use marked::{A, Marked, assert_all_is_back, size};
@@ -21,7 +23,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long each pair goes on.
-const EACH: Duration = Duration::from_millis(60);
+fn each() -> Duration {
+    Duration::from_millis(if is_full() { 60 } else { 25 })
+}
 
 /// Blocks that a thread has at most.
 const MOST: usize = 200;
@@ -98,9 +102,9 @@ fn side_by_side(first: Action, second: Action) {
         let work = &work;
         scope.spawn(move || work(0x9E37_79B9, first, to_second, of_first));
         scope.spawn(move || work(0x85EB_CA6B, second, to_first, of_second));
-        let end = Instant::now() + EACH;
+        let end = Instant::now() + each();
         while Instant::now() < end {
-            thread::sleep(EACH / 10);
+            thread::sleep(each() / 10);
         }
         done.store(true, Ordering::Relaxed);
     });

@@ -11,9 +11,25 @@ pub(crate) mod watch;
 use crate::symbols::Symbols;
 use crate::trouble::Trouble;
 use serde::Serialize;
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{BufWriter, ErrorKind, Write};
 use std::path::Path;
+
+/// Looks whether a file can be written, and leaves it as it is: before a long trace is read. (What is no file, as a
+/// pipe, is not opened: its reader would take that for the end.)
+///
+/// # Errors
+///
+/// It cannot be written, or there is no folder for it.
+fn expect_writable(path: &Path) -> Result<(), Trouble> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let found = match path.metadata() {
+        Ok(found) if found.is_file() => OpenOptions::new().write(true).open(path).map(drop),
+        Err(error) if error.kind() == ErrorKind::NotFound => folder.metadata().map(drop),
+        found => found.map(drop),
+    };
+    found.map_err(|error| Trouble::Unwritable { path: path.to_owned(), error })
+}
 
 /// Writes a file.
 ///

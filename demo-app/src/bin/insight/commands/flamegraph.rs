@@ -1,6 +1,6 @@
 //! `insight flamegraph`: who asked for the memory, as a picture.
 
-use super::{say_what_is_missing, write_file};
+use super::{expect_writable, say_what_is_missing, write_file};
 use crate::analysis::{self, Holder, Overview, Stacks};
 use crate::symbols::Symbols;
 use crate::trouble::Trouble;
@@ -73,20 +73,23 @@ impl By {
 ///
 /// The trace cannot be read, or the picture cannot be written.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Trouble> {
+    let path = match &arguments.output {
+        Some(path) => Some(path.as_path()),
+        None if arguments.folded => None,
+        None => Some(Path::new("flamegraph.svg")),
+    };
+    path.map_or(Ok(()), expect_writable)?;
     let overview = Overview::read(&arguments.trace)?;
     let holders = analysis::holders(&arguments.trace, &overview)?;
     let mut symbols = Symbols::new(&overview.modules, overview.header.began);
     let lines = fold(&overview, &holders, &mut symbols, arguments.by);
     say_what_is_missing(&symbols);
-    if arguments.folded {
-        let write = |out: &mut dyn Write| lines.iter().try_for_each(|line| writeln!(out, "{line}"));
-        return match &arguments.output {
-            Some(path) => write_file(path, |file| write(file)),
-            None => write(&mut io::stdout().lock()).map_err(Trouble::Output),
-        };
+    let text = |out: &mut dyn Write| lines.iter().try_for_each(|line| writeln!(out, "{line}"));
+    match path {
+        None => text(&mut io::stdout().lock()).map_err(Trouble::Output),
+        Some(path) if arguments.folded => write_file(path, |file| text(file)),
+        Some(path) => write_file(path, |file| draw(&lines, arguments.by, overview.program.as_deref(), file)),
     }
-    let path = arguments.output.as_deref().unwrap_or(Path::new("flamegraph.svg"));
-    write_file(path, |file| draw(&lines, arguments.by, overview.program.as_deref(), file))
 }
 
 fn draw(lines: &[String], by: By, program: Option<&str>, out: impl Write) -> io::Result<()> {
