@@ -118,6 +118,15 @@ mod tests {
     }
 
     #[test]
+    fn all_is_the_default() {
+        for arguments in [&["demo-app"][..], &["demo-app", "all"]] {
+            let request = request(&command().try_get_matches_from(arguments).unwrap());
+            let Request::Run { workloads, file: None } = request else { panic!("{arguments:?}") };
+            assert_eq!(workloads.len(), ALL.len());
+        }
+    }
+
+    #[test]
     fn a_complaint_is_one_sentence() {
         let complaint = "error: unrecognized subcommand 'wrds'\n\n  tip: a similar subcommand exists: 'words'\n\nUsage: ...\n";
         assert_eq!(

@@ -81,10 +81,6 @@ fn the_default_run_confirms_every_answer_and_gives_everything_back() {
     let end = part(text, "end");
     assert!(end.contains("Everything was given back"), "{end}");
     assert!(end.contains(" was granted; "), "{end}");
-    let headings = |text: &str| -> Vec<String> {
-        text.split("\n\n").skip(1).filter_map(|part| part.lines().next()).map(str::to_owned).collect()
-    };
-    assert_eq!(headings(succeeded(&run(&["all"]))), headings(text), "all is the default");
 }
 
 #[test]
@@ -149,12 +145,12 @@ fn the_words_of_a_small_file_are_counted() {
 
 #[test]
 fn a_file_that_fills_more_than_half_of_the_arena_is_counted() {
-    let genesis =
-        fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/texts/genesis.txt")).expect("the text is bundled");
-    // (Spaces count, too, and the demo, which is not optimised here, takes its time for each word.)
-    let output = words(&file("spacious.txt", [genesis, vec![b' '; 400_000]].concat()));
+    // (Mostly spaces: the demo, which is not optimised here, takes its time for each word.)
+    let text = format!("the cat and the dog,{}\n", " ".repeat(100)).repeat(5_000);
+    assert!(text.len() > 1_048_576 / 2);
+    let output = words(&file("spacious.txt", text));
     let text = succeeded(&output);
-    assert!(text.contains("✓ words: 38315 (") && text.contains("✓ different words: 2504 ("), "{text}");
+    assert!(text.contains("✓ words: 25000 (") && text.contains("✓ different words: 4 ("), "{text}");
 }
 
 #[test]
