@@ -7,15 +7,13 @@
 //! there is no run to take from, a full list goes to the depot or comes from there, as a whole: what a class does
 //! many times in a row costs a turn of the lock for each `batch` blocks only.
 //!
-//! All classes share one budget by use: each time a class comes to the lock its lists may become twice as
-//! long, as long as something is left of the budget. Now and then the cache is *looked over*: classes that
-//! were not used since the last time give back what they have. So what was not needed goes back, and who needs
-//! it gets room. One of the others, each in its turn, gives back what it has to be *renewed*: blocks that go
-//! round between a thread and its cache stay where an earlier phase has scattered them, and what comes from
-//! the heap lies in a row.
+//! How long they may be is in `shares`, how much room one has in `room`.
 //!
 //! (Bonwick and Adams, *Magazines and vmem: extending the slab allocator to many CPUs and arbitrary
-//! resources*, 2001; the slow start and the looking over are like those of tcmalloc.)
+//! resources*, 2001.)
+
+mod room;
+mod shares;
 
 use super::class::{ByClass, Class, SmallClass};
 use super::place::Found;
@@ -25,8 +23,10 @@ use super::trial::{Call, Progress, Trial};
 use crate::block::cached::{self, Keyed};
 use crate::heap::Heap;
 use crate::run::Run;
-use crate::sync::unless_explored;
 use core::ptr::{NonNull, null_mut};
+use room::Room;
+use shares::bytes_of;
+pub(super) use shares::{LARGEST_SHARE_LOG2, Looked};
 
 /// The lists of a cache. The blocks on them are the cache's, and [linked](cached::link).
 #[derive(Debug)]
@@ -66,25 +66,6 @@ pub(super) const LISTS: usize = 2;
 /// A list has so many blocks at most. More would only make the turns of the lock longer.
 pub(super) const MOST_BLOCKS: usize = 64;
 
-/// No class is given more than this share of the budget: 1/8.
-pub(super) const LARGEST_SHARE_LOG2: u32 = 3;
-
-/// Runs that slots are taken from may have so many times the budget of the lists: four times. They are half free in
-/// the mean, and what is free in them is where the heap would have it, too.
-const RUNS_SHARE_LOG2: u32 = 2;
-
-/// After so many visits to the lock a cache is looked over.
-const VISITS: u8 = unless_explored(128, 8) as u8;
-
-/// A cache is of use if it serves so many allocations between two looks. A thread that releases as much as it allocates
-/// comes to the lock with every third call then. One that does so more often is better off without a cache, even if
-/// others wait for the lock.
-const SERVED_AT_LEAST: u32 = VISITS as u32;
-
-/// A cache that is found to be of no use so often in a row falls asleep. One that has just woken must get to know its
-/// thread's sizes first.
-const PATIENCE: u8 = unless_explored(8, 4) as u8;
-
 /// A list of cached blocks, by its first block, and how many they are.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FullList {
@@ -92,66 +73,11 @@ pub(super) struct FullList {
     count: u8,
 }
 
-/// How many more blocks a current list may take, and above, how many were taken from it: both change at once.
-#[derive(Clone, Copy, Debug)]
-struct Room(u32);
-
-impl Room {
-    /// All zero bytes.
-    const NONE: Self = Self(0);
-    const TAKEN_LOG2: u32 = 8;
-
-    #[inline(always)]
-    fn blocks(self) -> u8 {
-        self.0 as u8
-    }
-
-    fn set(&mut self, blocks: u8) {
-        self.0 = self.0 & !u32::from(u8::MAX) | u32::from(blocks);
-    }
-
-    fn grow(&mut self, more: u8) {
-        self.0 += u32::from(more);
-    }
-
-    /// A block was taken. The list had less room than [`MOST_BLOCKS`], so that nothing is carried.
-    #[inline(always)]
-    fn take(&mut self) {
-        self.0 = self.0.wrapping_add((1 << Self::TAKEN_LOG2) + 1);
-    }
-
-    /// A block is put, if there is room.
-    #[inline(always)]
-    fn put(&mut self) -> bool {
-        let has_room = self.blocks() != 0;
-        if has_room {
-            self.0 -= 1;
-        }
-        has_room
-    }
-
-    /// How many blocks were taken; and begins anew.
-    fn count_anew(&mut self) -> u32 {
-        let taken = self.0 >> Self::TAKEN_LOG2;
-        self.0 &= u32::from(u8::MAX);
-        taken
-    }
-}
-
 /// What a cache has and does not need.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Unneeded {
     Block(NonNull<u8>),
     Run(Run),
-}
-
-/// What a cache was found to be like when it was looked over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Looked {
-    /// The class that was renewed.
-    pub(super) renewed: Class,
-    /// Whether the cache spares its thread the way to the lock often enough.
-    pub(super) is_of_use: bool,
 }
 
 /// What came of a release.
@@ -163,11 +89,6 @@ pub(super) enum Given {
     TooMuch,
     /// It cannot be cached now, or at all.
     No,
-}
-
-/// The bytes that a class is given for lists that are so many blocks longer.
-fn bytes_of(class: Class, blocks: usize) -> isize {
-    (blocks * LISTS * class.payload()) as isize
 }
 
 impl FullList {
@@ -231,146 +152,6 @@ impl Lists {
         self.granted = ByClass::new(0);
         self.room = ByClass::new(Room::NONE);
         self.came = ByClass::new(false);
-    }
-
-    /// The owner has come to the lock for the sake of a class. If it is time, the cache is looked over, and what goes
-    /// back is given to `give_back`; the cache may keep so many bytes from then on. Returns what it was like then.
-    pub(super) fn visit(
-        &mut self,
-        class: Class,
-        budget: usize,
-        give_back: impl FnMut(Unneeded),
-    ) -> Option<Looked> {
-        self.visits = (self.visits + 1).min(VISITS);
-        *self.came.get_mut(class) = true;
-        (self.visits == VISITS).then(|| self.look_over(budget, give_back))
-    }
-
-    /// Whether the next visit is the one at which the cache is looked over.
-    pub(super) fn is_due(&self) -> bool {
-        self.visits + 1 >= VISITS
-    }
-
-    /// A class has come to the end of its slots at hand. False if it is to come to the lock for more: it is time to
-    /// look the cache over.
-    pub(super) fn count_visit(&mut self) -> bool {
-        self.visits += u8::from(!self.is_due());
-        !self.is_due()
-    }
-
-    /// A full list, of which each block came without a visit, is about to leave the cache.
-    pub(super) fn note_leaving(&mut self, list: FullList) {
-        self.served += list.blocks() as i32;
-    }
-
-    /// A block was taken from a list that a visit has filled for its sake.
-    pub(super) fn note_filled(&mut self) {
-        self.served -= 1;
-    }
-
-    /// How many allocations, and releases of what has gone to the depot, were served without a visit since the last
-    /// time; and begins anew.
-    fn take_served(&mut self) -> u32 {
-        let taken = Class::all().map(|class| self.room.get_mut(class).count_anew()).sum::<u32>();
-        let others = core::mem::take(&mut self.served);
-        taken.saturating_add_signed(others).saturating_add(self.runs.take_served())
-    }
-
-    /// Whether the cache has more runs without a slot in use than it may.
-    pub(super) fn has_many_empty_runs(&self) -> bool {
-        self.runs.bytes_of_empty() > self.budget
-    }
-
-    /// Whether the cache may have another run.
-    pub(super) fn may_have_run(&self) -> bool {
-        let bytes = self.runs.bytes_of_current() + self.runs.bytes_of_empty() + self.runs.usual_page();
-        self.runs.may_be() && bytes <= self.budget << RUNS_SHARE_LOG2
-    }
-
-    /// Makes the lists of a class longer, as far as the budget has something left.
-    pub(super) fn lengthen(&mut self, class: Class) {
-        let batch = self.batch.get(class);
-        let most = (self.budget >> LARGEST_SHARE_LOG2).checked_div(LISTS * class.payload()).unwrap_or(0);
-        let longer = usize::from(batch).max(1) * 2;
-        let longer = longer.min(most).min(MOST_BLOCKS);
-        let more = longer.saturating_sub(batch.into());
-        let bytes = bytes_of(class, more);
-        if self.left < bytes {
-            return;
-        }
-        self.left -= bytes;
-        *self.batch.get_mut(class) += more as u8;
-        self.room.get_mut(class).grow(more as u8);
-    }
-
-    /// Gives back what classes have that did not come since the last time, and what one has that did, which is
-    /// returned; everything, if it is more than what the lists may keep.
-    #[cold]
-    #[inline(never)]
-    fn look_over(&mut self, budget: usize, mut give_back: impl FnMut(Unneeded)) -> Looked {
-        let is_too_much = self.budget as isize - self.left > budget as isize;
-        self.futile = if self.take_served() >= SERVED_AT_LEAST { 0 } else { self.futile + 1 };
-        let is_of_use = self.futile < PATIENCE;
-        for class in Class::all_with_slots() {
-            let was_used = self.runs.was_used(class, self.current.get(class));
-            *self.came.get_mut(class) |= was_used;
-        }
-        let renewed = self.next_to_renew();
-        let may_have_run = self.may_have_run();
-        for class in Class::all() {
-            let goes = is_too_much || !self.came.get(class);
-            if goes || class == renewed {
-                while let Some(block) = self.pop_either(class) {
-                    self.retire(block).into_iter().for_each(&mut give_back);
-                }
-            }
-            if goes {
-                let run = self.runs.pop_idle(class, !may_have_run);
-                run.into_iter().for_each(|run| give_back(Unneeded::Run(run)));
-                self.shorten(class);
-            }
-        }
-        self.runs.take_empty(|run| give_back(Unneeded::Run(run)));
-        self.left += budget as isize - self.budget as isize;
-        self.budget = budget;
-        self.came = ByClass::new(false);
-        for class in Class::all_with_slots() {
-            self.runs.note_look(class, self.current.get(class));
-        }
-        self.visits = 0;
-        self.renewed = renewed;
-        Looked { renewed, is_of_use }
-    }
-
-    /// Takes from the lists of a class, which are empty, what they were given, but for what they have because of a run.
-    fn shorten(&mut self, class: Class) {
-        let (batch, granted) = (self.batch.get(class), self.granted.get(class));
-        self.left += bytes_of(class, (batch - granted).into());
-        let granted = if self.runs.has_current(class) { granted } else { 0 };
-        *self.granted.get_mut(class) = granted;
-        *self.batch.get_mut(class) = granted;
-        self.room.get_mut(class).set(granted);
-    }
-
-    /// Gives the lists of a class that has a run the length of half a page, if they are not longer. What is freed
-    /// just now is in the processor's cache, and so is better taken again from a list than from the run.
-    fn grant(&mut self, class: Class) {
-        let batch = self.batch.get(class);
-        let granted =
-            (self.runs.usual_page() / 2).checked_div(class.payload()).unwrap_or(0).min(MOST_BLOCKS) as u8;
-        let more = granted.saturating_sub(batch);
-        *self.batch.get_mut(class) += more;
-        self.room.get_mut(class).grow(more);
-        let charged = batch - self.granted.get(class);
-        self.left += bytes_of(class, charged.into()) - bytes_of(class, (batch + more - granted).into());
-        *self.granted.get_mut(class) = granted;
-    }
-
-    /// The class behind the one that was renewed last that came since the last time.
-    fn next_to_renew(&self) -> Class {
-        let mut came = Class::all().filter(|&class| self.came.get(class));
-        let first = came.clone().next().unwrap_or(Class::NONE);
-        came.find(|&class| class > self.renewed).unwrap_or(first)
     }
 
     /// How many blocks to ask the heap for, for empty lists; zero if the cache keeps none of the class.
@@ -627,14 +408,14 @@ mod tests {
     use std::vec::Vec;
 
     /// So much that 64 blocks of the class are not too much.
-    const BUDGET: usize = 1 << 20;
+    pub(super) const BUDGET: usize = 1 << 20;
 
-    fn blocks_of(memory: &mut [[u64; 2]]) -> Vec<NonNull<u8>> {
+    pub(super) fn blocks_of(memory: &mut [[u64; 2]]) -> Vec<NonNull<u8>> {
         memory.iter_mut().map(|block| NonNull::from(block).cast::<u8>()).collect()
     }
 
     /// What a thread does that comes to the lock for the sake of a class's lists.
-    fn come(
+    pub(super) fn come(
         lists: &mut Lists,
         class: Class,
         budget: usize,
@@ -645,37 +426,8 @@ mod tests {
         looked.map(|looked| looked.renewed)
     }
 
-    fn nothing_is_given_back(unneeded: Unneeded) {
+    pub(super) fn nothing_is_given_back(unneeded: Unneeded) {
         panic!("{unneeded:?} is given back");
-    }
-
-    #[test]
-    fn full_lists_stay_within_the_budget() {
-        for budget in [0, 100, 4096, 32 << 10, 1 << 19, 1 << 20] {
-            let mut lists = Lists::new();
-            lists.begin(budget);
-            let mut visit = |class| assert_eq!(come(&mut lists, class, budget, nothing_is_given_back), None);
-            Class::all().step_by(2).for_each(&mut visit);
-            // So often that the cache is not looked over.
-            (0..8).for_each(|_| visit(Class::serving_small(100).class()));
-            let kept = |class: Class| LISTS * usize::from(lists.batch.get(class)) * class.payload();
-            let all: usize = Class::all().map(kept).sum();
-            assert!(all <= budget, "{all} of {budget}");
-            assert!(budget < 4096 || all > budget / 8, "{all} of {budget}");
-            assert!(Class::all().all(|class| kept(class) <= budget / 8), "no class has most of it");
-        }
-    }
-
-    #[test]
-    fn lists_become_longer_with_use() {
-        let class = Class::serving_small(12).class();
-        let mut lists = Lists::new();
-        lists.begin(BUDGET);
-        let refills = [(); 7].map(|()| {
-            come(&mut lists, class, BUDGET, nothing_is_given_back);
-            lists.refill(class)
-        });
-        assert_eq!(refills, [2, 4, 8, 16, 32, 64, 64]);
     }
 
     #[test]
@@ -701,86 +453,5 @@ mod tests {
         let popped: Vec<_> = core::iter::from_fn(|| lists.pop_either(class)).collect();
         assert!(popped.iter().eq(blocks[..6].iter().rev()));
         assert_eq!(lists.bytes(), 0);
-    }
-
-    #[test]
-    fn classes_that_come_are_renewed_in_turn() {
-        let classes = [12, 100, 200].map(|bytes| Class::serving_small(bytes).class());
-        let mut memory = [[0u64; 2]; 3];
-        let blocks = blocks_of(&mut memory);
-        let mut lists = Lists::new();
-        lists.begin(BUDGET);
-        let mut renewed = Vec::new();
-        while renewed.len() < 6 {
-            for class in classes {
-                let mut given_back = 0;
-                let renewed_now = come(&mut lists, class, BUDGET, |_| given_back += 1);
-                assert!(given_back == 0 || renewed_now.is_some());
-                renewed.extend(renewed_now);
-            }
-            for (&block, class) in blocks.iter().zip(classes) {
-                while lists.pop_either(class).is_some() {}
-                // SAFETY: each block has 16 bytes, which is enough for a link and a key, and is on no list.
-                assert!(unsafe { lists.push_either(class, block) });
-            }
-        }
-        assert_eq!(renewed, [classes, classes].concat());
-    }
-
-    #[test]
-    fn what_was_adopted_beyond_the_budget_goes_back() {
-        let mut memory = [[0u64; 2]; 64];
-        let blocks = blocks_of(&mut memory);
-        let class = Class::serving_small(12).class();
-        let (mut producer, mut consumer) = (Lists::new(), Lists::new());
-        producer.begin(BUDGET);
-        (0..6).for_each(|_| assert_eq!(come(&mut producer, class, BUDGET, nothing_is_given_back), None));
-        // SAFETY: each block has 16 bytes and is on no list.
-        assert!(blocks.iter().all(|&block| unsafe { producer.push_either(class, block) }));
-        // A full list becomes the spare one when another block comes.
-        let [last] = &mut [[0u64; 2]];
-        // SAFETY: as above.
-        assert!(unsafe { producer.push_either(class, NonNull::from(last).cast()) });
-        let list = producer.take_spare(class).unwrap();
-        const LITTLE: usize = 1000;
-        consumer.begin(LITTLE);
-        consumer.adopt(class, list);
-        assert_eq!(consumer.bytes(), 64 * 16);
-        let mut count = 0;
-        assert!((0..VISITS).any(|_| come(&mut consumer, class, LITTLE, |_| count += 1).is_some()));
-        assert_eq!((count, consumer.bytes()), (64, 0));
-    }
-
-    #[test]
-    fn a_class_that_does_not_come_gives_back_what_it_has() {
-        let mut memory = [[0u64; 2]; 2];
-        let blocks = blocks_of(&mut memory);
-        let (class, other) = (Class::serving_small(12).class(), Class::serving_small(100).class());
-        let mut lists = Lists::new();
-        lists.begin(BUDGET);
-        come(&mut lists, class, BUDGET, nothing_is_given_back);
-        // SAFETY: each block has 16 bytes and is on no list.
-        assert!(blocks.iter().all(|&block| unsafe { lists.push_either(class, block) }));
-        let mut given_back = Vec::new();
-        let mut visit = |times: u8| {
-            (0..times)
-                .filter_map(|_| come(&mut lists, other, BUDGET, |unneeded| given_back.push(unneeded)))
-                .count()
-        };
-        // The class came since the cache was looked over last.
-        assert_eq!([visit(VISITS - 1), visit(VISITS - 1), visit(1)], [1, 0, 1]);
-        let given_back = given_back.into_iter().map(|unneeded| match unneeded {
-            Unneeded::Block(block) => block,
-            Unneeded::Run(run) => panic!("{run:?} is given back"),
-        });
-        assert!(given_back.eq(blocks.iter().rev().copied()));
-        let mut memory = [[0u64; 2]; 2];
-        let blocks = blocks_of(&mut memory);
-        come(&mut lists, class, BUDGET, nothing_is_given_back);
-        // SAFETY: as above.
-        assert!(blocks.iter().all(|&block| unsafe { lists.push_either(class, block) }));
-        let mut count = 0;
-        assert!((0..VISITS).any(|_| come(&mut lists, class, 0, |_| count += 1).is_some()));
-        assert_eq!(count, 2, "what is more than the budget goes back, who ever comes");
     }
 }
