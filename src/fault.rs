@@ -112,6 +112,9 @@ pub enum Fault {
         action: Action,
         /// The pointer.
         address: usize,
+        /// Whether it may be one of a block that was freed, whose memory has become part of another block. What would
+        /// tell is overwritten then, or may be the other block's contents.
+        may_have_been_freed: bool,
     },
     /// The allocator was called by a thread that is inside of it already: by a signal handler that
     /// interrupted it. Waiting for the lock would be waiting forever.
@@ -164,7 +167,7 @@ impl Fault {
             Self::NeverAllocated { action, address } => {
                 (action, address, "in memory that was never allocated")
             }
-            Self::NotABlock { action, address } => (action, address, "not the start of a live block"),
+            Self::NotABlock { action, address, .. } => (action, address, "not the start of a live block"),
             Self::Overwritten { action, address, .. } => {
                 (action, address, "a block whose header was overwritten")
             }
@@ -181,6 +184,7 @@ impl Fault {
             Self::Overwritten { left: Some((left, bytes)), .. } => {
                 write(", perhaps by a write past the end of ? (^ bytes)", &[left, bytes]);
             }
+            Self::NotABlock { may_have_been_freed: true, .. } => write(", or not any more", &[]),
             _ => {}
         }
     }
@@ -271,7 +275,7 @@ mod tests {
                 "usable_size after free: 0x7f00 (48 bytes) was already free",
             ),
             (
-                Fault::NotABlock { action: Action::UsableSize, address },
+                Fault::NotABlock { action: Action::UsableSize, address, may_have_been_freed: false },
                 "invalid usable_size: 0x7f00 is not the start of a live block",
             ),
             (
@@ -287,8 +291,8 @@ mod tests {
                 "invalid free: 0x7f00 is in memory that was never allocated",
             ),
             (
-                Fault::NotABlock { action: Action::Free, address },
-                "invalid free: 0x7f00 is not the start of a live block",
+                Fault::NotABlock { action: Action::Free, address, may_have_been_freed: true },
+                "invalid free: 0x7f00 is not the start of a live block, or not any more",
             ),
             (
                 Fault::Reentry,

@@ -134,7 +134,47 @@ fn the_old_address_of_a_block_that_slid_down_is_free() {
     bench.fill();
     bench.free(front);
     assert_eq!(bench.realloc(block, 44, 140), front);
-    assert!(matches!(bench.try_free(block), Err(Fault::AlreadyFree { .. })));
+    // What lies there now is in use, and could be its contents as well.
+    assert!(matches!(bench.try_free(block), Err(Fault::NotABlock { may_have_been_freed: true, .. })));
+}
+
+#[test]
+fn contents_of_a_block_in_use_are_never_called_a_double_free() {
+    let mut bench = Bench::new(8192);
+    let block = bench.alloc(2000);
+    bench.alloc(44);
+    for numbers in [0, 1, 2, 7, 0x0101_0101] {
+        // Odd and even ones, which read as headers of free blocks and of live ones.
+        for at in 0..500 {
+            // SAFETY: the block is in use, and has 2000 bytes.
+            unsafe { block.cast::<u32>().add(at).write(numbers + at as u32 * 2) };
+        }
+        for at in (8..2000).step_by(8) {
+            let inside = block.wrapping_add(at);
+            // (Some read as live blocks that end where one could; that is for who calls with such a pointer.)
+            if bench.heap.live_block(inside).is_none() {
+                let fault = bench.try_free(inside).unwrap_err();
+                assert!(matches!(fault, Fault::NotABlock { .. }), "{fault}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_header_with_one_wrong_byte_is_never_called_a_double_free() {
+    for byte in 0..=255 {
+        let mut bench = Bench::new(4096);
+        let (culprit, victim) = (bench.alloc(100), bench.alloc(44));
+        bench.alloc(44);
+        // SAFETY: the byte lies in the arena; writing past the end is what shall be found.
+        unsafe { culprit.add(100).write(byte) };
+        if bench.heap.live_block(victim).is_none() {
+            // SAFETY: the block is in use.
+            let fault = unsafe { bench.heap.dealloc(victim) }.unwrap_err();
+            let culprit = Some((culprit.addr(), 100));
+            assert!(matches!(fault, Fault::Overwritten { left, .. } if left == culprit), "{byte}: {fault}");
+        }
+    }
 }
 
 #[test]
