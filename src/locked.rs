@@ -292,7 +292,19 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
 
     /// Draws the arena: divides it into as many stretches as there are `cells`, and writes into each what it looks
     /// like. Holds the lock for a time in proportion to the number of blocks. Does not allocate. Of a `Growing` it is
-    /// the first span, as far as that is committed, and of `Regions` the first region. See [`MapCell`] for an example.
+    /// the first span, as far as that is committed, and of `Regions` the first region.
+    ///
+    /// ```
+    /// use core::alloc::{GlobalAlloc, Layout};
+    /// use mem_alloc_rust::{FreeList, Locked, MapCell};
+    ///
+    /// static A: Locked<FreeList<{ 64 << 10 }>> = Locked::new();
+    /// // SAFETY: the layout is of more than no bytes.
+    /// unsafe { A.alloc(Layout::new::<[u8; 40_000]>()) };
+    /// let mut map = [MapCell::default(); 4];
+    /// A.map(&mut map);
+    /// assert!(map[0].used_percent > 95 && map[3].used_percent == 0);
+    /// ```
     pub fn map(&self, cells: &mut [MapCell]) {
         self.heap().map(cells);
     }

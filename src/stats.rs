@@ -198,8 +198,8 @@ const SMALLEST_LOG2: u32 = 3;
 /// for bytes in [100, 110, 1000] {
 ///     heap.alloc(Layout::array::<u8>(bytes).unwrap()).unwrap();
 /// }
-/// let by_size = heap.stats().live_by_size;
-/// let found: Vec<_> = by_size.iter().filter(|class| class.blocks > 0).collect();
+/// let classes = heap.stats().live_by_size;
+/// let found: Vec<_> = classes.iter().filter(|class| class.blocks > 0).collect();
 /// assert_eq!([found[0].smallest_bytes, found[0].blocks, found[0].bytes], [64, 2, 104 + 120]);
 /// assert_eq!([found[1].smallest_bytes, found[1].blocks, found[1].bytes], [512, 1, 1008]);
 /// ```
