@@ -188,6 +188,23 @@ fn a_recording_that_cannot_begin_is_told() {
 }
 
 #[test]
+fn what_is_no_file_is_not_recorded_into_nor_beside() {
+    let test = "what_is_no_file_is_not_recorded_into_nor_beside";
+    if process::plays(test, || {}) {
+        return;
+    }
+    let folder = std::env::temp_dir().join(format!("no-file-{}", std::process::id()));
+    std::fs::create_dir_all(folder.join("trace")).unwrap();
+    for no_file in [folder.join("trace"), PathBuf::from("/dev/null")] {
+        let child = process::run_test(test, &[("MEM_ALLOC_RUST_TRACE", no_file.to_str().unwrap())]).success();
+        let stderr = process::stderr(&child);
+        assert!(stderr.contains("nothing is recorded"), "{}: {stderr}", no_file.display());
+    }
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1, "nothing lies beside it");
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
 #[cfg(target_os = "linux")]
 fn call_sites_are_found_on_the_smallest_stacks() {
     extern "C" fn work(_: *mut libc::c_void) -> *mut libc::c_void {

@@ -191,6 +191,8 @@ fn what_is_wrong_is_said() {
         fs::write(&broken, bytes).unwrap();
         let expected = "broken.trace: byte 65568: a record begins with the byte 0x08, which none does\n";
         refused(&[command, &broken, "-o".as_ref(), &output], expected);
+        let expected = "broken.trace: this is the trace itself\n";
+        refused(&[command, &broken, "-o".as_ref(), &broken], expected);
         let nowhere = Path::new("/nowhere/page.html");
         let expected = "/nowhere/page.html: No such file or directory (os error 2)\n";
         refused(&[command, trace, "-o".as_ref(), nowhere], expected);

@@ -180,18 +180,29 @@ fn clock(which: libc::clockid_t) -> u64 {
 fn open_free_name(path: &[u8], process: u32) -> Option<c_int> {
     let mut name = Name { bytes: [0; MAX_PATH], len: 0 };
     name.expand(path, process)?;
-    open_unshared(&name).or_else(|| {
-        write!(name, ".{process}").ok()?;
-        open_unshared(&name)
-    })
+    match open_unshared(&name) {
+        Err(Unopened::IsWritten) => {
+            write!(name, ".{process}").ok()?;
+            open_unshared(&name).ok()
+        }
+        opened => opened.ok(),
+    }
+}
+
+/// Why a file was not opened.
+enum Unopened {
+    /// Another process is writing it.
+    IsWritten,
+    /// It cannot be, or is no file.
+    Refused,
 }
 
 /// Opens a file, and empties it, if no other process is writing it.
-fn open_unshared(name: &Name) -> Option<c_int> {
+fn open_unshared(name: &Name) -> Result<c_int, Unopened> {
     let flags = libc::O_RDWR | libc::O_CREAT | libc::O_CLOEXEC;
     // SAFETY: the name ends with a zero byte, because it is shorter than its place.
     let descriptor = unsafe { libc::open(name.bytes.as_ptr().cast(), flags, 0o644 as libc::c_uint) };
-    let descriptor = none_of_the_standard_streams(descriptor)?;
+    let descriptor = none_of_the_standard_streams(descriptor).ok_or(Unopened::Refused)?;
     // SAFETY: the descriptor was just opened.
     let is_locked = unsafe { libc::flock(descriptor, libc::LOCK_EX | libc::LOCK_NB) } == 0;
     // Not every file system has locks; where there are none, nobody is known to write it.
@@ -201,9 +212,9 @@ fn open_unshared(name: &Name) -> Option<c_int> {
     if !is_ours {
         // SAFETY: as above.
         unsafe { libc::close(descriptor) };
-        return None;
+        return Err(if is_others { Unopened::IsWritten } else { Unopened::Refused });
     }
-    Some(descriptor)
+    Ok(descriptor)
 }
 
 /// Exchanges a descriptor that was just opened, or was not, for one behind those of the standard streams: a program

@@ -9,6 +9,7 @@ pub(crate) mod size;
 pub(crate) mod watch;
 
 use crate::symbols::Symbols;
+use crate::trace_file;
 use crate::trouble::Trouble;
 use serde::Serialize;
 use std::fs::{File, OpenOptions};
@@ -20,14 +21,17 @@ use std::path::Path;
 ///
 /// # Errors
 ///
-/// It cannot be written, or there is no folder for it.
-fn expect_writable(path: &Path) -> Result<(), Trouble> {
+/// It cannot be written, there is no folder for it, or it is the trace.
+fn expect_writable(path: &Path, trace: &Path) -> Result<(), Trouble> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let found = match path.metadata() {
         Ok(found) if found.is_file() => OpenOptions::new().write(true).open(path).map(drop),
         Err(error) if error.kind() == ErrorKind::NotFound => folder.metadata().map(drop),
         found => found.map(drop),
     };
+    let is_trace =
+        || path.canonicalize().is_ok_and(|path| trace.canonicalize().is_ok_and(|trace| trace == path));
+    let found = if is_trace() { Err(std::io::Error::other("this is the trace itself")) } else { found };
     found.map_err(|error| Trouble::Unwritable { path: path.to_owned(), error })
 }
 
@@ -58,6 +62,16 @@ fn print_json(value: &impl Serialize, out: &mut impl Write) -> Result<(), Troubl
         .map_err(std::io::Error::from)
         .and_then(|()| writeln!(out))
         .map_err(Trouble::Output)
+}
+
+/// Says on stderr that a trace does not have all of its program, and why, if that is so.
+fn say_if_cut_short(path: &Path, ended: Option<u64>) {
+    if let Some(reason) = ended {
+        let (path, reason) = (path.display(), trace_file::reason_of_end(reason));
+        eprintln!(
+            "insight: {path}: the recording ended before the program: {reason}; what follows is of the part before"
+        );
+    }
 }
 
 /// Says on stderr why functions have no names, if they have none.

@@ -26,6 +26,8 @@ pub(crate) struct Summary {
     pub(crate) places: BTreeMap<Vec<String>, String>,
     /// Why functions have no names, a sentence each, if they have none.
     pub(crate) missing: Vec<String>,
+    /// Why the recording ended before the program.
+    pub(crate) ended: Option<u64>,
 }
 
 /// The figures of a whole trace.
@@ -121,11 +123,15 @@ struct Counting {
     peak_sequence: u64,
     call_sites: CallSites,
     by_site: FxHashMap<u64, Site>,
+    ended: Option<u64>,
 }
 
 impl Counting {
     fn note(&mut self, entry: &Entry) {
         self.call_sites.note(entry);
+        if let Entry::End(reason) = entry {
+            self.ended = Some(*reason);
+        }
         let Entry::Event { sequence, thread, time, event, .. } = entry else { return };
         let change = self.live.apply(*sequence, *thread, *time, event);
         let totals = &mut self.totals;
@@ -164,7 +170,7 @@ impl Counting {
             site.total_bytes = site.total_bytes.saturating_add(found.total_bytes);
             site.calls += found.calls;
         }
-        Summary { totals: self.totals, sites, places, missing: names.symbols().missing() }
+        Summary { totals: self.totals, sites, places, missing: names.symbols().missing(), ended: self.ended }
     }
 }
 

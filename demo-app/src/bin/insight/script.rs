@@ -39,8 +39,10 @@ pub(crate) struct Script {
     pub(crate) unknown_releases: u64,
     /// Requests that were refused, and after which the program went on.
     pub(crate) refusals: u64,
-    /// The refusal behind which the program got no further.
+    /// The refusal behind which the program got no further, or a thread of it.
     pub(crate) end: Option<FinalRefusal>,
+    /// Why the recording ended before the program.
+    pub(crate) recording_ended: Option<u64>,
 }
 
 enum Steps {
@@ -89,6 +91,7 @@ impl Script {
             unknown_releases: reading.unknown_releases(),
             refusals: facts.refusals,
             end,
+            recording_ended: reading.ended(),
         };
         if let Some(mut steps) = steps {
             steps.truncate(usize::try_from(script.length).unwrap_or(usize::MAX));

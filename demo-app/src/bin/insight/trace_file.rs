@@ -210,6 +210,17 @@ pub(crate) fn entry_of(note: &Note<'_>) -> Option<Entry> {
     }
 }
 
+/// Why a recording ended before its program, in words: see [`Note::End`].
+pub(crate) fn reason_of_end(reason: u64) -> &'static str {
+    match reason {
+        1 => "the disk was full",
+        2 => "there was no memory for one more thread",
+        3 => "there were too many call sites",
+        4 => "the program closed the file",
+        _ => "of a reason that this version does not know",
+    }
+}
+
 /// Reads as many bytes from a place of a file as there are, and returns how many.
 pub(crate) fn read_at(file: &mut File, start: u64, bytes: &mut [u8]) -> std::io::Result<usize> {
     file.seek(SeekFrom::Start(start))?;

@@ -1,6 +1,6 @@
 //! `diff`: what changed between two traces.
 
-use super::print_json;
+use super::{print_json, say_if_cut_short};
 use crate::bytes::{grouped, percent};
 use crate::comparison::{Compared, Summary, Totals, compare};
 use crate::names;
@@ -44,6 +44,8 @@ struct Json<'a> {
 /// A trace cannot be read.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Trouble> {
     let (before, after) = (Summary::read(&arguments.before)?, Summary::read(&arguments.after)?);
+    say_if_cut_short(&arguments.before, before.ended);
+    say_if_cut_short(&arguments.after, after.ended);
     let all = compare(&before, &after);
     let mut missing = [before.missing, after.missing].concat();
     missing.dedup();

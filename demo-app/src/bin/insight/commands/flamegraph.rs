@@ -1,6 +1,6 @@
 //! `insight flamegraph`: who asked for the memory, as a picture.
 
-use super::{expect_writable, say_what_is_missing, write_file};
+use super::{expect_writable, say_if_cut_short, say_what_is_missing, write_file};
 use crate::analysis::{self, Holder, Overview, Stacks};
 use crate::symbols::Symbols;
 use crate::trouble::Trouble;
@@ -78,8 +78,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Trouble> {
         None if arguments.folded => None,
         None => Some(Path::new("flamegraph.svg")),
     };
-    path.map_or(Ok(()), expect_writable)?;
+    path.map_or(Ok(()), |path| expect_writable(path, &arguments.trace))?;
     let overview = Overview::read(&arguments.trace)?;
+    say_if_cut_short(&arguments.trace, overview.ended);
     let holders = analysis::holders(&arguments.trace, &overview)?;
     let mut symbols = Symbols::new(&overview.modules, overview.header.began);
     let lines = fold(&overview, &holders, &mut symbols, arguments.by);

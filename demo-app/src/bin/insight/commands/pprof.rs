@@ -2,7 +2,7 @@
 
 mod profile;
 
-use super::{expect_writable, say_what_is_missing, write_file};
+use super::{expect_writable, say_if_cut_short, say_what_is_missing, write_file};
 use crate::analysis::{self, Holder, Overview, PLUMBING_PATTERN};
 use crate::symbols::Symbols;
 use crate::trouble::Trouble;
@@ -43,8 +43,9 @@ pub(crate) struct Arguments {
 ///
 /// The trace cannot be read, or the profile cannot be written.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Trouble> {
-    expect_writable(&arguments.output)?;
+    expect_writable(&arguments.output, &arguments.trace)?;
     let overview = Overview::read(&arguments.trace)?;
+    say_if_cut_short(&arguments.trace, overview.ended);
     let holders = analysis::holders(&arguments.trace, &overview)?;
     let mut symbols = Symbols::new(&overview.modules, overview.header.began);
     let profile = profile(&overview, &holders, &mut symbols);

@@ -1,6 +1,6 @@
 //! `replay`: whether an arena completes a trace, and if not, where and why.
 
-use super::print_json;
+use super::{print_json, say_if_cut_short};
 use crate::bytes::{self, grouped, percent, shade};
 use crate::replay::{ARENA_LIMITS, Allocator, Figures, Outcome, Plan, Refused, Replayer, Verdict};
 use crate::script::{MOST_IN_MEMORY, Script};
@@ -45,6 +45,7 @@ fn arena(text: &str) -> Result<u64, String> {
 /// The trace cannot be read, or there is no memory for the arena.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Trouble> {
     let script = Script::read(&arguments.trace, MOST_IN_MEMORY)?;
+    say_if_cut_short(&arguments.trace, script.recording_ended);
     let plan = Plan { cells: PICTURE.0 * PICTURE.1, ..Plan::all(arguments.arena) };
     let outcome = Replayer::default().replay(&script, arguments.allocator, plan)?;
     let out = &mut io::stdout().lock();
@@ -79,7 +80,8 @@ fn print(script: &Script, arguments: &Arguments, outcome: &Outcome, out: &mut dy
     if let Some(end) = script.end {
         writeln!(
             out,
-            "The recorded program was refused {} bytes at event {} and got no further.",
+            "{} was refused {} bytes at event {} and got no further.",
+            if end.others_went_on { "A thread of the recorded program" } else { "The recorded program" },
             grouped(end.bytes),
             grouped(end.event)
         )?;

@@ -8,7 +8,7 @@
 mod data;
 mod page;
 
-use super::{expect_writable, say_what_is_missing, write_file};
+use super::{expect_writable, say_if_cut_short, say_what_is_missing, write_file};
 use crate::analysis::{self, Overview, Stacks};
 use crate::symbols::Symbols;
 use crate::trouble::Trouble;
@@ -31,8 +31,9 @@ pub(crate) struct Arguments {
 ///
 /// The trace cannot be read, or the page cannot be written.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Trouble> {
-    expect_writable(&arguments.output)?;
+    expect_writable(&arguments.output, &arguments.trace)?;
     let overview = Overview::read(&arguments.trace)?;
+    say_if_cut_short(&arguments.trace, overview.ended);
     let details = analysis::details(&arguments.trace, &overview)?;
     let mut symbols = Symbols::new(&overview.modules, overview.header.began);
     let is_used = |site: usize| details.holders[site].asked.blocks != 0;

@@ -1,6 +1,6 @@
 //! `size`: the smallest arena that completes a trace, and one to take.
 
-use super::print_json;
+use super::{print_json, say_if_cut_short};
 use crate::bytes::{grouped, percent};
 use crate::progress::Progress;
 use crate::replay::{Allocator, LARGEST_STATIC, Replayer};
@@ -64,6 +64,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Trouble> {
     let mut room = MOST_IN_MEMORY;
     for path in &arguments.traces {
         let script = Script::read(path, room)?;
+        say_if_cut_short(path, script.recording_ended);
         room -= script.steps_in_memory();
         scripts.push(script);
     }
@@ -158,14 +159,21 @@ fn print(scripts: &[Script], answers: &[Answer], out: &mut dyn Write) -> io::Res
             grouped(script.peak_bytes),
         )?;
         if let Some(end) = script.end {
-            writeln!(
-                out,
-                "  The recorded program was refused {} bytes at event {} and got no further. What it would have asked for \
-                 then is not known: the sizes are those that serve this request, too, and no more. Take the recommended \
-                 one, and record again.",
-                grouped(end.bytes),
-                grouped(end.event),
-            )?;
+            let (bytes, event) = (grouped(end.bytes), grouped(end.event));
+            if end.others_went_on {
+                writeln!(
+                    out,
+                    "  A thread of the recorded program was refused {bytes} bytes at event {event} and got no further, \
+                     while others went on. The sizes are those that serve this request, too.",
+                )?;
+            } else {
+                writeln!(
+                    out,
+                    "  The recorded program was refused {bytes} bytes at event {event} and got no further. What it would \
+                     have asked for then is not known: the sizes are those that serve this request, too, and no more. \
+                     Take the recommended one, and record again.",
+                )?;
+            }
         }
         if script.refusals > 0 {
             writeln!(

@@ -6,6 +6,9 @@ use super::step::{Action, Step};
 
 /// A program that was refused memory and then allocates no more often than this on the same thread has got no further:
 /// it says so and ends. What the system serves meanwhile, as it does for a backtrace, is not counted.
+///
+/// If other threads allocate more often than this meanwhile, it cannot be told: the program may be about to end, or the
+/// thread alone may have given up. Then what was refused must be served, and all that came after it, too.
 const LAST_WORDS: u64 = 32;
 
 /// What is known of a script, or of its beginning.
@@ -34,6 +37,8 @@ pub(crate) struct FinalRefusal {
     pub(crate) bytes: u64,
     /// The step.
     pub(super) step: u64,
+    /// Whether other threads went on.
+    pub(crate) others_went_on: bool,
 }
 
 /// A refusal that may turn out to be the end, and what was known then.
@@ -43,6 +48,8 @@ struct Candidate {
     facts: Facts,
     /// How often the thread has allocated since.
     allocations_since: u64,
+    /// How often others have.
+    of_others_since: u64,
 }
 
 /// Finds facts.
@@ -77,7 +84,9 @@ impl Finder {
     fn note_block(&mut self, thread: usize, address: u64) {
         if let Some(candidate) = &mut self.candidate {
             let is_in_arena = candidate.facts.span.is_some_and(|(low, high)| (low..=high).contains(&address));
-            candidate.allocations_since += u64::from(candidate.thread == thread && is_in_arena);
+            let is_of_thread = candidate.thread == thread;
+            candidate.allocations_since += u64::from(is_of_thread && is_in_arena);
+            candidate.of_others_since += u64::from(!is_of_thread && is_in_arena);
             if candidate.allocations_since > LAST_WORDS {
                 self.candidate = None;
             }
@@ -93,15 +102,22 @@ impl Finder {
             let mut facts = self.facts.clone();
             // As if it had been served.
             facts.peak_bytes = facts.peak_bytes.max((reading.live_bytes() - former).saturating_add(bytes));
-            let refusal = FinalRefusal { event: events, bytes, step: steps - 1 };
-            self.candidate = Some(Candidate { refusal, thread, facts, allocations_since: 0 });
+            let refusal = FinalRefusal { event: events, bytes, step: steps - 1, others_went_on: false };
+            self.candidate =
+                Some(Candidate { refusal, thread, facts, allocations_since: 0, of_others_since: 0 });
         }
         self.facts.refusals += 1;
     }
 
-    /// All that was found, up to the refusal that ended the program, if one did.
+    /// All that was found, up to the refusal that ended the program, if one did and no other thread went on.
     pub(super) fn finish(self) -> (Facts, Option<FinalRefusal>) {
         match self.candidate {
+            Some(Candidate { facts, refusal, of_others_since, .. }) if of_others_since > LAST_WORDS => {
+                let peak_bytes = facts.peak_bytes.max(self.facts.peak_bytes);
+                let refusals = self.facts.refusals - 1;
+                let refusal = FinalRefusal { others_went_on: true, ..refusal };
+                (Facts { peak_bytes, refusals, ..self.facts }, Some(refusal))
+            }
             // (Threads that did something later have not ended before.)
             Some(Candidate { facts, refusal, .. }) => {
                 (Facts { last_steps: self.facts.last_steps, ..facts }, Some(refusal))

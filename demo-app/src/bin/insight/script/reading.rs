@@ -24,6 +24,8 @@ pub(super) struct Reading {
     address: u64,
     /// Bytes of the block whose change of size was refused last.
     former_bytes: u64,
+    /// Why the recording ended before the program.
+    ended: Option<u64>,
 }
 
 impl Reading {
@@ -42,6 +44,7 @@ impl Reading {
             unknown_releases: 0,
             address: 0,
             former_bytes: 0,
+            ended: None,
         })
     }
 
@@ -65,6 +68,11 @@ impl Reading {
         self.former_bytes
     }
 
+    /// Why the recording ended before the program, if it did, as far as it was read.
+    pub(super) fn ended(&self) -> Option<u64> {
+        self.ended
+    }
+
     /// How many blocks were released that were not known.
     pub(super) fn unknown_releases(&self) -> u64 {
         self.unknown_releases
@@ -86,6 +94,7 @@ impl Reading {
                 Some(Entry::Event { sequence, thread, time, event, .. }) => {
                     self.take(sequence, thread, time, &event);
                 }
+                Some(Entry::End(reason)) => self.ended = Some(reason),
                 Some(_) => {}
                 None => return Ok(None),
             }

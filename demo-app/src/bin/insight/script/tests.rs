@@ -119,6 +119,23 @@ fn a_program_that_goes_on_after_a_refusal_need_not_be_served_that() {
 }
 
 #[test]
+fn where_other_threads_go_on_all_of_the_trace_counts_and_what_was_refused() {
+    let mut trace = Synthetic::new();
+    trace.allocation(7, 1, 0x1000, 100, 0);
+    trace.allocation(8, 2, 0x9000, 200, 0);
+    trace.event(7, 3, &Event::Refused { size: 5000, align: 8, site: 0 });
+    for sequence in 4..104 {
+        trace.allocation(8, sequence, 0x1000 + sequence * 8, 10_000, 0);
+    }
+    let script = Script::read(&trace.write("others_go_on"), 1000).unwrap();
+    let end = script.end.unwrap();
+    assert_eq!((end.event, end.bytes, end.others_went_on), (3, 5000, true));
+    assert_eq!((script.events, script.peak_bytes, script.refusals), (103, 1_000_300, 0));
+    let required = steps(&script).iter().filter(|step| step.is_required).count();
+    assert_eq!(required, 1);
+}
+
+#[test]
 fn a_refused_change_of_size_counts_the_block_once() {
     let mut trace = Synthetic::new();
     trace.allocation(7, 1, 0x1000, 100, 0);

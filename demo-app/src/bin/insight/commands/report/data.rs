@@ -2,6 +2,7 @@
 
 use crate::analysis::{CELLS, Details, Histogram, Holder, LEVELS, Overview, SHORT_LIVED, Stacks};
 use crate::symbols::{Origin, Symbols};
+use crate::trace_file::reason_of_end;
 use mem_alloc_rust::trace::CallSites;
 use rustc_hash::FxHashMap;
 use serde::Serialize;
@@ -159,13 +160,7 @@ impl Data {
                 CallSites::FramePointers => "frame pointers",
                 CallSites::Unwound => "unwound",
             },
-            ended: overview.ended.map(|reason| match reason {
-                1 => "the disk was full",
-                2 => "there was no memory for one more thread",
-                3 => "there were too many call sites",
-                4 => "the program closed the file",
-                _ => "of a reason that this version does not know",
-            }),
+            ended: overview.ended.map(reason_of_end),
             events: overview.events,
             threads: overview.threads,
             allocations: counts.allocations,
