@@ -4,6 +4,9 @@
 
 /// One thing that a program asked of its allocator.
 ///
+/// These are all that there are: a reader that does not know one would not know what is in use, so that one more makes
+/// another version of the format.
+///
 /// Addresses are those of the traced program; sizes are in bytes, as they were asked for. A call site is the number of
 /// one that a [`Note::Site`] defines, or 0 if it was not recorded.
 ///
@@ -87,6 +90,7 @@ pub enum Event {
 /// assert_eq!(decoder.next(&[0x0D, 77]), Ok(Some(Record::Note(Note::Thread(77)))));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Note<'a> {
     /// The time, in nanoseconds since the recording began. Written now and then: an event happened at the time of the
     /// note before it in its chunk, or later.
@@ -166,6 +170,7 @@ pub enum Record<'a> {
 /// assert_eq!(mem_alloc_rust::trace::CallSites::default(), mem_alloc_rust::trace::CallSites::None);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum CallSites {
     /// They were not.
     #[default]

@@ -28,6 +28,7 @@ use core::marker::PhantomData;
 /// }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Forbidden {
     /// `alloc`, `alloc_zeroed` and `realloc`.
     Allocations,
@@ -52,6 +53,7 @@ pub enum Forbidden {
 /// }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Consequence {
     /// One sentence on stderr, with `RUST_BACKTRACE=1` where it happened, and the end of the program by an abort: never
     /// a panic, because unwinding out of an allocator is undefined behaviour. Without the feature `std`, a panic that

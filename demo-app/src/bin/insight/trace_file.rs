@@ -206,7 +206,8 @@ pub(crate) fn entry_of(note: &Note<'_>) -> Option<Entry> {
         }),
         Note::Program(line) => Some(Entry::Program(String::from_utf8_lossy(line).into_owned())),
         Note::End(reason) => Some(Entry::End(reason)),
-        Note::Time(_) | Note::Thread(_) | Note::Sample(_) => None,
+        // (Of the time, the thread and the sample: those are about what follows in the chunk.)
+        _ => None,
     }
 }
 

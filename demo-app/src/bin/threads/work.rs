@@ -1,6 +1,7 @@
 //! What the threads do, and how often in a second.
 
 use crate::block::Block;
+use fastrand::Rng;
 use std::alloc::GlobalAlloc;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -56,7 +57,8 @@ pub(crate) fn operations_per_second(
         let workers: io::Result<Vec<_>> = std::iter::zip(senders, receivers)
             .enumerate()
             .map(|(number, (next, mailbox))| {
-                let worker = Worker { allocator, is_over, mark: number as u8, random: 1 + number as u64 };
+                let worker =
+                    Worker { allocator, is_over, mark: number as u8, random: Rng::with_seed(number as u64) };
                 let run = move || match work {
                     Work::Own => worker.own(),
                     Work::HandOver => worker.hand_over(&next, &mailbox),
@@ -77,20 +79,12 @@ struct Worker<'a> {
     allocator: &'static (dyn GlobalAlloc + Sync),
     is_over: &'a AtomicBool,
     mark: u8,
-    random: u64,
+    random: Rng,
 }
 
 impl Worker<'_> {
-    /// A number that looks random (xorshift).
-    fn next_random(&mut self) -> usize {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        (self.random >> 16) as usize
-    }
-
     fn block(&mut self) -> Option<Block> {
-        let bytes = 16 + self.next_random() % 256;
+        let bytes = self.random.usize(16..272);
         Block::new(self.allocator, bytes, self.mark)
     }
 
@@ -101,7 +95,7 @@ impl Worker<'_> {
         let mut operations = 0;
         while !self.is_over.load(Ordering::Relaxed) {
             for _ in 0..STRETCH {
-                let place = self.next_random() % KEPT;
+                let place = self.random.usize(..KEPT);
                 kept[place] = match kept[place].take() {
                     Some(block) if !block.is_intact() => return None,
                     Some(_) => None,

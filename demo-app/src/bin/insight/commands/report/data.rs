@@ -159,6 +159,7 @@ impl Data {
                 CallSites::None => "none",
                 CallSites::FramePointers => "frame pointers",
                 CallSites::Unwound => "unwound",
+                _ => "found in a way that this version does not know",
             },
             ended: overview.ended.map(reason_of_end),
             events: overview.events,
