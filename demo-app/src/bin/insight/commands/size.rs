@@ -178,8 +178,9 @@ fn print(scripts: &[Script], answers: &[Answer], out: &mut dyn Write) -> io::Res
         if script.refusals > 0 {
             writeln!(
                 out,
-                "  {} requests were refused, and the program went on; those need not be served.",
-                grouped(script.refusals)
+                "  {} {} refused, and the program went on; what was refused need not be served.",
+                grouped(script.refusals),
+                if script.refusals == 1 { "request was" } else { "requests were" }
             )?;
         }
         if script.unknown_releases > 0 {
