@@ -267,3 +267,27 @@ fn a_hook_that_panics_cannot_unwind() {
     process::assert_aborted(&child);
     child.stderr(contains("from the hook").and(contains("came back").not()));
 }
+
+/// Its large blocks are mapped on their own.
+#[cfg(unix)]
+static G: Locked<mem_alloc_rust::Growing> = Locked::new();
+
+#[cfg(unix)]
+misuses! {
+    free_of_the_middle_of_a_block_with_pages_of_its_own: "invalid free: {} is not the start of a live block", || {
+        let large = Layout::new::<[u8; 3 << 20]>();
+        // SAFETY: the layout is not of zero bytes. The release of what is no block is what the child has to die of.
+        unsafe {
+            let block = G.alloc(large);
+            G.dealloc(about(block.add(4096)), large);
+        }
+    };
+    free_near_the_start_of_a_block_with_pages_of_its_own: "invalid free: {} is not a multiple of 8, as every block is", || {
+        let large = Layout::new::<[u8; 3 << 20]>();
+        // SAFETY: as above.
+        unsafe {
+            let block = G.alloc(large);
+            G.dealloc(about(block.add(4)), large);
+        }
+    };
+}

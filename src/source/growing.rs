@@ -9,9 +9,11 @@ mod stayed;
 mod table;
 
 use super::{Elsewhere, Leftover, Moved, Outside, ToMove, sealed};
+use crate::fault::{Action, Fault};
 use crate::heap::{AuditError, Heap, RegionError, Resized};
 use crate::mapping;
 use crate::refusal::{GrowthLimit, Memory};
+use crate::size::GRANULE;
 use crate::stats::Stats;
 use core::alloc::Layout;
 use core::cell::UnsafeCell;
@@ -506,6 +508,20 @@ impl<const CAP: usize, const HUGE_PAGES: bool> sealed::Source for Growing<CAP, H
         // SAFETY: the heap is here.
         let state = unsafe { self.state(heap) };
         state.table.find(block.addr()).is_some() || state.further.is_live(block)
+    }
+
+    fn fault_elsewhere(&self, heap: &Heap, block: *mut u8, action: Action) -> Option<Fault> {
+        // SAFETY: the heap is here.
+        let state = unsafe { self.state(heap) };
+        let address = block.addr();
+        let is_inside =
+            |(start, bytes): (*mut u8, usize)| (start.addr()..start.addr() + bytes).contains(&address);
+        match state.further.with(address) {
+            Some(heap) => Some(heap.fault_of(block, action)),
+            None if !state.table.iter().any(is_inside) => None,
+            None if address % GRANULE != 0 => Some(Fault::Misaligned { action, address }),
+            None => Some(Fault::NotABlock { action, address, may_have_been_freed: false }),
+        }
     }
 
     #[inline(always)]

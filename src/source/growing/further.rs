@@ -103,6 +103,11 @@ impl Further {
         self.iter().any(|heap| heap.is_live(block))
     }
 
+    /// The heap that an address lies in.
+    pub(super) fn with(&self, address: usize) -> Option<&Heap> {
+        self.iter().find(|heap| heap.has_in_region(address))
+    }
+
     /// Gives a block back. `None` if it is in none of the heaps, or the span that is to be unmapped now, which may be
     /// empty. The first heap without a block stays for the next one.
     ///
