@@ -37,7 +37,7 @@ use core::alloc::Layout;
 ///         "no memory for 2000 bytes: exhausted, only 992 B are free\n  \
 ///            in use   0 B of 992 B, 0.0 %; 0 B at most\n  \
 ///            free     992 B in 1 block, and in slots 0 B; the largest block holds 988 bytes\n  \
-///            remedy   FreeList<{ 4 << 10 }> would have sufficed so far, as a rule; OrSystem takes the rest from the system",
+///            remedy   FreeList<{ 4 << 10 }> should have sufficed so far; OrSystem takes the rest from the system",
 ///     );
 ///     REFUSED_BYTES.fetch_add(refusal.layout.size(), Relaxed);
 /// }
@@ -429,7 +429,7 @@ no memory for 200000 bytes: fragmented, 400.0 KiB are free, but not in one piece
   by size  from 16 B: 70.3 KiB in 3,000 blocks
            from 512 B: 59.0 KiB in 60 blocks
   free     400.0 KiB in 3 blocks, and in slots 100 B; the largest block holds 9000 bytes
-  remedy   FreeList<{ 1408 << 10 }> would have sufficed so far, as a rule; OrSystem takes the rest from the system"
+  remedy   FreeList<{ 1408 << 10 }> should have sufficed so far; OrSystem takes the rest from the system"
         );
         let mut cached = stats(70_000, 9004);
         (cached.live_bytes, cached.cached_bytes) = (cached.live_bytes - 5000, 5000);

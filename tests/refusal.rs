@@ -68,7 +68,7 @@ fn the_first_refusal_is_reported_on_stderr() {
             "mem_alloc_rust: no memory for N bytes: exhausted, only N B are free",
             "  in use   N B of N B, N %; N B at most; in caches N B",
             "  free     N B in N blocks, and in slots N B; the largest block holds N bytes",
-            "  remedy   FreeList<{ N << N }> would have sufficed so far, as a rule; OrSystem takes the rest from the system",
+            "  remedy   FreeList<{ N << N }> should have sufficed so far; OrSystem takes the rest from the system",
             "  more     RUST_BACKTRACE=1 shows where; MEM_ALLOC_RUST_REFUSALS=each or never shows all, or none",
         ],
         "{stderr}"

@@ -25,16 +25,13 @@ fn fits(index: Index, tag: Tag, end: Index) -> bool {
         && u64::from(index.get()) + u64::from(tag.granules()) <= u64::from(end.get())
 }
 
-/// Links of a free block that lie where headers could be are so many granules from its start, at most; see `block.rs`.
-const LAST_LINK: u32 = 2;
-
 /// What the chain of headers says about a position.
 #[derive(Clone, Copy, Debug)]
 enum Chain {
     /// A block starts there. The one that ends there, if that is in use: its address, and the bytes of its payload.
     Starts { left: Option<(usize, usize)> },
-    /// It lies in a free block, or in the top: where that starts, and the first position behind it.
-    InFreeBlock { start: Index, end: Index },
+    /// It lies in a free block, or in the top.
+    InFreeBlock,
     /// It lies in a block in use, or a header in front of it is none any more.
     Elsewhere,
 }
@@ -122,54 +119,39 @@ impl Heap {
         }
         // SAFETY: the word lies in a part of the region that was used.
         let tag = unsafe { self.arena.tag(index) };
-        let looks_freed = |end| tag.is_free() && (fits(index, tag, end) || tag.was_slot());
-        let (is_already_free, may_have_been_freed) = match self.chain_at(index) {
-            Chain::Starts { left } => {
-                // SAFETY: a header starts there, or did.
-                if !unsafe { self.is_free_block(index, tag) } {
-                    return Fault::Overwritten { action, address, left };
-                }
-                (true, true)
+        match self.chain_at(index) {
+            // SAFETY: a header starts there, or did.
+            Chain::Starts { left } if !unsafe { self.is_free_block(index, tag) } => {
+                Fault::Overwritten { action, address, left }
             }
-            // Links of that block may have come to lie where the header was.
-            Chain::InFreeBlock { start, end } => {
-                let is_in_links = tag.is_free() && index.granules_since(start) <= LAST_LINK;
-                (is_in_links || looks_freed(end), true)
+            // (In a free block, its links may have come to lie there.)
+            Chain::Starts { .. } | Chain::InFreeBlock if tag.is_free() => {
+                // How large a slot was that went with its run is not known any more.
+                let granules = if tag.was_slot() { 1 } else { tag.granules() };
+                let bytes = (granules as usize * GRANULE).saturating_sub(HEADER);
+                Fault::AlreadyFree { action, address, bytes }
             }
             // If it was merged, what lies there now was handed out since, and may be anything.
-            Chain::Elsewhere => (false, looks_freed(self.used_up_to)),
-        };
-        if is_already_free {
-            // How large a slot was that went with its run is not known any more.
-            let granules = if tag.was_slot() { 1 } else { tag.granules() };
-            let bytes = (granules as usize * GRANULE).saturating_sub(HEADER);
-            return Fault::AlreadyFree { action, address, bytes };
+            _ => Fault::NotABlock { action, address, may_have_been_freed: tag.is_free() },
         }
-        Fault::NotABlock { action, address, may_have_been_freed }
     }
 
-    /// Whether the header at a position is one of a free block, by all that there is of such a block: its footer, and
-    /// what the header behind it says.
+    /// Whether the header at a position is one of a free block, by its footer, too.
     ///
     /// # Safety
     ///
     /// - The header lies before the top, and that is what stands there.
     unsafe fn is_free_block(&self, index: Index, tag: Tag) -> bool {
-        tag.is_free() && fits(index, tag, self.top) && {
-            let behind = index + tag.size();
-            // A free block in front of the top would have become part of it.
-            // SAFETY: there is a word for a header behind it, before the top, and one for a footer in front of that.
-            behind < self.top
-                && unsafe {
-                    self.arena.tag(behind).is_left_free() && self.arena.left_footer(behind) == tag.granules()
-                }
-        }
+        // SAFETY: it ends at the top or before that, where there is a word in front for a footer.
+        tag.is_free()
+            && fits(index, tag, self.top)
+            && unsafe { self.arena.left_footer(index + tag.size()) } == tag.granules()
     }
 
     /// What the headers in front of a position say about it. Takes time in proportion to the number of blocks.
     #[inline(always)]
     fn chain_at(&self, index: Index) -> Chain {
-        let (mut left, mut start, mut at, mut is_free) = (None, Index::FIRST, Index::FIRST, true);
+        let (mut left, mut at, mut is_free) = (None, Index::FIRST, true);
         while at < index && at < self.top {
             // SAFETY: CHAIN as checked up to here: a header starts there, before the top.
             let tag = unsafe { self.arena.tag(at) };
@@ -178,16 +160,13 @@ impl Heap {
             }
             is_free = tag.is_free();
             left = tag.is_live().then(|| (self.arena.address(at), tag.size().payload()));
-            start = at;
             at = at + tag.size();
         }
         match () {
             // The top is a free block, too.
-            () if at >= self.top && at <= index => {
-                Chain::InFreeBlock { start: self.top, end: self.used_up_to }
-            }
+            () if at >= self.top && at <= index => Chain::InFreeBlock,
             () if at == index => Chain::Starts { left },
-            () if is_free => Chain::InFreeBlock { start, end: at },
+            () if is_free => Chain::InFreeBlock,
             () => Chain::Elsewhere,
         }
     }

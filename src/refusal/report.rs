@@ -65,7 +65,7 @@ impl Refusal {
         }
         let (remedy, bytes) = match self.remedy {
             Remedy::LargerArena { bytes } => (
-                "\n  remedy   FreeList<{ ^ << 10 }> would have sufficed so far, as a rule; OrSystem takes the rest from the system",
+                "\n  remedy   FreeList<{ ^ << 10 }> should have sufficed so far; OrSystem takes the rest from the system",
                 bytes,
             ),
             Remedy::LargerRegion { bytes } => {
