@@ -63,7 +63,10 @@ fn success(output: Option<Output>, limit: Duration) -> Result<Vec<u8>, Failure> 
 }
 
 fn itself() -> Result<Command> {
-    Ok(Command::new(std::env::current_exe().context("cannot find this program's own file")?))
+    let mut child = Command::new(std::env::current_exe().context("cannot find this program's own file")?);
+    // With it, a refusal looks whether it is part of a backtrace.
+    child.env_remove("RUST_BACKTRACE").env_remove("RUST_LIB_BACKTRACE");
+    Ok(child)
 }
 
 /// A child that stays, and answers each line that it is sent with a line.
