@@ -15,6 +15,7 @@ pub(crate) use outcome::{Figures, HEADER, Outcome, Refused, Verdict};
 use crate::script::Script;
 use crate::trouble::Trouble;
 use arena::LockedArena;
+pub(crate) use arena::STRETCH;
 use std::num::NonZero;
 use std::ops::ControlFlow;
 use std::panic::resume_unwind;
@@ -57,7 +58,7 @@ impl Allocator {
 pub(crate) struct Plan {
     /// Bytes of the arena, a multiple of 8.
     pub(crate) arena: u64,
-    /// Where in a page of 4 KiB the arena begins: a multiple of 128, as a `FreeList` does.
+    /// Where in [2 MiB](STRETCH) the arena begins: a multiple of 128, as a `FreeList` does.
     pub(crate) place: u64,
     /// The last event that is performed; all, if there are fewer.
     pub(crate) events: u64,
@@ -66,7 +67,7 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// All of a script, without a picture, in an arena that begins with a page.
+    /// All of a script, without a picture, in an arena that begins with such a stretch.
     pub(crate) fn all(arena: u64) -> Self {
         Self { arena, place: 0, events: u64::MAX, cells: 0 }
     }

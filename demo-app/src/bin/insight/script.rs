@@ -35,6 +35,8 @@ pub(crate) struct Script {
     pub(crate) events: u64,
     /// The most bytes that were live at one time, as they were asked for. With what the program was refused in the end.
     pub(crate) peak_bytes: u64,
+    /// The largest alignment that was asked for, as a power of two.
+    pub(crate) most_align_log2: u8,
     /// Releases of blocks of whose beginning the trace does not tell.
     pub(crate) unknown_releases: u64,
     /// Requests that were refused, and after which the program went on.
@@ -88,6 +90,7 @@ impl Script {
             last_steps: facts.last_steps,
             events: facts.events,
             peak_bytes: facts.peak_bytes,
+            most_align_log2: facts.most_align_log2,
             unknown_releases: reading.unknown_releases(),
             refusals: facts.refusals,
             end,

@@ -1,6 +1,6 @@
 //! How large an arena has to be, and what it is needed for.
 
-use crate::replay::{ARENA_LIMITS, Allocator, Figures, HEADER, Plan, Replayer, processors};
+use crate::replay::{ARENA_LIMITS, Allocator, Figures, HEADER, Plan, Replayer, STRETCH, processors};
 use crate::script::Script;
 use crate::search::{self, Range};
 use crate::trouble::Trouble;
@@ -9,7 +9,7 @@ use serde::Serialize;
 /// The search is right to the peak over this.
 const RESOLUTION: u64 = 1024;
 
-/// The search gives up at this multiple of the peak, and this many bytes more.
+/// The search gives up at this multiple of the peak, and this many bytes and twice the largest alignment more.
 const LARGEST: (u64, u64) = (8, 64 << 10);
 
 /// Arenas that are larger than the smallest by so many percent are tried, too. Other runs of a program are as if its
@@ -18,7 +18,7 @@ const LARGEST: (u64, u64) = (8, 64 << 10);
 const LARGER: [u64; 12] = [1, 2, 3, 4, 6, 8, 10, 12, 15, 18, 21, 25];
 
 /// An arena is enough if it completes a script wherever in its page it begins, which is for the linker to decide; these
-/// places are tried. (Each with caches in a process of its own, so that where the kernel puts it is another one each
+/// places are tried. Where blocks are aligned to more than a page, the page matters, too: see [`places`]. (Each with caches in a process of its own, so that where the kernel puts it is another one each
 /// time, too.)
 const PLACES: [u64; 6] = [0, 1664, 3328, 896, 2560, 128];
 
@@ -86,7 +86,9 @@ pub(crate) fn smallest(
 ) -> Result<Smallest, Trouble> {
     let peak = script.peak_bytes;
     let lower = peak.max(ARENA_LIMITS.0);
-    let upper = peak.saturating_mul(LARGEST.0).saturating_add(LARGEST.1).min(ARENA_LIMITS.1);
+    let upper =
+        peak.saturating_mul(LARGEST.0).saturating_add(LARGEST.1).saturating_add(2 * most_align(script));
+    let upper = upper.min(ARENA_LIMITS.1);
     let step = (peak / RESOLUTION).next_power_of_two().max(8);
     let guess = guess.unwrap_or(peak + peak / 12 + 512);
     let mut peak_event = 0;
@@ -98,18 +100,32 @@ pub(crate) fn smallest(
             return Ok(false);
         }
         peak_event = outcome.peak_event;
-        completes_at(&PLACES[1..], replayer, script, allocator, arena)
+        completes_at(&places(script)[1..], replayer, script, allocator, arena)
     })?;
     let arena = found.ok_or(Trouble::NotEnough { peak, largest: upper })?;
     let reliable = reliable(arena, step, |arenas| {
         arenas.iter().for_each(|&arena| note(arena));
         let plan = |(&arena, place)| Plan { place, ..Plan::all(arena) };
-        let plans: Vec<Plan> = arenas.iter().zip(PLACES.into_iter().cycle()).map(plan).collect();
+        let plans: Vec<Plan> = arenas.iter().zip(places(script).into_iter().cycle()).map(plan).collect();
         replayer.each_completes(script, allocator, &plans)
     })?;
     let at_the_peak = Plan { events: peak_event, ..Plan::all(arena) };
     let outcome = replayer.replay(script, allocator, at_the_peak)?;
     Ok(Smallest { arena, reliable, parts: Parts::new(arena, &outcome.figures) })
+}
+
+/// Where arenas begin: in its page, and, if blocks of the script are aligned to more than that, spread over as much.
+fn places(script: &Script) -> [u64; PLACES.len()] {
+    let mut places = PLACES;
+    for (number, place) in places.iter_mut().enumerate() {
+        *place += (most_align(script) * number as u64 / PLACES.len() as u64) & !4095;
+    }
+    places
+}
+
+/// The largest alignment that was asked for, as far as it is looked at.
+fn most_align(script: &Script) -> u64 {
+    (1 << script.most_align_log2.min(63)).min(STRETCH as u64)
 }
 
 /// Whether an arena completes a script, wherever in its page it begins.
@@ -123,7 +139,7 @@ pub(crate) fn completes(
     allocator: Allocator,
     arena: u64,
 ) -> Result<bool, Trouble> {
-    completes_at(&PLACES, replayer, script, allocator, arena)
+    completes_at(&places(script), replayer, script, allocator, arena)
 }
 
 fn completes_at(

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 ///
 /// Each allocation and release of the trace is performed again, in order and with the cache of its
 /// thread, in arenas of one size after the other, until the smallest is found in which nothing is
-/// refused, wherever in its page it begins.
+/// refused, wherever in its page it begins (or in as much as the largest alignment is).
 ///
 /// The overhead is what that arena has beside the bytes that the program asked for, at the moment
 /// when those are most:

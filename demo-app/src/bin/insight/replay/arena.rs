@@ -6,9 +6,10 @@ use std::alloc::Layout;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-/// Where in a page of so many bytes an arena begins is the linker's choice, and is one of a plan's here. It makes a
-/// difference where runs are concerned, which are aligned to pages.
-const PAGE: usize = 4096;
+/// Where in a stretch of so many bytes an arena begins is the linker's choice and the kernel's, and is one of a plan's
+/// here. It makes a difference where runs are concerned, which are aligned to pages of 4 KiB, and blocks that are
+/// aligned to more than that.
+pub(crate) const STRETCH: usize = 2 << 20;
 
 /// Memory for one arena at a time, which is used again for the next.
 #[derive(Default)]
@@ -25,7 +26,7 @@ pub(super) struct Borrowing<'a> {
 }
 
 impl LockedArena {
-    /// An allocator over so many bytes, of which nothing is in use, at that place in a page.
+    /// An allocator over so many bytes, of which nothing is in use, at that place in a stretch.
     ///
     /// # Errors
     ///
@@ -71,7 +72,7 @@ fn be_silent() {
 /// The one allocator of the process that has caches: no other `ThreadCached` is used in it.
 static CACHED: ThreadCached<Region> = ThreadCached::new();
 
-/// The allocator with caches over so many bytes at that place in a page, and where they begin. Only the first call of a
+/// The allocator with caches over so many bytes at that place in a stretch, and where they begin. Only the first call of a
 /// process succeeds.
 ///
 /// # Errors
@@ -87,7 +88,7 @@ pub(super) fn thread_cached(bytes: u64, place: u64) -> Result<(&'static ThreadCa
     Ok((&CACHED, start.addr().get() as u64))
 }
 
-/// Bytes of the tool's own allocator, and a page more.
+/// Bytes of the tool's own allocator, and a stretch more, which is not touched.
 struct Memory {
     start: NonNull<u8>,
     layout: Layout,
@@ -97,8 +98,8 @@ impl Memory {
     fn new(bytes: u64) -> Result<Self, Trouble> {
         let none = || Trouble::NoMemory { bytes };
         let size = usize::try_from(bytes).map_err(|_| none())?;
-        let size = size.checked_add(PAGE).ok_or_else(none)?;
-        let layout = Layout::from_size_align(size, PAGE).map_err(|_| none())?;
+        let size = size.checked_add(STRETCH).ok_or_else(none)?;
+        let layout = Layout::from_size_align(size, STRETCH).map_err(|_| none())?;
         // SAFETY: the layout is of more than no bytes.
         let start = NonNull::new(unsafe { std::alloc::alloc(layout) }).ok_or_else(none)?;
         Ok(Self { start, layout })
@@ -106,13 +107,13 @@ impl Memory {
 
     /// How many bytes there are from each place on.
     fn bytes(&self) -> u64 {
-        (self.layout.size() - PAGE) as u64
+        (self.layout.size() - STRETCH) as u64
     }
 
-    /// A place in the first page.
+    /// A place in the first stretch.
     fn at(&self, place: u64) -> NonNull<u8> {
-        // SAFETY: the memory is longer than a page.
-        unsafe { self.start.add(place as usize % PAGE) }
+        // SAFETY: the memory is longer than a stretch.
+        unsafe { self.start.add(place as usize % STRETCH) }
     }
 }
 

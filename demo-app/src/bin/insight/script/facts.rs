@@ -22,6 +22,8 @@ pub(super) struct Facts {
     pub(super) peak_bytes: u64,
     /// Requests that were refused.
     pub(super) refusals: u64,
+    /// The largest alignment that was asked for, as a power of two.
+    pub(super) most_align_log2: u8,
     /// The number of the last step of each thread.
     pub(super) last_steps: Vec<u64>,
     /// The lowest and the highest address of all blocks.
@@ -71,6 +73,9 @@ impl Finder {
         facts.steps += 1;
         facts.events += u64::from(step.is_event);
         facts.peak_bytes = facts.peak_bytes.max(reading.live_bytes());
+        if let Action::Allocate { align_log2, .. } | Action::Refused { align_log2, .. } = step.action {
+            facts.most_align_log2 = facts.most_align_log2.max(align_log2);
+        }
         match step.action {
             Action::Refused { size, .. } => self.note_refusal(thread, size, 0, reading),
             Action::RefusedReallocation { size, .. } => {

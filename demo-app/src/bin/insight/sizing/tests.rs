@@ -1,5 +1,6 @@
 use super::*;
 use crate::synthetic::Synthetic;
+use mem_alloc_rust::trace::Event;
 use std::convert::Infallible;
 
 /// So many blocks of a size, all live at one time, then all released.
@@ -60,6 +61,23 @@ fn the_smallest_arena_completes_and_three_percent_less_does_not() {
     let mut completes =
         |arena| replayer.replay(&script, Allocator::Locked, Plan::all(arena)).unwrap().refused.is_none();
     assert!(completes(arena) && !completes(arena * 97 / 100 / 8 * 8));
+}
+
+#[test]
+fn an_arena_is_enough_at_whatever_multiple_of_a_large_alignment_it_begins() {
+    const ALIGN: u64 = 1 << 20;
+    let mut trace = Synthetic::new();
+    let block = Event::Allocation { size: 4096, align: ALIGN, address: ALIGN, site: 0, is_zeroed: false };
+    trace.event(7, 1, &block);
+    let script = Script::read(&trace.write("aligned"), 100).unwrap();
+    let Smallest { arena, .. } = smallest_of(&script);
+    // At the worst of the places that are tried, the next multiple is 5/6 of the alignment away.
+    assert!((ALIGN * 5 / 6..=ALIGN + 8192).contains(&arena), "{arena}");
+    for place in [0, ALIGN / 3, ALIGN / 2] {
+        let plan = Plan { place, ..Plan::all(arena) };
+        let outcome = Replayer::default().replay(&script, Allocator::Locked, plan).unwrap();
+        assert!(outcome.refused.is_none(), "at {place}");
+    }
 }
 
 #[test]
