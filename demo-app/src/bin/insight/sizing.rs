@@ -18,8 +18,8 @@ const LARGEST: (u64, u64) = (8, 64 << 10);
 const LARGER: [u64; 12] = [1, 2, 3, 4, 6, 8, 10, 12, 15, 18, 21, 25];
 
 /// An arena is enough if it completes a script wherever in its page it begins, which is for the linker to decide; these
-/// places are tried. Where blocks are aligned to more than a page, the page matters, too: see [`places`]. (Each with caches in a process of its own, so that where the kernel puts it is another one each
-/// time, too.)
+/// places are tried. Where blocks are aligned to more than a page, the page matters, too: see [`places`]. (Each with
+/// caches in a process of its own, so that where the kernel puts it is another one each time, too.)
 const PLACES: [u64; 6] = [0, 1664, 3328, 896, 2560, 128];
 
 /// The margin of a program with one thread over the smallest arena, in thousandths: what another run may do otherwise.
