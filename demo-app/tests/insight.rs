@@ -154,7 +154,7 @@ fn of_several_runs_the_worst_counts() {
 #[test]
 fn the_margin_of_one_run_with_threads_is_larger() {
     let (out, _) = said(insight().arg("size").arg(eight_blocks("threads", 2)), 0);
-    assert_contains(&out, &["16 events on 2 threads", "Locked: 10.", "threads do not repeat exactly"]);
+    assert_contains(&out, &["16 events on 2 threads", "Locked: 25.", "threads do not repeat exactly"]);
 }
 
 #[test]

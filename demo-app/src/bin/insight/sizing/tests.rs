@@ -125,7 +125,7 @@ fn the_margin_is_what_runs_differ_by_and_not_less_than_a_twentieth() {
     // Round numbers have steps of a 512th at most.
     let found = recommended(&[1_000_000], false);
     assert_eq!((found.arena, found.margin, found.spread), (1_050_624, 50, 0));
-    assert_eq!(recommended(&[1_000_000], true).arena, 1_101_824);
+    assert_eq!(recommended(&[1_000_000], true).arena, 1_251_328);
     let found = recommended(&[1_000_000, 920_000, 990_000], true);
     assert_eq!((found.arena, found.margin, found.spread), (1_081_344, 81, 80));
     assert_eq!(recommended(&[1_000_000, 999_000], true).arena, 1_050_624);
