@@ -74,6 +74,16 @@ fn say_if_cut_short(path: &Path, ended: Option<u64>) {
     }
 }
 
+/// Says on stderr that a trace has gaps, if so.
+fn say_what_is_lost(path: &Path, events: u64) {
+    if events > 0 {
+        let path = path.display();
+        eprintln!(
+            "insight: {path}: {events} events are missing: the file is only a part of what was written"
+        );
+    }
+}
+
 /// Says on stderr why functions have no names, if they have none.
 fn say_what_is_missing(symbols: &Symbols) {
     symbols.missing().iter().for_each(|sentence| eprintln!("insight: {sentence}"));

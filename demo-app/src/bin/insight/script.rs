@@ -45,6 +45,8 @@ pub(crate) struct Script {
     pub(crate) end: Option<FinalRefusal>,
     /// Why the recording ended before the program.
     pub(crate) recording_ended: Option<u64>,
+    /// Events that the file should have and has not.
+    pub(crate) missing: u64,
 }
 
 enum Steps {
@@ -95,6 +97,7 @@ impl Script {
             refusals: facts.refusals,
             end,
             recording_ended: reading.ended(),
+            missing: reading.missing(),
         };
         if let Some(mut steps) = steps {
             steps.truncate(usize::try_from(script.length).unwrap_or(usize::MAX));

@@ -1,6 +1,6 @@
 //! `replay`: whether an arena completes a trace, and if not, where and why.
 
-use super::{print_json, say_if_cut_short};
+use super::{print_json, say_if_cut_short, say_what_is_lost};
 use crate::bytes::{self, grouped, percent, shade};
 use crate::replay::{ARENA_LIMITS, Allocator, Figures, Outcome, Plan, Refused, Replayer, Verdict};
 use crate::script::{MOST_IN_MEMORY, Script};
@@ -46,6 +46,7 @@ fn arena(text: &str) -> Result<u64, String> {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Trouble> {
     let script = Script::read(&arguments.trace, MOST_IN_MEMORY)?;
     say_if_cut_short(&arguments.trace, script.recording_ended);
+    say_what_is_lost(&arguments.trace, script.missing);
     let plan = Plan { cells: PICTURE.0 * PICTURE.1, ..Plan::all(arguments.arena) };
     let outcome = Replayer::default().replay(&script, arguments.allocator, plan)?;
     let out = &mut io::stdout().lock();

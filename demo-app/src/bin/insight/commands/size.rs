@@ -1,6 +1,6 @@
 //! `size`: the smallest arena that completes a trace, and one to take.
 
-use super::{print_json, say_if_cut_short};
+use super::{print_json, say_if_cut_short, say_what_is_lost};
 use crate::bytes::{grouped, percent};
 use crate::progress::Progress;
 use crate::replay::{Allocator, LARGEST_STATIC, Replayer};
@@ -65,6 +65,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Trouble> {
     for path in &arguments.traces {
         let script = Script::read(path, room)?;
         say_if_cut_short(path, script.recording_ended);
+        say_what_is_lost(path, script.missing);
         room -= script.steps_in_memory();
         scripts.push(script);
     }

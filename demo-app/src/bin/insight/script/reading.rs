@@ -26,6 +26,9 @@ pub(super) struct Reading {
     former_bytes: u64,
     /// Why the recording ended before the program.
     ended: Option<u64>,
+    /// Events that were read, and the number of the last one.
+    events: u64,
+    last: u64,
 }
 
 impl Reading {
@@ -45,6 +48,8 @@ impl Reading {
             address: 0,
             former_bytes: 0,
             ended: None,
+            events: 0,
+            last: 0,
         })
     }
 
@@ -71,6 +76,12 @@ impl Reading {
     /// Why the recording ended before the program, if it did, as far as it was read.
     pub(super) fn ended(&self) -> Option<u64> {
         self.ended
+    }
+
+    /// How many events are missing between those that were read, but for one of each thread: what a thread was just
+    /// doing when the program ended is not there.
+    pub(super) fn missing(&self) -> u64 {
+        self.last.saturating_sub(self.events).saturating_sub(self.threads.len() as u64)
     }
 
     /// How many blocks were released that were not known.
@@ -103,6 +114,8 @@ impl Reading {
     }
 
     fn take(&mut self, sequence: u64, thread: u64, time: u64, event: &Event) {
+        self.events += 1;
+        self.last = self.last.max(sequence);
         let known = self.threads.len() as u32;
         let thread_number = *self.threads.entry(thread).or_insert(known);
         if thread_number != self.thread {
