@@ -8,6 +8,7 @@ pub(crate) mod report;
 pub(crate) mod size;
 pub(crate) mod watch;
 
+use crate::bytes::grouped;
 use crate::symbols::Symbols;
 use crate::trace_file;
 use crate::trouble::Trouble;
@@ -77,7 +78,7 @@ fn say_if_cut_short(path: &Path, ended: Option<u64>) {
 /// Says on stderr that a trace has gaps, if so.
 fn say_what_is_lost(path: &Path, events: u64) {
     if events > 0 {
-        let path = path.display();
+        let (path, events) = (path.display(), grouped(events));
         eprintln!(
             "insight: {path}: {events} events are missing: the file is only a part of what was written"
         );

@@ -136,6 +136,17 @@ fn where_other_threads_go_on_all_of_the_trace_counts_and_what_was_refused() {
 }
 
 #[test]
+fn events_that_are_missing_are_counted_but_for_one_of_each_thread() {
+    let mut trace = Synthetic::new();
+    trace.allocation(7, 1, 0x1000, 100, 0);
+    trace.allocation(8, 2, 0x2000, 100, 0);
+    trace.allocation(7, 5, 0x3000, 100, 0);
+    assert_eq!(Script::read(&trace.write("two_are_missing"), 100).unwrap().missing, 0);
+    trace.allocation(7, 100, 0x4000, 100, 0);
+    assert_eq!(Script::read(&trace.write("many_are_missing"), 100).unwrap().missing, 94);
+}
+
+#[test]
 fn a_refused_change_of_size_counts_the_block_once() {
     let mut trace = Synthetic::new();
     trace.allocation(7, 1, 0x1000, 100, 0);
