@@ -93,7 +93,8 @@ pub enum Fault {
         /// The pointer.
         address: usize,
     },
-    /// A block starts there, and what lies in front of it is no header any more: something was written over it.
+    /// A block starts there, and what lies in front of it, or behind it, is no header any more: something was written
+    /// over it.
     #[non_exhaustive]
     Overwritten {
         /// What the caller wanted to do.
@@ -103,6 +104,8 @@ pub enum Fault {
         /// The block that ends there, if that is in use: a write past its end is the likely cause. Its address, and
         /// the bytes of its payload.
         left: Option<(usize, usize)>,
+        /// Whether it may as well be the header behind the block, by a write past its own end.
+        or_behind: bool,
     },
     /// The pointer leads into the middle of a block, or to one whose size was overwritten with something that
     /// its neighbours deny.
@@ -181,8 +184,16 @@ impl Fault {
         write(what, &[]);
         match *self {
             Self::OutsideArena { start, end, .. } => write(" ?..?", &[start, end]),
-            Self::Overwritten { left: Some((left, bytes)), .. } => {
-                write(", perhaps by a write past the end of ? (^ bytes)", &[left, bytes]);
+            Self::Overwritten { left, or_behind, .. } if or_behind || left.is_some() => {
+                let template = match (or_behind, left) {
+                    (false, _) => ", perhaps by a write past the end of ? (^ bytes)",
+                    (true, None) => ", or the one behind it, perhaps by a write past its end",
+                    (true, Some(_)) => {
+                        ", or the one behind it, perhaps by a write past its end or the end of ? (^ bytes)"
+                    }
+                };
+                let (left, bytes) = left.unwrap_or_default();
+                write(template, &[left, bytes]);
             }
             Self::NotABlock { may_have_been_freed: true, .. } => write(", or not any more", &[]),
             _ => {}
@@ -293,6 +304,35 @@ mod tests {
             (
                 Fault::NotABlock { action: Action::Free, address, may_have_been_freed: true },
                 "invalid free: 0x7f00 is not the start of a live block, or not any more",
+            ),
+            (
+                Fault::Overwritten { action: Action::Free, address, left: None, or_behind: false },
+                "invalid free: 0x7f00 is a block whose header was overwritten",
+            ),
+            (
+                Fault::Overwritten {
+                    action: Action::Free,
+                    address,
+                    left: Some((0x7e00, 100)),
+                    or_behind: false,
+                },
+                "invalid free: 0x7f00 is a block whose header was overwritten, perhaps by a write past the end of \
+                 0x7e00 (100 bytes)",
+            ),
+            (
+                Fault::Overwritten { action: Action::Free, address, left: None, or_behind: true },
+                "invalid free: 0x7f00 is a block whose header was overwritten, or the one behind it, perhaps by a write \
+                 past its end",
+            ),
+            (
+                Fault::Overwritten {
+                    action: Action::Realloc,
+                    address,
+                    left: Some((0x7e00, 100)),
+                    or_behind: true,
+                },
+                "invalid realloc: 0x7f00 is a block whose header was overwritten, or the one behind it, perhaps by a \
+                 write past its end or the end of 0x7e00 (100 bytes)",
             ),
             (
                 Fault::Reentry,

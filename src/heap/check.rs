@@ -18,11 +18,10 @@ pub(crate) enum InUse {
     Slot(SlotSize),
 }
 
-/// Whether a header at a position has the size of a block that ends at `end` or in front of it.
+/// Whether a header at a position in front of `end` has the size of a block that ends there or before.
 #[inline(always)]
-fn fits(index: Index, tag: Tag, end: Index) -> bool {
-    tag.granules() >= BlockSize::MIN.granules()
-        && u64::from(index.get()) + u64::from(tag.granules()) <= u64::from(end.get())
+pub(super) fn fits(index: Index, tag: Tag, end: Index) -> bool {
+    tag.granules() >= BlockSize::MIN.granules() && tag.granules() <= end.granules_since(index)
 }
 
 /// What the chain of headers says about a position.
@@ -122,7 +121,7 @@ impl Heap {
         match self.chain_at(index) {
             // SAFETY: a header starts there, or did.
             Chain::Starts { left } if !unsafe { self.is_free_block(index, tag) } => {
-                Fault::Overwritten { action, address, left }
+                Fault::Overwritten { action, address, left, or_behind: self.is_denied_behind(block) }
             }
             // (In a free block, its links may have come to lie there.)
             Chain::Starts { .. } | Chain::InFreeBlock if tag.is_free() => {
@@ -136,12 +135,22 @@ impl Heap {
         }
     }
 
+    /// Whether what may be a block in use is denied to be one by what lies behind it.
+    fn is_denied_behind(&self, block: *mut u8) -> bool {
+        self.live_block(block).is_some_and(|(index, tag)| {
+            let behind = index + tag.size();
+            // SAFETY: it ends at the top or before that; what stands there is looked at to find out.
+            behind != self.top && unsafe { self.right_neighbour(behind) }.is_none()
+        })
+    }
+
     /// Whether the header at a position is one of a free block, by its footer, too.
     ///
     /// # Safety
     ///
     /// - The header lies before the top, and that is what stands there.
-    unsafe fn is_free_block(&self, index: Index, tag: Tag) -> bool {
+    #[inline(always)]
+    pub(super) unsafe fn is_free_block(&self, index: Index, tag: Tag) -> bool {
         // SAFETY: it ends at the top or before that, where there is a word in front for a footer.
         tag.is_free()
             && fits(index, tag, self.top)

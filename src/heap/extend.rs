@@ -391,9 +391,7 @@ impl Heap {
         unsafe {
             let tag = self.arena.tag(index).in_one_piece();
             // What the neighbours say is right, unless the heap was overwritten: then the block is lost.
-            if let Some(neighbours) = self.neighbours(index, tag) {
-                self.merge_out_of_line(index, tag, neighbours);
-            }
+            self.merge_out_of_line(index, tag);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Giving a block back: it is merged with its free neighbours.
 
 use super::Heap;
+use super::check::fits;
 use crate::block::Tag;
 use crate::run::{HEAP, LeadsInto, Run};
 use crate::size::{BlockSize, Index};
@@ -63,14 +64,28 @@ impl Heap {
             None
         } else {
             // SAFETY: CHAIN, a block lies behind, since the top does not.
-            let right = unsafe { self.arena.tag(behind) };
-            if right.is_left_free() {
-                return None;
-            }
-            Some(right)
+            Some(unsafe { self.right_neighbour(behind) }?)
         };
         let left = if tag.is_left_free() { Some(self.free_block_before(index)?) } else { None };
         Some(Neighbours { left, right })
+    }
+
+    /// The header of the block behind one in use; `None` if it denies that one lies in front of it, or is no header, as
+    /// after a write past the end of the one in front.
+    ///
+    /// # Safety
+    ///
+    /// - A block starts there.
+    #[inline(always)]
+    pub(super) unsafe fn right_neighbour(&self, index: Index) -> Option<Tag> {
+        // SAFETY: the caller's contract.
+        unsafe {
+            let tag = self.arena.tag(index);
+            let is_sound = !tag.is_left_free()
+                && fits(index, tag, self.top)
+                && (!tag.is_free() || self.arena.left_footer(index + tag.size()) == tag.granules());
+            is_sound.then_some(tag)
+        }
     }
 
     /// The size of the free block that ends where the block at `index` starts, as that block's header says;
@@ -150,20 +165,18 @@ impl Heap {
         unsafe { self.take_out(index, size) }
     }
 
-    /// As [`merge`](Self::merge), where it need not be fast.
+    /// [Merges](Self::merge) a block with its free neighbours, where that need not be fast. Returns where the result
+    /// begins; `None`, and nothing is done, if one of the neighbours denies that it is a block.
     ///
     /// # Safety
     ///
-    /// - As for [`merge`](Self::merge).
+    /// - `index` is a block in use, `tag` its header, and nobody uses its bytes any more.
+    /// - It is not counted as live.
     #[inline(never)]
-    pub(super) unsafe fn merge_out_of_line(
-        &mut self,
-        index: Index,
-        tag: Tag,
-        neighbours: Neighbours,
-    ) -> Index {
+    pub(super) unsafe fn merge_out_of_line(&mut self, index: Index, tag: Tag) -> Option<Index> {
+        let neighbours = self.neighbours(index, tag)?;
         // SAFETY: the caller's contract.
-        unsafe { self.merge(index, tag, neighbours) }
+        Some(unsafe { self.merge(index, tag, neighbours) })
     }
 
     /// Merges a block with its free neighbours. The result goes into its bin, or is the victim if one of them

@@ -193,11 +193,9 @@ impl Heap {
         // SAFETY: CHAIN, a block starts there; its neighbours may not be the same as before.
         unsafe {
             let tag = self.arena.tag(index);
+            self.count_block_gone(tag.size());
             // What the neighbours say was right when the block was to grow where it is.
-            if let Some(neighbours) = self.neighbours(index, tag) {
-                self.count_block_gone(tag.size());
-                self.merge_out_of_line(index, tag, neighbours);
-            }
+            self.merge_out_of_line(index, tag);
         }
     }
 
@@ -214,10 +212,7 @@ impl Heap {
             return self.resize_before_top(index, tag, wanted);
         }
         // SAFETY: CHAIN, a block lies behind, since the top does not.
-        let right = unsafe { self.arena.tag(behind) };
-        if right.is_left_free() {
-            return InPlace::NoBlock;
-        }
+        let Some(right) = (unsafe { self.right_neighbour(behind) }) else { return InPlace::NoBlock };
         let free_behind = if right.is_free() { right.granules() } else { 0 };
         let span = BlockSize::from_granules(size.granules() + free_behind);
         if span < wanted {

@@ -413,8 +413,7 @@ impl Heap {
             let index = run.index(self.arena);
             let tag = self.arena.tag(index).in_one_piece();
             // What the neighbours say is right, unless the heap was overwritten: then the page is lost.
-            let neighbours = self.neighbours(index, tag)?;
-            Some(self.merge_out_of_line(index, tag, neighbours))
+            self.merge_out_of_line(index, tag)
         }
     }
 

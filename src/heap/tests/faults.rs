@@ -67,10 +67,45 @@ fn a_write_past_the_end_of_a_block_is_said_to_be_one() {
         let address = victim.addr();
         assert_eq!(
             fault,
-            Fault::Overwritten { action: Action::Free, address, left: Some((culprit.addr(), 100)) }
+            Fault::Overwritten {
+                action: Action::Free,
+                address,
+                left: Some((culprit.addr(), 100)),
+                or_behind: false
+            }
         );
         let offset = bench.heap.audit().unwrap_err().offset;
         assert!(offset < 4096, "{offset}");
+    }
+}
+
+#[test]
+fn a_write_past_the_end_is_found_when_the_block_in_front_is_given_back_first_or_resized() {
+    // What reads as the header of a free block, of one with a free block in front, of both, of a run, and of a block in
+    // use: all of them are too large or too small.
+    for filler in *b"AeBfCgDh@\0" {
+        for is_behind_free in [false, true] {
+            for resize_to in [None, Some(200), Some(40), Some(5000)] {
+                let mut bench = Bench::new(1 << 14);
+                let (first, culprit, behind) = (bench.alloc(44), bench.alloc(100), bench.alloc(100));
+                bench.alloc(44);
+                if is_behind_free {
+                    bench.free(behind);
+                }
+                // SAFETY: the bytes lie in the arena; writing past the end is what shall be found.
+                unsafe { culprit.write_bytes(filler, 120) };
+                let layout = Layout::new::<[u8; 100]>();
+                // SAFETY: the block is in use.
+                let (action, fault) = unsafe {
+                    match resize_to {
+                        None => (Action::Free, bench.heap.dealloc(culprit).unwrap_err()),
+                        Some(to) => (Action::Realloc, bench.heap.realloc(culprit, layout, to).unwrap_err()),
+                    }
+                };
+                let (address, left) = (culprit.addr(), Some((first.addr(), 44)));
+                assert_eq!(fault, Fault::Overwritten { action, address, left, or_behind: true });
+            }
+        }
     }
 }
 
