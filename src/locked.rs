@@ -300,7 +300,7 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     ///
     /// static A: Locked<FreeList<{ 64 << 10 }>> = Locked::new();
     /// // SAFETY: the layout is of more than no bytes.
-    /// unsafe { A.alloc(Layout::new::<[u8; 40_000]>()) };
+    /// unsafe { A.alloc(Layout::new::<[u8; 20_000]>()) };
     /// let mut map = [MapCell::default(); 4];
     /// A.map(&mut map);
     /// assert!(map[0].used_percent > 95 && map[3].used_percent == 0);
