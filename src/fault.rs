@@ -321,8 +321,8 @@ mod tests {
             ),
             (
                 Fault::Overwritten { action: Action::Free, address, left: None, or_behind: true },
-                "invalid free: 0x7f00 is a block whose header was overwritten, or the one behind it, perhaps by a write \
-                 past its end",
+                "invalid free: 0x7f00 is a block whose header was overwritten, or the one behind it, perhaps by a \
+                 write past its end",
             ),
             (
                 Fault::Overwritten {

@@ -398,8 +398,8 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
         }
     }
 
-    /// An allocation while somebody else is at the heap, or of zeroes that no slot is there for, or of a thread that may
-    /// have something else to do, or to be served by the system.
+    /// An allocation while somebody else is at the heap, or of zeroes that no slot is there for, or of a thread that
+    /// may have something else to do, or to be served by the system.
     #[inline(never)]
     fn alloc_slow(&self, layout: Layout, contents: Contents) -> *mut u8 {
         if is_disturbed() && !self.goes_on(layout.size()) {
@@ -629,8 +629,8 @@ unsafe impl<S: Source, R: RawMutex> GlobalAlloc for Locked<S, R> {
     }
 
     // It has to be as long as `alloc`. Where the compiler inlines all calls of this function and not those of `alloc`,
-    // rustc 1.95 crashes: it makes a call for zeroed memory of one of `alloc` and what clears the block, and has deleted
-    // the function by then. `tests/footprint` compiles a program of that kind.
+    // rustc 1.95 crashes: it makes a call for zeroed memory of one of `alloc` and what clears the block, and has
+    // deleted the function by then. `tests/footprint` compiles a program of that kind.
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         let heap = self.try_heap().filter(|heap| !S::HAS_CAP || self.source.may_serve(heap, layout.size()));

@@ -20,7 +20,7 @@ pub(crate) enum InUse {
 
 /// Whether a header at a position in front of `end` has the size of a block that ends there or before.
 #[inline(always)]
-pub(super) fn fits(index: Index, tag: Tag, end: Index) -> bool {
+fn fits(index: Index, tag: Tag, end: Index) -> bool {
     tag.granules() >= BlockSize::MIN.granules() && tag.granules() <= end.granules_since(index)
 }
 
@@ -119,8 +119,8 @@ impl Heap {
         // SAFETY: the word lies in a part of the region that was used.
         let tag = unsafe { self.arena.tag(index) };
         match self.chain_at(index) {
-            // SAFETY: a header starts there, or did.
-            Chain::Starts { left } if !unsafe { self.is_free_block(index, tag) } => {
+            // SAFETY: a header starts there, before the top, or did.
+            Chain::Starts { left } if !(tag.is_free() && unsafe { self.is_sound(index, tag) }) => {
                 Fault::Overwritten { action, address, left, or_behind: self.is_denied_behind(block) }
             }
             // (In a free block, its links may have come to lie there.)
@@ -144,17 +144,17 @@ impl Heap {
         })
     }
 
-    /// Whether the header at a position is one of a free block, by its footer, too.
+    /// Whether what stands at a position can be the header of a block: by its size, and by its footer if it is that of
+    /// a free one.
     ///
     /// # Safety
     ///
-    /// - The header lies before the top, and that is what stands there.
+    /// - The position lies before the top, and that is what stands there.
     #[inline(always)]
-    pub(super) unsafe fn is_free_block(&self, index: Index, tag: Tag) -> bool {
-        // SAFETY: it ends at the top or before that, where there is a word in front for a footer.
-        tag.is_free()
-            && fits(index, tag, self.top)
-            && unsafe { self.arena.left_footer(index + tag.size()) } == tag.granules()
+    pub(super) unsafe fn is_sound(&self, index: Index, tag: Tag) -> bool {
+        // SAFETY: the block ends at the top or before that, where there is a word in front for a footer.
+        fits(index, tag, self.top)
+            && (!tag.is_free() || unsafe { self.arena.left_footer(index + tag.size()) } == tag.granules())
     }
 
     /// What the headers in front of a position say about it. Takes time in proportion to the number of blocks.

@@ -1,7 +1,6 @@
 //! Giving a block back: it is merged with its free neighbours.
 
 use super::Heap;
-use super::check::fits;
 use crate::block::Tag;
 use crate::run::{HEAP, LeadsInto, Run};
 use crate::size::{BlockSize, Index};
@@ -81,10 +80,7 @@ impl Heap {
         // SAFETY: the caller's contract.
         unsafe {
             let tag = self.arena.tag(index);
-            let is_sound = !tag.is_left_free()
-                && fits(index, tag, self.top)
-                && (!tag.is_free() || self.arena.left_footer(index + tag.size()) == tag.granules());
-            is_sound.then_some(tag)
+            (!tag.is_left_free() && self.is_sound(index, tag)).then_some(tag)
         }
     }
 

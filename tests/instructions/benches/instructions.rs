@@ -1,7 +1,7 @@
 //! Golden instruction counts: the shortest ways through the allocators take at most so many instructions, by callgrind.
 //!
-//! A small block is served by a cache or by a run that has room; a large one is cut from a free block and melts into it again.
-//! What is counted is a function that does one call: what a program's own call of its global allocator comes to.
+//! A small block is served by a cache or by a run that has room; a large one is cut from a free block and melts into it
+//! again. What is counted is a function that does one call: what a program's own call of its global allocator comes to.
 
 use gungraun::{Callgrind, EventKind, LibraryBenchmarkConfig};
 use gungraun::{library_benchmark, library_benchmark_group, main};
@@ -78,7 +78,7 @@ fn locked_alloc(layout: Layout) -> *mut u8 {
 
 #[library_benchmark]
 #[bench::of_64_bytes(args = (block_of(&LOCKED, SMALL), SMALL), config = at_most(79))]
-#[bench::of_1600_bytes(args = (block_of(&LOCKED, LARGE), LARGE), config = at_most(147))]
+#[bench::of_1600_bytes(args = (block_of(&LOCKED, LARGE), LARGE), config = at_most(145))]
 fn locked_dealloc(block: *mut u8, layout: Layout) {
     // SAFETY: the block is given back once, with its layout.
     unsafe { LOCKED.dealloc(block, layout) }

@@ -52,7 +52,8 @@ static A: Locked<Growing> = Locked::new();
 
 /// Reads what programs with a `Traced` allocator wrote: how large must the arena be, and why did it run out?
 #[derive(Parser)]
-#[command(name = "insight", version, disable_help_subcommand = true, arg_required_else_help = true, after_help = FIRST_STEPS)]
+#[command(name = "insight", version, after_help = FIRST_STEPS)]
+#[command(disable_help_subcommand = true, arg_required_else_help = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

@@ -72,8 +72,8 @@ fn be_silent() {
 /// The one allocator of the process that has caches: no other `ThreadCached` is used in it.
 static CACHED: ThreadCached<Region> = ThreadCached::new();
 
-/// The allocator with caches over so many bytes at that place in a stretch, and where they begin. Only the first call of
-/// a process succeeds.
+/// The allocator with caches over so many bytes at that place in a stretch, and where they begin. Only the first call
+/// of a process succeeds.
 ///
 /// # Errors
 ///
