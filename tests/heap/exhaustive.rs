@@ -14,18 +14,15 @@
 //!
 //! Each operation more costs twelve times as much as all sequences without it together. The last one or two are left
 //! out by default; with the environment variable `MEM_ALLOC_RUST_EXHAUSTIVE=full`, as in CI, they are not. Each
-//! test prints how far it went (`cargo test --test exhaustive -- --nocapture`).
+//! test prints how far it went (`cargo test --test heap exhaustive -- --nocapture`).
 
-mod extent;
-mod support;
-
-use extent::is_full;
+use crate::extent::is_full;
+use crate::support::live_block::LiveBlock;
+use crate::support::memory::RegionShape;
+use crate::support::operation::Operation;
+use crate::support::shadow::{Failure, Shadow};
 use mem_alloc_rust::Heap;
 use std::mem::MaybeUninit;
-use support::live_block::LiveBlock;
-use support::memory::RegionShape;
-use support::operation::Operation;
-use support::shadow::{Failure, Shadow};
 
 /// What is asked for at every node.
 struct Menu {

@@ -1,13 +1,11 @@
 //! The bugs that other allocators had, each as a question to this one.
 
-mod support;
-
+use crate::support::memory::RegionShape;
+use crate::support::operation::Operation::{Alloc, AllocZeroed, Free, Realloc};
+use crate::support::shadow::Shadow;
 use mem_alloc_rust::{Action, Fault, FreeList, Heap, Locked, Region, RegionError, create_allocator};
 use std::alloc::{GlobalAlloc, Layout};
 use std::ptr::{NonNull, null_mut};
-use support::memory::RegionShape;
-use support::operation::Operation::{Alloc, AllocZeroed, Free, Realloc};
-use support::shadow::Shadow;
 
 const MIB: usize = 1 << 20;
 

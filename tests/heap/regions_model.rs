@@ -5,9 +5,7 @@
 //! another, what is in them is what was written, the allocator audits itself, and what was refused could not have been
 //! had. In the end everything is freed, and each span is one free block.
 
-mod extent;
-
-use extent::is_full;
+use crate::extent::is_full;
 use mem_alloc_rust::{Locked, RegionError, Regions};
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -1,18 +1,15 @@
 //! Random sequences of operations over random arenas, run against a shadow that knows every live byte.
 //!
-//! What is checked after each step is written in `support/shadow.rs`. proptest shortens a sequence that
+//! What is checked after each step is written in `tests/support/shadow.rs`. proptest shortens a sequence that
 //! fails, by leaving operations out and by making sizes smaller, and prints what is left.
 
-mod extent;
-mod support;
-
-use extent::is_full;
+use crate::extent::is_full;
+use crate::support::memory::RegionShape;
+use crate::support::operation::Operation;
+use crate::support::shadow::{Failure, Shadow};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
-use support::memory::RegionShape;
-use support::operation::Operation;
-use support::shadow::{Failure, Shadow};
 
 /// Sequences per test, a third of them by default. `PROPTEST_CASES` says another number: an emulated processor is slow.
 const CASES: u32 = 6000;
