@@ -3,15 +3,14 @@
 //! What is checked after each step is written in `tests/support/shadow.rs`. proptest shortens a sequence that
 //! fails, by leaving operations out and by making sizes smaller, and prints what is left.
 
-use crate::extent::is_full;
+use crate::random_sequences::config;
 use crate::support::memory::RegionShape;
 use crate::support::operation::Operation;
 use crate::support::shadow::{Failure, Shadow};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::test_runner::FileFailurePersistence;
 
-/// Sequences per test, a third of them by default. `PROPTEST_CASES` says another number: an emulated processor is slow.
+/// Sequences per test, if all are run.
 const CASES: u32 = 6000;
 
 /// Operations in a sequence, at most.
@@ -124,23 +123,11 @@ fn huge_sizes() -> impl Strategy<Value = usize> {
     ]
 }
 
-/// The seeds of sequences that once failed: proptest adds to them, and every test begins with them. The file
-/// comes into being with the first one, and belongs into the repository.
+/// The seeds of sequences that once failed.
 const REGRESSIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/proptest-regressions/model.txt");
 
-fn config() -> ProptestConfig {
-    let default = ProptestConfig::default();
-    let cases = match std::env::var_os("PROPTEST_CASES") {
-        Some(_) => default.cases,
-        None if is_full() => CASES,
-        None => CASES / 3,
-    };
-    let persistence = FileFailurePersistence::Direct(REGRESSIONS);
-    ProptestConfig { cases, failure_persistence: Some(Box::new(persistence)), ..default }
-}
-
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(config(CASES, REGRESSIONS))]
 
     #[test]
     fn tiny_blocks(shape in small_arenas(), operations in operations(0..64usize, alignments())) {

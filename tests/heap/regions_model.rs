@@ -5,15 +5,14 @@
 //! another, what is in them is what was written, the allocator audits itself, and what was refused could not have been
 //! had. In the end everything is freed, and each span is one free block.
 
-use crate::extent::is_full;
+use crate::random_sequences::config;
 use mem_alloc_rust::{Locked, RegionError, Regions};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::test_runner::FileFailurePersistence;
 use std::alloc::{GlobalAlloc, Layout};
 use std::ops::Range;
 
-/// Sequences per test, a third of them by default. `PROPTEST_CASES` says another number: an emulated processor is slow.
+/// Sequences per test, if all are run.
 const CASES: u32 = 2000;
 
 /// Operations in a sequence, at most.
@@ -415,22 +414,11 @@ fn run(regions: &[(usize, usize)], operations: &[Operation]) -> Outcome {
     shadow.finish()
 }
 
-/// As for the model of one heap.
+/// The seeds of sequences that once failed.
 const REGRESSIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/proptest-regressions/regions.txt");
 
-fn config() -> ProptestConfig {
-    let default = ProptestConfig::default();
-    let cases = match std::env::var_os("PROPTEST_CASES") {
-        Some(_) => default.cases,
-        None if is_full() => CASES,
-        None => CASES / 3,
-    };
-    let persistence = FileFailurePersistence::Direct(REGRESSIONS);
-    ProptestConfig { cases, failure_persistence: Some(Box::new(persistence)), ..default }
-}
-
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(config(CASES, REGRESSIONS))]
 
     #[test]
     fn small_regions(regions in regions(0..600usize), operations in operations(0..200usize)) {
