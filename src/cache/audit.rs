@@ -1,11 +1,10 @@
 //! The audit of an allocator with caches: of the heap as it is, and of what caches have of it.
 
 use super::ThreadCached;
-use super::class::Class;
+use super::lists::Counted;
 use super::slot::Slot;
 use crate::block::cached;
 use crate::heap::{AuditError, Heap};
-use crate::size::GRANULE;
 use crate::source::Source;
 use core::ptr::NonNull;
 
@@ -40,17 +39,13 @@ impl<S: Source> ThreadCached<S> {
             let with_room = |slot: &Slot| unsafe { slot.with_closed_gate(|lists| lists.runs.audit(heap)) };
             let of_all = || self.occupied().try_fold(0, |sum, slot| Ok(sum + with_room(slot)?));
             self.locked.audit_beside(heap, of_all)?;
-            let audit = |class, list| {
+            let audit = |list| {
                 // SAFETY: as above.
-                unsafe { audit_list(heap, class, list) }
+                unsafe { audit_list(heap, list) }
             };
             for slot in self.occupied() {
                 // SAFETY: as above.
-                unsafe {
-                    slot.with_closed_gate(|lists| {
-                        lists.all().try_for_each(|(class, list)| audit(class, list))
-                    })?
-                };
+                unsafe { slot.with_closed_gate(|lists| lists.all().try_for_each(audit))? };
             }
             // SAFETY: as above.
             unsafe { self.depot.try_for_each_list(audit) }
@@ -59,30 +54,30 @@ impl<S: Source> ThreadCached<S> {
 }
 
 /// One list of cached blocks. Nothing is believed of a link before what it leads to was found to be in use by the
-/// heap's account, and to have the key.
+/// heap's account, and to have the key. A link that leads to a block of another list, or to another one of its own, is
+/// found by the number of blocks that follow.
 ///
 /// # Safety
 ///
-/// - It is null or the first block of a list for that class, of which nobody takes or gives meanwhile.
-unsafe fn audit_list(heap: &Heap, class: Class, list: *mut u8) -> Result<(), AuditError> {
-    let (start, end) = heap.bounds();
-    let (mut rest, mut last, mut left) = (list, list, (end - start) / GRANULE);
-    while let Some(block) = NonNull::new(rest) {
-        if heap.keyed(rest).is_none() {
-            // Either it or the link to it is not what was written.
-            let what = "it is in a cache, and it or the next one there was written to after it was freed";
-            return Err(heap.violation_at(last, what));
-        }
-        if heap.size_of_cached(block).0 < class.payload() {
+/// - It is a list of which nobody takes or gives meanwhile.
+unsafe fn audit_list(heap: &Heap, list: Counted) -> Result<(), AuditError> {
+    const WRITTEN_TO: &str =
+        "it is in a cache, and it or the next one there was written to after it was freed";
+    let (mut rest, mut last) = (list.first, list.first);
+    for _ in 0..list.blocks {
+        // Either it or the link to it is not what was written. A list that ends here is too short.
+        let Some(block) = NonNull::new(rest).filter(|_| heap.keyed(rest).is_some()) else {
+            return Err(heap.violation_at(last, WRITTEN_TO));
+        };
+        if heap.size_of_cached(block).0 < list.class.payload() {
             return Err(heap.violation_at(rest, "it is in a cache, for larger requests than it holds"));
         }
-        if left == 0 {
-            return Err(heap.violation_at(rest, "it is in a cache, on a list without an end"));
-        }
-        left -= 1;
         last = rest;
         // SAFETY: it is in use by the heap's account, and so has a link's bytes, and it has the key.
         rest = unsafe { cached::next(block) };
     }
-    Ok(())
+    if rest.is_null() {
+        return Ok(());
+    }
+    Err(heap.violation_at(last, "it is in a cache, on a list that is longer than what was put there"))
 }

@@ -8,7 +8,7 @@
 //! *strays*.
 
 use super::class::{ByClass, Class};
-use super::lists::{FullList, MOST_BLOCKS, each_of_list, list_contains};
+use super::lists::{Counted, FullList, MOST_BLOCKS, each_of_list, list_contains};
 use crate::block::cached;
 use core::cell::UnsafeCell;
 use core::convert::Infallible;
@@ -231,16 +231,17 @@ impl Depot {
     /// - The caller has the heap's lock.
     pub(super) unsafe fn try_for_each_list<E>(
         &self,
-        mut pass_on: impl FnMut(Class, *mut u8) -> Result<(), E>,
+        mut pass_on: impl FnMut(Counted) -> Result<(), E>,
     ) -> Result<(), E> {
         // SAFETY: the caller's contract.
         let stock = unsafe { &*self.0.get() };
         for class in Class::all() {
             let lists = stock.lists.get(class);
             for list in lists.iter().take(usize::from(stock.counts.get(class))).flatten() {
-                pass_on(class, list.first.as_ptr())?;
+                pass_on(Counted { class, first: list.first.as_ptr(), blocks: list.blocks() as u32 })?;
             }
-            pass_on(class, stock.strays.get(class))?;
+            let (first, blocks) = (stock.strays.get(class), stock.stray_counts.get(class));
+            pass_on(Counted { class, first, blocks })?;
         }
         Ok(())
     }
@@ -251,9 +252,9 @@ impl Depot {
     ///
     /// - The caller has the heap's lock.
     pub(super) unsafe fn for_each(&self, mut pass_on: impl FnMut(NonNull<u8>)) {
-        let blocks_of = |_, first| {
+        let blocks_of = |list: Counted| {
             // SAFETY: the lists' blocks are linked (contract of `put`), and so are strays.
-            unsafe { each_of_list(first) }.for_each(&mut pass_on);
+            unsafe { each_of_list(list.first) }.for_each(&mut pass_on);
             Ok::<_, Infallible>(())
         };
         // SAFETY: the caller's contract.

@@ -73,6 +73,14 @@ pub(super) struct FullList {
     count: u8,
 }
 
+/// A list as it should be: the class that it is for, its first block or null, and how many blocks it has.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Counted {
+    pub(super) class: Class,
+    pub(super) first: *mut u8,
+    pub(super) blocks: u32,
+}
+
 /// What a cache has and does not need.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Unneeded {
@@ -352,23 +360,28 @@ impl Lists {
     /// How many bytes the blocks on all lists have, each counted as what its class promises, and the free slots of all
     /// runs.
     pub(super) fn bytes(&self) -> usize {
-        let on_lists = |class: Class| {
-            let spare = if self.spare.get(class).is_null() { 0 } else { self.spare_count.get(class).into() };
-            usize::from(self.batch.get(class) - self.room.get(class).blocks()) + spare
-        };
-        self.runs.bytes() + Class::all().map(|class| on_lists(class) * class.payload()).sum::<usize>()
+        self.runs.bytes() + self.all().map(|list| list.blocks as usize * list.class.payload()).sum::<usize>()
     }
 
-    /// Every list, by its first block or null, with the class that it is for.
-    pub(super) fn all(&self) -> impl Iterator<Item = (Class, *mut u8)> {
-        Class::all().flat_map(|class| [&self.current, &self.spare].map(|lists| (class, lists.get(class))))
+    /// Every list.
+    pub(super) fn all(&self) -> impl Iterator<Item = Counted> {
+        Class::all().flat_map(|class| {
+            let (current, spare) = (self.current.get(class), self.spare.get(class));
+            let on_current = self.batch.get(class) - self.room.get(class).blocks();
+            let on_spare = if spare.is_null() { 0 } else { self.spare_count.get(class) };
+            [(current, on_current), (spare, on_spare)].map(|(first, blocks)| Counted {
+                class,
+                first,
+                blocks: blocks.into(),
+            })
+        })
     }
 
     /// Passes on every block that is on a list.
     pub(super) fn for_each(&self, mut pass_on: impl FnMut(NonNull<u8>)) {
-        for (_, list) in self.all() {
+        for list in self.all() {
             // SAFETY: the lists' blocks are linked.
-            unsafe { each_of_list(list) }.for_each(&mut pass_on);
+            unsafe { each_of_list(list.first) }.for_each(&mut pass_on);
         }
     }
 
