@@ -6,6 +6,7 @@
 
 #![cfg(all(feature = "std", unix))]
 
+#[path = "../../extent/mod.rs"]
 mod extent;
 #[expect(dead_code, reason = "other tests use more of it")]
 #[path = "caches/forked.rs"]
