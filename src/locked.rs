@@ -47,8 +47,8 @@ use watermark::Watermark;
 /// ```
 ///
 /// - `S` is where the memory comes from: [`FreeList`](crate::FreeList), an arena of a fixed size in the
-///   static itself; [`Region`](crate::Region), memory handed over at run time; or, with `std`, `OrSystem`
-///   around either.
+///   static itself; [`Region`](crate::Region) or [`Regions`](crate::Regions), memory handed over at run time; or, with
+///   `std`, `Growing`, memory of the system's, and `OrSystem` around any of these.
 /// - `R` is the lock: a [`lock_api::RawMutex`] that keeps to [what follows](#the-lock). The default spins and,
 ///   with `std`, then sleeps; a kernel gives one that masks interrupts.
 ///
@@ -145,9 +145,9 @@ use watermark::Watermark;
 ///
 /// # Misuse
 ///
-/// A `dealloc` or `realloc` of a pointer that is outside of the arena, misaligned, or free already ends the
-/// program with one exact sentence; see [`Fault`](crate::Fault) and
-/// [`set_fault_hook`](crate::set_fault_hook). As long as blocks of `System` are in use, a pointer outside of
+/// A `dealloc` or `realloc` of a pointer that is outside of the arena or misaligned ends the program with one
+/// exact sentence, and so does one of what is free already, where that is seen (the repository's `SECURITY.md` says
+/// when); see [`Fault`](crate::Fault) and [`set_fault_hook`](crate::set_fault_hook). As long as blocks of `System` are in use, a pointer outside of
 /// the arena is taken for one of those.
 pub struct Locked<S: Source, R: RawMutex = SpinThenSleep> {
     heap: Mutex<R, Heap>,

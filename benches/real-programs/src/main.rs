@@ -37,7 +37,8 @@ fn main() -> Result<ExitCode> {
     programs::download(&folders)?;
     inputs::make(&folders)?;
     if options.sizes {
-        return sizes::check(&folders, &works, &command_line(), options.common.out.as_ref());
+        let out = options.common.out.as_ref();
+        return sizes::check(&folders, &works, options.recordings, &command_line(), out);
     }
     build(&folders, &works, &allocators)?;
     if options.build_only {

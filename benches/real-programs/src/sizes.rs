@@ -14,9 +14,6 @@ use crate::child;
 use crate::folders::Folders;
 use crate::works::Work;
 
-/// How often each work is recorded: threads do not repeat exactly.
-const RECORDINGS: usize = 3;
-
 /// How often a program is run with an arena.
 const RUNS: usize = 10;
 
@@ -45,6 +42,7 @@ struct Answer {
 pub(crate) fn check(
     folders: &Folders,
     works: &[Work],
+    recordings: u8,
     command: &str,
     out: Option<&PathBuf>,
 ) -> Result<ExitCode> {
@@ -61,15 +59,15 @@ pub(crate) fn check(
         work.program.build(folders, system)?;
         let expected = run(folders, work, system, &[])?.map_err(Error::msg)?;
         work.program.build(folders, &TRACED)?;
-        let mut recordings = Vec::new();
-        for number in 0..RECORDINGS {
+        let mut recorded = Vec::new();
+        for number in 0..recordings {
             let trace = traces.join(format!("{}-{number}.trace", work.name));
             let printed = run(folders, work, &TRACED, &[("MEM_ALLOC_RUST_TRACE", &trace)])?;
             ensure!(printed == Ok(expected), "{}, recorded, prints something else", work.name);
-            recordings.push(trace);
+            recorded.push(trace);
         }
         bar.set_message(format!("{}: insight", work.name));
-        let (told, answers) = ask(&insight, &recordings)?;
+        let (told, answers) = ask(&insight, &recorded)?;
         for ((allocator, name), answer) in SIZED.iter().zip(answers) {
             let shares = SHARES.map(|share| (format!("{share} %"), answer.smallest * share / 100 / 8 * 8));
             let arenas = shares.into_iter().chain([("recommended".to_owned(), answer.recommended)]);
@@ -97,7 +95,7 @@ pub(crate) fn check(
     println!("{}", table.terminal());
     if let Some(folder) = out {
         let introduction = format!(
-            "# How large an arena has to be\n\nMade by `{command}`.\n\nEach work was recorded {RECORDINGS} times with \
+            "# How large an arena has to be\n\nMade by `{command}`.\n\nEach work was recorded {recordings} times with \
              `Traced` around the system's allocator. `insight size` was asked for the smallest arena that completes all of the \
              recordings, and for the one to take; the program was built with an arena of so many bytes, and of less, and run \
              {RUNS} times with each.\n\n"
