@@ -38,8 +38,8 @@ pub(crate) fn is_telling() -> bool {
 #[inline(always)]
 pub(crate) fn while_telling(tell: impl FnOnce()) {
     want();
-    IS_TELLING.set(true);
+    let before = IS_TELLING.replace(true);
     tell();
-    IS_TELLING.set(false);
+    IS_TELLING.set(before);
     dismiss();
 }

@@ -2,6 +2,8 @@
 
 use crate::fault::{self, Action, Fault};
 use crate::heap::{AuditError, Heap, Released, Resized};
+#[cfg(feature = "std")]
+use crate::raw_lock::Backoff;
 use crate::raw_lock::SpinThenSleep;
 use crate::refusal::{self, GrowthLimit, Refusal};
 use crate::run::Run;
@@ -175,6 +177,19 @@ pub(crate) fn is_in_distress() -> bool {
     return std::thread::panicking() || crate::attention::is_telling();
     #[cfg(not(feature = "std"))]
     false
+}
+
+/// Waits until the report of what another thread was refused is written, if that is just being done: the program may
+/// end as soon as this thread gets null. For some seconds at most, in which the names for a call stack are found.
+#[cfg(feature = "std")]
+#[inline(never)]
+fn wait_until_told() {
+    const MOST_PAUSES: u32 = 50_000;
+    let (mut backoff, mut left) = (Backoff::new(), MOST_PAUSES);
+    while left > 0 && refusal::is_being_told() {
+        backoff.pause();
+        left -= 1;
+    }
 }
 
 /// Notes where a heap's blocks lie, before it hands out the first one.
@@ -551,6 +566,8 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
             refusal.judge(S::MEMORY, asks_system);
             refusal::tell(&refusal);
         }
+        #[cfg(feature = "std")]
+        wait_until_told();
         core::ptr::null_mut()
     }
 

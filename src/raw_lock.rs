@@ -16,7 +16,7 @@ mod single_thread;
 #[cfg(feature = "std")]
 mod waiters;
 
-#[cfg(all(feature = "std", unix))]
+#[cfg(feature = "std")]
 pub(crate) use backoff::Backoff;
 #[cfg(all(feature = "std", target_os = "linux"))]
 pub(crate) use duration::KernelDuration;

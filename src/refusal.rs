@@ -312,6 +312,12 @@ pub(crate) fn is_wanted() -> bool {
     HOOK.get().is_some()
 }
 
+/// Whether the report of what another thread was refused is just being written.
+#[cfg(feature = "std")]
+pub(crate) fn is_being_told() -> bool {
+    by_default::is_being_told()
+}
+
 /// Whether what is refused to the calling thread is to be had from the system, because it is taking a call stack.
 #[cfg(feature = "std")]
 #[inline]

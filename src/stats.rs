@@ -8,7 +8,8 @@ use core::fmt;
 /// What the heap looks like at one moment, in bytes and blocks.
 ///
 /// A block's bytes include its 4-byte header and what rounding added. Everything adds up: `arena_bytes` is
-/// `live_bytes + cached_bytes + held_bytes + free_bytes`. Where there are no threads' caches, two of them are zero.
+/// `live_bytes + cached_bytes + held_bytes + free_bytes + overhead_bytes`. Where there are no threads' caches, two of
+/// them are zero.
 ///
 /// Displayed, it is a table of several lines, without a newline at the end. With the feature `serde` it can be
 /// serialised.
@@ -17,19 +18,19 @@ use core::fmt;
 /// use core::alloc::Layout;
 /// use mem_alloc_rust::Heap;
 ///
-/// let mut arena = [0u64; 512];
+/// let mut arena = [0u64; 2048];
 /// let mut heap = Heap::new();
 /// // SAFETY: only the heap uses the arena, which is all zero. Each block is given back once.
 /// unsafe {
 ///     heap.init(arena.as_mut_ptr().cast(), size_of_val(&arena), true).unwrap();
-///     let [first, second, _third] = [(); 3].map(|()| heap.alloc(Layout::new::<[u8; 100]>()).unwrap());
+///     let [first, second, _third] = [(); 3].map(|()| heap.alloc(Layout::new::<[u8; 1000]>()).unwrap());
 ///     heap.dealloc(first.as_ptr()).unwrap();
 ///     let stats = heap.stats();
-///     assert_eq!((stats.live_blocks, stats.live_bytes, stats.peak_bytes), (2, 2 * 104, 3 * 104));
+///     assert_eq!((stats.live_blocks, stats.live_bytes, stats.peak_bytes), (2, 2 * 1008, 3 * 1008));
 ///     assert_eq!(stats.live_bytes + stats.free_bytes, stats.arena_bytes);
 ///     // The hole of the first block, and what was never used.
-///     assert_eq!((stats.free_blocks, stats.largest_free_bytes), (2, stats.free_bytes - 104));
-///     assert!(stats.fragmentation() > 0.02);
+///     assert_eq!((stats.free_blocks, stats.largest_free_bytes), (2, stats.free_bytes - 1008));
+///     assert!(stats.fragmentation() > 0.06);
 ///     heap.dealloc(second.as_ptr()).unwrap();
 ///     assert_eq!(heap.stats().free_blocks, 2, "neighbours that are free are one block");
 /// }
@@ -52,8 +53,11 @@ pub struct Stats {
     /// Bytes of the free slots of runs that threads own, where only they take them. All of these, and those of
     /// `cached_bytes`, are taken back before a request is refused, and by `drain`.
     pub held_bytes: usize,
-    /// Bytes that nobody has: free blocks, free slots, and what runs need for themselves.
+    /// Bytes that nobody has: free blocks, and free slots that no thread owns.
     pub free_bytes: usize,
+    /// Bytes that nobody can have: what runs of slots need for themselves, and an end of the arena that is too short for
+    /// a block.
+    pub overhead_bytes: usize,
     /// Bytes of the largest free block: the largest request that succeeds now is 4 bytes less.
     pub largest_free_bytes: usize,
     /// Bytes of the free slots in runs that no thread owns: a small request of their size takes them first.
@@ -85,6 +89,7 @@ impl Stats {
         cached_bytes: 0,
         held_bytes: 0,
         free_bytes: 0,
+        overhead_bytes: 0,
         largest_free_bytes: 0,
         free_slot_bytes: 0,
         system_bytes: 0,
@@ -158,6 +163,7 @@ impl Stats {
     #[inline(never)]
     pub(crate) fn count_free(&mut self, payload: usize, bytes: usize) {
         self.free_blocks += 1;
+        self.free_bytes += bytes;
         self.free_by_size.add(payload, 1, bytes);
         self.largest_free_bytes = self.largest_free_bytes.max(bytes);
     }
@@ -439,6 +445,7 @@ mod tests {
         for payload in [28, 30, 100_000, 3] {
             stats.count_free(payload, payload + 4);
         }
+        stats.free_bytes = 420 << 10;
         stats
     }
 

@@ -29,7 +29,7 @@ impl Heap {
             if header.is_free() {
                 stats.count_free(bytes - HEADER, bytes);
             } else if header.is_run() {
-                self.count_run(offset, stats);
+                self.count_run(offset, bytes, stats);
             } else {
                 stats.count_live(bytes - HEADER, bytes);
             }
@@ -38,21 +38,23 @@ impl Heap {
         let top = self.reach().saturating_sub(self.top.get());
         if top >= BlockSize::MIN.granules() {
             stats.count_free(bytes(top) - HEADER, bytes(top));
+        } else {
+            stats.overhead_bytes += bytes(top);
         }
         let (arena, in_use) = (bytes(self.end.granules_since(Index::FIRST)), self.live_bytes());
         stats.arena_bytes += arena;
         stats.live_bytes += in_use.saturating_sub(stats.held_bytes - held_elsewhere);
-        stats.free_bytes += arena - in_use;
     }
 
-    /// Counts the slots of the run at a block's distance from the arena's origin, if it is one.
-    fn count_run(&self, offset: usize, stats: &mut Stats) {
+    /// Counts the slots of the run of so many bytes at a block's distance from the arena's origin, if it is one.
+    fn count_run(&self, offset: usize, bytes: usize, stats: &mut Stats) {
         let address = self.arena.address(Index::NONE).wrapping_add(offset);
         let Some((run, 0)) = self.pages.run_at(address) else { return };
         // SAFETY: RUNS; the heap is borrowed, and caches are at none of their runs (contract of `ThreadCached`'s
         // census).
         let (size, slots, used) =
             unsafe { (run.slot_size().bytes(), run.slots() as usize, run.slots_in_use().count()) };
+        stats.overhead_bytes += bytes.saturating_sub(slots * size);
         stats.live_blocks += used;
         stats.live_by_size.add(size, used, used * size);
         let free_bytes = (slots - used) * size;
@@ -60,6 +62,7 @@ impl Heap {
             stats.held_bytes += free_bytes;
         } else {
             stats.free_slot_bytes += free_bytes;
+            stats.free_bytes += free_bytes;
         }
     }
 

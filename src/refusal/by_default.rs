@@ -1,9 +1,10 @@
 //! What is told where there is no hook: reports on stderr, as often as the program or its environment says.
 
 use super::{Refusal, call_stack};
+use crate::attention::{is_telling, while_telling};
 use crate::environment::look_at;
 use crate::stderr::{Output, write_line};
-use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use core::sync::atomic::{AtomicU8, Ordering};
 
 /// How often a refusal is reported on stderr.
 ///
@@ -45,8 +46,14 @@ mod often {
 static SAID: AtomicU8 = AtomicU8::new(often::UNKNOWN);
 static ENVIRONMENT: AtomicU8 = AtomicU8::new(often::UNKNOWN);
 
-/// Whether a refusal was reported.
-static IS_TOLD: AtomicBool = AtomicBool::new(false);
+/// How far the report of a first refusal is.
+static PROGRESS: AtomicU8 = AtomicU8::new(progress::NONE);
+
+mod progress {
+    pub(super) const NONE: u8 = 0;
+    pub(super) const BEGUN: u8 = 1;
+    pub(super) const DONE: u8 = 2;
+}
 
 /// Says how often refusals are reported on stderr, where there is no [hook](super::set_refusal_hook): once in a
 /// process, unless something else is said. The environment variable `MEM_ALLOC_RUST_REFUSALS`, which is `once`, `each`
@@ -95,7 +102,7 @@ pub(super) fn is_wanted() -> bool {
     match how_often() {
         often::NEVER => false,
         often::EACH => true,
-        _ => !IS_TOLD.load(Ordering::Relaxed),
+        _ => PROGRESS.load(Ordering::Relaxed) == progress::NONE,
     }
 }
 
@@ -113,12 +120,25 @@ fn from_environment() -> u8 {
     look_at(c"MEM_ALLOC_RUST_REFUSALS", look).unwrap_or(often::UNSAID)
 }
 
+/// Whether another thread is just reporting what it was refused. The program may end as soon as this one gets null.
+pub(super) fn is_being_told() -> bool {
+    PROGRESS.load(Ordering::Acquire) == progress::BEGUN && !is_telling()
+}
+
 /// Reports a refusal.
 pub(super) fn tell(refusal: &Refusal) {
-    if IS_TOLD.swap(true, Ordering::Relaxed) && how_often() != often::EACH {
+    let begun =
+        PROGRESS.compare_exchange(progress::NONE, progress::BEGUN, Ordering::Relaxed, Ordering::Relaxed);
+    if begun.is_err() && how_often() != often::EACH {
         return;
     }
     let wants_backtrace = call_stack::can_be_written();
+    // What this thread is refused meanwhile it does not wait for.
+    while_telling(|| write(refusal, wants_backtrace));
+    PROGRESS.store(progress::DONE, Ordering::Release);
+}
+
+fn write(refusal: &Refusal, wants_backtrace: bool) {
     let mut output = Output::stderr();
     output.write("mem_alloc_rust: ");
     refusal.write_to(&mut output);

@@ -559,9 +559,9 @@ impl<const CAP: usize, const HUGE_PAGES: bool> sealed::Source for Growing<CAP, H
         // Those that are moved just now.
         stats.live_blocks += state.table.held();
         stats.largest_free_bytes = stats.largest_free_bytes.max(self.budget(state, heap).left);
-        let in_use = stats.live_bytes + stats.held_bytes;
-        stats.arena_bytes = self.cap().max(in_use);
-        stats.free_bytes = stats.arena_bytes - in_use;
+        let not_free = stats.live_bytes + stats.held_bytes + stats.overhead_bytes;
+        stats.arena_bytes = self.cap().max(not_free);
+        stats.free_bytes = stats.arena_bytes - not_free;
         // The cap may be in the way of what a block could hold.
         stats.largest_free_bytes = stats.largest_free_bytes.min(stats.free_bytes);
     }

@@ -277,11 +277,11 @@ impl Shadow {
         }
         stats.peak_bytes = 0;
         // How many slots a run has, nobody outside of the heap knows.
-        let outside_of_blocks = stats.free_bytes - census::bytes(&stats.free_by_size);
-        if stats.free_slot_bytes > outside_of_blocks {
-            return Err(self.failure(format!("there are not so many free slots: {stats:?}")));
+        if stats.free_bytes != census::bytes(&stats.free_by_size) + stats.free_slot_bytes {
+            return Err(self.failure(format!("what is free does not add up: {stats:?}")));
         }
-        stats.free_slot_bytes = 0;
+        stats.free_bytes += stats.overhead_bytes;
+        (stats.overhead_bytes, stats.free_slot_bytes) = (0, 0);
         if let Err(what) = census::check_sizes(&self.heap, &stats) {
             return Err(self.failure(what));
         }

@@ -172,7 +172,7 @@ impl Shadow<'_> {
         let (stats, committed) = (self.allocator.stats(), self.allocator.committed_bytes());
         assert!(stats.live_bytes >= self.live_bytes() && stats.peak_bytes >= stats.live_bytes, "{stats:?}");
         assert_eq!(stats.live_blocks, self.blocks.len());
-        assert_eq!(stats.live_bytes + stats.free_bytes, stats.arena_bytes);
+        assert_eq!(stats.live_bytes + stats.free_bytes + stats.overhead_bytes, stats.arena_bytes);
         assert!(committed <= self.cap.max(is_had), "{committed} are had, with a cap of {}", self.cap);
         assert!(committed >= self.live_bytes());
     }

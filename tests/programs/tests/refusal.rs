@@ -8,6 +8,13 @@ use mem_alloc_rust::{FreeList, Locked, Refusal, ThreadCached, Verdict, set_refus
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+#[cfg(unix)]
+use std::{
+    io::{Read, Write},
+    os::{fd::AsRawFd, unix::net::UnixStream},
+    sync::atomic::AtomicBool,
+    time::Duration,
+};
 
 const ARENA: usize = 1 << 20;
 
@@ -37,6 +44,45 @@ fn plays(test: &str, play: fn()) -> bool {
 /// What a child writes to stderr that plays this test's part.
 fn told(test: &str, environment: &[(&str, &str)]) -> String {
     process::stderr(&process::run_test(test, environment).success()).to_owned()
+}
+
+/// Makes a socket to which nothing more can be written the standard error, and returns its other end.
+#[cfg(unix)]
+fn full_stderr() -> UnixStream {
+    let (reader, mut writer) = UnixStream::pair().unwrap();
+    writer.set_nonblocking(true).unwrap();
+    while writer.write(&[b'.'; 4096]).is_ok() {}
+    writer.set_nonblocking(false).unwrap();
+    // SAFETY: both files are open.
+    assert_eq!(unsafe { libc::dup2(writer.as_raw_fd(), libc::STDERR_FILENO) }, libc::STDERR_FILENO);
+    reader
+}
+
+/// Otherwise the second thread may end the program before the first has told anything.
+#[test]
+#[cfg(unix)]
+fn a_second_thread_gets_null_when_the_first_has_told() {
+    let test = "a_second_thread_gets_null_when_the_first_has_told";
+    let play = || {
+        let mut reader = full_stderr();
+        let is_read = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let ask = || is_refused(2 * ARENA) && is_read.load(Relaxed);
+            let threads = [(); 2].map(|()| scope.spawn(ask));
+            std::thread::sleep(Duration::from_millis(200));
+            is_read.store(true, Relaxed);
+            let (mut text, mut part) = (Vec::new(), [0; 4096]);
+            while !text.ends_with(b"or none\n") {
+                let len = reader.read(&mut part).unwrap();
+                text.extend_from_slice(&part[..len]);
+                text.drain(..text.len().saturating_sub(100));
+            }
+            assert!(threads.into_iter().all(|thread| thread.join().unwrap()));
+        });
+    };
+    if !plays(test, play) {
+        process::run_test(test, &[]).success();
+    }
 }
 
 /// The report's lines, with what is counted in them taken out: numbers with their units.
@@ -261,8 +307,8 @@ fn a_hook_gets_each_refusal_as_a_value_and_takes_the_place_of_stderr() {
         assert!(refusal.live_bytes < refusal.arena_bytes && refusal.arena_bytes < ARENA);
         let stats = &refusal.stats;
         assert_eq!((stats.live_bytes, stats.arena_bytes), (refusal.live_bytes, refusal.arena_bytes));
-        let caches = stats.cached_bytes + stats.held_bytes;
-        assert_eq!(stats.live_bytes + caches + stats.free_bytes, stats.arena_bytes);
+        let others = stats.cached_bytes + stats.held_bytes + stats.overhead_bytes;
+        assert_eq!(stats.live_bytes + others + stats.free_bytes, stats.arena_bytes);
         assert_eq!(refusal.verdict, Verdict::Exhausted);
         assert!(refusal.largest_free_bytes < refusal.arena_bytes);
         let largest = Layout::from_size_align(refusal.largest_free_bytes, 8).unwrap();

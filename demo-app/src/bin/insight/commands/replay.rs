@@ -81,7 +81,7 @@ fn print(script: &Script, arguments: &Arguments, outcome: &Outcome, out: &mut dy
     if let Some(end) = script.end {
         writeln!(
             out,
-            "{} was refused {} bytes at event {} and got no further.",
+            "{} was refused {} bytes at event {} and asked for hardly anything after that.",
             if end.others_went_on { "A thread of the recorded program" } else { "The recorded program" },
             grouped(end.bytes),
             grouped(end.event)
@@ -109,7 +109,7 @@ fn reason(refused: &Refused, figures: &Figures) -> String {
     }
     match figures.verdict(refused) {
         Verdict::Exhausted => {
-            format!("{asked}. Exhausted: {} bytes are free, all together.", grouped(figures.free))
+            format!("{asked}. Exhausted: only {} bytes are free.", grouped(figures.free))
         }
         Verdict::Fragmented => format!(
             "{asked}. Fragmented: {} bytes are free, but the largest free block has {}.",

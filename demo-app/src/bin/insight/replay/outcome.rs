@@ -60,7 +60,7 @@ pub(crate) struct Figures {
 /// Why a request was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// All that is free together would not do.
+    /// All that is free together would not do, or hardly anything is free: less than a sixteenth of the arena.
     Exhausted,
     /// What is free would do, but it lies in pieces.
     Fragmented,
@@ -75,9 +75,10 @@ impl Figures {
         self.live_and_cached - self.live
     }
 
-    /// Why a request was refused.
+    /// Why a request was refused, as the allocator's own report has it.
     pub(crate) fn verdict(&self, refused: &Refused) -> Verdict {
         let needed = refused.bytes.saturating_add(HEADER);
-        if self.free >= needed { Verdict::Fragmented } else { Verdict::Exhausted }
+        let is_enough = self.free >= needed && self.free >= self.usable / 16;
+        if is_enough { Verdict::Fragmented } else { Verdict::Exhausted }
     }
 }
