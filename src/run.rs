@@ -9,8 +9,8 @@
 //! ```
 //!
 //! - A *page* is a stretch of the arena that begins at a multiple of its length from the first page. (Pages
-//!   of the operating system are something else.) It is 4,224 bytes long, and shorter in an arena of less
-//!   than 513 KiB. It is not 4,096, because then all run headers would compete for the same few places of the
+//!   of the operating system are something else.) It is 4,224 bytes long, and shorter, down to 1 KiB, in an arena of
+//!   less than 513 KiB; in one of less than 8 KiB an eighth of that. It is not 4,096, because then all run headers would compete for the same few places of the
 //!   processor's caches. Where memory is committed as it is needed, pages are longer. A block of exactly one page,
 //!   where a page is, packs without a gap.
 //! - The bitmap has a bit for each slot, set while the slot is free. It is the run's free list, too: the
@@ -90,6 +90,16 @@ struct Division {
     first: u32,
     /// How many slots there are.
     slots: u32,
+}
+
+impl Pages {
+    /// How many granules blocks have that hold as many objects as a full run of that class, about.
+    pub(crate) const fn in_blocks_instead(&self, slot: SlotSize) -> u32 {
+        /// The run's header, the next block's, and a bitmap of one word: slots that need a longer one are shorter than
+        /// blocks by far.
+        const BESIDE_SLOTS: u32 = (size_of::<Header>() / GRANULE) as u32 + 2;
+        self.granules().saturating_sub(BESIDE_SLOTS) / slot.granules() * (slot.granules() + 1)
+    }
 }
 
 impl Division {

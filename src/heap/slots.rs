@@ -4,8 +4,9 @@
 //! of them, beside a half page's granules, as there is live memory beside free memory; and the first run is
 //! not cut for less than 1/32 of a page in blocks. So where most of the arena is free, nearly every class has
 //! runs; the fuller it is, the more a class has to have in use, and rare sizes, or all sizes where memory is
-//! tight, are served by blocks, to the byte. Slots of more than 256 bytes, which save nothing, are for arenas
-//! that are free by half.
+//! tight, are served by blocks, to the byte. Where a full run takes more memory than its objects in blocks, because
+//! its header is much of a short page or few slots do not divide a page well, it is for arenas that are free by half,
+//! and there is none where that is more than a sixth.
 //!
 //! What is in use one after the other counts, too: a class that was served a page's length in blocks since it
 //! asked for a run gets a first one, if a page is little beside what is free.
@@ -27,8 +28,10 @@ use core::ptr::NonNull;
 /// The least that a class has to have in blocks to get its first run, as a share of a page: 1/32.
 const LEAST_SHARE_LOG2: u32 = 5;
 
-/// Up to so many granules a full run takes less memory than blocks do, or hardly more.
-const SMALL: u32 = 32;
+/// What the objects of a full run have to take in blocks, in 64ths of a page, so that the run takes hardly more; and so
+/// that it is cut while half of the arena is free.
+const LEAST_DENSE: u64 = 63;
+const LEAST_ANYHOW: u64 = 53;
 
 /// How little of the free memory a page has to be for a class that has a lot served, but little in use at a
 /// time: 1/128.
@@ -262,12 +265,14 @@ impl Heap {
         let in_blocks = u64::from(self.classes.blocks(slot)) * u64::from(slot.granules());
         let in_runs = u64::from(self.classes.runs(slot)) * page;
         let served = u64::from(self.classes.ask(slot));
-        if !self.pages.exist() || slot.granules() * 4 > page as u32 {
+        if !self.pages.exist() {
             return false;
         }
         let live = u64::from(self.figures.live());
         let free = u64::from(self.growth.capacity).saturating_sub(live);
-        if slot.granules() > SMALL && live > free {
+        let in_blocks_instead = u64::from(self.pages.in_blocks_instead(slot));
+        let is_dense = in_blocks_instead * 64 >= page * LEAST_DENSE;
+        if !is_dense && (in_blocks_instead * 64 < page * LEAST_ANYHOW || live > free) {
             return false;
         }
         let bit = 1 << slot.number();

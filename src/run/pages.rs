@@ -7,10 +7,15 @@ use crate::sync::in_place::{AtomicU8, Ordering};
 use core::ops::Range;
 use core::ptr::null_mut;
 
-/// A page is this share of the arena, rounded up to a power of two, but no shorter than this: 1/256, and 256
-/// bytes.
+/// A page is this share of the arena, rounded up to a power of two: 1/256.
 const PAGE_SHARE: usize = 256;
-const SHORTEST_PAGE: usize = 256;
+
+/// But a larger one in a small arena, 1/8, of so many bytes at least and at most: the header is a quarter of a run of 256
+/// bytes that has four slots, and where there are few pages, there are few sizes that could have one. (An arena of 64 KiB
+/// that is filled with objects of 64 bytes holds 93 % of them with pages of 1 KiB, 87 % with 512 bytes; in one of 4 KiB,
+/// pages of 1 KiB are as good as none.)
+const LARGER_PAGE_SHARE: usize = 8;
+const SHORT_PAGES: (usize, usize) = (256, 1024);
 
 /// Where that is 4 KiB or more, it is this long: 33 times what all slots are aligned to, so that run headers
 /// are spread over all sets of a cache.
@@ -80,11 +85,14 @@ impl Grid {
     /// The length of the pages of a region of `len` bytes, in bytes.
     const fn length(self, len: usize) -> usize {
         let share = len.div_ceil(PAGE_SHARE).next_power_of_two();
+        let larger = len.div_ceil(LARGER_PAGE_SHARE).next_power_of_two();
         match (self, share) {
             #[cfg(all(feature = "std", unix))]
             (Self::Growing, PAGE_OF_GROWING..) => PAGE_OF_GROWING,
             (Self::Common, _) | (_, 4096..) => USUAL_PAGE,
-            (_, ..SHORTEST_PAGE) => SHORTEST_PAGE,
+            _ if larger < SHORT_PAGES.0 => SHORT_PAGES.0,
+            _ if larger < SHORT_PAGES.1 => larger,
+            _ if share < SHORT_PAGES.1 => SHORT_PAGES.1,
             _ => share,
         }
     }

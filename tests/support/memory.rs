@@ -32,8 +32,8 @@ impl RegionShape {
     /// In a region of 1 KiB or more there is a byte for each page in front, in whole words of 8 bytes at a
     /// multiple of 8.
     pub(crate) fn usable_bytes(self) -> Option<usize> {
-        let page = match self.len.div_ceil(256).next_power_of_two() {
-            ..256 => 256,
+        let share = |of: usize| self.len.div_ceil(of).next_power_of_two();
+        let page = match share(256).max(share(8).clamp(256, 1024)) {
             4096.. => 4224,
             share => share,
         };

@@ -327,11 +327,11 @@ fn wrong_pointers_are_told_by_the_heap() {
             Err(Fault::OutsideArena { action: Action::UsableSize, .. })
         ));
         heap.init(start, 4096, true).unwrap();
-        let [first, last] = [(); 2].map(|()| heap.alloc(layout(101, 8)).unwrap().as_ptr());
-        assert_eq!([first, last].map(|block| heap.usable_size(block)), [Ok(108); 2]);
+        let [first, last] = [(); 2].map(|()| heap.alloc(layout(1001, 8)).unwrap().as_ptr());
+        assert_eq!([first, last].map(|block| heap.usable_size(block)), [Ok(1004); 2]);
         let fault = |ptr: *mut u8| heap.usable_size(ptr).unwrap_err().to_string();
         assert!(fault(first.wrapping_add(4)).ends_with("is not a multiple of 8, as every block is"));
-        assert!(fault(last.wrapping_add(112)).ends_with("is in memory that was never allocated"));
+        assert!(fault(last.wrapping_add(1008)).ends_with("is in memory that was never allocated"));
         assert!(fault(start.wrapping_sub(8)).contains("is outside the arena"));
         assert!(fault(start.wrapping_add(4096)).contains("is outside the arena"));
         first.write_bytes(0, 101);
@@ -345,7 +345,7 @@ fn wrong_pointers_are_told_by_the_heap() {
         }
         header.write(intact);
         heap.dealloc(first).unwrap();
-        assert!(matches!(heap.usable_size(first), Err(Fault::AlreadyFree { bytes: 108, .. })));
+        assert!(matches!(heap.usable_size(first), Err(Fault::AlreadyFree { bytes: 1004, .. })));
         heap.dealloc(last).unwrap();
         assert!(matches!(heap.usable_size(last), Err(Fault::AlreadyFree { .. })));
     }
@@ -375,7 +375,7 @@ fn what_caches_have_is_told_apart_and_stays_there() {
     assert_eq!((CACHED.live_bytes(), CACHED.peak_bytes()), (undrained, peak), "nothing drains");
     assert_eq!(CACHED.stats(), stats, "nothing is changed by looking");
     assert_eq!(undrained, stats.live_bytes + stats.cached_bytes + stats.held_bytes);
-    assert_eq!(stats.arena_bytes, undrained + stats.free_bytes);
+    assert_eq!(stats.arena_bytes, undrained + stats.free_bytes + stats.overhead_bytes);
     // Each has a slot of 200 bytes, or a block of 208.
     assert_eq!(stats.live_blocks - before.live_blocks, kept.len());
     let live_bytes = stats.live_bytes - before.live_bytes;
