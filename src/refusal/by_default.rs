@@ -145,7 +145,8 @@ fn write(refusal: &Refusal, wants_backtrace: bool) {
     output.write(if wants_backtrace {
         "\nstack backtrace:\n"
     } else {
-        "\n  more     RUST_BACKTRACE=1 shows where; MEM_ALLOC_RUST_REFUSALS=each or never shows all, or none\n"
+        "\n  more     RUST_BACKTRACE=1 shows where; MEM_ALLOC_RUST_REFUSALS=each or never shows all, or none;\n           \
+         watch::Traced and the tool insight tell how large it has to be\n"
     });
     if wants_backtrace {
         call_stack::write_to(&mut output);

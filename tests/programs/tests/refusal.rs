@@ -72,7 +72,7 @@ fn a_second_thread_gets_null_when_the_first_has_told() {
             std::thread::sleep(Duration::from_millis(200));
             is_read.store(true, Relaxed);
             let (mut text, mut part) = (Vec::new(), [0; 4096]);
-            while !text.ends_with(b"or none\n") {
+            while !text.ends_with(b"it has to be\n") {
                 let len = reader.read(&mut part).unwrap();
                 text.extend_from_slice(&part[..len]);
                 text.drain(..text.len().saturating_sub(100));
@@ -115,7 +115,8 @@ fn the_first_refusal_is_reported_on_stderr() {
             "  in use   N B of N B, N %; N B at most; in caches N B",
             "  free     N B in N blocks, and in slots N B; the largest block holds N bytes",
             "  remedy   FreeList<{ N << N }> should have sufficed so far; OrSystem takes the rest from the system",
-            "  more     RUST_BACKTRACE=1 shows where; MEM_ALLOC_RUST_REFUSALS=each or never shows all, or none",
+            "  more     RUST_BACKTRACE=1 shows where; MEM_ALLOC_RUST_REFUSALS=each or never shows all, or none;",
+            "           watch::Traced and the tool insight tell how large it has to be",
         ],
         "{stderr}"
     );
