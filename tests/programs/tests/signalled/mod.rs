@@ -73,7 +73,7 @@ const FILE: &str = "MEM_ALLOC_RUST_REPORTS";
 
 /// How many signals each program gets.
 fn signals() -> usize {
-    if is_full() { 300 } else { 75 }
+    if is_full() { 300 } else { 40 }
 }
 
 /// Asserts that a report is complete: all its figures, and its picture.
