@@ -149,8 +149,8 @@ use watermark::Watermark;
 ///
 /// A `dealloc` or `realloc` of a pointer that is outside of the arena or misaligned ends the program with one
 /// exact sentence, and so does one of what is free already, where that is seen (the repository's `SECURITY.md` says
-/// when); see [`Fault`](crate::Fault) and [`set_fault_hook`](crate::set_fault_hook). As long as blocks of `System` are in use, a pointer outside of
-/// the arena is taken for one of those.
+/// when); see [`Fault`](crate::Fault) and [`set_fault_hook`](crate::set_fault_hook). As long as blocks of `System` are
+/// in use, a pointer outside of the arena is taken for one of those.
 pub struct Locked<S: Source, R: RawMutex = SpinThenSleep> {
     heap: Mutex<R, Heap>,
     #[cfg(feature = "std")]

@@ -8,6 +8,8 @@ pub(crate) mod call_stack;
 mod report;
 
 #[cfg(feature = "std")]
+pub(crate) use by_default::is_being_told;
+#[cfg(feature = "std")]
 pub use by_default::{RefusalReports, set_refusal_reports};
 
 #[cfg(feature = "std")]
@@ -310,12 +312,6 @@ pub(crate) fn is_wanted() -> bool {
     return !attention::is_telling() && (HOOK.get().is_some() || by_default::is_wanted());
     #[cfg(not(feature = "std"))]
     HOOK.get().is_some()
-}
-
-/// Whether the report of what another thread was refused is just being written.
-#[cfg(feature = "std")]
-pub(crate) fn is_being_told() -> bool {
-    by_default::is_being_told()
 }
 
 /// Whether what is refused to the calling thread is to be had from the system, because it is taking a call stack.

@@ -55,8 +55,8 @@ pub struct Stats {
     pub held_bytes: usize,
     /// Bytes that nobody has: free blocks, and free slots that no thread owns.
     pub free_bytes: usize,
-    /// Bytes that nobody can have: what runs of slots need for themselves, and an end of the arena that is too short for
-    /// a block.
+    /// Bytes that nobody can have: what runs of slots need for themselves, and an end of the arena that is too short
+    /// for a block.
     pub overhead_bytes: usize,
     /// Bytes of the largest free block: the largest request that succeeds now is 4 bytes less.
     pub largest_free_bytes: usize,
@@ -432,7 +432,6 @@ mod tests {
             peak_bytes: 700 << 10,
             cached_bytes: 3 << 10,
             held_bytes: 1 << 10,
-            free_bytes: 420 << 10,
             free_slot_bytes: 5000,
             system_bytes: 3 << 20,
             system_blocks: 2,

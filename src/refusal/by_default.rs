@@ -121,7 +121,7 @@ fn from_environment() -> u8 {
 }
 
 /// Whether another thread is just reporting what it was refused. The program may end as soon as this one gets null.
-pub(super) fn is_being_told() -> bool {
+pub(crate) fn is_being_told() -> bool {
     PROGRESS.load(Ordering::Acquire) == progress::BEGUN && !is_telling()
 }
 
@@ -145,8 +145,8 @@ fn write(refusal: &Refusal, wants_backtrace: bool) {
     output.write(if wants_backtrace {
         "\nstack backtrace:\n"
     } else {
-        "\n  more     RUST_BACKTRACE=1 shows where; MEM_ALLOC_RUST_REFUSALS=each or never shows all, or none;\n           \
-         watch::Traced and the tool insight tell how large it has to be\n"
+        "\n  more     RUST_BACKTRACE=1 shows where; MEM_ALLOC_RUST_REFUSALS=each or never shows all, or none;\n  \
+         \x20        watch::Traced and the tool insight tell how large it has to be\n"
     });
     if wants_backtrace {
         call_stack::write_to(&mut output);

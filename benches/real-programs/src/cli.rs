@@ -22,7 +22,8 @@ pub(crate) struct Cli {
     #[arg(long, conflicts_with_all = ["quick", "rounds"])]
     pub(crate) sizes: bool,
     /// With `--sizes`: how often each work is recorded; threads do not repeat exactly
-    #[arg(long, value_name = "N", default_value_t = 3, requires = "sizes", value_parser = clap::value_parser!(u8).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 3, requires = "sizes")]
+    #[arg(value_parser = clap::value_parser!(u8).range(1..))]
     pub(crate) recordings: u8,
     /// Build the programs and make the inputs, but run nothing
     #[arg(long)]

@@ -164,14 +164,15 @@ fn print(scripts: &[Script], answers: &[Answer], out: &mut dyn Write) -> io::Res
             if end.others_went_on {
                 writeln!(
                     out,
-                    "  A thread of the recorded program was refused {bytes} bytes at event {event} and asked for hardly \
-                     anything after that, while others went on. The sizes are those that serve this request, too.",
+                    "  A thread of the recorded program was refused {bytes} bytes at event {event} and asked for \
+                     hardly anything after that, while others went on. The sizes are those that serve this request, too.",
                 )?;
             } else {
                 writeln!(
                     out,
                     "  The recorded program was refused {bytes} bytes at event {event} and asked for hardly anything \
-                     after that. What it would have asked for is not known: the sizes are those that serve this request, too, and no more. \
+                     after that. What it would have asked for is not known: the sizes are those that serve this \
+                     request, too, and no more. \
                      Take the recommended one, and record again.",
                 )?;
             }
