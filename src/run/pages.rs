@@ -12,8 +12,8 @@ const PAGE_SHARE: usize = 256;
 
 /// But a larger one in a small arena, 1/8, of so many bytes at least and at most: the header is a quarter of a run of
 /// 256 bytes that has four slots, and where there are few pages, there are few sizes that could have one. (An arena of
-/// 64 KiB that is filled with objects of 64 bytes holds 93 % of them with pages of 1 KiB, 87 % with 512 bytes; in one of
-/// 4 KiB, pages of 1 KiB are as good as none.)
+/// 64 KiB that is filled with objects of 64 bytes holds 93 % of them with pages of 1 KiB, 87 % with 512 bytes; in one
+/// of 4 KiB, pages of 1 KiB are as good as none.)
 const LARGER_PAGE_SHARE: usize = 8;
 const SHORT_PAGES: (usize, usize) = (256, 1024);
 

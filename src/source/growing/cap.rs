@@ -12,8 +12,8 @@ pub(super) fn from_environment() -> Option<usize> {
     let value = variable(NAME)?;
     let cap = parse(value);
     if cap.is_none() {
-        let message = "mem_alloc_rust: MEM_ALLOC_RUST_CAP is no number of bytes such as 67108864, 65536K, 64M, 64MiB or \
-                       1G: the cap that the program was built with stays";
+        let message = "mem_alloc_rust: MEM_ALLOC_RUST_CAP is no number of bytes such as 67108864, 65536K, 64M, 64MiB \
+                       or 1G: the cap that the program was built with stays";
         preserving_errno(|| write_line(message));
     }
     cap

@@ -48,9 +48,10 @@ pub fn section(costs: &[Cost], adversaries: &[Adversary], allocators: &[Allocato
         slug: "instructions",
         title: "Instructions per call",
         method: format!(
-            "Counted by callgrind, call by call, from the call through the lock to the return; `realloc` includes copying, a \
-             release the marking of a page of slots that is given up. The numbers are the same on every machine with the \
-             same compiler and the same C library. *(loop alone)* is the cost of two calls around nothing, contained in every number.\n\n{described}"
+            "Counted by callgrind, call by call, from the call through the lock to the return; `realloc` includes copying, \
+             a release the marking of a page of slots that is given up. The numbers are the same on every machine with the \
+             same compiler and the same C library. *(loop alone)* is the cost of two calls around \
+             nothing, contained in every number.\n\n{described}"
         ),
         tables: vec![Table { caption: "Median / worst.".to_owned(), header, rows }],
         charts: Vec::new(),

@@ -165,7 +165,8 @@ fn print(scripts: &[Script], answers: &[Answer], out: &mut dyn Write) -> io::Res
                 writeln!(
                     out,
                     "  A thread of the recorded program was refused {bytes} bytes at event {event} and asked for \
-                     hardly anything after that, while others went on. The sizes are those that serve this request, too.",
+                     hardly anything after that, while others went on. The sizes are those that serve this request, \
+                     too.",
                 )?;
             } else {
                 writeln!(
