@@ -1,10 +1,13 @@
 //! What can be wrong with a pointer that comes back, each as one exact sentence, and what happens then.
 //!
 //! A misuse that is seen is never repaired and never ignored. [`raise`] tells the user's hook, writes the
-//! sentence to stderr without allocating (feature `std`), and aborts. Without `std` it panics inside a
-//! function that no panic can leave, because unwinding out of a `GlobalAlloc` is undefined behaviour.
+//! sentence to stderr without allocating and, with `RUST_BACKTRACE=1`, the call stack (feature `std`), and aborts.
+//! Without `std` it panics inside a function that no panic can leave, because unwinding out of a `GlobalAlloc` is
+//! undefined behaviour.
 
 use crate::hook::Hook;
+#[cfg(feature = "std")]
+use crate::refusal::call_stack;
 use crate::text::{Sink, display, fill};
 use core::fmt;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -209,9 +212,9 @@ static HOOK: Hook<Fault> = Hook::new();
 ///
 /// A `no_std` program uses it to write the sentence to its own console and to stop the machine its own way.
 /// The hook may diverge. If it returns, the program ends as it would have without a hook: with `std` by the
-/// sentence on stderr and an abort, without by a panic that cannot unwind. The hook runs outside the
-/// allocator's lock, but for [`Fault::Reentry`]; it should not allocate, because the program's memory can no
-/// longer be trusted.
+/// sentence on stderr, with `RUST_BACKTRACE=1` the call stack, and an abort, without by a panic that cannot unwind.
+/// The hook runs outside the allocator's lock, but for [`Fault::Reentry`]; it should not allocate, because the program's
+/// memory can no longer be trusted.
 ///
 /// ```
 /// use mem_alloc_rust::{Fault, create_allocator, set_fault_hook};
@@ -251,7 +254,14 @@ pub(crate) extern "C" fn raise(fault: Fault) -> ! {
         hook(&fault);
     }
     #[cfg(feature = "std")]
-    abort_with(|out| fault.write_to(out));
+    {
+        crate::stderr::write_line_with(|out| fault.write_to(out));
+        // Where this thread is inside the allocator, it cannot take a call stack, which allocates.
+        if !is_reentry {
+            call_stack::write_if_wanted();
+        }
+        std::process::abort()
+    }
     #[cfg(not(feature = "std"))]
     panic!("{fault}")
 }

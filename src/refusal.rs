@@ -151,8 +151,8 @@ pub enum Memory {
     Arena(usize, usize),
     /// What is handed over at run time.
     Regions,
-    /// The system's, up to a cap.
-    Growing,
+    /// The system's, up to a cap, which has to be so many bytes at least.
+    Growing(usize),
 }
 
 /// How far an allocator over growing memory may go, and has gone.
@@ -234,7 +234,7 @@ impl Refusal {
             self.growth.map_or(0, |growth| growth.cap_bytes.saturating_sub(growth.committed_bytes));
         if asked_system {
             Verdict::SystemRefused
-        } else if self.arena_bytes == 0 {
+        } else if self.arena_bytes == 0 && self.growth.is_none() {
             Verdict::NoMemoryYet
         } else if bytes + HEADER > free {
             Verdict::Exhausted
@@ -254,9 +254,9 @@ impl Refusal {
             Memory::Arena(bytes, most) => (bytes, most),
             Memory::Regions => (self.arena_bytes, usize::MAX),
             // The cap may have been made less than there is.
-            Memory::Growing => {
+            Memory::Growing(least) => {
                 let now = self.growth.map_or(0, |growth| growth.cap_bytes.max(growth.committed_bytes));
-                (now, usize::MAX)
+                (now.max(least), usize::MAX)
             }
         };
         let more = self.layout.size() + self.layout.align() + HEADER;
@@ -267,7 +267,7 @@ impl Refusal {
             _ if bytes > most => Remedy::Growing,
             Memory::Arena(..) => Remedy::LargerArena { bytes },
             Memory::Regions => Remedy::LargerRegion { bytes },
-            Memory::Growing => Remedy::HigherCap { bytes },
+            Memory::Growing(_) => Remedy::HigherCap { bytes },
         }
     }
 }
@@ -389,7 +389,7 @@ mod tests {
         assert_eq!(verdict(24, 70_000, 16), Verdict::Fragmented);
         let growing = |bytes, free, cap_bytes, committed_bytes| {
             let growth = Some(GrowthLimit { cap_bytes, committed_bytes });
-            judged(layout(bytes), &stats(free, 0), Memory::Growing, growth, false)
+            judged(layout(bytes), &stats(free, 0), Memory::Growing(64 << 10), growth, false)
         };
         assert_eq!(growing(50_000, 50_000, 1 << 20, 1 << 20).verdict, Verdict::Exhausted);
         assert_eq!(growing(50_000, 70_000, 1 << 20, 1 << 20).verdict, Verdict::Fragmented);
@@ -451,7 +451,7 @@ no memory for 200000 bytes: fragmented, 400.0 KiB are free, but not in one piece
             judged(layout, &stats(0, 0), memory, growth, asked).to_string()
         };
         let growth = |cap_bytes| Some(GrowthLimit { cap_bytes, committed_bytes: 1 << 20 });
-        let capped = text(Memory::Growing, growth(1 << 20), false);
+        let capped = text(Memory::Growing(64 << 10), growth(1 << 20), false);
         assert!(capped.starts_with("no memory for 5000 bytes at a multiple of 4096: exhausted"), "{capped}");
         assert!(capped.contains("\n  system   1.0 MiB of a cap of 1.0 MiB\n"), "{capped}");
         assert!(
@@ -460,13 +460,17 @@ no memory for 200000 bytes: fragmented, 400.0 KiB are free, but not in one piece
             ),
             "{capped}"
         );
+        let nothing = Some(GrowthLimit { cap_bytes: 0, committed_bytes: 0 });
+        let tiny = judged(layout(5000), &Stats::default(), Memory::Growing(64 << 10), nothing, false);
+        assert_eq!((tiny.verdict, tiny.remedy), (Verdict::Exhausted, Remedy::HigherCap { bytes: 80 << 10 }));
         let layout = Layout::from_size_align(5000, 4096).unwrap();
-        let refused = judged(layout, &stats(80_000, 0), Memory::Growing, growth(1 << 30), false).to_string();
+        let refused =
+            judged(layout, &stats(80_000, 0), Memory::Growing(64 << 10), growth(1 << 30), false).to_string();
         assert!(refused.contains(": the system gives no more"), "{refused}");
         assert!(text(Memory::Arena(1 << 20, 1 << 30), None, true).contains(": the system gives no more"));
         let region = text(Memory::Regions, None, false);
         assert!(
-            region.contains("\n  remedy   a region with 1152 KiB, or one more with room for it"),
+            region.contains("\n  remedy   a region with 1152K, or one more with room for it"),
             "{region}"
         );
     }

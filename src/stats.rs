@@ -134,6 +134,12 @@ impl Stats {
             "\nfree     &  ~ %  in # block*, and in slots @",
             &[self.free_bytes, of_arena(self.free_bytes), self.free_blocks, self.free_slot_bytes],
         );
+        if self.overhead_bytes > 0 {
+            line(
+                "\noverhead &  ~ %  of runs of slots",
+                &[self.overhead_bytes, of_arena(self.overhead_bytes)],
+            );
+        }
         let scattered = self.free_bytes.saturating_sub(self.largest_free_bytes);
         line(
             "\nlargest  &           of the free blocks; fragmentation ! %",

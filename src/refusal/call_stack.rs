@@ -32,12 +32,22 @@ pub(super) fn is_wanted() -> bool {
 
 /// Whether a report is to be followed by the call stack, and this thread is not at one already, or may be: a panic has
 /// its own.
-pub(crate) fn can_be_written() -> bool {
+pub(super) fn can_be_written() -> bool {
     is_wanted() && !std::thread::panicking() && !is_being_taken()
 }
 
+/// Writes the call stack to stderr, behind a line that tells why, if that is asked for.
+pub(crate) fn write_if_wanted() {
+    if can_be_written() {
+        let mut output = Output::stderr();
+        output.write("stack backtrace:\n");
+        write_to(&mut output);
+        output.flush();
+    }
+}
+
 /// Writes the call stack, while which the system serves this thread: std takes more than an arena may have left.
-pub(crate) fn write_to(output: &mut Output) {
+pub(super) fn write_to(output: &mut Output) {
     while_telling(|| {
         let _ = writeln!(output, "{}", Backtrace::force_capture());
     });

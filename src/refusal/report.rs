@@ -65,18 +65,18 @@ impl Refusal {
         }
         let (remedy, bytes) = match self.remedy {
             Remedy::LargerArena { bytes } => (
-                "\n  remedy   FreeList<{ ^ << 10 }> should have sufficed so far; OrSystem takes the rest from the system",
+                "\n  remedy   FreeList<{ + }> should have sufficed so far; OrSystem takes the rest from the system",
                 bytes,
             ),
             Remedy::LargerRegion { bytes } => {
-                ("\n  remedy   a region with ^ KiB, or one more with room for it", bytes)
+                ("\n  remedy   a region with =, or one more with room for it", bytes)
             }
             Remedy::HigherCap { bytes } => {
-                ("\n  remedy   a cap of ^K: Growing<{ ^ << 10 }>, set_cap, or MEM_ALLOC_RUST_CAP", bytes)
+                ("\n  remedy   a cap of =: Growing<{ + }>, set_cap, or MEM_ALLOC_RUST_CAP", bytes)
             }
             Remedy::Growing => ("\n  remedy   Growing is as large as the cap that it is given", 0),
             Remedy::None => ("", 0),
         };
-        line(remedy, &[bytes >> 10, bytes >> 10]);
+        line(remedy, &[bytes, bytes]);
     }
 }

@@ -355,7 +355,7 @@ impl<const CAP: usize, const HUGE_PAGES: bool> sealed::Source for Growing<CAP, H
     #[allow(clippy::declare_interior_mutable_const, reason = "the initial value of statics")]
     const INIT: Self = Self::NEW;
 
-    const MEMORY: Memory = Memory::Growing;
+    const MEMORY: Memory = Memory::Growing(LEAST_CAP);
     const HAS_ELSEWHERE: bool = true;
     const ELSEWHERE_FROM: usize = OWN_PAGES_FROM;
     const HAS_CAP: bool = true;

@@ -4,8 +4,6 @@ use super::slot::Slot;
 use super::{exempt, probe, threads};
 #[cfg(feature = "std")]
 use crate::refusal::call_stack;
-#[cfg(feature = "std")]
-use crate::stderr::Output;
 use core::fmt;
 use core::marker::PhantomData;
 
@@ -333,14 +331,7 @@ pub(super) extern "C" fn check(slot: &Slot, operation: Operation) {
 fn tell(violation: &Violation) {
     let write = || {
         crate::stderr::write_formatted(&format_args!("mem_alloc_rust: {violation}"));
-        exempt::exempt(|| {
-            if call_stack::can_be_written() {
-                let mut output = Output::stderr();
-                output.write("stack backtrace:\n");
-                call_stack::write_to(&mut output);
-                output.flush();
-            }
-        });
+        exempt::exempt(call_stack::write_if_wanted);
     };
     #[cfg(unix)]
     crate::raw_lock::preserving_errno(write);

@@ -51,6 +51,39 @@ fn block() -> *mut u8 {
     block
 }
 
+#[inline(never)]
+fn the_one_who_frees(block: *mut u8) {
+    free(block);
+    std::hint::black_box(block);
+}
+
+#[test]
+#[cfg(unix)]
+fn a_backtrace_names_who_freed_twice_also_in_a_full_arena() {
+    let test = "a_backtrace_names_who_freed_twice_also_in_a_full_arena";
+    if process::role().as_deref() == Some(test) {
+        let [_left, middle, _right] = [(); 3].map(|()| block());
+        let fill = |bytes| {
+            let layout = Layout::array::<u8>(bytes).unwrap();
+            // SAFETY: the layout is not of zero bytes.
+            while !unsafe { A.alloc(layout) }.is_null() {}
+        };
+        mem_alloc_rust::set_refusal_reports(mem_alloc_rust::RefusalReports::Never);
+        [1 << 16, 1 << 12, 1 << 10, 100].into_iter().for_each(fill);
+        the_one_who_frees(middle);
+        the_one_who_frees(middle);
+        return;
+    }
+    let arguments = [test, "--exact", "--nocapture", "--test-threads=1"];
+    let child = process::run_child(test, &arguments, &[("RUST_BACKTRACE", "1")]);
+    process::assert_aborted(&child);
+    let stderr = process::stderr(&child);
+    let (sentence, call_stack) = stderr.split_once('\n').expect("a sentence is a line");
+    assert!(sentence.starts_with("double free: ") && sentence.ends_with(" was already free"), "{stderr}");
+    assert!(call_stack.starts_with("stack backtrace:\n"), "{stderr}");
+    assert!(call_stack.contains("misuse::the_one_who_frees"), "{stderr}");
+}
+
 static R: Locked<Regions> = Locked::new();
 
 /// A block of the second region of two, with one that is in use on either side.
