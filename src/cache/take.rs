@@ -27,6 +27,7 @@ impl<S: Source> ThreadCached<S> {
 
     /// As [`alloc_fast`](Self::alloc_fast) for larger blocks, and for what only slots are aligned to; and then
     /// all other ways.
+    #[cold]
     #[inline(never)]
     pub(super) fn alloc_otherwise(&self, layout: Layout) -> *mut u8 {
         if self.rests() && !is_disturbed() {
