@@ -560,7 +560,9 @@ impl<const CAP: usize, const HUGE_PAGES: bool> sealed::Source for Growing<CAP, H
         stats.live_blocks += state.table.held();
         stats.largest_free_bytes = stats.largest_free_bytes.max(self.budget(state, heap).left);
         let not_free = stats.live_bytes + stats.held_bytes + stats.overhead_bytes;
-        stats.arena_bytes = self.cap().max(not_free);
+        // With less than the least cap nothing can be begun.
+        let cap = Some(self.cap()).filter(|&cap| cap >= LEAST_CAP || state.first.1 > 0);
+        stats.arena_bytes = cap.unwrap_or(0).max(not_free);
         stats.free_bytes = stats.arena_bytes - not_free;
         // The cap may be in the way of what a block could hold.
         stats.largest_free_bytes = stats.largest_free_bytes.min(stats.free_bytes);

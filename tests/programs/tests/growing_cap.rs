@@ -6,7 +6,6 @@
 
 #[expect(dead_code, reason = "other tests use more of it")]
 mod growing;
-#[expect(dead_code, reason = "other tests use more of it")]
 mod process;
 
 use growing::{Chain, Growable, MIB, PAGE};
@@ -108,8 +107,8 @@ fn a_refusal_tells_the_cap() {
     assert!(stderr.contains("\n  by size  from 32.0 MiB: 32.0 MiB in 1 block\n"), "{stderr}");
     assert!(stderr.contains(" MiB of a cap of 64.0 MiB\n"), "{stderr}");
     let (_, remedy) = stderr.split_once("\n  remedy   a cap of ").unwrap_or_else(|| panic!("{stderr}"));
-    let kib: usize = remedy.split('K').next().unwrap().parse().unwrap();
-    assert!((104 << 10..=120 << 10).contains(&kib), "{stderr}");
+    let mib: usize = remedy.split('M').next().unwrap().parse().unwrap();
+    assert!((104..=120).contains(&mib), "{stderr}");
 }
 
 #[test]
@@ -151,6 +150,25 @@ fn nothing_is_served_while_more_is_in_use_than_the_cap() {
         return;
     }
     assert_eq!(told(test, &[]), "");
+}
+
+/// What is recommended there is enough to begin with.
+#[test]
+fn a_cap_that_is_too_small_for_anything_is_told_of() {
+    let test = "a_cap_that_is_too_small_for_anything_is_told_of";
+    if process::plays(test, || ()) {
+        return;
+    }
+    for cap in ["0", "4K", "63K"] {
+        let child = process::run_test(test, &[("MEM_ALLOC_RUST_CAP", cap)]);
+        process::assert_aborted(&child);
+        let stderr = process::stderr(&child);
+        assert!(stderr.contains("exhausted, only 0 B are free\n"), "{stderr}");
+        let remedy = "\n  remedy   a cap of 72K: Growing<{ 72 << 10 }>, set_cap, or MEM_ALLOC_RUST_CAP\n";
+        assert!(stderr.contains(remedy), "{stderr}");
+    }
+    let begun = process::run_test(test, &[("MEM_ALLOC_RUST_CAP", "72K")]);
+    assert!(!process::stderr(&begun).contains("only 0 B"), "{}", process::stderr(&begun));
 }
 
 /// Frees blocks and asks for others in turn. Returns how often that was served.
