@@ -78,10 +78,10 @@ pub(crate) fn processors() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get)
 }
 
-/// What performs scripts. Keeps memory for arenas from one time to the next.
+/// What performs scripts. Keeps memory for arenas from one time to the next, as many as were used at one time.
 #[derive(Default)]
 pub(crate) struct Replayer {
-    arena: LockedArena,
+    arenas: Vec<LockedArena>,
 }
 
 impl Replayer {
@@ -96,14 +96,11 @@ impl Replayer {
         allocator: Allocator,
         plan: Plan,
     ) -> Result<Outcome, Trouble> {
-        match allocator {
-            Allocator::Locked => self.replay_locked(script, plan),
-            Allocator::ThreadCached => child::replay(script, plan),
-        }
+        self.arenas.resize_with(self.arenas.len().max(1), LockedArena::default);
+        perform(&mut self.arenas[0], script, allocator, plan)
     }
 
-    /// Whether each of several plans completes a script. With caches as many are performed at a time as there are
-    /// processors.
+    /// Whether each of several plans completes a script. As many are performed at a time as there are processors.
     ///
     /// # Errors
     ///
@@ -114,43 +111,47 @@ impl Replayer {
         allocator: Allocator,
         plans: &[Plan],
     ) -> Result<Vec<bool>, Trouble> {
+        let at_a_time = processors().min(plans.len());
+        self.arenas.resize_with(self.arenas.len().max(at_a_time), LockedArena::default);
         let mut completes = Vec::new();
-        let mut note = |outcome: Outcome| completes.push(outcome.refused.is_none());
-        match allocator {
-            Allocator::Locked => {
-                for &plan in plans {
-                    note(self.replay_locked(script, plan)?);
-                }
-            }
-            Allocator::ThreadCached => {
-                for plans in plans.chunks(processors()) {
-                    let outcomes = thread::scope(|scope| {
-                        let begin = |&plan| scope.spawn(move || child::replay(script, plan));
-                        let replays: Vec<_> = plans.iter().map(begin).collect();
-                        let wait = |replay: ScopedJoinHandle<'_, _>| {
-                            replay.join().unwrap_or_else(|panic| resume_unwind(panic))
-                        };
-                        replays.into_iter().map(wait).collect::<Result<Vec<_>, Trouble>>()
-                    })?;
-                    outcomes.into_iter().for_each(&mut note);
-                }
-            }
+        for plans in plans.chunks(processors()) {
+            let outcomes = thread::scope(|scope| {
+                let begin = |(&plan, arena)| scope.spawn(move || perform(arena, script, allocator, plan));
+                let replays: Vec<_> = plans.iter().zip(&mut self.arenas).map(begin).collect();
+                let wait = |replay: ScopedJoinHandle<'_, _>| {
+                    replay.join().unwrap_or_else(|panic| resume_unwind(panic))
+                };
+                replays.into_iter().map(wait).collect::<Result<Vec<_>, Trouble>>()
+            })?;
+            completes.extend(outcomes.iter().map(|outcome| outcome.refused.is_none()));
         }
         Ok(completes)
     }
+}
 
-    /// Without caches it does not matter which thread asks.
-    fn replay_locked(&mut self, script: &Script, plan: Plan) -> Result<Outcome, Trouble> {
-        let allocator = self.arena.allocator(plan.arena, plan.place)?;
-        let mut player = player::Player::new(&allocator);
-        script.visit(|step| {
-            if player.events() == plan.events && step.unpack().is_event {
-                return ControlFlow::Break(());
-            }
-            player.perform(&step.unpack())
-        })?;
-        Ok(player.outcome(plan))
+fn perform(
+    arena: &mut LockedArena,
+    script: &Script,
+    allocator: Allocator,
+    plan: Plan,
+) -> Result<Outcome, Trouble> {
+    match allocator {
+        Allocator::Locked => perform_locked(arena, script, plan),
+        Allocator::ThreadCached => child::replay(script, plan),
     }
+}
+
+/// Without caches it does not matter which thread asks.
+fn perform_locked(arena: &mut LockedArena, script: &Script, plan: Plan) -> Result<Outcome, Trouble> {
+    let allocator = arena.allocator(plan.arena, plan.place)?;
+    let mut player = player::Player::new(&allocator);
+    script.visit(|step| {
+        if player.events() == plan.events && step.unpack().is_event {
+            return ControlFlow::Break(());
+        }
+        player.perform(&step.unpack())
+    })?;
+    Ok(player.outcome(plan))
 }
 
 #[cfg(test)]

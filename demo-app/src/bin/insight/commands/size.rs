@@ -189,8 +189,12 @@ fn print(scripts: &[Script], answers: &[Answer], out: &mut dyn Write) -> io::Res
         if script.unknown_releases > 0 {
             writeln!(
                 out,
-                "  {} blocks are released of whose beginning the trace does not tell; they are left out.",
-                grouped(script.unknown_releases)
+                "  {} released of whose beginning the trace does not tell; left out here.",
+                if script.unknown_releases == 1 {
+                    "1 block is".to_owned()
+                } else {
+                    format!("{} blocks are", grouped(script.unknown_releases))
+                }
             )?;
         }
     }

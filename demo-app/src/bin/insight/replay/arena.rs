@@ -94,6 +94,9 @@ struct Memory {
     layout: Layout,
 }
 
+// SAFETY: the memory is this value's alone, whichever thread has it.
+unsafe impl Send for Memory {}
+
 impl Memory {
     fn new(bytes: u64) -> Result<Self, Trouble> {
         let none = || Trouble::NoMemory { bytes };
