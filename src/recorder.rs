@@ -152,6 +152,11 @@ fn next_number() -> u64 {
     SEQUENCE.0.fetch_add(1, Ordering::Relaxed) + 1
 }
 
+/// The number of the last event so far; `None` where nothing is recorded.
+fn last_number() -> Option<u64> {
+    (STATE.load(Ordering::Acquire) == state::ON).then(|| SEQUENCE.0.load(Ordering::Relaxed))
+}
+
 /// Begins the recording, if the environment asks for one. False if there is none.
 #[cold]
 fn begin() -> bool {

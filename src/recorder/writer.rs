@@ -66,6 +66,14 @@ impl Writer {
         self.part.begin_thread();
     }
 
+    /// Notes that the thread ends, behind the event of that number.
+    pub(super) fn end_thread(&mut self, last: u64) {
+        // (Where the file gets no further chunk, the next event ends the recording.)
+        if self.part.make_room().is_ok() {
+            self.part.note(&Note::ThreadEnd(last));
+        }
+    }
+
     /// Writes an event with the next number of all.
     pub(super) fn event(&mut self, next_number: impl FnOnce() -> u64, event: &Event) -> Result<(), u64> {
         self.part.event(next_number, event)

@@ -1,7 +1,7 @@
 //! Which writer is whose: a thread adopts one that nobody has, and leaves it when it ends.
 
 use super::writer::Writer;
-use super::{LOCAL, everlasting};
+use super::{LOCAL, everlasting, last_number};
 use crate::thread_end::AtThreadEnd;
 use core::ffi::c_void;
 use core::ptr::{NonNull, null_mut};
@@ -76,7 +76,18 @@ fn one_more() -> Option<NonNull<Listed>> {
 /// What other destructors of the thread release later has a writer once more: it is adopted anew, and this called
 /// again.
 unsafe extern "C" fn thread_ends(listed: *mut c_void) {
-    LOCAL.with(|local| local.writer.set(null_mut()));
-    // SAFETY: what was set for the key is a writer on the list, which is never unmapped.
-    unsafe { (*listed.cast::<Listed>()).is_taken.store(false, Ordering::Release) };
+    LOCAL.with(|local| {
+        local.writer.set(null_mut());
+        // A signal handler that allocates meanwhile is not recorded.
+        let was_inside = local.is_inside.replace(true);
+        let listed: *mut Listed = listed.cast();
+        if let Some(last) = last_number() {
+            // SAFETY: what was set for the key is a writer on the list, which is never unmapped, and this thread's until
+            // it is left. (Of what surrounds it there is no reference.)
+            unsafe { &mut (*listed).writer }.end_thread(last);
+        }
+        // SAFETY: as above; this field is for all threads.
+        unsafe { (*listed).is_taken.store(false, Ordering::Release) };
+        local.is_inside.set(was_inside);
+    });
 }

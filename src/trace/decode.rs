@@ -323,6 +323,7 @@ impl Decoder {
             note::PROGRAM => Note::Program(input.text()?),
             note::END => Note::End(input.number()?),
             note::SAMPLE => Note::Sample(input.number()?),
+            note::THREAD_END => Note::ThreadEnd(self.sequence.saturating_add(input.number()?)),
             _ => return Err(DecodeError { offset: self.offset, wrong: Wrong::Kind(first) }),
         })
     }

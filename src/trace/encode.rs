@@ -155,6 +155,10 @@ impl Encoder {
                 out.number(weight);
                 note::SAMPLE
             }
+            Note::ThreadEnd(last) => {
+                out.number(last.saturating_sub(self.sequence));
+                note::THREAD_END
+            }
         };
         out.bytes[0] = first(sub);
         let end = out.len + text.len();

@@ -116,6 +116,9 @@ pub enum Note<'a> {
     End(u64),
     /// The allocation that follows in this chunk is one of a sample, and stands for so many bytes.
     Sample(u64),
+    /// The thread whose events come before in this chunk ended, behind the event of that number. (Destructors of the
+    /// thread's that are called later may allocate: then it is told to begin and to end once more.)
+    ThreadEnd(u64),
 }
 
 /// A file whose code is part of the process: the program itself, or a library.

@@ -91,6 +91,7 @@ fn notes_are_decoded_as_they_were_encoded() {
         Note::Program(b"program --with arguments"),
         Note::End(1),
         Note::Sample(524_288),
+        Note::ThreadEnd(1 << 40),
     ];
     let mut encoder = Encoder::new(&HEADER);
     let (mut bytes, mut len) = ([0; 1000], 0);

@@ -259,6 +259,41 @@ fn threads_one_after_the_other_share_a_chunk() {
     threads.sort_unstable();
     threads.dedup();
     assert!(threads.len() >= 200, "{}", threads.len());
+    assert!(trace.ends.len() >= 200, "{}", trace.ends.len());
+}
+
+#[test]
+fn a_thread_ends_when_it_does_and_one_that_waits_does_not() {
+    let test = "a_thread_ends_when_it_does_and_one_that_waits_does_not";
+    let play = || {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            sender.send(black_box(vec![1u8; MARK + 1])).unwrap();
+            loop {
+                std::thread::park();
+            }
+        });
+        let kept = receiver.recv().unwrap();
+        std::thread::spawn(|| drop(black_box(vec![1u8; MARK + 2]))).join().unwrap();
+        drop(black_box(vec![1u8; MARK + 3]));
+        drop(kept);
+    };
+    if process::plays(test, play) {
+        return;
+    }
+    let trace = trace_of(test, &[]);
+    trace.assert_consistent();
+    let of_size = |bytes: usize| {
+        let is_it = |event: &Event| matches!(event, Event::Allocation { size, .. } if *size == bytes as u64);
+        trace.events.iter().find(|entry| is_it(&entry.event)).unwrap()
+    };
+    let [waiting, ended, after] = [MARK + 1, MARK + 2, MARK + 3].map(of_size);
+    let ends_of = |thread| trace.ends.iter().filter(move |(of, _)| *of == thread).map(|(_, last)| *last);
+    assert_eq!(ends_of(waiting.thread).count(), 0);
+    let last_of_ended = trace.events.iter().rfind(|entry| entry.thread == ended.thread).unwrap();
+    // Destructors that are called later may have begun the thread once more.
+    assert_eq!(ends_of(ended.thread).max().map(|last| last >= last_of_ended.sequence), Some(true));
+    assert!(ends_of(ended.thread).all(|last| (ended.sequence..after.sequence).contains(&last)));
 }
 
 #[test]

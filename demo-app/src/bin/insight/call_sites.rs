@@ -22,7 +22,7 @@ impl CallSites {
             Entry::Module { bias, start, end, path } => {
                 self.modules.push(Module { bias: *bias, start: *start, end: *end, path: path.clone() });
             }
-            Entry::Event { .. } | Entry::Program(_) | Entry::End(_) => {}
+            Entry::Event { .. } | Entry::Program(_) | Entry::End(_) | Entry::ThreadEnd(_) => {}
         }
     }
 

@@ -6,19 +6,36 @@ use mem_alloc_rust::trace::{CHUNK, CHUNK_HEADER, ChunkHeader, Decoder, Event, No
 use std::collections::VecDeque;
 use std::path::Path;
 
-/// An event, and what its chunk told of it before.
+/// Something that has its place in the order of all, and what its chunk told of it before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Stamped {
-    pub(crate) sequence: u64,
+    pub(crate) place: Place,
     thread: u64,
     time: u64,
-    weight: Option<u64>,
-    event: Event,
+    what: What,
+}
+
+/// A place in the order of all: at an event, by its number, or behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    pub(crate) sequence: u64,
+    pub(crate) is_behind: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum What {
+    Event(Event, Option<u64>),
+    ThreadEnd,
 }
 
 impl From<Stamped> for Entry {
-    fn from(Stamped { sequence, thread, time, weight, event }: Stamped) -> Self {
-        Self::Event { sequence, thread, time, event, weight }
+    fn from(Stamped { place, thread, time, what }: Stamped) -> Self {
+        match what {
+            What::Event(event, weight) => {
+                Self::Event { sequence: place.sequence, thread, time, event, weight }
+            }
+            What::ThreadEnd => Self::ThreadEnd(thread),
+        }
     }
 }
 
@@ -59,7 +76,11 @@ impl Chunk {
         (self.thread, self.time) = (header.thread.into(), header.time);
     }
 
-    /// The next event among its bytes. Notes on the way are told at once: a call site is known before it is used,
+    fn stamped(&self, place: Place, what: What) -> Stamped {
+        Stamped { place, thread: self.thread, time: self.time, what }
+    }
+
+    /// The next event among its bytes, or the end of its thread. Other notes on the way are told at once: a call site is known before it is used,
     /// whoever uses it first.
     ///
     /// # Errors
@@ -74,8 +95,11 @@ impl Chunk {
         loop {
             match self.decoder.next(records) {
                 Ok(Some(Record::Event { sequence, event })) => {
-                    let (thread, time, weight) = (self.thread, self.time, self.weight.take());
-                    return Ok(Some(Stamped { sequence, thread, time, weight, event }));
+                    let what = What::Event(event, self.weight.take());
+                    return Ok(Some(self.stamped(Place { sequence, is_behind: false }, what)));
+                }
+                Ok(Some(Record::Note(Note::ThreadEnd(sequence)))) => {
+                    return Ok(Some(self.stamped(Place { sequence, is_behind: true }, What::ThreadEnd)));
                 }
                 Ok(Some(Record::Note(Note::Time(time)))) => self.time = time,
                 Ok(Some(Record::Note(Note::Thread(thread)))) => self.thread = thread,

@@ -29,8 +29,7 @@ pub(crate) struct Script {
     steps: Steps,
     /// How many steps there are: up to the refusal that ended the program, if one did.
     length: u64,
-    /// The number of the last step of each thread.
-    last_steps: Vec<u64>,
+    threads: usize,
     /// How many requests and releases there are.
     pub(crate) events: u64,
     /// The most bytes that were live at one time, as they were asked for. With what the program was refused in the end.
@@ -89,7 +88,7 @@ impl Script {
             path: path.to_owned(),
             steps: Steps::InFile,
             length: facts.steps,
-            last_steps: facts.last_steps,
+            threads: reading.threads(),
             events: facts.events,
             peak_bytes: facts.peak_bytes,
             most_align_log2: facts.most_align_log2,
@@ -101,16 +100,8 @@ impl Script {
         };
         if let Some(mut steps) = steps {
             steps.truncate(usize::try_from(script.length).unwrap_or(usize::MAX));
-            let mut complete = |number: u64, complete: fn(&mut Step)| {
-                if let Some(packed) = steps.get_mut(number as usize) {
-                    let mut step = packed.unpack();
-                    complete(&mut step);
-                    *packed = step.pack();
-                }
-            };
-            script.last_steps.iter().for_each(|&number| complete(number, |step| step.ends_thread = true));
-            if let Some(end) = end {
-                complete(end.step, |step| step.is_required = true);
+            if let Some(packed) = end.and_then(|end| steps.get_mut(end.step as usize)) {
+                *packed = Step { is_required: true, ..packed.unpack() }.pack();
             }
             script.steps = Steps::InMemory(steps);
         }
@@ -124,7 +115,7 @@ impl Script {
 
     /// How many threads there are.
     pub(crate) fn threads(&self) -> usize {
-        self.last_steps.len()
+        self.threads
     }
 
     /// How many steps are kept in memory.
@@ -149,7 +140,6 @@ impl Script {
                 let mut reading = Reading::open(&self.path)?;
                 for number in 0..self.length {
                     let Some(mut step) = reading.next()? else { break };
-                    step.ends_thread = self.last_steps.get(reading.thread()) == Some(&number);
                     step.is_required = self.end.is_some_and(|end| end.step == number);
                     if take(&step.pack()).is_break() {
                         break;

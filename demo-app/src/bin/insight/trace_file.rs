@@ -3,7 +3,7 @@
 //! Each writer's chunks are in order, and the writers are merged by sequence numbers. There is one chunk in memory for
 //! each writer, and a few bytes for each chunk of the file, so that traces of any length can be read.
 
-use crate::chunk::{Chunk, Stamped};
+use crate::chunk::{Chunk, Place, Stamped};
 use crate::trouble::Trouble;
 use mem_alloc_rust::trace::{
     CHUNK, CHUNK_HEADER, ChunkHeader, DecodeError, Decoder, Event, FILE_HEADER, FileHeader, Note, Record,
@@ -54,6 +54,8 @@ pub(crate) enum Entry {
     Program(String),
     /// The recording ended before the program, for a reason: see [`Note::End`].
     End(u64),
+    /// That thread ended.
+    ThreadEnd(u64),
 }
 
 /// A trace that is being read.
@@ -64,8 +66,8 @@ pub(crate) struct TraceFile {
     /// Bytes of the file when it was opened.
     bytes: u64,
     writers: Vec<Writer>,
-    /// The writers that have an event, by its sequence number.
-    heads: BinaryHeap<Reverse<(u64, usize)>>,
+    /// The writers that have something to tell, by its place.
+    heads: BinaryHeap<Reverse<(Place, usize)>>,
     /// What is told before the next event.
     notes: VecDeque<Entry>,
     chunks_read: u64,
@@ -77,7 +79,7 @@ struct Writer {
     chunks: Vec<u64>,
     /// The one that is read.
     chunk: Chunk,
-    /// The event that is next.
+    /// What is next.
     next: Option<Stamped>,
 }
 
@@ -169,13 +171,13 @@ impl TraceFile {
         Ok(Some(event.into()))
     }
 
-    /// Looks for a writer's next event.
+    /// Looks for what a writer tells next.
     fn advance(&mut self, number: usize) -> Result<(), Trouble> {
         let Self { path, file, writers, .. } = self;
         let writer = &mut writers[number];
         loop {
             if let Some(event) = writer.chunk.next(path, &mut self.notes)? {
-                self.heads.push(Reverse((event.sequence, number)));
+                self.heads.push(Reverse((event.place, number)));
                 writer.next = Some(event);
                 return Ok(());
             }
@@ -206,7 +208,7 @@ pub(crate) fn entry_of(note: &Note<'_>) -> Option<Entry> {
         }),
         Note::Program(line) => Some(Entry::Program(String::from_utf8_lossy(line).into_owned())),
         Note::End(reason) => Some(Entry::End(reason)),
-        // (Of the time, the thread and the sample: those are about what follows in the chunk.)
+        // (Of the time, the thread and the sample: those are about what follows in the chunk. A thread's end has a place.)
         _ => None,
     }
 }

@@ -21,7 +21,9 @@ pub struct Trace {
     pub program: String,
     /// In the order of their numbers.
     pub events: Vec<Entry>,
-    /// All but the times and threads, which the entries have.
+    /// Threads that ended, each with the number of the event behind which it did.
+    pub ends: Vec<(u64, u64)>,
+    /// All other notes but the times and threads, which the entries have.
     pub notes: Vec<Note<'static>>,
     /// Those with events.
     pub chunks: usize,
@@ -36,6 +38,7 @@ impl Trace {
             header: FileHeader::decode(bytes).unwrap(),
             program: String::new(),
             events: Vec::new(),
+            ends: Vec::new(),
             notes: Vec::new(),
             chunks: 0,
             sites: BTreeMap::new(),
@@ -61,6 +64,7 @@ impl Trace {
                 }
                 Record::Note(Note::Sample(bytes)) => weight = Some(bytes),
                 Record::Note(Note::Thread(other)) => thread = other,
+                Record::Note(Note::ThreadEnd(last)) => self.ends.push((thread, last)),
                 Record::Note(Note::Time(later)) => {
                     assert!(later >= time);
                     time = later;

@@ -141,6 +141,7 @@ pub(crate) fn walk(
             }
             Entry::Program(line) => walk.around.program = Some(line),
             Entry::End(reason) => walk.around.end = Some(reason),
+            Entry::ThreadEnd(_) => {}
         }
     }
     walk.around.threads = walk.threads.len();

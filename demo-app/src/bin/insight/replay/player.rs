@@ -117,7 +117,7 @@ impl<'a, A: Measured> Player<'a, A> {
     pub(super) fn perform(&mut self, step: &Step) -> ControlFlow<()> {
         self.events += u64::from(step.is_event);
         let served = match step.action {
-            Action::Thread(_) => Ok(()),
+            Action::Thread(_) | Action::ThreadEnd(_) => Ok(()),
             Action::Allocate { block, size, align_log2, is_zeroed } => {
                 self.allocate(block, size, align_log2, is_zeroed)
             }

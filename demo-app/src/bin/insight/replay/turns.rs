@@ -2,7 +2,8 @@
 //! order.
 //!
 //! They are virtual: one thread of the system plays all of them, so that a turn costs some nanoseconds and not a
-//! wake-up. The allocator cannot tell the difference. A thread begins with its first step and ends with its last one.
+//! wake-up. The allocator cannot tell the difference. A thread begins with its first step, and ends when the trace says
+//! so: one that waits for more work to the end of the program keeps its cache as long.
 
 use super::Plan;
 use super::outcome::Outcome;
@@ -35,8 +36,9 @@ pub(super) fn perform<A: Measured>(
         };
         match end {
             End::Turn(other) => number = Some(other),
-            End::Thread => {
-                number.take().and_then(|number| threads.remove(&number));
+            End::Thread(ended) => {
+                threads.remove(&ended);
+                number = number.filter(|&number| number != ended);
             }
             // The others have been waiting, with what their caches have.
             End::Script => return Ok(stage.player.outcome(plan)),
@@ -54,31 +56,27 @@ struct Stage<'a, A: Measured, N> {
 enum End {
     /// The next step is that thread's.
     Turn(u32),
-    /// The thread has done its last step.
-    Thread,
+    /// That thread ends.
+    Thread(u32),
     /// There is no further step, or one was refused.
     Script,
 }
 
 impl<A: Measured, N: FnMut() -> Result<Option<Step>, Trouble>> Stage<'_, A, N> {
-    /// Performs the steps of one thread, up to another's first, its own last or the end of all.
+    /// Performs the steps of one thread, up to another's first, a thread's end or the end of all.
     fn take_turn(&mut self, number: Option<u32>) -> Result<End, Trouble> {
         while let Some(step) = (self.next)()? {
-            if let Action::Thread(other) = step.action {
-                // (One that ends with this has nothing to do that is known.)
-                if Some(other) != number && !step.ends_thread {
-                    return Ok(End::Turn(other));
-                }
-                continue;
+            match step.action {
+                Action::Thread(other) if Some(other) != number => return Ok(End::Turn(other)),
+                Action::Thread(_) => continue,
+                Action::ThreadEnd(ended) => return Ok(End::Thread(ended)),
+                _ => {}
             }
             if step.is_event && self.player.events() == self.plan.events {
                 break;
             }
             if self.player.perform(&step).is_break() {
                 break;
-            }
-            if step.ends_thread {
-                return Ok(End::Thread);
             }
         }
         Ok(End::Script)
@@ -90,12 +88,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_thread_has_a_cache_from_its_first_step_to_its_last() {
+    fn each_thread_has_a_cache_from_its_first_step_to_its_end() {
         let allocate =
             |block, size| Step::event(Action::Allocate { block, size, align_log2: 3, is_zeroed: false });
         let turn = |number| Step::no_event(Action::Thread(number));
-        let last = |step: Step| Step { ends_thread: true, ..step };
-        // Three threads; the third one ends in between, and then the second one.
+        let end = |number| Step::no_event(Action::ThreadEnd(number));
+        // Three threads; the third one ends in between, and the second one in another's turn. The first one does not.
         let steps = [
             turn(0),
             allocate(0, 100),
@@ -103,11 +101,13 @@ mod tests {
             turn(1),
             allocate(2, 50),
             turn(2),
-            last(allocate(3, 10)),
+            allocate(3, 10),
+            end(2),
             turn(1),
-            last(Step::event(Action::Release { block: 2 })),
+            Step::event(Action::Release { block: 2 }),
             turn(0),
-            last(Step::event(Action::Reallocate { block: 0, size: 200 })),
+            end(1),
+            Step::event(Action::Reallocate { block: 0, size: 200 }),
         ];
         // The only test that has caches: an allocator of a process has.
         let (allocator, start) = crate::replay::arena::thread_cached(4 << 20, 0).unwrap();
@@ -121,6 +121,6 @@ mod tests {
         assert_eq!((outcome.events, outcome.refused, outcome.figures.asked), (6, None, 310));
         assert_eq!((outcome.peak_asked, outcome.peak_event), (310, 6));
         // Before each step. What threads that ended have left is counted by nobody.
-        assert_eq!(caches, [0, 0, 1, 1, 1, 2, 2, 2, 2, 1, 1, 0]);
+        assert_eq!(caches, [0, 0, 1, 1, 1, 2, 2, 3, 2, 2, 2, 2, 1, 1]);
     }
 }

@@ -24,8 +24,6 @@ pub(super) struct Facts {
     pub(super) refusals: u64,
     /// The largest alignment that was asked for, as a power of two.
     pub(super) most_align_log2: u8,
-    /// The number of the last step of each thread.
-    pub(super) last_steps: Vec<u64>,
     /// The lowest and the highest address of all blocks.
     span: Option<(u64, u64)>,
 }
@@ -46,7 +44,7 @@ pub(crate) struct FinalRefusal {
 /// A refusal that may turn out to be the end, and what was known then.
 struct Candidate {
     refusal: FinalRefusal,
-    thread: usize,
+    thread: u32,
     facts: Facts,
     /// How often the thread has allocated since.
     allocations_since: u64,
@@ -66,10 +64,6 @@ impl Finder {
     pub(super) fn note(&mut self, step: &Step, reading: &Reading) {
         let facts = &mut self.facts;
         let thread = reading.thread();
-        if facts.last_steps.len() <= thread {
-            facts.last_steps.resize(thread + 1, 0);
-        }
-        facts.last_steps[thread] = facts.steps;
         facts.steps += 1;
         facts.events += u64::from(step.is_event);
         facts.peak_bytes = facts.peak_bytes.max(reading.live_bytes());
@@ -82,11 +76,11 @@ impl Finder {
                 self.note_refusal(thread, size, reading.former_bytes(), reading);
             }
             Action::Allocate { .. } | Action::Reallocate { .. } => self.note_block(thread, reading.address()),
-            Action::Thread(_) | Action::Release { .. } => {}
+            Action::Thread(_) | Action::ThreadEnd(_) | Action::Release { .. } => {}
         }
     }
 
-    fn note_block(&mut self, thread: usize, address: u64) {
+    fn note_block(&mut self, thread: u32, address: u64) {
         if let Some(candidate) = &mut self.candidate {
             let is_in_arena = candidate.facts.span.is_some_and(|(low, high)| (low..=high).contains(&address));
             let is_of_thread = candidate.thread == thread;
@@ -100,7 +94,7 @@ impl Finder {
         self.facts.span = Some((low.min(address), high.max(address)));
     }
 
-    fn note_refusal(&mut self, thread: usize, bytes: u64, former: u64, reading: &Reading) {
+    fn note_refusal(&mut self, thread: u32, bytes: u64, former: u64, reading: &Reading) {
         // The first one is the reason, and what is refused to the report about it is not.
         if self.candidate.is_none() {
             let Facts { events, steps, .. } = self.facts;
@@ -123,10 +117,7 @@ impl Finder {
                 let refusal = FinalRefusal { others_went_on: true, ..refusal };
                 (Facts { peak_bytes, refusals, ..self.facts }, Some(refusal))
             }
-            // (Threads that did something later have not ended before.)
-            Some(Candidate { facts, refusal, .. }) => {
-                (Facts { last_steps: self.facts.last_steps, ..facts }, Some(refusal))
-            }
+            Some(Candidate { facts, refusal, .. }) => (facts, Some(refusal)),
             None => (self.facts, None),
         }
     }

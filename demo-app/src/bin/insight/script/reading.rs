@@ -59,8 +59,13 @@ impl Reading {
     }
 
     /// The thread whose step was read last.
-    pub(super) fn thread(&self) -> usize {
-        self.thread as usize
+    pub(super) fn thread(&self) -> u32 {
+        self.thread
+    }
+
+    /// How many threads did something so far.
+    pub(super) fn threads(&self) -> usize {
+        self.threads.len()
     }
 
     /// Where the block lies that was allocated or resized last.
@@ -106,11 +111,22 @@ impl Reading {
                     self.take(sequence, thread, time, &event);
                 }
                 Some(Entry::End(reason)) => self.ended = Some(reason),
+                Some(Entry::ThreadEnd(thread)) => self.end_thread(thread),
                 Some(_) => {}
                 None => return Ok(None),
             }
         }
         Ok(self.ready.pop_front())
+    }
+
+    /// A thread that has done nothing here has no number, and nothing to leave.
+    fn end_thread(&mut self, thread: u64) {
+        if let Some(&number) = self.threads.get(&thread) {
+            self.ready.push_back(Step::no_event(Action::ThreadEnd(number)));
+            if number == self.thread {
+                self.thread = u32::MAX;
+            }
+        }
     }
 
     fn take(&mut self, sequence: u64, thread: u64, time: u64, event: &Event) {

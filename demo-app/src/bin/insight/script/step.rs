@@ -5,11 +5,9 @@
 pub(crate) struct Step {
     /// What is to be done.
     pub(crate) action: Action,
-    /// It stands for an event of the trace. (What does not is a thread's turn, or a release that the trace does not
-    /// tell of.)
+    /// It stands for an event of the trace. (What does not is a thread's turn or its end, or a release that the trace
+    /// does not tell of.)
     pub(crate) is_event: bool,
-    /// It is the last one of its thread.
-    pub(crate) ends_thread: bool,
     /// The traced program was refused this and got no further, so that here it must be served.
     pub(crate) is_required: bool,
 }
@@ -19,6 +17,8 @@ pub(crate) struct Step {
 pub(crate) enum Action {
     /// All that follows is this thread's.
     Thread(u32),
+    /// That thread ends, whoever's turn it is. If it was its own, the next step is a turn.
+    ThreadEnd(u32),
     /// A block is to be allocated.
     Allocate {
         /// Its number.
@@ -64,13 +64,12 @@ pub(crate) enum Action {
 pub(crate) struct Packed(pub(crate) [u8; 16]);
 
 const IS_EVENT: u8 = 1;
-const ENDS_THREAD: u8 = 2;
-const IS_REQUIRED: u8 = 4;
+const IS_REQUIRED: u8 = 2;
 
 impl Step {
     /// A step that stands for an event, and is nothing more.
     pub(crate) fn event(action: Action) -> Self {
-        Self { action, is_event: true, ends_thread: false, is_required: false }
+        Self { action, is_event: true, is_required: false }
     }
 
     /// A step that stands for no event.
@@ -87,14 +86,13 @@ impl Step {
             Action::Reallocate { block, size } => (4, 0, block, size),
             Action::Refused { size, align_log2 } => (5, align_log2, 0, size),
             Action::RefusedReallocation { block, size } => (6, 0, block, size),
+            Action::ThreadEnd(number) => (7, 0, number, 0),
         };
         let flag = |is_set: bool, flag| if is_set { flag } else { 0 };
         let mut bytes = [0; 16];
         bytes[0] = kind;
         bytes[1] = align;
-        bytes[2] = flag(self.is_event, IS_EVENT)
-            | flag(self.ends_thread, ENDS_THREAD)
-            | flag(self.is_required, IS_REQUIRED);
+        bytes[2] = flag(self.is_event, IS_EVENT) | flag(self.is_required, IS_REQUIRED);
         bytes[4..8].copy_from_slice(&block.to_le_bytes());
         bytes[8..].copy_from_slice(&size.to_le_bytes());
         Packed(bytes)
@@ -111,14 +109,10 @@ impl Packed {
             3 => Action::Release { block },
             4 => Action::Reallocate { block, size },
             5 => Action::Refused { size, align_log2 },
-            _ => Action::RefusedReallocation { block, size },
+            6 => Action::RefusedReallocation { block, size },
+            _ => Action::ThreadEnd(block),
         };
-        Step {
-            action,
-            is_event: flags & IS_EVENT != 0,
-            ends_thread: flags & ENDS_THREAD != 0,
-            is_required: flags & IS_REQUIRED != 0,
-        }
+        Step { action, is_event: flags & IS_EVENT != 0, is_required: flags & IS_REQUIRED != 0 }
     }
 }
 
@@ -137,15 +131,11 @@ mod tests {
             Action::Reallocate { block, size },
             Action::Refused { size, align_log2 },
             Action::RefusedReallocation { block, size },
+            Action::ThreadEnd(7),
         ];
         for action in actions {
-            for flags in 0..8 {
-                let step = Step {
-                    action,
-                    is_event: flags & 1 != 0,
-                    ends_thread: flags & 2 != 0,
-                    is_required: flags & 4 != 0,
-                };
+            for flags in 0..4 {
+                let step = Step { action, is_event: flags & 1 != 0, is_required: flags & 2 != 0 };
                 assert_eq!(step.pack().unpack(), step);
             }
         }

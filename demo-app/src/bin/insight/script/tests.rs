@@ -1,6 +1,6 @@
 use super::*;
 use crate::synthetic::Synthetic;
-use mem_alloc_rust::trace::Event;
+use mem_alloc_rust::trace::{Event, Note};
 
 fn steps(script: &Script) -> Vec<Step> {
     let mut steps = Vec::new();
@@ -21,8 +21,8 @@ fn turn(thread: u32) -> Step {
     Step::no_event(Action::Thread(thread))
 }
 
-fn last(step: Step) -> Step {
-    Step { ends_thread: true, ..step }
+fn end(thread: u32) -> Step {
+    Step::no_event(Action::ThreadEnd(thread))
 }
 
 /// Two threads, of which the second one ends first; a block is released that is not known, another one is overwritten.
@@ -38,6 +38,9 @@ fn two_threads(name: &str) -> PathBuf {
     trace.release(70, 4, 0x9000);
     trace.allocation(70, 5, 0x1000, 30, 0);
     trace.release(70, 6, 0x3000);
+    // While the first thread works, and in the end.
+    trace.note(80, &Note::ThreadEnd(4));
+    trace.note(70, &Note::ThreadEnd(6));
     trace.write(name)
 }
 
@@ -49,11 +52,13 @@ fn a_trace_becomes_steps() {
         allocate(0, 100),
         turn(1),
         allocate(1, 50),
-        last(Step::event(Action::Reallocate { block: 1, size: 70 })),
+        Step::event(Action::Reallocate { block: 1, size: 70 }),
         turn(0),
+        end(1),
         Step::no_event(Action::Release { block: 0 }),
         allocate(0, 30),
-        last(Step::event(Action::Release { block: 1 })),
+        Step::event(Action::Release { block: 1 }),
+        end(0),
     ];
     // In memory, and read from the file each time.
     for most in [100, 0] {

@@ -1,6 +1,6 @@
 //! A trace that is still being written: its chunks become fuller, and new ones come.
 
-use crate::chunk::{Chunk, Stamped};
+use crate::chunk::{Chunk, Place, Stamped};
 use crate::trace_file::{Entry, entry_of, read_at};
 use crate::trouble::Trouble;
 use mem_alloc_rust::trace::{CHUNK, CHUNK_HEADER, ChunkHeader, Decoder, FILE_HEADER, FileHeader, Record};
@@ -121,14 +121,17 @@ impl Follower {
         if let Some(note) = self.notes.pop_front() {
             return Ok(Some(note));
         }
-        let head = |tail: &Tail| tail.events.front().map_or(u64::MAX, |(event, _)| event.sequence);
+        let last = Place { sequence: u64::MAX, is_behind: true };
+        let head = |tail: &Tail| tail.events.front().map_or(last, |(event, _)| event.place);
         let Some(tail) = self.writers.values_mut().min_by_key(|tail| head(tail)) else { return Ok(None) };
         let Some((event, seen)) = tail.events.pop_front() else { return Ok(None) };
-        if event.sequence > self.expected && self.polled < seen + PATIENCE {
+        // (A place behind an event is one in front of the next.)
+        let sequence = event.place.sequence + u64::from(event.place.is_behind);
+        if sequence > self.expected && self.polled < seen + PATIENCE {
             tail.events.push_front((event, seen));
             return Ok(None);
         }
-        self.expected = event.sequence + 1;
+        self.expected = self.expected.max(event.place.sequence + 1);
         Ok(Some(event.into()))
     }
 

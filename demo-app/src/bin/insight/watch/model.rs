@@ -70,7 +70,7 @@ impl Model {
                 self.event(*sequence, *thread, *time, event)
             }
             Entry::End(reason) => self.end = Some(*reason),
-            Entry::Site { .. } | Entry::Module { .. } | Entry::Program(_) => {}
+            Entry::Site { .. } | Entry::Module { .. } | Entry::Program(_) | Entry::ThreadEnd(_) => {}
         }
     }
 
