@@ -213,8 +213,8 @@ static HOOK: Hook<Fault> = Hook::new();
 /// A `no_std` program uses it to write the sentence to its own console and to stop the machine its own way.
 /// The hook may diverge. If it returns, the program ends as it would have without a hook: with `std` by the
 /// sentence on stderr, with `RUST_BACKTRACE=1` the call stack, and an abort, without by a panic that cannot unwind.
-/// The hook runs outside the allocator's lock, but for [`Fault::Reentry`]; it should not allocate, because the program's
-/// memory can no longer be trusted.
+/// The hook runs outside the allocator's lock, but for [`Fault::Reentry`]; it should not allocate, because the
+/// program's memory can no longer be trusted.
 ///
 /// ```
 /// use mem_alloc_rust::{Fault, create_allocator, set_fault_hook};

@@ -63,7 +63,7 @@
 //! | 4 | the program | bytes of its command line, the command line |
 //! | 5 | in the first chunk: the recording ended before the program | why: 1 the disk is full, 2 no memory for one more thread's, 3 too many call sites, 4 the program closed the file |
 //! | 6 | the next allocation is a sample | how many bytes it stands for |
-//! | 7 | the thread that has the writer ends | how many events there were, in all chunks, since the one before in this chunk |
+//! | 7 | the thread that has the writer ends | events of all chunks since the one before in this chunk |
 //!
 //! A call site is defined before it is used in the order of sequence numbers, but maybe in another chunk.
 

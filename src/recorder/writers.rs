@@ -82,8 +82,8 @@ unsafe extern "C" fn thread_ends(listed: *mut c_void) {
         let was_inside = local.is_inside.replace(true);
         let listed: *mut Listed = listed.cast();
         if let Some(last) = last_number() {
-            // SAFETY: what was set for the key is a writer on the list, which is never unmapped, and this thread's until
-            // it is left. (Of what surrounds it there is no reference.)
+            // SAFETY: what was set for the key is a writer on the list, which is never unmapped, and this thread's
+            // until it is left. (Of what surrounds it there is no reference.)
             unsafe { &mut (*listed).writer }.end_thread(last);
         }
         // SAFETY: as above; this field is for all threads.
