@@ -220,7 +220,7 @@ fn diff_says_what_changed() {
             "\nbytes at the end 0 900 +900\n",
             "\nallocations 8 9 +1 +12.5 %\n",
             "\nrefused 0 0 0\n",
-            "\n1 call sites differ",
+            "\n1 call site differs",
             "\n+100 +100 800 +1 call site not recorded",
         ],
     );

@@ -84,10 +84,14 @@ fn print(
     row("changes of size", |totals| totals.reallocations)?;
     row("refused", |totals| totals.refusals)?;
     writeln!(out)?;
+    let differ = match all {
+        1 => "1 call site differs".to_owned(),
+        _ => format!("{} call sites differ", grouped(all as u64)),
+    };
     if shown.is_empty() {
-        return writeln!(out, "{} call sites differ.", grouped(all as u64));
+        return writeln!(out, "{differ}.");
     }
-    writeln!(out, "{} call sites differ; those that changed most of the peak:", grouped(all as u64))?;
+    writeln!(out, "{differ}; what changed most of the peak:")?;
     writeln!(out, "{:>16}{:>16}{:>16}{:>13}  asked for by", "at the peak", "in all", "before", "calls")?;
     for compared in shown {
         let Compared { stack, place, before, after } = compared;
