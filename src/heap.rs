@@ -357,6 +357,7 @@ impl Heap {
     /// behind.
     fn set_end(&mut self, end: Index, limit: usize) {
         (self.end, self.committed) = (end, end);
+        self.figures.set_arena(end.granules_since(Index::FIRST));
         self.growth.capacity = end.get();
         self.facts.slack = limit.wrapping_sub(self.arena.address(end) - HEADER) as u8;
         invariant!(usize::from(self.facts.slack) < GRANULE);

@@ -18,7 +18,6 @@ pub(crate) fn put(out: &mut Sink<'_>, text: &str) {
 /// - `^` a number, `?` the same in hexadecimal, with its prefix,
 /// - `#` a number with a comma for each thousand, `$` the same in nine columns,
 /// - `@` a number of bytes, in the largest unit of which there is one, `&` the same in ten columns,
-/// - `+` a number of bytes as Rust code, in the largest unit that divides it: `160 << 20`; `=` the same as `160M`,
 /// - `!` tenths of a percent as percent, `~` the same in five columns,
 /// - `*` an `s`, if the value in front of it was not one; that takes no value of its own.
 ///
@@ -26,8 +25,7 @@ pub(crate) fn put(out: &mut Sink<'_>, text: &str) {
 pub(crate) fn fill(out: &mut Sink<'_>, template: &str, values: &[usize]) {
     let (mut rest, mut values, mut last) = (template, values.iter(), 0);
     loop {
-        let is_kind =
-            |byte| matches!(byte, b'^' | b'?' | b'#' | b'$' | b'@' | b'&' | b'+' | b'=' | b'!' | b'~' | b'*');
+        let is_kind = |byte| matches!(byte, b'^' | b'?' | b'#' | b'$' | b'@' | b'&' | b'!' | b'~' | b'*');
         let place = rest.bytes().position(is_kind);
         let Some((before, from)) = place.and_then(|place| rest.split_at_checked(place)) else {
             return put(out, rest);
@@ -76,18 +74,6 @@ fn value(out: &mut Sink<'_>, kind: u8, value: usize) {
                 push(b' ');
             }
             columns = if kind == b'&' { 10 } else { 0 };
-        }
-        b'+' | b'=' => {
-            let step = value.trailing_zeros() / 10;
-            // A number of no bytes has no unit, and there is none above this.
-            let unit = b"KMGT".get((step as usize).min(4).wrapping_sub(1)).filter(|_| value > 0);
-            if let Some(&unit) = unit {
-                let step = step.min(4);
-                number = value >> (10 * step);
-                let text: &[u8] =
-                    if kind == b'=' { &[unit] } else { &[b'0', b'0' + step as u8, b' ', b'<', b'<', b' '] };
-                text.iter().for_each(|&byte| push(byte));
-            }
         }
         b'!' | b'~' => {
             push(b'0' + (value % 10) as u8);
@@ -184,23 +170,6 @@ mod tests {
             assert_eq!(filled("&", &[bytes]), std::format!("{text:>10}"));
         }
         assert!(filled("@", &[usize::MAX]).contains(if usize::BITS == 64 { "15.9 EiB" } else { "3.9 GiB" }));
-    }
-
-    #[test]
-    fn bytes_to_be_pasted_are_exact() {
-        let cases = [
-            (0, "0", "0"),
-            (1000, "1000", "1000"),
-            (1 << 10, "1 << 10", "1K"),
-            (1152 << 10, "1152 << 10", "1152K"),
-            (160 << 20, "160 << 20", "160M"),
-            (3 << 30, "3 << 30", "3G"),
-        ];
-        for (bytes, code, short) in cases {
-            assert_eq!(filled("+|=", &[bytes, bytes]), std::format!("{code}|{short}"));
-        }
-        #[cfg(target_pointer_width = "64")]
-        assert_eq!(filled("+|=", &[5 << 50, 5 << 50]), "5120 << 40|5120T");
     }
 
     #[test]

@@ -80,6 +80,16 @@ impl<S: Source> ThreadCached<S> {
         self.locked.peak_bytes()
     }
 
+    /// As for [`Locked::arena_bytes`].
+    pub fn arena_bytes(&self) -> usize {
+        self.locked.arena_bytes()
+    }
+
+    /// As for [`Locked::free_bytes`].
+    pub fn free_bytes(&self) -> usize {
+        self.locked.free_bytes()
+    }
+
     /// As for [`Locked::reset_peak`].
     pub fn reset_peak(&self) {
         self.locked.reset_peak();

@@ -44,6 +44,42 @@ impl<S: Source> ThreadCached<S> {
         self.locked.peak_bytes()
     }
 
+    /// As for [`Locked::arena_bytes`](crate::Locked::arena_bytes).
+    ///
+    /// ```
+    /// use mem_alloc_rust::{FreeList, ThreadCached};
+    ///
+    /// #[global_allocator]
+    /// static A: ThreadCached<FreeList> = ThreadCached::new();
+    ///
+    /// fn main() {
+    ///     let _numbers = vec![1u8; 100_000];
+    ///     assert_eq!(A.arena_bytes(), A.stats().arena_bytes);
+    /// }
+    /// ```
+    pub fn arena_bytes(&self) -> usize {
+        self.locked.arena_bytes()
+    }
+
+    /// Bytes that are neither in use nor in caches, in constant time, without the lock and without a drain: as for
+    /// [`Locked::free_bytes`](crate::Locked::free_bytes).
+    ///
+    /// ```
+    /// use mem_alloc_rust::{FreeList, ThreadCached};
+    ///
+    /// #[global_allocator]
+    /// static A: ThreadCached<FreeList> = ThreadCached::new();
+    ///
+    /// fn main() {
+    ///     let numbers = vec![1u8; 100_000];
+    ///     assert_eq!(A.free_bytes(), A.arena_bytes() - A.live_bytes());
+    ///     assert!(A.free_bytes() <= A.arena_bytes() - numbers.len());
+    /// }
+    /// ```
+    pub fn free_bytes(&self) -> usize {
+        self.locked.free_bytes()
+    }
+
     /// The peak begins anew, from what is in use or in caches now: to measure one phase of a program.
     /// [Drain](Self::drain) before, if what is in caches shall not count. Holds the lock for a constant time.
     ///

@@ -41,8 +41,8 @@ impl Heap {
         } else {
             stats.overhead_bytes += bytes(top);
         }
-        let (arena, in_use) = (bytes(self.end.granules_since(Index::FIRST)), self.live_bytes());
-        stats.arena_bytes += arena;
+        let in_use = self.live_bytes();
+        stats.arena_bytes += self.arena_bytes();
         stats.live_bytes += in_use.saturating_sub(stats.held_bytes - held_elsewhere);
     }
 

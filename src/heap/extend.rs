@@ -350,6 +350,9 @@ impl Heap {
         let (live, peak) = (figures.live(), figures.peak());
         figures.set(other.figures.live(), other.figures.peak());
         other.figures.set(live, peak);
+        let arena = figures.arena();
+        figures.set_arena(other.figures.arena());
+        other.figures.set_arena(arena);
         swap(classes, &mut other.classes);
         swap(free, &mut other.free);
     }

@@ -1,4 +1,5 @@
-//! How much of a heap is in use, and the most that ever was: the part of a heap that is also read without the lock.
+//! How much of a heap is in use, the most that ever was, and how much there is: the part of a heap that is also read
+//! without the lock.
 //!
 //! A reader has a `&Figures` while another thread has a `&mut Heap`. Two things make that sound, and neither costs an
 //! instruction of the paths that `.ci/instructions` counts:
@@ -19,18 +20,20 @@ use crate::size::GRANULE;
 use core::marker::PhantomPinned;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-/// Granules of the blocks and slots in use, and the most there ever were since the peak began.
+/// Granules of the blocks and slots in use, the most there ever were since the peak began, and all that there are.
 #[derive(Debug)]
 pub(crate) struct Figures {
     live: AtomicU32,
     peak: AtomicU32,
+    arena: AtomicU32,
     _pinned: PhantomPinned,
 }
 
 impl Figures {
     /// Nothing is in use; all zero bytes.
     pub(super) const fn new() -> Self {
-        Self { live: AtomicU32::new(0), peak: AtomicU32::new(0), _pinned: PhantomPinned }
+        let [live, peak, arena] = [const { AtomicU32::new(0) }; 3];
+        Self { live, peak, arena, _pinned: PhantomPinned }
     }
 
     /// Granules that are in use.
@@ -56,6 +59,21 @@ impl Figures {
     #[inline]
     pub(crate) fn peak_bytes(&self) -> usize {
         self.live().max(self.peak()) as usize * GRANULE
+    }
+
+    /// Granules that blocks can be made of.
+    pub(super) fn arena(&self) -> u32 {
+        self.arena.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that blocks can be made of.
+    pub(crate) fn arena_bytes(&self) -> usize {
+        self.arena() as usize * GRANULE
+    }
+
+    /// Notes how many granules blocks can be made of.
+    pub(super) fn set_arena(&mut self, granules: u32) {
+        self.arena.store(granules, Ordering::Relaxed);
     }
 
     /// Counts granules that have come into use.
@@ -100,6 +118,13 @@ impl Heap {
     #[inline]
     pub fn peak_bytes(&self) -> usize {
         self.figures.peak_bytes()
+    }
+
+    /// Bytes that blocks can be made of: [`Stats::arena_bytes`](crate::Stats::arena_bytes), in constant time. None, as
+    /// long as there is no region.
+    #[inline]
+    pub fn arena_bytes(&self) -> usize {
+        self.figures.arena_bytes()
     }
 
     /// The peak begins anew, from what is in use now. Takes constant time.

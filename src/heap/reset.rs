@@ -17,6 +17,7 @@ impl Heap {
         self.pages.forget_before(self.used_up_to);
         let mut figures = Figures::new();
         figures.set(0, self.figures.peak());
+        figures.set_arena(self.figures.arena());
         *self = Self {
             arena: self.arena,
             region: self.region,

@@ -41,6 +41,38 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
         self.source.outside().map_or(here, |outside| outside.peak_with(here))
     }
 
+    /// Bytes that blocks can be made of: [`Stats::arena_bytes`](crate::Stats::arena_bytes) in constant time, and without
+    /// the lock. Those of all regions that were added; of a [`Growing`](crate::Growing) the cap, or what is in use, if
+    /// the cap was made less than that; none, as long as nothing was asked for.
+    pub fn arena_bytes(&self) -> usize {
+        // SAFETY: as above.
+        let here = unsafe { Heap::figures(self.heap.data_ptr()) }.arena_bytes();
+        self.source.arena_bytes(here).max(self.live_bytes())
+    }
+
+    /// Bytes that are not in use: [`arena_bytes`](Self::arena_bytes) less [`live_bytes`](Self::live_bytes), in constant
+    /// time, and without the lock. What runs of slots need for themselves is among them; what there is for blocks
+    /// [`Stats::free_bytes`](crate::Stats::free_bytes) tells.
+    ///
+    /// ```
+    /// use mem_alloc_rust::{FreeList, Locked};
+    ///
+    /// #[global_allocator]
+    /// static A: Locked<FreeList> = Locked::new();
+    ///
+    /// fn main() {
+    ///     let numbers = vec![1u8; 100_000];
+    ///     assert!(A.arena_bytes() > 1_000_000 && A.arena_bytes() <= 1 << 20);
+    ///     assert!(A.free_bytes() <= A.arena_bytes() - numbers.len());
+    ///     let stats = A.stats();
+    ///     assert_eq!(A.arena_bytes(), stats.arena_bytes);
+    ///     assert_eq!(A.free_bytes(), stats.free_bytes + stats.overhead_bytes);
+    /// }
+    /// ```
+    pub fn free_bytes(&self) -> usize {
+        self.arena_bytes().saturating_sub(self.live_bytes())
+    }
+
     /// The peak begins anew, from what is in use now: to measure one phase of a program. Holds the lock for a constant
     /// time.
     ///

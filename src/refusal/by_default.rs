@@ -143,13 +143,13 @@ fn write(refusal: &Refusal, wants_backtrace: bool) {
     output.write("mem_alloc_rust: ");
     refusal.write_to(&mut output);
     output.write(if wants_backtrace {
-        "\nstack backtrace:\n"
+        "\n"
     } else {
         "\n  more     RUST_BACKTRACE=1 shows where; MEM_ALLOC_RUST_REFUSALS=each or never shows all, or none;\n  \
          \x20        watch::Traced and the tool insight tell how large it has to be\n"
     });
-    if wants_backtrace {
-        call_stack::write_to(&mut output);
-    }
     output.flush();
+    if wants_backtrace {
+        call_stack::write();
+    }
 }

@@ -39,18 +39,19 @@ pub(super) fn can_be_written() -> bool {
 /// Writes the call stack to stderr, behind a line that tells why, if that is asked for.
 pub(crate) fn write_if_wanted() {
     if can_be_written() {
-        let mut output = Output::stderr();
-        output.write("stack backtrace:\n");
-        write_to(&mut output);
-        output.flush();
+        write();
     }
 }
 
-/// Writes the call stack, while which the system serves this thread: std takes more than an arena may have left.
-pub(super) fn write_to(output: &mut Output) {
+/// Writes the call stack to stderr, while which the system serves this thread: std takes more than an arena may have
+/// left.
+#[inline(never)]
+pub(super) fn write() {
+    let mut output = Output::stderr();
     while_telling(|| {
-        let _ = writeln!(output, "{}", Backtrace::force_capture());
+        let _ = writeln!(output, "stack backtrace:\n{}", Backtrace::force_capture());
     });
+    output.flush();
 }
 
 /// Whether the calling thread is just taking or writing a call stack: whether a function that does so is among those

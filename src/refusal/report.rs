@@ -9,6 +9,9 @@ use core::fmt;
 const CLASSES: u32 = 4;
 const LITTLE_SHARE_LOG2: u32 = 6;
 
+/// Numbers of bytes to be pasted are shifted by ten so many times at most: they are gibibytes then.
+const MOST_SHIFTS: u32 = 3;
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         display(f, |out| self.write_to(out))
@@ -63,20 +66,23 @@ impl Refusal {
         if let Some(growth) = self.growth {
             line("\n  system   @ of a cap of @", &[growth.committed_bytes, growth.cap_bytes]);
         }
-        let (remedy, bytes) = match self.remedy {
+        // As a number of the largest unit that divides it.
+        let shift = |bytes: usize| (bytes.trailing_zeros() / 10).min(MOST_SHIFTS) as usize * 10;
+        let (remedy, values) = match self.remedy {
             Remedy::LargerArena { bytes } => (
-                "\n  remedy   FreeList<{ + }> should have sufficed so far; OrSystem takes the rest from the system",
-                bytes,
+                "\n  remedy   FreeList<{ ^ << ^ }> should have sufficed so far; OrSystem takes the rest from the system",
+                [bytes >> shift(bytes), shift(bytes), 0],
             ),
             Remedy::LargerRegion { bytes } => {
-                ("\n  remedy   a region with =, or one more with room for it", bytes)
+                ("\n  remedy   a region with @, or one more with room for it", [bytes, 0, 0])
             }
-            Remedy::HigherCap { bytes } => {
-                ("\n  remedy   a cap of =: Growing<{ + }>, set_cap, or MEM_ALLOC_RUST_CAP", bytes)
-            }
-            Remedy::Growing => ("\n  remedy   Growing is as large as the cap that it is given", 0),
-            Remedy::None => ("", 0),
+            Remedy::HigherCap { bytes } => (
+                "\n  remedy   a cap of @: Growing<{ ^ << ^ }>, set_cap, or MEM_ALLOC_RUST_CAP",
+                [bytes, bytes >> shift(bytes), shift(bytes)],
+            ),
+            Remedy::Growing => ("\n  remedy   Growing is as large as the cap that it is given", [0; 3]),
+            Remedy::None => ("", [0; 3]),
         };
-        line(remedy, &[bytes, bytes]);
+        line(remedy, &values);
     }
 }

@@ -402,6 +402,12 @@ impl<const CAP: usize, const HUGE_PAGES: bool> sealed::Source for Growing<CAP, H
         Some(&self.outside)
     }
 
+    /// With less than the least cap nothing can be begun.
+    fn arena_bytes(&self, _: usize) -> usize {
+        let has_begun = self.span.1.load(Ordering::Relaxed) > 0;
+        Some(self.cap()).filter(|&cap| cap >= LEAST_CAP || has_begun).unwrap_or(0)
+    }
+
     unsafe fn usable_size_elsewhere(&self, heap: &Heap, block: *mut u8) -> Option<usize> {
         // SAFETY: the heap is here.
         let state = unsafe { self.state(heap) };
@@ -560,9 +566,7 @@ impl<const CAP: usize, const HUGE_PAGES: bool> sealed::Source for Growing<CAP, H
         stats.live_blocks += state.table.held();
         stats.largest_free_bytes = stats.largest_free_bytes.max(self.budget(state, heap).left);
         let not_free = stats.live_bytes + stats.held_bytes + stats.overhead_bytes;
-        // With less than the least cap nothing can be begun.
-        let cap = Some(self.cap()).filter(|&cap| cap >= LEAST_CAP || state.first.1 > 0);
-        stats.arena_bytes = cap.unwrap_or(0).max(not_free);
+        stats.arena_bytes = self.arena_bytes(0).max(not_free);
         stats.free_bytes = stats.arena_bytes - not_free;
         // The cap may be in the way of what a block could hold.
         stats.largest_free_bytes = stats.largest_free_bytes.min(stats.free_bytes);

@@ -114,6 +114,10 @@ impl<S: sealed::Source> sealed::Source for OrSystem<S> {
         self.0.trim(heap)
     }
 
+    fn arena_bytes(&self, first: usize) -> usize {
+        self.0.arena_bytes(first)
+    }
+
     fn add_to_stats(&self, heap: &Heap, stats: &mut Stats) {
         self.0.add_to_stats(heap, stats);
     }

@@ -1,18 +1,20 @@
-//! How much is in use elsewhere than in the first heap, as it is read without the lock.
+//! How much is in use elsewhere than in the first heap, and how much there is, as it is read without the lock.
 
 use crate::heap::Heap;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-/// Bytes in use elsewhere, and the most in use in all that was noted. Written under the heap's lock; all zero bytes in
+/// Bytes in use elsewhere, the most in use in all that was noted, and bytes that there are elsewhere. Written under the heap's lock; all zero bytes in
 /// the beginning.
 pub struct Outside {
     live: AtomicUsize,
     peak: AtomicUsize,
+    arena: AtomicUsize,
 }
 
 impl Outside {
     #[allow(clippy::declare_interior_mutable_const, reason = "the initial value of statics")]
-    pub(super) const NEW: Self = Self { live: AtomicUsize::new(0), peak: AtomicUsize::new(0) };
+    pub(super) const NEW: Self =
+        Self { live: AtomicUsize::new(0), peak: AtomicUsize::new(0), arena: AtomicUsize::new(0) };
 
     /// Bytes in use elsewhere.
     pub(crate) fn live(&self) -> usize {
@@ -33,6 +35,16 @@ impl Outside {
     /// Notes how many bytes are in use elsewhere.
     pub(super) fn set_live(&self, bytes: usize) {
         self.live.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes that blocks elsewhere can be made of, where they are those of heaps.
+    pub(super) fn arena(&self) -> usize {
+        self.arena.load(Ordering::Relaxed)
+    }
+
+    /// Notes how many bytes blocks elsewhere can be made of.
+    pub(super) fn set_arena(&self, bytes: usize) {
+        self.arena.store(bytes, Ordering::Relaxed);
     }
 
     /// Forgets the peak that was noted.

@@ -197,10 +197,11 @@ impl<const OTHERS: usize> Regions<OTHERS> {
         Ok(())
     }
 
-    /// To be called after more or less came to be in use in the others.
+    /// To be called after more or less came to be in use in the others, or they became others.
     fn note_outside(&self, first: &Heap) {
-        let outside = self.others(first).iter().map(Heap::live_bytes).sum();
-        self.outside.set_live(outside);
+        let others = self.others(first);
+        self.outside.set_live(others.iter().map(Heap::live_bytes).sum());
+        self.outside.set_arena(others.iter().map(Heap::arena_bytes).sum());
     }
 
     /// The other heap whose region an address lies in.
@@ -224,6 +225,10 @@ impl<const OTHERS: usize> sealed::Source for Regions<OTHERS> {
 
     fn outside(&self) -> Option<&Outside> {
         Some(&self.outside)
+    }
+
+    fn arena_bytes(&self, first: usize) -> usize {
+        first + self.outside.arena()
     }
 
     unsafe fn usable_size_elsewhere(&self, heap: &Heap, block: *mut u8) -> Option<usize> {

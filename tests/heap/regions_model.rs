@@ -294,6 +294,7 @@ impl Shadow {
             return Err(TestCaseError::fail(violation.to_string()));
         }
         let stats = self.allocator.stats();
+        check!(self.allocator.arena_bytes() == stats.arena_bytes, "the arena is read as another one");
         let figures = (self.allocator.live_bytes(), self.allocator.peak_bytes());
         check!(
             figures == (stats.live_bytes, stats.peak_bytes),

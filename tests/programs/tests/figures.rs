@@ -105,6 +105,7 @@ unsafe impl RawMutex for Unshared {
     unsafe fn unlock(&self) {
         LIVE.store(UNSHARED.live_bytes(), Ordering::Relaxed);
         PEAK.store(UNSHARED.peak_bytes(), Ordering::Relaxed);
+        assert_eq!(UNSHARED.free_bytes(), UNSHARED.arena_bytes() - UNSHARED.live_bytes());
         assert!(!UNSHARED.is_in_arena((&raw const LIVE).cast()));
         let block = BLOCK.load(Ordering::Relaxed);
         if !block.is_null() {
@@ -122,6 +123,8 @@ fn nothing_waits_for_the_lock() {
     let (kept, other) = (layout(1000, 8), layout(3000, 8));
     BLOCK.store(block_of(&UNSHARED, kept), Ordering::Relaxed);
     assert_eq!(LIVE.load(Ordering::Relaxed), 1008);
+    assert_eq!(UNSHARED.arena_bytes(), UNSHARED.stats().arena_bytes);
+    assert!(UNSHARED.arena_bytes() > 1_000_000);
     let second = block_of(&UNSHARED, other);
     assert_eq!([&LIVE, &PEAK].map(|figure| figure.load(Ordering::Relaxed)), [4016, 4016]);
     // SAFETY: the block is given back once, with its layout.

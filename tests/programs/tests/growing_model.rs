@@ -116,6 +116,11 @@ impl Shadow<'_> {
             let wanted = 2 * (layout.size() + layout.align()) + MIB;
             let is_free = self.allocator.stats().largest_free_bytes;
             let in_use = self.allocator.stats().live_bytes;
+            // Where the cap was made less than what there is, what runs need for themselves is not known.
+            let (arena, stats) = (self.allocator.arena_bytes(), self.allocator.stats());
+            assert!(
+                arena == stats.arena_bytes || arena == self.allocator.live_bytes() && stats.free_bytes == 0
+            );
             assert!(
                 is_free < wanted || in_use + layout.size() > self.cap,
                 "{layout:?} is refused, {is_free} are free"
