@@ -42,7 +42,7 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     }
 
     /// Bytes that blocks can be made of: [`Stats::arena_bytes`](crate::Stats::arena_bytes) in constant time, and without
-    /// the lock. Those of all regions that were added; of a [`Growing`](crate::Growing) the cap, or what is in use, if
+    /// the lock. Those of all regions that were added; of a `Growing` the cap, or what is in use, if
     /// the cap was made less than that; none, as long as nothing was asked for.
     pub fn arena_bytes(&self) -> usize {
         // SAFETY: as above.
