@@ -456,7 +456,7 @@ no memory for 200000 bytes: fragmented, 400.0 KiB are free, but not in one piece
         assert!(capped.contains("\n  system   1.0 MiB of a cap of 1.0 MiB\n"), "{capped}");
         assert!(
             capped.contains(
-                "\n  remedy   a cap of 1.1 MiB: Growing<{ 1152 << 10 }>, set_cap, or MEM_ALLOC_RUST_CAP"
+                "\n  remedy   a cap of 1,152 KiB: Growing<{ 1152 << 10 }>, set_cap, or MEM_ALLOC_RUST_CAP"
             ),
             "{capped}"
         );
@@ -470,7 +470,7 @@ no memory for 200000 bytes: fragmented, 400.0 KiB are free, but not in one piece
         assert!(text(Memory::Arena(1 << 20, 1 << 30), None, true).contains(": the system gives no more"));
         let region = text(Memory::Regions, None, false);
         assert!(
-            region.contains("\n  remedy   a region with 1.1 MiB, or one more with room for it"),
+            region.contains("\n  remedy   a region with 1,152 KiB, or one more with room for it"),
             "{region}"
         );
     }

@@ -74,11 +74,11 @@ impl Refusal {
                 [bytes >> shift(bytes), shift(bytes), 0],
             ),
             Remedy::LargerRegion { bytes } => {
-                ("\n  remedy   a region with @, or one more with room for it", [bytes, 0, 0])
+                ("\n  remedy   a region with # KiB, or one more with room for it", [bytes >> 10, 0, 0])
             }
             Remedy::HigherCap { bytes } => (
-                "\n  remedy   a cap of @: Growing<{ ^ << ^ }>, set_cap, or MEM_ALLOC_RUST_CAP",
-                [bytes, bytes >> shift(bytes), shift(bytes)],
+                "\n  remedy   a cap of # KiB: Growing<{ ^ << ^ }>, set_cap, or MEM_ALLOC_RUST_CAP",
+                [bytes >> 10, bytes >> shift(bytes), shift(bytes)],
             ),
             Remedy::Growing => ("\n  remedy   Growing is as large as the cap that it is given", [0; 3]),
             Remedy::None => ("", [0; 3]),
