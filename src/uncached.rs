@@ -81,11 +81,31 @@ impl<S: Source> ThreadCached<S> {
     }
 
     /// As for [`Locked::arena_bytes`].
+    ///
+    /// ```
+    /// use core::alloc::{GlobalAlloc, Layout};
+    /// use mem_alloc_rust::{FreeList, ThreadCached};
+    ///
+    /// static A: ThreadCached<FreeList> = ThreadCached::new();
+    /// // SAFETY: the layout is of more than no bytes.
+    /// unsafe { A.alloc(Layout::new::<[u8; 1000]>()) };
+    /// assert!(A.arena_bytes() > 1_000_000 && A.arena_bytes() == A.stats().arena_bytes);
+    /// ```
     pub fn arena_bytes(&self) -> usize {
         self.locked.arena_bytes()
     }
 
     /// As for [`Locked::free_bytes`].
+    ///
+    /// ```
+    /// use core::alloc::{GlobalAlloc, Layout};
+    /// use mem_alloc_rust::{FreeList, ThreadCached};
+    ///
+    /// static A: ThreadCached<FreeList> = ThreadCached::new();
+    /// // SAFETY: the layout is of more than no bytes.
+    /// unsafe { A.alloc(Layout::new::<[u8; 1000]>()) };
+    /// assert_eq!(A.free_bytes(), A.arena_bytes() - A.live_bytes());
+    /// ```
     pub fn free_bytes(&self) -> usize {
         self.locked.free_bytes()
     }

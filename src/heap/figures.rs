@@ -122,6 +122,17 @@ impl Heap {
 
     /// Bytes that blocks can be made of: [`Stats::arena_bytes`](crate::Stats::arena_bytes), in constant time. None, as
     /// long as there is no region.
+    ///
+    /// ```
+    /// use mem_alloc_rust::Heap;
+    ///
+    /// let mut arena = [0u64; 512];
+    /// let mut heap = Heap::new();
+    /// assert_eq!(heap.arena_bytes(), 0);
+    /// // SAFETY: only the heap uses the arena, which is all zero.
+    /// unsafe { heap.init(arena.as_mut_ptr().cast(), size_of_val(&arena), true).unwrap() };
+    /// assert!(heap.arena_bytes() > 3900 && heap.arena_bytes() == heap.stats().arena_bytes);
+    /// ```
     #[inline]
     pub fn arena_bytes(&self) -> usize {
         self.figures.arena_bytes()

@@ -42,8 +42,19 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     }
 
     /// Bytes that blocks can be made of: [`Stats::arena_bytes`](crate::Stats::arena_bytes) in constant time, and without
-    /// the lock. Those of all regions that were added; of a `Growing` the cap, or what is in use, if
-    /// the cap was made less than that; none, as long as nothing was asked for.
+    /// the lock. Those of all regions that were added; of a `Growing` the cap, or what is in use, if the cap was made
+    /// less than that; none, as long as nothing was asked for.
+    ///
+    /// ```
+    /// use core::alloc::{GlobalAlloc, Layout};
+    /// use mem_alloc_rust::{FreeList, Locked};
+    ///
+    /// static A: Locked<FreeList<{ 64 << 10 }>> = Locked::new();
+    /// assert_eq!(A.arena_bytes(), 0);
+    /// // SAFETY: the layout is of more than no bytes.
+    /// unsafe { A.alloc(Layout::new::<[u8; 1000]>()) };
+    /// assert!(A.arena_bytes() > 63 << 10 && A.arena_bytes() == A.stats().arena_bytes);
+    /// ```
     pub fn arena_bytes(&self) -> usize {
         // SAFETY: as above.
         let here = unsafe { Heap::figures(self.heap.data_ptr()) }.arena_bytes();
