@@ -5,9 +5,9 @@
 //! Without `std` it panics inside a function that no panic can leave, because unwinding out of a `GlobalAlloc` is
 //! undefined behaviour.
 
-use crate::hook::Hook;
 #[cfg(feature = "std")]
-use crate::refusal::call_stack;
+use crate::call_stack;
+use crate::hook::Hook;
 use crate::text::{Sink, display, fill};
 use core::fmt;
 use core::sync::atomic::{AtomicBool, Ordering};

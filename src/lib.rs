@@ -51,8 +51,9 @@
 //! | `attention` | what takes a thread off the usual way: it tells of a refusal, or there is a watermark (`std`) | no |
 //! | `environment` | variables of the environment, without an allocation (`std`) | yes |
 //! | `stderr` | text on stderr or in a file, without an allocation (`std`) | yes |
-//! | `fault` | what can be wrong with a pointer, one sentence each, and the end of the program | yes |
 //! | `unwind` | who called whom (`std`, Unix) | yes |
+//! | `call_stack` | the call stack of who made a mistake, or was refused, on stderr (`std`) | no |
+//! | `fault` | what can be wrong with a pointer, one sentence each, and the end of the program | yes |
 //! | `refusal` | what is told when a request is refused | yes |
 //! | `block` | header, footer, links: the one file that knows an offset; the memory layout is drawn there | yes |
 //! | | `block/tag`, `block/header`: what a header consists of, and its public face | |
@@ -134,6 +135,8 @@ mod block;
 // The documentation does not say that `ThreadCached` needs these: there is one without caches elsewhere.
 #[cfg_attr(docsrs, doc(auto_cfg = false))]
 mod cache;
+#[cfg(feature = "std")]
+mod call_stack;
 #[doc = include_str!("../docs/choosing.md")]
 pub mod choosing {}
 #[cfg(feature = "std")]

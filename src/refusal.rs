@@ -3,8 +3,6 @@
 
 #[cfg(feature = "std")]
 mod by_default;
-#[cfg(feature = "std")]
-pub(crate) mod call_stack;
 mod report;
 
 #[cfg(feature = "std")]
@@ -318,7 +316,7 @@ pub(crate) fn is_wanted() -> bool {
 #[cfg(feature = "std")]
 #[inline]
 pub(crate) fn is_in_call_stack() -> bool {
-    call_stack::is_wanted() && call_stack::is_being_taken()
+    crate::call_stack::is_wanted() && crate::call_stack::is_being_taken()
 }
 
 /// Tells of a refusal. Never unwinds: a panic of the hook's stops at this function.

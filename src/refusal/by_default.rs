@@ -1,7 +1,8 @@
 //! What is told where there is no hook: reports on stderr, as often as the program or its environment says.
 
-use super::{Refusal, call_stack};
+use super::Refusal;
 use crate::attention::{is_telling, while_telling};
+use crate::call_stack;
 use crate::environment::look_at;
 use crate::stderr::{Output, write_line};
 use core::sync::atomic::{AtomicU8, Ordering};

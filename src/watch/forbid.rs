@@ -3,7 +3,7 @@
 use super::slot::Slot;
 use super::{exempt, probe, threads};
 #[cfg(feature = "std")]
-use crate::refusal::call_stack;
+use crate::call_stack;
 use core::fmt;
 use core::marker::PhantomData;
 

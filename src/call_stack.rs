@@ -1,4 +1,4 @@
-//! The call stack of who asked for what was refused, by std's means.
+//! The call stack of who asked for what was refused, or made a mistake, by std's means.
 //!
 //! Std takes and writes a call stack under a lock of its own, and allocates meanwhile. If that is refused, and is to be
 //! followed by a call stack again, or by std's own report of it, the thread waits for itself. So what is asked for
@@ -19,7 +19,7 @@ const YES: u8 = 2;
 
 /// Whether a report is to be followed by the call stack: as std decides it for errors.
 #[inline(never)]
-pub(super) fn is_wanted() -> bool {
+pub(crate) fn is_wanted() -> bool {
     let mut is_wanted = IS_WANTED.load(Ordering::Relaxed);
     if is_wanted == UNKNOWN {
         let is_on = |value: &[u8]| if value == b"0" { NO } else { YES };
@@ -32,7 +32,7 @@ pub(super) fn is_wanted() -> bool {
 
 /// Whether a report is to be followed by the call stack, and this thread is not at one already, or may be: a panic has
 /// its own.
-pub(super) fn can_be_written() -> bool {
+pub(crate) fn can_be_written() -> bool {
     is_wanted() && !std::thread::panicking() && !is_being_taken()
 }
 
@@ -46,7 +46,7 @@ pub(crate) fn write_if_wanted() {
 /// Writes the call stack to stderr, while which the system serves this thread: std takes more than an arena may have
 /// left.
 #[inline(never)]
-pub(super) fn write() {
+pub(crate) fn write() {
     let mut output = Output::stderr();
     while_telling(|| {
         let _ = writeln!(output, "stack backtrace:\n{}", Backtrace::force_capture());
@@ -58,7 +58,7 @@ pub(super) fn write() {
 /// that have called. That is how std itself finds out where a call stack begins.
 #[cfg(unix)]
 #[inline(never)]
-pub(super) fn is_being_taken() -> bool {
+pub(crate) fn is_being_taken() -> bool {
     use crate::unwind;
     use core::alloc::Layout;
     use core::fmt;
@@ -86,6 +86,6 @@ pub(super) fn is_being_taken() -> bool {
 
 /// There is no unwinder that could be asked.
 #[cfg(not(unix))]
-pub(super) fn is_being_taken() -> bool {
+pub(crate) fn is_being_taken() -> bool {
     false
 }
