@@ -41,9 +41,9 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
         self.source.outside().map_or(here, |outside| outside.peak_with(here))
     }
 
-    /// Bytes that blocks can be made of: [`Stats::arena_bytes`](crate::Stats::arena_bytes) in constant time, and without
-    /// the lock. Those of all regions that were added; of a `Growing` the cap, or what is in use, if the cap was made
-    /// less than that; none, as long as nothing was asked for.
+    /// Bytes that blocks can be made of: [`Stats::arena_bytes`](crate::Stats::arena_bytes) in constant time, and
+    /// without the lock. Those of all regions that were added; of a `Growing` the cap, or what is in use, if the cap
+    /// was made less than that; none, as long as nothing was asked for.
     ///
     /// ```
     /// use core::alloc::{GlobalAlloc, Layout};

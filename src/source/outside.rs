@@ -3,8 +3,8 @@
 use crate::heap::Heap;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-/// Bytes in use elsewhere, the most in use in all that was noted, and bytes that there are elsewhere. Written under the heap's lock; all zero bytes in
-/// the beginning.
+/// Bytes in use elsewhere, the most in use in all that was noted, and bytes that there are elsewhere. Written under the
+/// heap's lock; all zero bytes in the beginning.
 pub struct Outside {
     live: AtomicUsize,
     peak: AtomicUsize,

@@ -114,10 +114,9 @@ impl Shadow<'_> {
         if pointer.is_null() {
             // Where there is room for twice as much, alignment included, it must not be.
             let wanted = 2 * (layout.size() + layout.align()) + MIB;
-            let is_free = self.allocator.stats().largest_free_bytes;
-            let in_use = self.allocator.stats().live_bytes;
-            // Where the cap was made less than what there is, what runs need for themselves is not known.
             let (arena, stats) = (self.allocator.arena_bytes(), self.allocator.stats());
+            let (is_free, in_use) = (stats.largest_free_bytes, stats.live_bytes);
+            // Where the cap was made less than what there is, what runs need for themselves is not known.
             assert!(
                 arena == stats.arena_bytes || arena == self.allocator.live_bytes() && stats.free_bytes == 0
             );

@@ -80,8 +80,8 @@ impl Chunk {
         Stamped { place, thread: self.thread, time: self.time, what }
     }
 
-    /// The next event among its bytes, or the end of its thread. Other notes on the way are told at once: a call site is
-    /// known before it is used, whoever uses it first.
+    /// The next event among its bytes, or the end of its thread. Other notes on the way are told at once: a call site
+    /// is known before it is used, whoever uses it first.
     ///
     /// # Errors
     ///

@@ -96,8 +96,7 @@ impl Replayer {
         allocator: Allocator,
         plan: Plan,
     ) -> Result<Outcome, Trouble> {
-        self.arenas.resize_with(self.arenas.len().max(1), LockedArena::default);
-        perform(&mut self.arenas[0], script, allocator, plan)
+        perform(&mut self.arenas(1)[0], script, allocator, plan)
     }
 
     /// Whether each of several plans completes a script. As many are performed at a time as there are processors.
@@ -111,13 +110,12 @@ impl Replayer {
         allocator: Allocator,
         plans: &[Plan],
     ) -> Result<Vec<bool>, Trouble> {
-        let at_a_time = processors().min(plans.len());
-        self.arenas.resize_with(self.arenas.len().max(at_a_time), LockedArena::default);
+        let arenas = self.arenas(processors().min(plans.len()));
         let mut completes = Vec::new();
         for plans in plans.chunks(processors()) {
             let outcomes = thread::scope(|scope| {
                 let begin = |(&plan, arena)| scope.spawn(move || perform(arena, script, allocator, plan));
-                let replays: Vec<_> = plans.iter().zip(&mut self.arenas).map(begin).collect();
+                let replays: Vec<_> = plans.iter().zip(arenas.iter_mut()).map(begin).collect();
                 let wait = |replay: ScopedJoinHandle<'_, _>| {
                     replay.join().unwrap_or_else(|panic| resume_unwind(panic))
                 };
@@ -126,6 +124,12 @@ impl Replayer {
             completes.extend(outcomes.iter().map(|outcome| outcome.refused.is_none()));
         }
         Ok(completes)
+    }
+
+    /// So many arenas at least.
+    fn arenas(&mut self, count: usize) -> &mut [LockedArena] {
+        self.arenas.resize_with(self.arenas.len().max(count), LockedArena::default);
+        &mut self.arenas
     }
 }
 

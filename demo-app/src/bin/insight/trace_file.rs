@@ -208,8 +208,8 @@ pub(crate) fn entry_of(note: &Note<'_>) -> Option<Entry> {
         }),
         Note::Program(line) => Some(Entry::Program(String::from_utf8_lossy(line).into_owned())),
         Note::End(reason) => Some(Entry::End(reason)),
-        // (Of the time, the thread and the sample: those are about what follows in the chunk. A thread's end has a place
-        // among the events.)
+        // (Of the time, the thread and the sample: those are about what follows in the chunk. A thread's end has a
+        // place among the events.)
         _ => None,
     }
 }
