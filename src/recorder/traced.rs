@@ -62,44 +62,81 @@ impl<A> Traced<A> {
     }
 }
 
+// What is recorded is apart, whole: a program's own functions stay as large as they are without the wrapper, so that the
+// shortest way of an allocation is inlined into them as it is without.
+impl<A: GlobalAlloc> Traced<A> {
+    /// An allocation that is recorded.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`GlobalAlloc::alloc`].
+    #[cold]
+    #[inline(never)]
+    unsafe fn allocate(&self, layout: Layout, is_zeroed: bool) -> *mut u8 {
+        // SAFETY: the caller's contract.
+        let block =
+            unsafe { if is_zeroed { self.inner.alloc_zeroed(layout) } else { self.inner.alloc(layout) } };
+        allocation(block, layout, is_zeroed);
+        block
+    }
+
+    /// A release that is recorded.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`GlobalAlloc::dealloc`].
+    #[cold]
+    #[inline(never)]
+    unsafe fn deallocate(&self, block: *mut u8, layout: Layout) {
+        release(block);
+        // SAFETY: the caller's contract.
+        unsafe { self.inner.dealloc(block, layout) };
+    }
+
+    /// A `realloc` that is recorded.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`GlobalAlloc::realloc`].
+    #[cold]
+    #[inline(never)]
+    unsafe fn reallocate(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        // SAFETY: the caller's contract.
+        let new_block = unsafe { self.inner.realloc(block, layout, new_size) };
+        reallocation(block, new_block, layout, new_size);
+        new_block
+    }
+}
+
 // SAFETY: the wrapped allocator does it all; the recorder only looks at what it was asked for and what it returned.
 unsafe impl<A: GlobalAlloc> GlobalAlloc for Traced<A> {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's contract.
-        let block = unsafe { self.inner.alloc(layout) };
-        if !is_off() {
-            allocation(block, layout, false);
-        }
-        block
+        unsafe { if is_off() { self.inner.alloc(layout) } else { self.allocate(layout, false) } }
     }
 
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's contract.
-        let block = unsafe { self.inner.alloc_zeroed(layout) };
-        if !is_off() {
-            allocation(block, layout, true);
-        }
-        block
+        unsafe { if is_off() { self.inner.alloc_zeroed(layout) } else { self.allocate(layout, true) } }
     }
 
     #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        if !is_off() {
-            release(block);
-        }
         // SAFETY: the caller's contract.
-        unsafe { self.inner.dealloc(block, layout) };
+        unsafe { if is_off() { self.inner.dealloc(block, layout) } else { self.deallocate(block, layout) } }
     }
 
     #[inline]
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         // SAFETY: the caller's contract.
-        let new_block = unsafe { self.inner.realloc(block, layout, new_size) };
-        if !is_off() {
-            reallocation(block, new_block, layout, new_size);
+        unsafe {
+            if is_off() {
+                self.inner.realloc(block, layout, new_size)
+            } else {
+                self.reallocate(block, layout, new_size)
+            }
         }
-        new_block
     }
 }

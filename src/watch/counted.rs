@@ -256,7 +256,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Counted<A> {
         self.allocate(layout, Contents::Zeroes)
     }
 
-    #[inline]
+    #[inline(never)]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         let slot = threads::slot();
         let bytes = layout.size() as isize;
@@ -272,7 +272,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Counted<A> {
         unsafe { self.inner.dealloc(block, layout) }
     }
 
-    #[inline]
+    #[inline(never)]
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         let slot = threads::slot();
         let growth = (new_size as isize).wrapping_sub(layout.size() as isize);

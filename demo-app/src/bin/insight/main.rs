@@ -79,6 +79,7 @@ enum Command {
     ReplaySteps {
         arena: u64,
         place: u64,
+        beforehand: u64,
         events: u64,
         cells: usize,
     },
@@ -95,8 +96,9 @@ fn main() -> ExitCode {
         Command::Replay(arguments) => replay_command::run(&arguments),
         Command::Diff(arguments) => diff::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Watch(arguments) => watch_command::run(&arguments).map(|()| ExitCode::SUCCESS),
-        Command::ReplaySteps { arena, place, events, cells } => {
-            replay::serve(replay::Plan { arena, place, events, cells }).map(|()| ExitCode::SUCCESS)
+        Command::ReplaySteps { arena, place, beforehand, events, cells } => {
+            let plan = replay::Plan { arena, place, beforehand, events, cells };
+            replay::serve(plan).map(|()| ExitCode::SUCCESS)
         }
         Command::Report(arguments) => report::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Flamegraph(arguments) => flamegraph::run(&arguments).map(|()| ExitCode::SUCCESS),

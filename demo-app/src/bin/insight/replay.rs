@@ -60,6 +60,9 @@ pub(crate) struct Plan {
     pub(crate) arena: u64,
     /// Where in [2 MiB](STRETCH) the arena begins: a multiple of 128, as a `FreeList` does.
     pub(crate) place: u64,
+    /// Bytes of a block that is taken before the first step and kept, if they are not none: another environment or another
+    /// file's name has a program ask for a little more, and moves what comes after.
+    pub(crate) beforehand: u64,
     /// The last event that is performed; all, if there are fewer.
     pub(crate) events: u64,
     /// Cells of the arena's picture.
@@ -69,7 +72,7 @@ pub(crate) struct Plan {
 impl Plan {
     /// All of a script, without a picture, in an arena that begins with such a stretch.
     pub(crate) fn all(arena: u64) -> Self {
-        Self { arena, place: 0, events: u64::MAX, cells: 0 }
+        Self { arena, place: 0, beforehand: 0, events: u64::MAX, cells: 0 }
     }
 }
 
@@ -148,7 +151,7 @@ fn perform(
 /// Without caches it does not matter which thread asks.
 fn perform_locked(arena: &mut LockedArena, script: &Script, plan: Plan) -> Result<Outcome, Trouble> {
     let allocator = arena.allocator(plan.arena, plan.place)?;
-    let mut player = player::Player::new(&allocator);
+    let mut player = player::Player::new(&allocator, plan.beforehand);
     script.visit(|step| {
         if player.events() == plan.events && step.unpack().is_event {
             return ControlFlow::Break(());

@@ -18,9 +18,14 @@ const LARGEST: (u64, u64) = (8, 64 << 10);
 const LARGER: [u64; 12] = [1, 2, 3, 4, 6, 8, 10, 12, 15, 18, 21, 25];
 
 /// An arena is enough if it completes a script wherever in its page it begins, which is for the linker to decide; these
-/// places are tried. Where blocks are aligned to more than a page, the page matters, too: see [`places`]. (Each with
+/// places are tried. Where blocks are aligned to more than a page, the page matters, too: see [`trials`]. (Each with
 /// caches in a process of its own, so that where the kernel puts it is another one each time, too.)
 const PLACES: [u64; 6] = [0, 1664, 3328, 896, 2560, 128];
+
+/// At each place but the first, a block of its number over this, in bytes, is taken beforehand, unless the search is not
+/// right to as much: an arena is enough if it completes a script whose blocks are moved by a little, too, as they are in
+/// another environment.
+const PLACE_OVER_BEFOREHAND: u64 = 16;
 
 /// The margin of a program with one thread over the smallest arena, in thousandths: what another run may do otherwise.
 const MARGIN: u64 = 50;
@@ -101,13 +106,13 @@ pub(crate) fn smallest(
             return Ok(false);
         }
         peak_event = outcome.peak_event;
-        completes_at(&places(script)[1..], replayer, script, allocator, arena)
+        complete(&trials(script, arena)[1..], replayer, script, allocator)
     })?;
     let arena = found.ok_or(Trouble::NotEnough { peak, largest: upper })?;
     let reliable = reliable(arena, step, |arenas| {
         arenas.iter().for_each(|&arena| note(arena));
-        let plan = |(&arena, place)| Plan { place, ..Plan::all(arena) };
-        let plans: Vec<Plan> = arenas.iter().zip(places(script).into_iter().cycle()).map(plan).collect();
+        let plan = |(number, &arena)| trials(script, arena)[number % PLACES.len()];
+        let plans: Vec<Plan> = arenas.iter().enumerate().map(plan).collect();
         replayer.each_completes(script, allocator, &plans)
     })?;
     let at_the_peak = Plan { events: peak_event, ..Plan::all(arena) };
@@ -115,13 +120,16 @@ pub(crate) fn smallest(
     Ok(Smallest { arena, reliable, parts: Parts::new(arena, &outcome.figures) })
 }
 
-/// Where arenas begin: in its page, and, if blocks of the script are aligned to more than that, spread over as much.
-fn places(script: &Script) -> [u64; PLACES.len()] {
-    let mut places = PLACES;
-    for (number, place) in places.iter_mut().enumerate() {
-        *place += (most_align(script) * number as u64 / PLACES.len() as u64) & !4095;
-    }
-    places
+/// The ways in which an arena has to complete a script: where it begins, in its page, and, if blocks of the script are
+/// aligned to more than that, spread over as much; and what is taken beforehand.
+fn trials(script: &Script, arena: u64) -> [Plan; PLACES.len()] {
+    let mut number = 0;
+    PLACES.map(|place| {
+        let stretch = (most_align(script) * number / PLACES.len() as u64) & !4095;
+        number += 1;
+        let beforehand = (place / PLACE_OVER_BEFOREHAND).min(script.peak_bytes / RESOLUTION);
+        Plan { place: place + stretch, beforehand, ..Plan::all(arena) }
+    })
 }
 
 /// The largest alignment that was asked for, as far as it is looked at.
@@ -129,7 +137,7 @@ fn most_align(script: &Script) -> u64 {
     (1 << script.most_align_log2.min(63)).min(STRETCH as u64)
 }
 
-/// Whether an arena completes a script, wherever in its page it begins.
+/// Whether an arena completes a script, wherever in its page it begins and whatever is taken beforehand.
 ///
 /// # Errors
 ///
@@ -140,19 +148,18 @@ pub(crate) fn completes(
     allocator: Allocator,
     arena: u64,
 ) -> Result<bool, Trouble> {
-    completes_at(&places(script), replayer, script, allocator, arena)
+    complete(&trials(script, arena), replayer, script, allocator)
 }
 
-fn completes_at(
-    places: &[u64],
+/// Whether a script is completed in each of some ways.
+fn complete(
+    trials: &[Plan],
     replayer: &mut Replayer,
     script: &Script,
     allocator: Allocator,
-    arena: u64,
 ) -> Result<bool, Trouble> {
-    for places in places.chunks(processors()) {
-        let plans: Vec<Plan> = places.iter().map(|&place| Plan { place, ..Plan::all(arena) }).collect();
-        if replayer.each_completes(script, allocator, &plans)?.contains(&false) {
+    for plans in trials.chunks(processors()) {
+        if replayer.each_completes(script, allocator, plans)?.contains(&false) {
             return Ok(false);
         }
     }

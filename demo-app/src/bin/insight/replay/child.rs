@@ -26,10 +26,10 @@ const BUFFER: usize = 64 << 10;
 pub(super) fn replay(script: &Script, plan: Plan) -> Result<Outcome, Trouble> {
     let failed = |error: io::Error| Trouble::Child { what: error.to_string() };
     let program = std::env::current_exe().map_err(failed)?;
-    let numbers = [plan.arena, plan.place, plan.events, plan.cells as u64].map(|number| number.to_string());
+    let numbers = [plan.arena, plan.place, plan.beforehand, plan.events, plan.cells as u64];
     let mut child = Command::new(program)
         .arg(PROCESS)
-        .args(numbers)
+        .args(numbers.map(|number| number.to_string()))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -72,7 +72,7 @@ pub(super) fn replay(script: &Script, plan: Plan) -> Result<Outcome, Trouble> {
 pub(crate) fn serve(plan: Plan) -> Result<(), Trouble> {
     let (allocator, start) = arena::thread_cached(plan.arena, plan.place)?;
     let mut steps = BufReader::with_capacity(BUFFER, io::stdin());
-    let outcome = turns::perform(Player::on(allocator, start), plan, || {
+    let outcome = turns::perform(Player::on(allocator, start, plan.beforehand), plan, || {
         let mut packed = Packed([0; 16]);
         match steps.read_exact(&mut packed.0) {
             Ok(()) => Ok(Some(packed.unpack())),

@@ -67,9 +67,11 @@ pub(super) struct Player<'a, A: Measured> {
     allocator: &'a A,
     /// Where the arena begins.
     start: u64,
+    /// Bytes of the block that is taken before the first step, until it is.
+    beforehand: u64,
     /// The blocks that are live, by their numbers.
     blocks: Vec<Option<Held>>,
-    /// What the traced program was refused in the end, and has here.
+    /// What the traced program was refused in the end, and has here, and what was taken beforehand.
     unnumbered: Vec<Held>,
     asked: u64,
     events: u64,
@@ -87,17 +89,19 @@ struct Held {
 
 impl<'a> Player<'a, Locked<Region>> {
     /// A player that has done nothing yet.
-    pub(super) fn new(arena: &'a Borrowing<'_>) -> Self {
-        Self::on(arena, arena.start())
+    pub(super) fn new(arena: &'a Borrowing<'_>, beforehand: u64) -> Self {
+        Self::on(arena, arena.start(), beforehand)
     }
 }
 
 impl<'a, A: Measured> Player<'a, A> {
-    /// A player that has done nothing yet, on an allocator whose arena begins at that address.
-    pub(super) fn on(allocator: &'a A, start: u64) -> Self {
+    /// A player that has done nothing yet, on an allocator whose arena begins at that address. Whichever thread comes
+    /// first takes a block of so many bytes beforehand.
+    pub(super) fn on(allocator: &'a A, start: u64, beforehand: u64) -> Self {
         Self {
             allocator,
             start,
+            beforehand,
             blocks: Vec::new(),
             unnumbered: Vec::new(),
             asked: 0,
@@ -116,7 +120,30 @@ impl<'a, A: Measured> Player<'a, A> {
     /// Performs a step. Breaks if the allocator refuses what it must serve.
     pub(super) fn perform(&mut self, step: &Step) -> ControlFlow<()> {
         self.events += u64::from(step.is_event);
-        let served = match step.action {
+        let served = self.take_beforehand().and_then(|()| self.act(step));
+        if self.asked > self.peak_asked {
+            (self.peak_asked, self.peak_event) = (self.asked, self.events);
+        }
+        match served {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(refused) => {
+                self.refused = Some(refused);
+                ControlFlow::Break(())
+            }
+        }
+    }
+
+    fn take_beforehand(&mut self) -> Result<(), Refused> {
+        let bytes = std::mem::take(&mut self.beforehand);
+        if bytes > 0 {
+            let held = self.ask(bytes, 3, false)?;
+            self.unnumbered.push(held);
+        }
+        Ok(())
+    }
+
+    fn act(&mut self, step: &Step) -> Result<(), Refused> {
+        match step.action {
             Action::Thread(_) | Action::ThreadEnd(_) => Ok(()),
             Action::Allocate { block, size, align_log2, is_zeroed } => {
                 self.allocate(block, size, align_log2, is_zeroed)
@@ -134,16 +161,6 @@ impl<'a, A: Measured> Player<'a, A> {
             Action::RefusedReallocation { block, size } => {
                 self.attempt_to_resize(block, size);
                 Ok(())
-            }
-        };
-        if self.asked > self.peak_asked {
-            (self.peak_asked, self.peak_event) = (self.asked, self.events);
-        }
-        match served {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(refused) => {
-                self.refused = Some(refused);
-                ControlFlow::Break(())
             }
         }
     }

@@ -13,7 +13,7 @@ fn allocate(block: u32, size: u64, align_log2: u8) -> Step {
 fn perform(arena: u64, cells: usize, steps: &[Step]) -> Outcome {
     let mut memory = LockedArena::default();
     let allocator = memory.allocator(arena, 0).unwrap();
-    let mut player = Player::new(&allocator);
+    let mut player = Player::new(&allocator, 0);
     let _ = steps.iter().try_for_each(|step| player.perform(step));
     player.outcome(Plan { cells, ..Plan::all(arena) })
 }

@@ -113,7 +113,7 @@ mod tests {
         let (allocator, start) = crate::replay::arena::thread_cached(4 << 20, 0).unwrap();
         let mut caches = Vec::new();
         let mut rest = steps.iter();
-        let outcome = perform(Player::on(allocator, start), Plan::all(4 << 20), || {
+        let outcome = perform(Player::on(allocator, start, 0), Plan::all(4 << 20), || {
             caches.push(allocator.caches().threads);
             Ok(rest.next().copied())
         })
