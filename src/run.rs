@@ -57,18 +57,19 @@ struct Header {
     prev: Index,
     /// Slots in use. While a cache owns the run: how many slots it gives back before it looks at the run.
     used: u16,
-    /// Slots that there are.
-    slots: u16,
     /// Granules from the page to the first slot.
     first: u8,
     /// The number of the size class.
     number: u8,
+    /// Slots that there are.
+    slots: u32,
+    /// How a number of granules is divided by those of a slot: a [`Divisor`].
+    inverse: u32,
+    exponent: u8,
     /// Granules of a slot.
     granules: u8,
     /// The first word of the bitmap that has a free slot; [`FULL`] if none has, and while a cache owns the run.
     lowest: u8,
-    /// What dividing by the granules of a slot is multiplying by.
-    reciprocal: u64,
 }
 
 const _: () = assert!(size_of::<Header>() % size_of::<u64>() == 0);
@@ -76,11 +77,34 @@ const _: () = assert!(size_of::<Header>() % size_of::<u64>() == 0);
 /// The number of no word.
 const FULL: u8 = u8::MAX;
 
-/// Dividing by the granules of a slot is multiplying by this, which is `2^32` over them, rounded up: the quotient
-/// is what is above the lower 32 bits. Those are less than this if and only if nothing remains. Exact for all
-/// granules of a page. (Lemire, Kaser and Kurz, *Faster remainder by direct computation*, 2019.)
-fn reciprocal_of(slot: SlotSize) -> u64 {
-    (1u64 << 32).div_ceil(slot.granules().max(1).into())
+/// How multiples of a number, an odd one times a power of two, are divided by it, and told from others: by multiplying
+/// with the odd one's inverse modulo `2^32`, and rotating by the power's exponent. Of a multiple this is the quotient. Of
+/// any other it is more than `2^32` over the number, and so is it of the few that are less than none, as `u32` has them.
+/// (Granlund and Montgomery, *Division by invariant integers using multiplication*, 1994, section 9.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Divisor {
+    inverse: u32,
+    exponent: u8,
+}
+
+impl Divisor {
+    fn new(number: u32) -> Self {
+        let exponent = number.trailing_zeros();
+        let odd = number >> exponent;
+        // An odd number is its own inverse modulo eight. Each step doubles the bits that are right. (Newton.)
+        let mut inverse = odd;
+        for _ in 0..4 {
+            inverse = inverse.wrapping_mul(2u32.wrapping_sub(odd.wrapping_mul(inverse)));
+        }
+        Self { inverse, exponent: exponent as u8 }
+    }
+
+    /// The quotient, if it is a multiple and the quotient less than a limit, which is at most `2^32` over the number.
+    #[inline(always)]
+    fn divide(self, dividend: u32, limit: u32) -> Option<u32> {
+        let quotient = dividend.wrapping_mul(self.inverse).rotate_right(self.exponent.into());
+        (quotient < limit).then_some(quotient)
+    }
 }
 
 /// How a page is divided.
@@ -295,7 +319,7 @@ impl Run {
     #[inline(always)]
     unsafe fn words(self) -> u32 {
         // SAFETY: a run's header is initialised.
-        u32::from(unsafe { (*self.header).slots }).div_ceil(64)
+        unsafe { (*self.header).slots }.div_ceil(64)
     }
 
     /// The first word of the bitmap with a slot that is free, from such a word on, or [`FULL`].
@@ -334,7 +358,7 @@ impl Run {
         let header = self.header;
         // SAFETY: a run's header is initialised.
         unsafe {
-            let slots = u32::from((*header).slots) * u32::from((*header).granules);
+            let slots = (*header).slots * u32::from((*header).granules);
             // All slots together are nearly as long as the page.
             (slots > Pages::USUAL_GRANULES).then(|| self.word(self.words()))
         }
@@ -348,16 +372,18 @@ impl Run {
     pub(crate) unsafe fn cut(arena: Arena, index: Index, page: BlockSize, slot: SlotSize) -> Self {
         let run = Self::at(arena, index);
         let Division { first, slots } = Division::of(page, slot);
+        let Divisor { inverse, exponent } = Divisor::new(slot.granules());
         let header = Header {
             next: Index::NONE,
             prev: Index::NONE,
             used: 0,
-            slots: slots as u16,
             first: first as u8,
             number: slot.number() as u8,
+            slots,
+            inverse,
+            exponent,
             granules: slot.granules() as u8,
             lowest: 0,
-            reciprocal: reciprocal_of(slot),
         };
         // SAFETY: header and bitmap lie in the page in front of the first slot (`Division::of`).
         unsafe {
@@ -420,11 +446,11 @@ impl Run {
     pub(crate) unsafe fn slot_at(self, in_page: u32) -> Option<u32> {
         let header = self.header;
         // SAFETY: a run's header is initialised.
-        let (first, slots, reciprocal) =
-            unsafe { (u32::from((*header).first), u32::from((*header).slots), (*header).reciprocal) };
-        let product = u64::from(in_page.wrapping_sub(first)) * reciprocal;
-        let (number, remainder) = ((product >> 32) as u32, product as u32);
-        (u64::from(remainder) < reciprocal && number < slots).then_some(number)
+        let (first, slots, divisor) = unsafe {
+            let divisor = Divisor { inverse: (*header).inverse, exponent: (*header).exponent };
+            (u32::from((*header).first), (*header).slots, divisor)
+        };
+        divisor.divide(in_page.wrapping_sub(first), slots)
     }
 
     /// Gives a slot back; `None`, and nothing is done, if it is free already.
@@ -511,7 +537,7 @@ impl Run {
     /// - It is a run.
     pub(crate) unsafe fn slots(self) -> u32 {
         // SAFETY: a run's header is initialised.
-        u32::from(unsafe { (*self.header).slots })
+        unsafe { (*self.header).slots }
     }
 
     /// How many slots are in use.
@@ -579,7 +605,7 @@ impl Run {
         // of them, because a run header lies in front of the first one.
         unsafe {
             let header = self.header;
-            let (granules, slots) = (u32::from((*header).granules), u32::from((*header).slots));
+            let (granules, slots) = (u32::from((*header).granules), (*header).slots);
             let first = self.granule((*header).first.into());
             let used = self.reach().map_or(slots, |reach| slots.min(reach.read() as u32 * 64));
             mark_freed(first, granules, used);
@@ -594,9 +620,8 @@ impl Run {
     pub(crate) unsafe fn slots_in_use(self) -> impl Iterator<Item = u32> {
         let header = self.header;
         // SAFETY: a run's header is initialised.
-        let (first, granules, slots) = unsafe {
-            (u32::from((*header).first), u32::from((*header).granules), u32::from((*header).slots))
-        };
+        let (first, granules, slots) =
+            unsafe { (u32::from((*header).first), u32::from((*header).granules), (*header).slots) };
         (0..slots).filter_map(move |number| {
             // SAFETY: the slot has a bit (contract).
             let is_used = unsafe { self.is_used(number) };
@@ -621,8 +646,9 @@ impl Run {
             return Err("its run header names no slot size");
         }
         let division = Division::of(page, SlotSize::of_granules(granules));
-        if (u32::from(header.first), u32::from(header.slots)) != (division.first, division.slots)
-            || header.reciprocal != reciprocal_of(SlotSize::of_granules(granules))
+        if (u32::from(header.first), header.slots) != (division.first, division.slots)
+            || (Divisor { inverse: header.inverse, exponent: header.exponent })
+                != Divisor::new(granules as u32)
             || usize::from(header.number) != SlotSize::of_granules(granules).number()
         {
             return Err("its run header does not describe the division of its page");
@@ -652,5 +678,25 @@ impl Run {
             return Err("its count of slots in use is not that of its bitmap");
         }
         Ok(free)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn multiples_are_divided_and_nothing_else_is() {
+        for slot in SlotSize::all() {
+            let granules = slot.granules();
+            let divisor = Divisor::new(granules);
+            // Of what is longer than any page, some of it in front of the first slot.
+            let (slots, before) = (4096 / granules, 512);
+            for distance in 0..(slots + 9) * granules + before {
+                let in_page = distance.wrapping_sub(before);
+                let quotient = (in_page % granules == 0).then_some(in_page / granules);
+                assert_eq!(divisor.divide(in_page, slots), quotient.filter(|&number| number < slots));
+            }
+        }
     }
 }

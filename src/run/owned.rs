@@ -29,7 +29,7 @@ impl Run {
         let header = self.header;
         // SAFETY: a run's header is the heap's own (contract).
         unsafe {
-            let free = u32::from((*header).slots) - u32::from((*header).used);
+            let free = (*header).slots - u32::from((*header).used);
             (*header).lowest = FULL;
             self.look_after(u16::MAX);
             free
@@ -47,7 +47,7 @@ impl Run {
         unsafe {
             let free = self.free_slots();
             (*header).lowest = self.next_word(0);
-            (*header).used = (*header).slots - free as u16;
+            (*header).used = ((*header).slots - free) as u16;
             free
         }
     }

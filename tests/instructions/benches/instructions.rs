@@ -59,7 +59,7 @@ fn cached_alloc(layout: Layout) -> *mut u8 {
     unsafe { CACHED.alloc(layout) }
 }
 
-#[library_benchmark(config = at_most(67))]
+#[library_benchmark(config = at_most(59))]
 #[bench::of_64_bytes(block_of(&CACHED, SMALL), SMALL)]
 fn cached_dealloc(block: *mut u8, layout: Layout) {
     // SAFETY: the block is given back once, with its layout.
@@ -77,7 +77,7 @@ fn locked_alloc(layout: Layout) -> *mut u8 {
 }
 
 #[library_benchmark]
-#[bench::of_64_bytes(args = (block_of(&LOCKED, SMALL), SMALL), config = at_most(79))]
+#[bench::of_64_bytes(args = (block_of(&LOCKED, SMALL), SMALL), config = at_most(76))]
 #[bench::of_1600_bytes(args = (block_of(&LOCKED, LARGE), LARGE), config = at_most(145))]
 fn locked_dealloc(block: *mut u8, layout: Layout) {
     // SAFETY: the block is given back once, with its layout.
