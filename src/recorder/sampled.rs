@@ -185,9 +185,7 @@ unsafe impl<A: GlobalAlloc, const INTERVAL: usize> GlobalAlloc for Sampled<A, IN
         unsafe { self.inner.alloc_zeroed(layout) }
     }
 
-    // Apart, so that a program's own functions stay as large as they are without it: what the compiler does not inline
-    // any more, because there are a few instructions more in it, costs more than all of this.
-    #[inline(never)]
+    #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         if sample_table::may_have(block) {
             // SAFETY: the caller's contract.
@@ -197,7 +195,7 @@ unsafe impl<A: GlobalAlloc, const INTERVAL: usize> GlobalAlloc for Sampled<A, IN
         unsafe { self.inner.dealloc(block, layout) };
     }
 
-    #[inline(never)]
+    #[inline]
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         let is_due = samples::is_due(new_size);
         if is_due || sample_table::may_have(block) {

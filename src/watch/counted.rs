@@ -135,9 +135,11 @@ impl<A: GlobalAlloc> Counted<A> {
     /// # Safety
     ///
     /// - As for [`GlobalAlloc::dealloc`].
+    // Its arguments are in the order in which the caller of `dealloc` has them: on the common way, too, there is less to
+    // move then.
     #[cold]
     #[inline(never)]
-    unsafe fn dealloc_attentively(&self, block: *mut u8, layout: Layout) {
+    unsafe fn dealloc_attentively(block: *mut u8, layout: Layout, this: &Self) {
         let slot = threads::join();
         let bytes = layout.size() as isize;
         // Forbidden or not, a release cannot fail.
@@ -152,7 +154,7 @@ impl<A: GlobalAlloc> Counted<A> {
             table::remove(block);
         }
         // SAFETY: the caller's contract.
-        unsafe { self.inner.dealloc(block, layout) }
+        unsafe { this.inner.dealloc(block, layout) }
     }
 
     /// # Safety
@@ -243,6 +245,17 @@ fn take_back(bytes: isize, contents: Contents) {
     slot.refusals.add_shared(1);
 }
 
+/// The same for a `realloc`.
+#[cold]
+#[inline(never)]
+fn take_back_growth(growth: isize) {
+    let slot = threads::slot();
+    slot.live_bytes.add_shared(-growth);
+    slot.requested_bytes.add_shared(-growth.max(0));
+    slot.realloc_calls.add_shared(-1);
+    slot.refusals.add_shared(1);
+}
+
 // SAFETY: every call is passed on to an allocator that keeps the contract, as it came, or gets null, which is always
 // allowed. Nothing here unwinds: nothing panics, and a violation ends in `forbid::check`, which no panic leaves.
 unsafe impl<A: GlobalAlloc> GlobalAlloc for Counted<A> {
@@ -256,14 +269,14 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Counted<A> {
         self.allocate(layout, Contents::Zeroes)
     }
 
-    #[inline(never)]
+    #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         let slot = threads::slot();
         let bytes = layout.size() as isize;
         let live = slot.live_bytes.get();
         if live.wrapping_sub(bytes) < slot.below.get() {
             // SAFETY: the caller's contract.
-            return unsafe { self.dealloc_attentively(block, layout) };
+            return unsafe { Self::dealloc_attentively(block, layout, self) };
         }
         let before = slot.live_bytes.add_to(live, -bytes);
         slot.peak_bytes.raise(before);
@@ -272,7 +285,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Counted<A> {
         unsafe { self.inner.dealloc(block, layout) }
     }
 
-    #[inline(never)]
+    #[inline]
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         let slot = threads::slot();
         let growth = (new_size as isize).wrapping_sub(layout.size() as isize);
@@ -281,18 +294,19 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Counted<A> {
             // SAFETY: the caller's contract.
             return unsafe { self.realloc_attentively(block, layout, new_size) };
         }
-        // SAFETY: the caller's contract.
-        let resized = unsafe { self.inner.realloc(block, layout, new_size) };
-        if resized.is_null() {
-            slot.refusals.add_shared(1);
-            return resized;
-        }
+        // Counted before, as an allocation is.
         let before = slot.live_bytes.add(growth);
         if growth < 0 {
             slot.peak_bytes.raise(before);
+        } else {
+            slot.requested_bytes.add(growth);
         }
-        slot.requested_bytes.add(growth.max(0));
         slot.realloc_calls.add(1);
+        // SAFETY: the caller's contract.
+        let resized = unsafe { self.inner.realloc(block, layout, new_size) };
+        if resized.is_null() {
+            take_back_growth(growth);
+        }
         resized
     }
 }
