@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -15,6 +16,14 @@ use crate::variants::Variant;
 
 /// A program that takes longer hangs.
 const LIMIT: Duration = Duration::from_secs(300);
+
+/// Each run has an environment of another length, up to a page: that moves the stack, and where the stack lies can be worth
+/// two percent.
+fn padding() -> String {
+    static RUNS: AtomicUsize = AtomicUsize::new(0);
+    // A prime number, so that all lengths come, and neighbours are far apart.
+    "x".repeat(RUNS.fetch_add(1, Ordering::Relaxed) * 1237 % 4096)
+}
 
 /// What one run cost, and what it worked out.
 pub(crate) struct Run {
@@ -41,6 +50,7 @@ pub(crate) fn run(folder: &Path, variant: &Variant, workload: &Workload) -> Resu
         }
         Some([]) => Command::new(&program),
     };
+    command.env("PADDING", padding());
     command.arg(workload.name).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     if let Some(call_sites) = variant.trace {
         command.env("MEM_ALLOC_RUST_TRACE", &written).env("MEM_ALLOC_RUST_TRACE_CALL_SITES", call_sites);
