@@ -52,7 +52,7 @@ fn served_before(allocator: &impl GlobalAlloc, layout: Layout) -> Layout {
     layout
 }
 
-#[library_benchmark(config = at_most(26))]
+#[library_benchmark(config = at_most(24))]
 #[bench::of_64_bytes(served_before(&CACHED, SMALL))]
 fn cached_alloc(layout: Layout) -> *mut u8 {
     // SAFETY: the layout is not of zero bytes.
