@@ -112,6 +112,14 @@ fn what_is_refused_is_counted_by_who_is_outside() {
         assert!(try_bytes(10) && !try_bytes(10) && try_bytes(10));
     });
     assert_eq!((counts.alloc_calls, counts.refusals, counts.peak_bytes), (2, 1, 10));
+    // The same for a block that does not become larger.
+    let mut block: Vec<u8> = black_box(Vec::with_capacity(10));
+    let ((), counts) = measure(|| {
+        let _guard = refuse_on_this_thread(Policy::nth(1));
+        assert!(block.try_reserve_exact(50).is_err() && block.try_reserve_exact(30).is_ok());
+    });
+    assert_eq!((counts.realloc_calls, counts.refusals, counts.requested_bytes), (1, 1, 20));
+    assert_eq!((counts.live_bytes, counts.peak_bytes), (20, 20));
     // What the outer one refuses, the inner one never hears of.
     let guard = refuse_on_this_thread(Policy::nth(2));
     limit(100, || assert!(!try_bytes(101) && try_bytes(10) && !try_bytes(10) && try_bytes(10)));

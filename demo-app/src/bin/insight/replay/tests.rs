@@ -19,6 +19,24 @@ fn perform(arena: u64, cells: usize, steps: &[Step]) -> Outcome {
 }
 
 #[test]
+fn what_is_taken_beforehand_is_in_use_and_nothing_that_was_asked_for() {
+    let mut memory = LockedArena::default();
+    let allocator = memory.allocator(400, 0).unwrap();
+    let mut player = Player::new(&allocator, 50);
+    assert_eq!(allocator.live_bytes(), 0);
+    assert!(player.perform(&allocate(0, 100, 3)).is_continue());
+    assert!(player.perform(&allocate(1, 20, 3)).is_continue());
+    let figures = player.outcome(Plan::all(400)).figures;
+    assert_eq!((figures.asked, figures.live, figures.blocks), (120, 56 + 104 + 24, 3));
+    // Where it does not fit, nothing does.
+    let allocator = memory.allocator(400, 0).unwrap();
+    let mut player = Player::new(&allocator, 500);
+    assert!(player.perform(&allocate(0, 100, 3)).is_break());
+    let refused = player.outcome(Plan::all(400)).refused.unwrap();
+    assert_eq!(refused.bytes, 500);
+}
+
+#[test]
 fn figures_are_those_of_the_blocks_that_are_held() {
     // An arena of less than 1 KiB has no pages, so that each block has a header: 104, 56 and 24 bytes.
     let steps = [
