@@ -27,6 +27,7 @@
 //! action*, 2019. Bitmaps in place of lists: Evans, *A scalable concurrent malloc(3) implementation for
 //! FreeBSD*, 2006. Here the pages come from a bounded free-list heap and go back to it.)
 
+mod divisor;
 mod list;
 #[cfg(all(feature = "std", unix))]
 mod owned;
@@ -48,6 +49,7 @@ use core::num::NonZero;
 use core::ptr::NonNull;
 #[cfg(all(feature = "std", unix))]
 use core::ptr::null_mut;
+use divisor::Divisor;
 
 /// The header of a run, at the beginning of its page. The bitmap follows.
 #[repr(C)]
@@ -76,36 +78,6 @@ const _: () = assert!(size_of::<Header>() % size_of::<u64>() == 0);
 
 /// The number of no word.
 const FULL: u8 = u8::MAX;
-
-/// How multiples of a number, an odd one times a power of two, are divided by it, and told from others: by multiplying
-/// with the odd one's inverse modulo `2^32`, and rotating by the power's exponent. Of a multiple this is the quotient. Of
-/// any other it is more than `2^32` over the number, and so is it of the few that are less than none, as `u32` has them.
-/// (Granlund and Montgomery, *Division by invariant integers using multiplication*, 1994, section 9.)
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Divisor {
-    inverse: u32,
-    exponent: u8,
-}
-
-impl Divisor {
-    fn new(number: u32) -> Self {
-        let exponent = number.trailing_zeros();
-        let odd = number >> exponent;
-        // An odd number is its own inverse modulo eight. Each step doubles the bits that are right. (Newton.)
-        let mut inverse = odd;
-        for _ in 0..4 {
-            inverse = inverse.wrapping_mul(2u32.wrapping_sub(odd.wrapping_mul(inverse)));
-        }
-        Self { inverse, exponent: exponent as u8 }
-    }
-
-    /// The quotient, if it is a multiple and the quotient less than a limit, which is at most `2^32` over the number.
-    #[inline(always)]
-    fn divide(self, dividend: u32, limit: u32) -> Option<u32> {
-        let quotient = dividend.wrapping_mul(self.inverse).rotate_right(self.exponent.into());
-        (quotient < limit).then_some(quotient)
-    }
-}
 
 /// How a page is divided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -678,25 +650,5 @@ impl Run {
             return Err("its count of slots in use is not that of its bitmap");
         }
         Ok(free)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn multiples_are_divided_and_nothing_else_is() {
-        for slot in SlotSize::all() {
-            let granules = slot.granules();
-            let divisor = Divisor::new(granules);
-            // Of what is longer than any page, some of it in front of the first slot.
-            let (slots, before) = (4096 / granules, 512);
-            for distance in 0..(slots + 9) * granules + before {
-                let in_page = distance.wrapping_sub(before);
-                let quotient = (in_page % granules == 0).then_some(in_page / granules);
-                assert_eq!(divisor.divide(in_page, slots), quotient.filter(|&number| number < slots));
-            }
-        }
     }
 }

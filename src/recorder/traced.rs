@@ -62,8 +62,8 @@ impl<A> Traced<A> {
     }
 }
 
-// What is recorded is apart, whole: a program's own functions stay as large as they are without the wrapper, so that the
-// shortest way of an allocation is inlined into them as it is without.
+// What is recorded is apart, whole: a program's own functions stay as large as they are without the wrapper, so that
+// the shortest way of an allocation is inlined into them as it is without.
 impl<A: GlobalAlloc> Traced<A> {
     /// An allocation that is recorded.
     ///

@@ -90,7 +90,7 @@ impl<A: GlobalAlloc> Counted<A> {
         contents.calls(slot).add(1);
         let block = self.call(layout, contents);
         if block.is_null() {
-            take_back(bytes, contents);
+            take_back(bytes, |slot| contents.calls(slot));
         }
         block
     }
@@ -135,8 +135,8 @@ impl<A: GlobalAlloc> Counted<A> {
     /// # Safety
     ///
     /// - As for [`GlobalAlloc::dealloc`].
-    // Its arguments are in the order in which the caller of `dealloc` has them: on the common way, too, there is less to
-    // move then.
+    // Its arguments are in the order in which the caller of `dealloc` has them: on the common way, too, there is less
+    // to move then.
     #[cold]
     #[inline(never)]
     unsafe fn dealloc_attentively(block: *mut u8, layout: Layout, this: &Self) {
@@ -232,27 +232,16 @@ fn settle(slot: Joined, change: isize) {
     }
 }
 
-/// Counts a refusal instead of what was expected.
+/// Counts a refusal instead of what was expected: so many bytes more, by such a call.
 #[cold]
 #[inline(never)]
-fn take_back(bytes: isize, contents: Contents) {
+fn take_back(growth: isize, calls: impl FnOnce(&Slot) -> &Counter) {
     // The same again: had it been kept for this, every call would have saved a register.
     let slot = threads::slot();
     // (Not by `change_live`: what was refused is no peak.)
-    slot.live_bytes.add_shared(-bytes);
-    slot.requested_bytes.add_shared(-bytes);
-    contents.calls(slot).add_shared(-1);
-    slot.refusals.add_shared(1);
-}
-
-/// The same for a `realloc`.
-#[cold]
-#[inline(never)]
-fn take_back_growth(growth: isize) {
-    let slot = threads::slot();
     slot.live_bytes.add_shared(-growth);
     slot.requested_bytes.add_shared(-growth.max(0));
-    slot.realloc_calls.add_shared(-1);
+    calls(slot).add_shared(-1);
     slot.refusals.add_shared(1);
 }
 
@@ -305,7 +294,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Counted<A> {
         // SAFETY: the caller's contract.
         let resized = unsafe { self.inner.realloc(block, layout, new_size) };
         if resized.is_null() {
-            take_back_growth(growth);
+            take_back(growth, |slot| &slot.realloc_calls);
         }
         resized
     }

@@ -17,8 +17,8 @@ use crate::variants::Variant;
 /// A program that takes longer hangs.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// Each run has an environment of another length, up to a page: that moves the stack, and where the stack lies can be worth
-/// two percent.
+/// Each run has an environment of another length, up to a page: that moves the stack, and where the stack lies can be
+/// worth two percent.
 fn padding() -> String {
     static RUNS: AtomicUsize = AtomicUsize::new(0);
     // A prime number, so that all lengths come, and neighbours are far apart.

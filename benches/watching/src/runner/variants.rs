@@ -72,10 +72,10 @@ pub(crate) fn all() -> Vec<Variant> {
 /// How was measured, and who, in Markdown.
 pub(crate) fn introduction(variants: &[Variant], rounds: usize, command: &str) -> String {
     let mut text = format!(
-        "# What watching costs\n\nMade by `{command}`.\n\nEach number is the median of {rounds} rounds, in each of which every \
-         program is run once with every workload, in an order that rotates, and with an environment of another length. The \
-         processor time is that of the process and of those that it waits for, in the program and in the system; files go to \
-         the folder for temporary ones.\n\n"
+        "# What watching costs\n\nMade by `{command}`.\n\nEach number is the median of {rounds} rounds, in each of \
+         which every program is run once with every workload, in an order that rotates, and with an environment of \
+         another length. The processor time is that of the process and of those that it waits for, in the program and \
+         in the system; files go to the folder for temporary ones.\n\n"
     );
     for variant in variants {
         let _ = writeln!(text, "- *{}*: {}", variant.name, variant.how);

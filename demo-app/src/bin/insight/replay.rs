@@ -60,8 +60,8 @@ pub(crate) struct Plan {
     pub(crate) arena: u64,
     /// Where in [2 MiB](STRETCH) the arena begins: a multiple of 128, as a `FreeList` does.
     pub(crate) place: u64,
-    /// Bytes of a block that is taken before the first step and kept, if they are not none: another environment or another
-    /// file's name has a program ask for a little more, and moves what comes after.
+    /// Bytes of a block that is taken before the first step and kept, if they are not none: another environment or
+    /// another file's name has a program ask for a little more, and moves what comes after.
     pub(crate) beforehand: u64,
     /// The last event that is performed; all, if there are fewer.
     pub(crate) events: u64,

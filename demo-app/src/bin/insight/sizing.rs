@@ -18,13 +18,13 @@ const LARGEST: (u64, u64) = (8, 64 << 10);
 const LARGER: [u64; 12] = [1, 2, 3, 4, 6, 8, 10, 12, 15, 18, 21, 25];
 
 /// An arena is enough if it completes a script wherever in its page it begins, which is for the linker to decide; these
-/// places are tried. Where blocks are aligned to more than a page, the page matters, too: see [`trials`]. (Each with
+/// places are tried. Where blocks are aligned to more than a page, the page matters, too: see [`trial`]. (Each with
 /// caches in a process of its own, so that where the kernel puts it is another one each time, too.)
 const PLACES: [u64; 6] = [0, 1664, 3328, 896, 2560, 128];
 
-/// At each place but the first, a block of its number over this, in bytes, is taken beforehand, unless the search is not
-/// right to as much: an arena is enough if it completes a script whose blocks are moved by a little, too, as they are in
-/// another environment.
+/// At each place but the first, a block of its number over this, in bytes, is taken beforehand, unless the search is
+/// not right to as much: an arena is enough if it completes a script whose blocks are moved by a little, too, as they
+/// are in another environment.
 const PLACE_OVER_BEFOREHAND: u64 = 16;
 
 /// The margin of a program with one thread over the smallest arena, in thousandths: what another run may do otherwise.
@@ -111,7 +111,7 @@ pub(crate) fn smallest(
     let arena = found.ok_or(Trouble::NotEnough { peak, largest: upper })?;
     let reliable = reliable(arena, step, |arenas| {
         arenas.iter().for_each(|&arena| note(arena));
-        let plan = |(number, &arena)| trials(script, arena)[number % PLACES.len()];
+        let plan = |(number, &arena)| trial(script, arena, number % PLACES.len());
         let plans: Vec<Plan> = arenas.iter().enumerate().map(plan).collect();
         replayer.each_completes(script, allocator, &plans)
     })?;
@@ -120,16 +120,17 @@ pub(crate) fn smallest(
     Ok(Smallest { arena, reliable, parts: Parts::new(arena, &outcome.figures) })
 }
 
-/// The ways in which an arena has to complete a script: where it begins, in its page, and, if blocks of the script are
-/// aligned to more than that, spread over as much; and what is taken beforehand.
+/// The ways in which an arena has to complete a script.
 fn trials(script: &Script, arena: u64) -> [Plan; PLACES.len()] {
-    let mut number = 0;
-    PLACES.map(|place| {
-        let stretch = (most_align(script) * number / PLACES.len() as u64) & !4095;
-        number += 1;
-        let beforehand = (place / PLACE_OVER_BEFOREHAND).min(script.peak_bytes / RESOLUTION);
-        Plan { place: place + stretch, beforehand, ..Plan::all(arena) }
-    })
+    std::array::from_fn(|number| trial(script, arena, number))
+}
+
+/// One of them, by its number: where the arena begins, in its page, and, if blocks of the script are aligned to more
+/// than that, spread over as much; and what is taken beforehand.
+fn trial(script: &Script, arena: u64, number: usize) -> Plan {
+    let stretch = (most_align(script) * number as u64 / PLACES.len() as u64) & !4095;
+    let beforehand = (PLACES[number] / PLACE_OVER_BEFOREHAND).min(script.peak_bytes / RESOLUTION);
+    Plan { place: PLACES[number] + stretch, beforehand, ..Plan::all(arena) }
 }
 
 /// The largest alignment that was asked for, as far as it is looked at.
