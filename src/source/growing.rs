@@ -77,14 +77,13 @@ const LEAST_CAP: usize = 64 << 10;
 /// - When the system refuses, the request is refused, nothing is lost, and a later one may succeed. A child process
 ///   that was forked has all of it.
 ///
-/// What lies beyond the first 16 MiB, and blocks of 2 MiB and more, also if they grow to that, are in huge pages where
-/// the system gives them on request (Linux). No more than 16,384 blocks are: each may be one of the 65,530 mappings
-/// that a process may have. With `false` for `HUGE_PAGES` none are asked for. See [choosing](crate::choosing) for what
-/// they cost and gain.
+/// With `true` for `HUGE_PAGES` what lies beyond the first 16 MiB, and blocks of 2 MiB and more, also if they grow to
+/// that, are in huge pages where the system gives them on request (Linux). No more than 16,384 blocks are: each may be
+/// one of the 65,530 mappings that a process may have. See [choosing](crate::choosing) for what they cost and gain.
 ///
 /// On Unix, with `std`. The bound in time that a fixed arena has is not that of a growing one: a request may take
 /// system calls.
-pub struct Growing<const CAP: usize = { usize::MAX }, const HUGE_PAGES: bool = true> {
+pub struct Growing<const CAP: usize = { usize::MAX }, const HUGE_PAGES: bool = false> {
     /// The cap in bytes, as long as somebody has set it; else it is `CAP`.
     cap: AtomicUsize,
     is_cap_set: AtomicBool,

@@ -9,7 +9,7 @@ use std::vec::Vec;
 
 const MIB: usize = 1 << 20;
 
-type Allocator = Locked<Growing<{ 64 * MIB }>>;
+type Allocator = Locked<Growing<{ 64 * MIB }, true>>;
 
 fn bytes(bytes: usize) -> Layout {
     Layout::from_size_align(bytes, 8).unwrap()

@@ -179,6 +179,24 @@ fn with_huge_pages() -> usize {
     sum
 }
 
+#[test]
+#[serial]
+fn huge_pages_are_not_asked_for_unless_that_is_wanted() {
+    let before = with_huge_pages();
+    let allocator = Locked::<Growing<{ 1 << 30 }>>::new();
+    let layouts = [(40 * MIB, 1), (MIB / 2, 100)];
+    // SAFETY: the layouts are of more than no bytes, and each block is given back once.
+    unsafe {
+        let blocks = layouts.map(|(size, count)| {
+            let layout = Layout::from_size_align(size, 8).unwrap();
+            (0..count).map(|_| (allocator.alloc(layout), layout)).collect::<Vec<_>>()
+        });
+        assert!(blocks.iter().flatten().all(|(block, _)| !block.is_null()));
+        assert_eq!(with_huge_pages(), before);
+        blocks.into_iter().flatten().for_each(|(block, layout)| allocator.dealloc(block, layout));
+    }
+}
+
 /// (Where the system knows no huge pages, there are none before and after.)
 #[test]
 #[serial]
@@ -204,7 +222,7 @@ fn huge_pages_are_asked_for_what_comes_back_as_well() {
 #[serial]
 fn huge_pages_are_asked_for_blocks_that_grow() {
     for odd in [0, 123_456] {
-        let allocator = Locked::<Growing<{ 1 << 30 }>>::new();
+        let allocator = Locked::<Growing<{ 1 << 30 }, true>>::new();
         let layout = |bytes| Layout::from_size_align(bytes, 8).unwrap();
         let mut size = MIB + odd;
         // SAFETY: the layouts are of more than no bytes; the block is in use, and is given back once.
@@ -248,7 +266,7 @@ fn are_neighbours(bytes: usize) -> bool {
 #[cfg(target_pointer_width = "64")]
 fn large_blocks_do_not_use_up_the_mappings_of_the_process() {
     let mappings = || std::fs::read_to_string("/proc/self/maps").unwrap().lines().count();
-    let allocator = Locked::<Growing<{ 1 << 40 }>>::new();
+    let allocator = Locked::<Growing<{ 1 << 40 }, true>>::new();
     // No multiple of a huge page: at multiples of one, there are gaps between them.
     let layout = Layout::from_size_align(733 * PAGE, 8).unwrap();
     if !are_neighbours(layout.size()) {
