@@ -8,8 +8,8 @@
 //! allocation fails only if it would fail with every cache empty.*
 //!
 //! What a thread frees that is another's goes from list to list: to the depot when a list is full, and from there to
-//! whoever asks for that size, the owner among others. It comes back into its run when the heap or the run's owner gets
-//! it.
+//! whoever asks for that size, the owner among others. What the depot does not take waits for its owner (*strays*). It
+//! comes back into its run when the heap or the run's owner gets it.
 //!
 //! (Per-thread caches over a shared heap are an old idea: Bonwick and Adams, *Magazines and vmem*, 2001; tcmalloc.
 //! Threads that own pages are mimalloc's: Leijen, Zorn and de Moura, 2019. Taking them back while their owners run
@@ -33,6 +33,7 @@ mod report;
 mod resize;
 mod runs;
 mod slot;
+mod strays;
 mod take;
 #[cfg(test)]
 mod tests;
@@ -53,13 +54,12 @@ use core::alloc::{GlobalAlloc, Layout};
 use core::fmt;
 use core::ptr::NonNull;
 use depot::Depot;
-use drain::{
-    Afterwards, empty, give_back_list, give_back_lists, give_back_unneeded, raise_outside, take_back_runs,
-};
+use drain::{Afterwards, give_back_list, give_back_unneeded, raise_outside};
 use lists::{FullList, Lists, Looked};
 use lock_api::MutexGuard;
 use pressure::Pressure;
 use slot::Slot;
+use strays::Strays;
 use trial::Call;
 pub use virtual_thread::VirtualThread;
 
@@ -94,7 +94,8 @@ const SLOTS: usize = unless_explored((Heap::LAST_OWNER - Heap::FIRST_OWNER + 1) 
 ///   counts as a usual one (4,224 bytes): what of it was never used is only reserved. Other runs of its own have
 ///   slots in use: what is free in them is where the heap would have it, too, but for this thread only. It gives
 ///   back what it did not need for a while, and everything before a request is refused. Blocks that are on their
-///   way from threads that free them to threads that allocate them are at most as much once more. A cache keeps
+///   way from threads that free them to threads that allocate them are at most as much once more, and so is what
+///   waits for the thread that owns it. A cache keeps
 ///   nothing where memory is short, and where its thread comes to the lock nearly as often as without it: many
 ///   sizes where little is free. It begins again some 16,000 calls later at the earliest.
 ///   [`caches`](Self::caches) tells what they have.
@@ -124,6 +125,7 @@ const SLOTS: usize = unless_explored((Heap::LAST_OWNER - Heap::FIRST_OWNER + 1) 
 pub struct ThreadCached<S: Source> {
     slots: [Slot; SLOTS],
     depot: Depot,
+    strays: Strays,
     pressure: Pressure,
     /// It has been found out that this allocator can have no caches.
     is_not_static: AtomicBool,
@@ -136,6 +138,7 @@ impl<S: Source> ThreadCached<S> {
         Self {
             slots: [const { Slot::new() }; SLOTS],
             depot: Depot::new(),
+            strays: Strays::new(),
             pressure: Pressure::new(),
             is_not_static: AtomicBool::new(false),
             locked: Locked::new(),
@@ -163,8 +166,7 @@ impl<S: Source> ThreadCached<S> {
             let mut heap = self.heap();
             let empty = |lists: &mut Lists| {
                 let may_own_runs = lists.runs.may_be();
-                take_back_runs(lists, &mut heap);
-                let outcome = empty(lists, &mut heap, &self.depot);
+                let outcome = self.empty(lists, &mut heap);
                 if may_own_runs {
                     lists.runs.start(&mut heap);
                 }
@@ -265,7 +267,7 @@ impl<S: Source> ThreadCached<S> {
         // SAFETY: this thread has the lock and has closed the gates.
         let in_caches = self.occupied().map(|slot| unsafe { slot.with_closed_gate(|lists| lists.bytes()) });
         // SAFETY: this thread has the lock.
-        let bytes = in_caches.sum::<usize>() + unsafe { self.depot.bytes() };
+        let bytes = in_caches.sum::<usize>() + unsafe { self.depot.bytes() + self.strays.bytes() };
         let stats = CacheStats { are_available: home::is_ready(self), threads: threads().count(), bytes };
         self.open_all();
         stats
@@ -357,11 +359,11 @@ impl<S: Source> ThreadCached<S> {
         let mut outcome = Ok(());
         let budget = self.budget(heap);
         let looked = lists.visit(class, budget, |unneeded| {
-            outcome = outcome.and(give_back_unneeded(heap, &self.depot, unneeded));
+            outcome = outcome.and(give_back_unneeded(heap, &self.strays, unneeded));
         });
         if let Some(Looked { renewed, is_of_use }) = looked {
             let mut give_back = |list: FullList| {
-                outcome = outcome.and_then(|()| give_back_list(lists, heap, &self.depot, list.first))
+                outcome = outcome.and_then(|()| give_back_list(lists, heap, &self.strays, list.first))
             };
             // SAFETY: this thread has the lock.
             unsafe {
@@ -369,8 +371,8 @@ impl<S: Source> ThreadCached<S> {
                 self.depot.take_oldest(renewed).into_iter().for_each(give_back);
             }
             if !is_of_use {
-                outcome = outcome.and_then(|()| give_back_lists(lists, heap, &self.depot));
-                take_back_runs(lists, heap);
+                outcome = outcome.and_then(|()| self.give_back_lists(lists, heap));
+                outcome = outcome.and(self.take_back_runs(lists, heap));
                 lists.fall_asleep(heap);
                 slot.note_asleep();
                 // SAFETY: this thread has the lock.
@@ -381,7 +383,7 @@ impl<S: Source> ThreadCached<S> {
         }
         if self.locked.source.note_visit(heap) {
             // So much less is in use that what is kept here may be all that whole runs are kept for.
-            outcome = outcome.and_then(|()| give_back_lists(lists, heap, &self.depot));
+            outcome = outcome.and_then(|()| self.give_back_lists(lists, heap));
             self.locked.source.note_visit(heap);
         }
         outcome

@@ -48,7 +48,7 @@ impl<S: Source> ThreadCached<S> {
                 unsafe { slot.with_closed_gate(|lists| lists.all().try_for_each(audit))? };
             }
             // SAFETY: as above.
-            unsafe { self.depot.try_for_each_list(audit) }
+            unsafe { self.try_for_each_list_between(audit) }
         })
     }
 }

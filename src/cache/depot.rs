@@ -3,16 +3,10 @@
 //!
 //! It spares both the heap: a list goes in and comes out as a whole. What is in it counts as cached; it is
 //! taken back before a request is refused.
-//!
-//! Slots that the heap cannot take, because another thread's cache owns their run, are in the depot, too, one by one:
-//! *strays*.
 
 use super::class::{ByClass, Class};
-use super::lists::{Counted, FullList, MOST_BLOCKS, each_of_list, list_contains};
-use crate::block::cached;
+use super::lists::{Counted, FullList, list_contains};
 use core::cell::UnsafeCell;
-use core::convert::Infallible;
-use core::ptr::{NonNull, null_mut};
 
 /// How many lists of a class there can be.
 const DEPTH: usize = 16;
@@ -28,14 +22,9 @@ struct Stock {
     fewest: ByClass<u8>,
     /// How many lists were put in since then.
     puts: u16,
-    /// A list of strays for each class, and how many they are.
-    strays: ByClass<*mut u8>,
-    stray_counts: ByClass<u32>,
-    /// There are more strays than is good.
-    has_many_strays: bool,
     /// Bytes of the blocks on all lists, each counted as what its class promises.
     bytes: usize,
-    /// How many blocks there are, but for strays.
+    /// How many blocks there are.
     blocks: usize,
 }
 
@@ -63,9 +52,6 @@ impl Depot {
             counts: ByClass::new(0),
             fewest: ByClass::new(0),
             puts: 0,
-            strays: ByClass::new(null_mut()),
-            stray_counts: ByClass::new(0),
-            has_many_strays: false,
             bytes: 0,
             blocks: 0,
         }))
@@ -90,60 +76,6 @@ impl Depot {
         (stock.bytes, stock.blocks) = (bytes, blocks);
         stock.puts = stock.puts.saturating_add(1);
         true
-    }
-
-    /// Puts a stray in.
-    ///
-    /// # Safety
-    ///
-    /// - The caller has the heap's lock. It is a slot of that class in use, and nobody uses its bytes any more.
-    pub(super) unsafe fn put_stray(&self, class: Class, slot: NonNull<u8>) {
-        // SAFETY: the caller's contract.
-        let stock = unsafe { &mut *self.0.get() };
-        let (strays, count) = (stock.strays.get_mut(class), stock.stray_counts.get_mut(class));
-        // SAFETY: the slot is the depot's now (contract).
-        unsafe { cached::link(slot, *strays) };
-        *strays = slot.as_ptr();
-        *count += 1;
-        stock.bytes += class.payload();
-        if *count == MOST_BLOCKS as u32 {
-            stock.has_many_strays = true;
-        }
-    }
-
-    /// Whether there are so many strays that caches had better be drained.
-    ///
-    /// # Safety
-    ///
-    /// - The caller has the heap's lock.
-    pub(super) unsafe fn has_many_strays(&self) -> bool {
-        // SAFETY: the caller's contract.
-        unsafe { (*self.0.get()).has_many_strays }
-    }
-
-    /// Takes all strays of a class out, as a list.
-    ///
-    /// # Safety
-    ///
-    /// - The caller has the heap's lock.
-    pub(super) unsafe fn take_strays(&self, class: Class) -> Option<NonNull<u8>> {
-        // SAFETY: the caller's contract.
-        let stock = unsafe { &mut *self.0.get() };
-        let first = NonNull::new(core::mem::replace(stock.strays.get_mut(class), null_mut()))?;
-        let count = core::mem::take(stock.stray_counts.get_mut(class));
-        stock.bytes -= count as usize * class.payload();
-        stock.has_many_strays = false;
-        Some(first)
-    }
-
-    /// Takes everything of a class out, as lists.
-    ///
-    /// # Safety
-    ///
-    /// - The caller has the heap's lock.
-    pub(super) unsafe fn take_any(&self, class: Class) -> Option<NonNull<u8>> {
-        // SAFETY: the caller's contract.
-        unsafe { self.take(class).map(|list| list.first).or_else(|| self.take_strays(class)) }
     }
 
     /// Takes the list out that was put in last.
@@ -240,25 +172,8 @@ impl Depot {
             for list in lists.iter().take(usize::from(stock.counts.get(class))).flatten() {
                 pass_on(Counted { class, first: list.first.as_ptr(), blocks: list.blocks() as u32 })?;
             }
-            let (first, blocks) = (stock.strays.get(class), stock.stray_counts.get(class));
-            pass_on(Counted { class, first, blocks })?;
         }
         Ok(())
-    }
-
-    /// Passes on every block that is in the depot.
-    ///
-    /// # Safety
-    ///
-    /// - The caller has the heap's lock.
-    pub(super) unsafe fn for_each(&self, mut pass_on: impl FnMut(NonNull<u8>)) {
-        let blocks_of = |list: Counted| {
-            // SAFETY: the lists' blocks are linked (contract of `put`), and so are strays.
-            unsafe { each_of_list(list.first) }.for_each(&mut pass_on);
-            Ok::<_, Infallible>(())
-        };
-        // SAFETY: the caller's contract.
-        let Ok(()) = unsafe { self.try_for_each_list(blocks_of) };
     }
 
     /// Whether a block whose header has that class is in the depot, by its address.
@@ -272,9 +187,8 @@ impl Depot {
         class.listed_as().any(|class| {
             let lists = stock.lists.get(class);
             let lists = lists.iter().take(usize::from(stock.counts.get(class)));
-            let firsts = lists.flatten().map(|list| list.first.as_ptr()).chain([stock.strays.get(class)]);
-            // SAFETY: the lists' blocks are linked (contract of `put`), and so are strays.
-            firsts.into_iter().any(|first| unsafe { list_contains(first, address) })
+            // SAFETY: the lists' blocks are linked (contract of `put`).
+            lists.flatten().any(|list| unsafe { list_contains(list.first.as_ptr(), address) })
         })
     }
 }

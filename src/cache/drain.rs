@@ -1,13 +1,14 @@
-//! Taking blocks back: from one cache, from all of them, from the depot.
+//! Taking blocks back: from one cache, from all of them, and what is on its way between them.
 
 use super::class::Class;
-use super::depot::Depot;
-use super::lists::{Lists, Unneeded};
+use super::lists::{Counted, Lists, Unneeded};
 use super::slot::Slot;
+use super::strays::{Strays, place_of};
 use super::{Guard, ThreadCached, barrier};
 use crate::block::cached;
 use crate::fault::{self, Fault};
 use crate::heap::Heap;
+use crate::run::Owner;
 use crate::source::Source;
 use core::alloc::Layout;
 use core::ptr::NonNull;
@@ -45,43 +46,101 @@ impl<S: Source> ThreadCached<S> {
         raise_outside(heap, outcome)
     }
 
-    /// The heap, after strays went back to the caches that own their runs, if there are many.
+    /// The heap, after strays went back into their runs, if so many wait for one cache that its thread had better not be
+    /// waited for. What it owns and does not need goes to the heap then: a thread that sleeps would keep it.
     pub(super) fn without_many_strays<'a>(&self, mut heap: Guard<'a>) -> Guard<'a> {
         // SAFETY: this thread has the lock.
-        if !unsafe { self.depot.has_many_strays() } {
+        let owner = unsafe { self.strays.owner_of_many(|| self.budget(&heap)) };
+        let Some((owner, slot)) = owner.and_then(|owner| Some((owner, self.slots.get(place_of(owner))?)))
+        else {
             return heap;
-        }
-        self.close_all();
-        let outcome = self.return_strays(&mut heap);
-        self.open_all();
+        };
+        close(core::iter::once(slot));
+        // SAFETY: this thread has the lock and has closed the gate.
+        let outcome = unsafe { slot.with_closed_gate(|lists| self.return_strays(owner, lists, &mut heap)) };
+        slot.open();
         raise_outside(heap, outcome)
     }
 
-    /// Puts strays into the runs that they are of, whose owners have closed gates. What these own and do not need goes
-    /// to the heap: a thread that sleeps would keep it.
+    /// Puts the strays of a cache into their runs, and gives the heap what of these the cache does not need then.
     ///
     /// # Errors
     ///
     /// As for [`give_back`].
-    fn return_strays(&self, heap: &mut Heap) -> Result<(), Fault> {
+    pub(super) fn return_strays(
+        &self,
+        owner: Owner,
+        lists: &mut Lists,
+        heap: &mut Heap,
+    ) -> Result<(), Fault> {
+        // SAFETY: who has the heap has the lock.
+        if let Some(strays) = unsafe { self.strays.take(owner) } {
+            give_back_list(lists, heap, &self.strays, strays)?;
+            give_back_empty_runs(lists, heap);
+        }
+        Ok(())
+    }
+
+    /// Gives the heap all that is in a cache, and what waits for it. It may own no runs until it is told otherwise.
+    ///
+    /// # Errors
+    ///
+    /// As for [`give_back`].
+    pub(super) fn empty(&self, lists: &mut Lists, heap: &mut Heap) -> Result<(), Fault> {
+        self.take_back_runs(lists, heap)?;
+        self.empty_lists(lists, heap)
+    }
+
+    /// Gives all blocks on the lists of a cache back.
+    ///
+    /// # Errors
+    ///
+    /// As for [`give_back`].
+    pub(super) fn empty_lists(&self, lists: &mut Lists, heap: &mut Heap) -> Result<(), Fault> {
+        Class::all().try_for_each(|class| {
+            while let Some(block) = lists.pop_either(class) {
+                give_back(heap, &self.strays, block)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Gives all runs with room of a cache to the heap, and what waits for it: that is the heap's to take then. The
+    /// cache may own none until it is told otherwise.
+    ///
+    /// # Errors
+    ///
+    /// As for [`give_back`].
+    pub(super) fn take_back_runs(&self, lists: &mut Lists, heap: &mut Heap) -> Result<(), Fault> {
+        let owner = lists.runs.owner();
+        lists.runs.stop(heap);
         for class in Class::all_with_slots() {
-            // SAFETY: this thread has the lock.
-            let mut rest = unsafe { self.depot.take_strays(class) };
-            while let Some(stray) = rest {
-                // SAFETY: a list's blocks are linked.
-                rest = NonNull::new(unsafe { cached::unlink(stray) });
-                let owner = heap.owner_of(stray).and_then(|number| self.slots.get(number));
-                // SAFETY: this thread has the lock and has closed the gates.
-                let unneeded = owner.map_or(Some(Unneeded::Block(stray)), |slot| unsafe {
-                    slot.with_closed_gate(|lists| lists.retire(stray))
-                });
-                unneeded.map_or(Ok(()), |unneeded| give_back_unneeded(heap, &self.depot, unneeded))?;
+            while let Some(run) = lists.runs.pop(class) {
+                // SAFETY: whoever empties a cache is at it alone.
+                unsafe { heap.take_over_run(run) };
             }
         }
-        for slot in self.occupied() {
-            // SAFETY: as above.
-            unsafe { slot.with_closed_gate(|lists| give_back_empty_runs(lists, heap)) };
+        // SAFETY: who has the heap has the lock.
+        let strays = unsafe { self.strays.take(owner) };
+        strays.map_or(Ok(()), |strays| give_back_all(heap, &self.strays, strays))
+    }
+
+    /// Gives what is on the lists of a cache and in the depot back. Slots of runs of the cache's own go back into these.
+    ///
+    /// # Errors
+    ///
+    /// As for [`give_back`].
+    pub(super) fn give_back_lists(&self, lists: &mut Lists, heap: &mut Heap) -> Result<(), Fault> {
+        for class in Class::all() {
+            while let Some(block) = lists.pop_either(class) {
+                retire(lists, heap, &self.strays, block)?;
+            }
+            // SAFETY: who has the heap has the lock.
+            while let Some(list) = unsafe { self.depot.take(class) } {
+                give_back_list(lists, heap, &self.strays, list.first)?;
+            }
         }
+        give_back_empty_runs(lists, heap);
         Ok(())
     }
 
@@ -94,16 +153,16 @@ impl<S: Source> ThreadCached<S> {
         // First the runs of all, so that the heap takes whatever slot comes then.
         for slot in self.occupied() {
             // SAFETY: this thread has the lock and has closed the gates.
-            unsafe { slot.with_closed_gate(|lists| take_back_runs(lists, heap)) };
+            unsafe { slot.with_closed_gate(|lists| self.take_back_runs(lists, heap))? };
         }
         for slot in self.occupied() {
             // SAFETY: as above.
-            unsafe { slot.with_closed_gate(|lists| empty(lists, heap, &self.depot))? };
+            unsafe { slot.with_closed_gate(|lists| self.empty_lists(lists, heap))? };
         }
         for class in Class::all() {
             // SAFETY: this thread has the lock.
-            while let Some(list) = unsafe { self.depot.take_any(class) } {
-                give_back_all(heap, &self.depot, list)?;
+            while let Some(list) = unsafe { self.depot.take(class) } {
+                give_back_all(heap, &self.strays, list.first)?;
             }
         }
         for slot in self.occupied() {
@@ -121,25 +180,40 @@ impl<S: Source> ThreadCached<S> {
         Ok(())
     }
 
-    pub(super) fn occupied(&self) -> impl Iterator<Item = &Slot> {
+    pub(super) fn occupied(&self) -> impl Iterator<Item = &Slot> + Clone {
         self.slots.iter().filter(|slot| !slot.is_vacant())
     }
 
     /// Keeps all owners out of their caches. To be called with the lock; the calling thread is in no cache.
     pub(super) fn close_all(&self) {
-        if self.occupied().next().is_none() {
-            return;
-        }
-        self.occupied().for_each(Slot::close);
-        barrier::everywhere();
-        self.occupied().for_each(Slot::wait);
+        close(self.occupied());
     }
 
     pub(super) fn open_all(&self) {
         self.occupied().for_each(Slot::open);
     }
 
-    /// Whether a block whose header has that class is in any cache or in the depot. To be called with the
+    /// Passes on every list that is on its way between caches, as long as that succeeds.
+    ///
+    /// # Errors
+    ///
+    /// The first one of `pass_on`.
+    ///
+    /// # Safety
+    ///
+    /// - The caller has the heap's lock.
+    pub(super) unsafe fn try_for_each_list_between<E>(
+        &self,
+        mut pass_on: impl FnMut(Counted) -> Result<(), E>,
+    ) -> Result<(), E> {
+        // SAFETY: the caller's contract.
+        unsafe {
+            self.depot.try_for_each_list(&mut pass_on)?;
+            self.strays.try_for_each_list(pass_on)
+        }
+    }
+
+    /// Whether a block whose header has that class is in any cache or on its way between two. To be called with the
     /// lock.
     #[cold]
     pub(super) fn is_cached(&self, class: Class, block: *mut u8) -> bool {
@@ -150,8 +224,18 @@ impl<S: Source> ThreadCached<S> {
         });
         self.open_all();
         // SAFETY: this thread has the lock.
-        found || unsafe { self.depot.contains(class, block.addr()) }
+        found || unsafe { self.depot.contains(class, block.addr()) || self.strays.contain(block.addr()) }
     }
+}
+
+/// Keeps the owners of these caches out of them. To be called with the lock; the calling thread is in no cache.
+fn close<'a>(slots: impl Iterator<Item = &'a Slot> + Clone) {
+    if slots.clone().next().is_none() {
+        return;
+    }
+    slots.clone().for_each(Slot::close);
+    barrier::everywhere();
+    slots.for_each(Slot::wait);
 }
 
 /// What caches do after they gave everything back.
@@ -163,42 +247,17 @@ pub(super) enum Afterwards {
     Asleep,
 }
 
-/// Gives all runs with room of a cache to the heap. It may own none until it is told otherwise.
-pub(super) fn take_back_runs(lists: &mut Lists, heap: &mut Heap) {
-    lists.runs.stop(heap);
-    for class in Class::all_with_slots() {
-        while let Some(run) = lists.runs.pop(class) {
-            // SAFETY: whoever empties a cache is at it alone.
-            unsafe { heap.take_over_run(run) };
-        }
-    }
-}
-
-/// Gives all blocks on the lists of a cache back.
-///
-/// # Errors
-///
-/// As for [`give_back`].
-pub(super) fn empty(lists: &mut Lists, heap: &mut Heap, depot: &Depot) -> Result<(), Fault> {
-    Class::all().try_for_each(|class| {
-        while let Some(block) = lists.pop_either(class) {
-            give_back(heap, depot, block)?;
-        }
-        Ok(())
-    })
-}
-
 /// Gives all blocks of a list back.
 ///
 /// # Errors
 ///
 /// As for [`give_back`].
-pub(super) fn give_back_all(heap: &mut Heap, depot: &Depot, list: NonNull<u8>) -> Result<(), Fault> {
+pub(super) fn give_back_all(heap: &mut Heap, strays: &Strays, list: NonNull<u8>) -> Result<(), Fault> {
     let mut rest = Some(list);
     while let Some(block) = rest {
         // SAFETY: a list's blocks are linked.
         rest = NonNull::new(unsafe { cached::unlink(block) });
-        give_back(heap, depot, block)?;
+        give_back(heap, strays, block)?;
     }
     Ok(())
 }
@@ -211,14 +270,14 @@ pub(super) fn give_back_all(heap: &mut Heap, depot: &Depot, list: NonNull<u8>) -
 pub(super) fn give_back_list(
     lists: &mut Lists,
     heap: &mut Heap,
-    depot: &Depot,
+    strays: &Strays,
     list: NonNull<u8>,
 ) -> Result<(), Fault> {
     let mut rest = Some(list);
     while let Some(block) = rest {
         // SAFETY: a list's blocks are linked.
         rest = NonNull::new(unsafe { cached::unlink(block) });
-        retire(lists, heap, depot, block)?;
+        retire(lists, heap, strays, block)?;
     }
     Ok(())
 }
@@ -228,28 +287,8 @@ pub(super) fn give_back_list(
 /// # Errors
 ///
 /// As for [`give_back`].
-fn retire(lists: &mut Lists, heap: &mut Heap, depot: &Depot, block: NonNull<u8>) -> Result<(), Fault> {
-    lists.retire(block).map_or(Ok(()), |unneeded| give_back_unneeded(heap, depot, unneeded))
-}
-
-/// Gives what is on the lists of a cache and in the depot back, but for strays. Slots of runs of the cache's own go
-/// back into these.
-///
-/// # Errors
-///
-/// As for [`give_back`].
-pub(super) fn give_back_lists(lists: &mut Lists, heap: &mut Heap, depot: &Depot) -> Result<(), Fault> {
-    for class in Class::all() {
-        while let Some(block) = lists.pop_either(class) {
-            retire(lists, heap, depot, block)?;
-        }
-        // SAFETY: who has the heap has the lock.
-        while let Some(list) = unsafe { depot.take(class) } {
-            give_back_list(lists, heap, depot, list.first)?;
-        }
-    }
-    give_back_empty_runs(lists, heap);
-    Ok(())
+fn retire(lists: &mut Lists, heap: &mut Heap, strays: &Strays, block: NonNull<u8>) -> Result<(), Fault> {
+    lists.retire(block).map_or(Ok(()), |unneeded| give_back_unneeded(heap, strays, unneeded))
 }
 
 /// Gives the runs of a cache that have no slot in use to the heap, if they are more than it may keep.
@@ -261,16 +300,16 @@ pub(super) fn give_back_empty_runs(lists: &mut Lists, heap: &mut Heap) {
 }
 
 /// Gives a block that was in a cache to the heap, or, if it is a slot of a run that the heap must not touch, to the
-/// depot.
+/// strays.
 ///
 /// # Errors
 ///
 /// The fault of a block whose header was overwritten.
-pub(super) fn give_back(heap: &mut Heap, depot: &Depot, block: NonNull<u8>) -> Result<(), Fault> {
+pub(super) fn give_back(heap: &mut Heap, strays: &Strays, block: NonNull<u8>) -> Result<(), Fault> {
     // SAFETY: what is in a cache came from the heap, and nobody uses it. Whoever empties a cache has the lock.
     unsafe {
-        if let Some(slot) = heap.slot_of_cache(block.as_ptr()) {
-            depot.put_stray(Class::of_slot(slot), block);
+        if let Some((owner, slot)) = heap.slot_of_cache(block.as_ptr()) {
+            strays.put(owner, block, slot.bytes());
             return Ok(());
         }
         heap.dealloc(block.as_ptr())
@@ -282,9 +321,9 @@ pub(super) fn give_back(heap: &mut Heap, depot: &Depot, block: NonNull<u8>) -> R
 /// # Errors
 ///
 /// As for [`give_back`].
-pub(super) fn give_back_unneeded(heap: &mut Heap, depot: &Depot, unneeded: Unneeded) -> Result<(), Fault> {
+pub(super) fn give_back_unneeded(heap: &mut Heap, strays: &Strays, unneeded: Unneeded) -> Result<(), Fault> {
     match unneeded {
-        Unneeded::Block(block) => give_back(heap, depot, block),
+        Unneeded::Block(block) => give_back(heap, strays, block),
         Unneeded::Run(run) => {
             // SAFETY: it was just taken out of a cache.
             unsafe { heap.take_over_run(run) };

@@ -1,11 +1,13 @@
 //! What can be asked without a drain, and most of it without the lock.
 
 use super::ThreadCached;
+use super::lists::{Counted, each_of_list};
 use crate::heap::Heap;
 use crate::locked::Survey;
 use crate::refusal::GrowthLimit;
 use crate::source::Source;
 use crate::stats::Stats;
+use core::convert::Infallible;
 use core::ptr::NonNull;
 
 impl<S: Source> ThreadCached<S> {
@@ -199,7 +201,12 @@ impl<S: Source> ThreadCached<S> {
             // SAFETY: the caller's contract.
             unsafe { slot.with_closed_gate(|lists| lists.for_each(&mut note)) };
         }
+        let note_list = |list: Counted| {
+            // SAFETY: what caches have is linked.
+            unsafe { each_of_list(list.first) }.for_each(&mut note);
+            Ok::<_, Infallible>(())
+        };
         // SAFETY: the caller's contract.
-        unsafe { self.depot.for_each(&mut note) };
+        let Ok(()) = unsafe { self.try_for_each_list_between(note_list) };
     }
 }

@@ -1,7 +1,7 @@
 //! Threads that come and go: joining, leaving, forking.
 
 use super::ThreadCached;
-use super::drain::{empty, raise_outside, take_back_runs};
+use super::drain::raise_outside;
 use super::home::{self, Home};
 use super::slot::Slot;
 use crate::heap::Heap;
@@ -101,16 +101,15 @@ impl<S: Source> Home for ThreadCached<S> {
         }
         let most = self.budget(&heap) >> LEFT_SHARE_LOG2;
         // SAFETY: the calling thread is the owner, has the lock, and does not use the slot again.
-        unsafe {
-            slot.with_closed_gate(|lists| take_back_runs(lists, &mut heap));
-            if slot.with_closed_gate(|lists| lists.bytes()) <= most
-                && self.occupied().filter(|slot| slot.is_left()).count() < LEFT
-            {
-                return slot.leave(&mut heap);
-            }
+        let mut outcome = unsafe { slot.with_closed_gate(|lists| self.take_back_runs(lists, &mut heap)) };
+        // SAFETY: as above.
+        let bytes = unsafe { slot.with_closed_gate(|lists| lists.bytes()) };
+        if outcome.is_ok() && bytes <= most && self.occupied().filter(|slot| slot.is_left()).count() < LEFT {
+            // SAFETY: as above.
+            return unsafe { slot.leave(&mut heap) };
         }
         // SAFETY: as above.
-        let outcome = unsafe { slot.with_closed_gate(|lists| empty(lists, &mut heap, &self.depot)) };
+        outcome = outcome.and(unsafe { slot.with_closed_gate(|lists| self.empty_lists(lists, &mut heap)) });
         let heap = raise_outside(heap, outcome);
         let mut heap = self.without_many_strays(heap);
         // SAFETY: as above.
@@ -139,8 +138,7 @@ impl<S: Source> Home for ThreadCached<S> {
         for slot in self.occupied().filter(|slot| !core::ptr::eq(*slot, own)) {
             // SAFETY: this thread has the lock; the gate was closed, and its owner is not there any more.
             unsafe {
-                slot.with_closed_gate(|lists| take_back_runs(lists, &mut heap));
-                outcome = outcome.and(slot.with_closed_gate(|lists| empty(lists, &mut heap, &self.depot)));
+                outcome = outcome.and(slot.with_closed_gate(|lists| self.empty(lists, &mut heap)));
                 slot.open();
                 slot.vacate(&mut heap);
             }

@@ -1,6 +1,5 @@
 //! Releases: into the thread's cache, and where that does not take them.
 
-use super::class::Class;
 use super::depot::Most;
 use super::drain::{give_back_empty_runs, give_back_list, raise_outside};
 use super::lists::{Given, Lists};
@@ -84,7 +83,7 @@ impl<S: Source> ThreadCached<S> {
         let is_given = unsafe { slot.with_lock(give) };
         // SAFETY: this thread has the lock; the list was just taken off the cache.
         if let Some(full) = full.filter(|&full| !unsafe { self.depot.put(class, full, most) }) {
-            let give_back = |lists: &mut Lists| give_back_list(lists, &mut heap, &self.depot, full.first);
+            let give_back = |lists: &mut Lists| give_back_list(lists, &mut heap, &self.strays, full.first);
             // SAFETY: as above.
             outcome = outcome.and(unsafe { slot.with_lock(give_back) });
         }
@@ -108,14 +107,14 @@ impl<S: Source> ThreadCached<S> {
             if !heap.leads_into_run_of_cache(block) {
                 return self.locked.dealloc_in(heap, block, layout);
             }
-            let Some((slot, cacheable)) = heap.slot_of_cache(block).zip(NonNull::new(block)) else {
+            let Some(((owner, slot), stray)) = heap.slot_of_cache(block).zip(NonNull::new(block)) else {
                 if !heap.release_left_slot(block) {
                     self.locked.dealloc_in(heap, block, layout);
                 }
                 return;
             };
             // This thread has the lock; the slot is in use, and nobody uses its bytes any more (contract).
-            self.depot.put_stray(Class::of_slot(slot), cacheable);
+            self.strays.put(owner, stray, slot.bytes());
         }
         drop(self.without_many_strays(heap));
     }

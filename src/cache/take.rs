@@ -134,7 +134,7 @@ impl<S: Source> ThreadCached<S> {
             if is_aligned {
                 return Some(block);
             }
-            outcome = outcome.and(give_back(heap, &self.depot, block));
+            outcome = outcome.and(give_back(heap, &self.strays, block));
         };
         let fill = |lists: &mut Lists| {
             let is_due = lists.is_due();
@@ -144,12 +144,14 @@ impl<S: Source> ThreadCached<S> {
                     return None;
                 }
             }
+            // What others freed of what this thread owns has been waiting for it.
+            visited = visited.and(self.return_strays(lists.runs.owner(), lists, &mut heap));
             // The lists need not be empty: perhaps the gate was closed a moment ago.
             if let Some(block) = lists.take_of_runs(class).or_else(|| next_aligned(lists, &mut heap)) {
                 return Some(block);
             }
             if !is_due {
-                visited = self.visit(slot, lists, class, &mut heap);
+                visited = visited.and(self.visit(slot, lists, class, &mut heap));
             }
             // SAFETY: this thread has the lock.
             if let Some(list) = unsafe { self.depot.take(class) } {

@@ -3,12 +3,56 @@
 use super::*;
 use crate::FreeList;
 use membership::LEFT;
-use std::sync::Barrier;
+use std::sync::{Barrier, Mutex, MutexGuard, PoisonError};
 use std::vec::Vec;
+
+/// The one allocator of this process that has caches.
+static A: ThreadCached<FreeList<{ 64 << 20 }>> = ThreadCached::new();
+
+/// The test has it to itself, and the thread has a cache.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    // Who comes while the first thread sets things up goes without a cache.
+    allocate_and_free();
+    allocate_and_free();
+    alone
+}
+
+fn allocate_and_free() {
+    // SAFETY: the layout is of eight bytes, and the block is given back once.
+    unsafe { A.dealloc(A.alloc(Layout::new::<u64>()), Layout::new::<u64>()) }
+}
+
+const STRAY: Layout = Layout::new::<[u8; 100]>();
+
+/// So many of them that lists and the depot do not hold all.
+const COUNT: usize = 30_000;
+
+/// The addresses of so many blocks.
+fn allocate(count: usize) -> Vec<usize> {
+    // SAFETY: the layout is of more than no bytes.
+    (0..count).map(|_| unsafe { A.alloc(STRAY) }.expose_provenance()).collect()
+}
+
+/// Gives back what was allocated.
+fn free(blocks: Vec<usize>) {
+    for block in blocks {
+        // SAFETY: the block is in use, and is given back once.
+        unsafe { A.dealloc(core::ptr::with_exposed_provenance_mut(block), STRAY) };
+    }
+}
+
+/// Bytes of strays, and how many a thread may keep.
+fn strays() -> (usize, usize) {
+    let heap = A.heap();
+    // SAFETY: this thread has the lock.
+    (unsafe { A.strays.bytes() }, A.budget(&heap))
+}
 
 #[test]
 fn slots_are_occupied_left_taken_over_and_waited_for() {
-    static A: ThreadCached<FreeList<{ 64 << 20 }>> = ThreadCached::new();
+    let _alone = alone();
     const THREADS: usize = 3 * LEFT;
     let together = &Barrier::new(THREADS);
     let one_thread = |number: usize, together: &Barrier| {
@@ -22,10 +66,6 @@ fn slots_are_occupied_left_taken_over_and_waited_for() {
             blocks.into_iter().for_each(|(block, layout)| A.dealloc(block, layout));
         }
     };
-    // SAFETY: the layout is of eight bytes, and the block is given back once.
-    let allocate_and_free = || unsafe { A.dealloc(A.alloc(Layout::new::<u64>()), Layout::new::<u64>()) };
-    // Who comes while the first thread sets things up goes without a cache.
-    allocate_and_free();
     // A thread that has more than it may leave gives all of it back: what it uses often has got room.
     std::thread::scope(|scope| {
         let work = || {
@@ -92,4 +132,67 @@ fn slots_are_occupied_left_taken_over_and_waited_for() {
         });
         latecomer.join().unwrap();
     });
+}
+
+/// A thread allocates much, and another one frees all of it.
+#[test]
+fn strays_wait_for_their_owner_and_not_too_many_of_them() {
+    let _alone = alone();
+    A.drain();
+    let blocks = allocate(COUNT);
+    // The other one stays until the strays have been looked at.
+    let (is_freed, go_on) = (&Barrier::new(2), &Barrier::new(2));
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            free(blocks);
+            is_freed.wait();
+            go_on.wait();
+        });
+        is_freed.wait();
+        let ((bytes, budget), stats) = (strays(), A.stats());
+        let (audit, peak) = (A.audit(), A.peak_bytes());
+        // The owner takes them as soon as it comes to the lock.
+        let blocks = allocate(COUNT);
+        let (rest, peak_after) = (strays().0, A.peak_bytes());
+        go_on.wait();
+        free(blocks);
+        audit.unwrap();
+        assert!((1..=budget + STRAY.size() + 4).contains(&bytes), "{bytes} of {budget} bytes wait");
+        assert!(stats.live_bytes < STRAY.size() && stats.cached_bytes >= bytes, "{stats:?}");
+        assert_eq!(rest, 0);
+        assert!(peak_after < peak + COUNT * STRAY.size() / 10, "{peak_after} after {peak}");
+    });
+    A.audit().unwrap();
+}
+
+/// What waits for a thread that ends, or sleeps while all caches are drained, is the heap's then.
+#[test]
+fn strays_of_a_thread_that_ends_or_sleeps_come_back() {
+    let _alone = alone();
+    for is_drained in [false, true] {
+        let (are_allocated, is_freed) = (&Barrier::new(2), &Barrier::new(2));
+        std::thread::scope(|scope| {
+            let (sender, receiver) = std::sync::mpsc::channel();
+            let owner = scope.spawn(move || {
+                sender.send(allocate(COUNT)).unwrap();
+                are_allocated.wait();
+                is_freed.wait();
+            });
+            are_allocated.wait();
+            free(receiver.recv().unwrap());
+            let waiting = strays().0;
+            let drained = is_drained.then(|| {
+                A.drain();
+                (strays().0, A.stats().live_bytes)
+            });
+            is_freed.wait();
+            owner.join().unwrap();
+            assert!(waiting > 0);
+            assert_eq!(drained.unwrap_or_default(), (0, 0));
+        });
+        assert_eq!(strays().0, 0);
+        A.drain();
+        assert_eq!(A.stats().live_bytes, 0);
+        A.audit().unwrap();
+    }
 }

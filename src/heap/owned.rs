@@ -10,7 +10,6 @@ use crate::run::Run;
 use {
     crate::run::{HEAP, LeadsInto, Owner},
     crate::size::SlotSize,
-    core::ptr::NonNull,
 };
 
 #[cfg(all(feature = "std", unix))]
@@ -78,20 +77,14 @@ impl Heap {
         matches!(self.pages.at(block.addr()), LeadsInto::Run { owner, .. } if owner != HEAP)
     }
 
-    /// The size of the slot that a pointer leads to, if that is in use and its run is an active cache's.
-    pub(crate) fn slot_of_cache(&self, block: *mut u8) -> Option<SlotSize> {
+    /// The active cache that owns the run of the slot that a pointer leads to, if that is in use, and its size.
+    pub(crate) fn slot_of_cache(&self, block: *mut u8) -> Option<(Owner, SlotSize)> {
         let LeadsInto::Run { owner, run, in_page } = self.pages.at(block.addr()) else { return None };
         // SAFETY: RUNS.
         unsafe {
             let is_used = run.slot_at(in_page).is_some_and(|number| run.is_used(number));
-            (is_used && self.is_active(owner)).then(|| run.slot_size())
+            (is_used && self.is_active(owner)).then(|| (owner, run.slot_size()))
         }
-    }
-
-    /// The number, counted from the first one on, of the active cache that owns the run of a slot.
-    pub(crate) fn owner_of(&self, slot: NonNull<u8>) -> Option<usize> {
-        let LeadsInto::Run { owner, .. } = self.pages.at(slot.addr().get()) else { return None };
-        self.is_active(owner).then(|| usize::from(owner - Self::FIRST_OWNER))
     }
 
     /// Whether a run is a cache's, active or not.
