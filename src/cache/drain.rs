@@ -3,7 +3,7 @@
 use super::class::Class;
 use super::lists::{Counted, Lists, Unneeded};
 use super::slot::Slot;
-use super::strays::{Strays, place_of};
+use super::strays::{Most, Strays, place_of};
 use super::{Guard, ThreadCached, barrier};
 use crate::block::cached;
 use crate::fault::{self, Fault};
@@ -38,7 +38,7 @@ impl<S: Source> ThreadCached<S> {
         (heap, true)
     }
 
-    /// Takes back what is in all caches and in the depot.
+    /// Takes back what is in all caches, and on its way between them.
     pub(super) fn drain_into<'a>(&self, mut heap: Guard<'a>, afterwards: Afterwards) -> Guard<'a> {
         self.close_all();
         let outcome = self.take_back(&mut heap, afterwards);
@@ -46,23 +46,29 @@ impl<S: Source> ThreadCached<S> {
         raise_outside(heap, outcome)
     }
 
-    /// The heap, after strays went back into their runs, if so many wait for one cache that its thread had better not be
-    /// waited for. What it owns and does not need goes to the heap then: a thread that sleeps would keep it.
+    /// The heap, after strays went back into their runs where so many wait for one cache that its thread had better not
+    /// be waited for. What it owns and does not need goes to the heap then: a thread that sleeps would keep it.
     pub(super) fn without_many_strays<'a>(&self, mut heap: Guard<'a>) -> Guard<'a> {
         // SAFETY: this thread has the lock.
-        let owner = unsafe { self.strays.owner_of_many(|| self.budget(&heap)) };
-        let Some((owner, slot)) = owner.and_then(|owner| Some((owner, self.slots.get(place_of(owner))?)))
-        else {
-            return heap;
-        };
-        close(core::iter::once(slot));
-        // SAFETY: this thread has the lock and has closed the gate.
-        let outcome = unsafe { slot.with_closed_gate(|lists| self.return_strays(owner, lists, &mut heap)) };
-        slot.open();
-        raise_outside(heap, outcome)
+        while let Some(owner) = unsafe { self.strays.owner_of_many(|| self.most_strays(&heap)) } {
+            let Some(slot) = self.slots.get(place_of(owner)) else { break };
+            close(core::iter::once(slot));
+            // SAFETY: this thread has the lock and has closed the gate.
+            let returned =
+                unsafe { slot.with_closed_gate(|lists| self.return_strays(owner, lists, &mut heap)) };
+            slot.open();
+            heap = raise_outside(heap, returned.map(drop));
+        }
+        heap
     }
 
-    /// Puts the strays of a cache into their runs, and gives the heap what of these the cache does not need then.
+    /// How much may wait for one cache.
+    fn most_strays(&self, heap: &Heap) -> Most {
+        Most { bytes: self.budget(heap), blocks: heap.most_scattered_blocks().min(Most::BLOCKS) }
+    }
+
+    /// Puts the strays of a cache into their runs, and gives the heap what of these the cache does not need then. Returns
+    /// whether there were any.
     ///
     /// # Errors
     ///
@@ -72,13 +78,12 @@ impl<S: Source> ThreadCached<S> {
         owner: Owner,
         lists: &mut Lists,
         heap: &mut Heap,
-    ) -> Result<(), Fault> {
+    ) -> Result<bool, Fault> {
         // SAFETY: who has the heap has the lock.
-        if let Some(strays) = unsafe { self.strays.take(owner) } {
-            give_back_list(lists, heap, &self.strays, strays)?;
-            give_back_empty_runs(lists, heap);
-        }
-        Ok(())
+        let Some(strays) = (unsafe { self.strays.take(owner) }) else { return Ok(false) };
+        give_back_list(lists, heap, &self.strays, strays)?;
+        give_back_empty_runs(lists, heap);
+        Ok(true)
     }
 
     /// Gives the heap all that is in a cache, and what waits for it. It may own no runs until it is told otherwise.
@@ -144,17 +149,19 @@ impl<S: Source> ThreadCached<S> {
         Ok(())
     }
 
-    /// Takes back what is in all caches, whose gates are closed, and in the depot.
+    /// Takes back what is in all caches, whose gates are closed, and on its way between them.
     ///
     /// # Errors
     ///
     /// As for [`give_back`].
     pub(super) fn take_back(&self, heap: &mut Heap, afterwards: Afterwards) -> Result<(), Fault> {
         // First the runs of all, so that the heap takes whatever slot comes then.
+        let mut outcome = Ok(());
         for slot in self.occupied() {
             // SAFETY: this thread has the lock and has closed the gates.
-            unsafe { slot.with_closed_gate(|lists| self.take_back_runs(lists, heap))? };
+            outcome = outcome.and(unsafe { slot.with_closed_gate(|lists| self.take_back_runs(lists, heap)) });
         }
+        outcome?;
         for slot in self.occupied() {
             // SAFETY: as above.
             unsafe { slot.with_closed_gate(|lists| self.empty_lists(lists, heap))? };

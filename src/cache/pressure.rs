@@ -17,7 +17,7 @@ const LARGEST_BUDGET: usize = 1 << 20;
 pub(super) struct Pressure {
     /// Counts how often a request found no memory at first.
     shortages: AtomicU32,
-    /// A cache that is awake may have something, or the depot.
+    /// A cache that is awake may have something, or something may be on its way between caches.
     may_have_blocks: AtomicBool,
     /// How many caches there are.
     caches: AtomicU32,
@@ -64,12 +64,12 @@ impl Pressure {
         self.may_have_blocks.store(true, Ordering::Relaxed);
     }
 
-    /// All caches are empty and asleep, and the depot is empty.
+    /// All caches are empty and asleep, and nothing is on its way between them.
     pub(super) fn note_all_asleep(&self) {
         self.may_have_blocks.store(false, Ordering::Relaxed);
     }
 
-    /// Whether a cache or the depot may have something.
+    /// Whether a cache may have something, or something may be on its way between caches.
     pub(super) fn may_have_blocks(&self) -> bool {
         self.may_have_blocks.load(Ordering::Relaxed)
     }

@@ -1,7 +1,7 @@
 //! Strays: slots that were freed, and of which the heap can make nothing, because a thread's cache owns their run.
 //!
 //! They wait for that cache: its thread puts them into their runs when it comes to the heap's lock for want of slots.
-//! Nobody waits for anybody then. Where a thread does not come, and more strays wait for it than it may keep itself,
+//! Nobody waits for anybody then. Where a thread does not come, and more strays wait for it than is [good](Most),
 //! somebody else does that for it, with its gate closed. They count as cached, and are taken back before a request is
 //! refused.
 //!
@@ -34,8 +34,25 @@ impl List {
 struct Waiting {
     /// By the owners' numbers, counted from the first one.
     lists: [List; SLOTS],
-    /// Who had many strays when one came, or nobody: zero.
-    has_many: Owner,
+    /// A bit for each list that is as long as a full one of a cache's.
+    long: u64,
+}
+
+const _: () = assert!(SLOTS <= u64::BITS as usize);
+
+/// How much may wait for one cache. As much as a full list of a cache's always may: to keep a thread out of its cache
+/// for less would cost more than it is worth.
+#[derive(Clone, Copy)]
+pub(super) struct Most {
+    pub(super) bytes: usize,
+    /// Each may be all that a run is kept for.
+    pub(super) blocks: usize,
+}
+
+impl Most {
+    /// However small they are: for so many it takes some ten microseconds to put them into their runs under the lock,
+    /// and no longer to keep their owner out.
+    pub(super) const BLOCKS: usize = 512;
 }
 
 /// The strays of all caches, to be touched by whoever has the heap's lock.
@@ -55,7 +72,7 @@ pub(super) fn place_of(owner: Owner) -> usize {
 impl Strays {
     /// None; all zero bytes.
     pub(super) const fn new() -> Self {
-        Self(UnsafeCell::new(Waiting { lists: [List::EMPTY; SLOTS], has_many: 0 }))
+        Self(UnsafeCell::new(Waiting { lists: [List::EMPTY; SLOTS], long: 0 }))
     }
 
     /// A slot of so many bytes waits for that cache now.
@@ -65,7 +82,7 @@ impl Strays {
     /// - The caller has the heap's lock. It is a slot in use, and nobody uses its bytes any more.
     pub(super) unsafe fn put(&self, owner: Owner, slot: NonNull<u8>, bytes: usize) {
         // SAFETY: the caller's contract.
-        let Waiting { lists, has_many } = unsafe { &mut *self.0.get() };
+        let Waiting { lists, long } = unsafe { &mut *self.0.get() };
         let Some(list) = lists.get_mut(place_of(owner)) else {
             invariant!(false);
             return;
@@ -74,7 +91,7 @@ impl Strays {
         unsafe { cached::link(slot, list.first) };
         *list = List { first: slot.as_ptr(), blocks: list.blocks + 1, bytes: list.bytes + bytes };
         if list.blocks >= MOST_BLOCKS as u32 {
-            *has_many = owner;
+            *long |= 1 << place_of(owner);
         }
     }
 
@@ -85,26 +102,28 @@ impl Strays {
     /// - The caller has the heap's lock.
     pub(super) unsafe fn take(&self, owner: Owner) -> Option<NonNull<u8>> {
         // SAFETY: the caller's contract.
-        let list = unsafe { (*self.0.get()).lists.get_mut(place_of(owner))? };
+        let Waiting { lists, long } = unsafe { &mut *self.0.get() };
+        let list = lists.get_mut(place_of(owner))?;
+        *long &= !(1 << place_of(owner));
         NonNull::new(core::mem::replace(list, List::EMPTY).first)
     }
 
-    /// The cache for which so many strays wait that it had better not be waited for: as many as a full list has, and
-    /// more than so many bytes.
+    /// A cache for which more strays wait than is good.
     ///
     /// # Safety
     ///
     /// - The caller has the heap's lock.
     #[inline]
-    pub(super) unsafe fn owner_of_many(&self, most: impl FnOnce() -> usize) -> Option<Owner> {
+    pub(super) unsafe fn owner_of_many(&self, most: impl FnOnce() -> Most) -> Option<Owner> {
         // SAFETY: the caller's contract.
-        let Waiting { lists, has_many } = unsafe { &mut *self.0.get() };
-        if *has_many == 0 {
+        let Waiting { lists, long } = unsafe { &*self.0.get() };
+        if *long == 0 {
             return None;
         }
-        let owner = core::mem::take(has_many);
-        let list = lists.get(place_of(owner))?;
-        (list.blocks >= MOST_BLOCKS as u32 && list.bytes > most()).then_some(owner)
+        let most = most();
+        let is_many = |list: &List| list.bytes > most.bytes || list.blocks as usize > most.blocks;
+        let has_many = |&(owner, list): &(Owner, &List)| *long >> place_of(owner) & 1 != 0 && is_many(list);
+        (Heap::FIRST_OWNER..).zip(lists).find(has_many).map(|(owner, _)| owner)
     }
 
     /// How many bytes wait.
@@ -145,5 +164,51 @@ impl Strays {
     pub(super) unsafe fn contain(&self, address: usize) -> bool {
         // SAFETY: the caller's contract. Strays are linked.
         unsafe { (*self.0.get()).lists.iter().any(|list| list_contains(list.first, address)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    /// Where two do not come, each of them is told of, however what waits for them came.
+    #[test]
+    fn everybody_for_whom_many_wait_is_told_of() {
+        const LONG: usize = MOST_BLOCKS;
+        let mut memory = [[0u64; 2]; 2 * LONG + 1];
+        let mut blocks = memory.iter_mut().map(|block| NonNull::from(block).cast::<u8>());
+        let (one, other) = (Heap::FIRST_OWNER, Heap::FIRST_OWNER + 1);
+        let (strays, most) = (Strays::new(), Most { bytes: 16 * LONG, blocks: LONG });
+        let is_waiting = |owner| {
+            // SAFETY: nobody else is at them.
+            unsafe { strays.owner_of_many(|| most) == owner }
+        };
+        // SAFETY: as above; each block has 16 bytes, and is on one list at a time.
+        unsafe {
+            for _ in 0..LONG {
+                strays.put(one, blocks.next().unwrap(), 16);
+                strays.put(other, blocks.next().unwrap(), 8);
+            }
+            assert!(is_waiting(None), "a full list may wait");
+            let less = Most { bytes: 8 * LONG, blocks: LONG };
+            assert_eq!(strays.owner_of_many(|| less), Some(one));
+            assert_eq!(strays.owner_of_many(|| Most { bytes: 0, blocks: 0 }), Some(one));
+            strays.put(other, blocks.next().unwrap(), 8);
+            assert!(is_waiting(Some(other)), "though bytes are few");
+            assert_eq!(strays.bytes(), LONG * 24 + 8);
+            let mut lists = Vec::new();
+            let Ok(()) = strays.try_for_each_list(|list| {
+                lists.push(list.blocks);
+                Ok::<_, core::convert::Infallible>(())
+            });
+            assert_eq!(lists[..3], [LONG as u32, LONG as u32 + 1, 0]);
+            let first = strays.take(other).unwrap();
+            assert!(!strays.contain(first.addr().get()) && strays.take(other).is_none());
+            assert_eq!(strays.owner_of_many(|| Most { bytes: 0, blocks: 0 }), Some(one));
+            strays.take(one).unwrap();
+            assert!(strays.owner_of_many(|| Most { bytes: 0, blocks: 0 }).is_none() && strays.bytes() == 0);
+            assert!(strays.take(Owner::MAX).is_none());
+        }
     }
 }

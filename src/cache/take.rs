@@ -137,20 +137,21 @@ impl<S: Source> ThreadCached<S> {
             outcome = outcome.and(give_back(heap, &self.strays, block));
         };
         let fill = |lists: &mut Lists| {
-            let is_due = lists.is_due();
-            if is_due {
-                visited = self.visit(slot, lists, class, &mut heap);
+            // What others freed of what this thread owns has been waiting for it.
+            let returned = self.return_strays(lists.runs.owner(), lists, &mut heap);
+            visited = returned.map(drop);
+            let has_come = lists.is_due() || returned == Ok(true);
+            if has_come {
+                visited = visited.and(self.visit(slot, lists, class, &mut heap));
                 if !slot.is_awake() {
                     return None;
                 }
             }
-            // What others freed of what this thread owns has been waiting for it.
-            visited = visited.and(self.return_strays(lists.runs.owner(), lists, &mut heap));
             // The lists need not be empty: perhaps the gate was closed a moment ago.
             if let Some(block) = lists.take_of_runs(class).or_else(|| next_aligned(lists, &mut heap)) {
                 return Some(block);
             }
-            if !is_due {
+            if !has_come {
                 visited = visited.and(self.visit(slot, lists, class, &mut heap));
             }
             // SAFETY: this thread has the lock.
