@@ -67,8 +67,8 @@ impl<S: Source> ThreadCached<S> {
         Most { bytes: self.budget(heap), blocks: heap.most_scattered_blocks().min(Most::BLOCKS) }
     }
 
-    /// Puts the strays of a cache into their runs, and gives the heap what of these the cache does not need then. Returns
-    /// whether there were any.
+    /// Puts the strays of a cache into their runs, and gives the heap what of these the cache does not need then.
+    /// Returns whether there were any.
     ///
     /// # Errors
     ///
@@ -130,7 +130,8 @@ impl<S: Source> ThreadCached<S> {
         strays.map_or(Ok(()), |strays| give_back_all(heap, &self.strays, strays))
     }
 
-    /// Gives what is on the lists of a cache and in the depot back. Slots of runs of the cache's own go back into these.
+    /// Gives what is on the lists of a cache and in the depot back. Slots of runs of the cache's own go back into
+    /// these.
     ///
     /// # Errors
     ///

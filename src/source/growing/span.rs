@@ -1,8 +1,8 @@
 //! The span of address space that a heap grows in: reserved at first, committed in steps, given back. And the pages of
 //! a block of its own.
 //!
-//! Where that is wanted, a span is in huge pages beyond its beginning: who goes through a lot of memory in no order waits
-//! for translations of addresses otherwise. (Hunter et al., *Beyond malloc efficiency to fleet efficiency: a
+//! Where that is wanted, a span is in huge pages beyond its beginning: who goes through a lot of memory in no order
+//! waits for translations of addresses otherwise. (Hunter et al., *Beyond malloc efficiency to fleet efficiency: a
 //! hugepage-aware memory allocator*, 2021.)
 
 use crate::heap::{Heap, RegionError, Reserved};
