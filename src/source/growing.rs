@@ -70,8 +70,8 @@ const LEAST_CAP: usize = 64 << 10;
 /// - What is full to 4 GiB is followed by further spans, each with a heap of its own: so far do 32-bit sizes and
 ///   positions reach, which keep blocks small. Their blocks are in no thread's cache.
 /// - When memory in use has fallen by a sixteenth (1 MiB at least), free stretches of a 128th of that and more go back
-///   to the system, 256 MiB in a second at most, so that a program that frees and allocates in turn does not pay each
-///   time. [`trim`](crate::Locked::trim) gives back everything now.
+///   to the system, in a second as much as there is and 256 MiB at most, so that a program that frees and allocates in
+///   turn does not pay each time. [`trim`](crate::Locked::trim) gives back everything now.
 /// - The cap can be changed [while the program runs](crate::Locked::set_cap), and by the environment variable
 ///   `MEM_ALLOC_RUST_CAP` (bytes, or with a suffix `K`, `M`, `G` or `T`), which is read once, at the first request.
 /// - When the system refuses, the request is refused, nothing is lost, and a later one may succeed. A child process

@@ -2,15 +2,15 @@
 //!
 //! What was given back and is wanted again costs the program a page fault for each page, many times what giving it
 //! back costs. So that a program which frees and allocates in turn does not pay each time, giving back is an allowance
-//! that grows with time, as a token bucket does. A program that has not given back for a while gives all of a peak back
-//! as it falls; one that does so all the time, a bounded share.
+//! that grows with time, as a token bucket does. A program that has not given back for a second gives all of a peak back
+//! as it falls; one that frees and allocates all it has many times a second does that once.
 
 use crate::mapping;
 
-/// Bytes that may be given back in a second. With pages of 4 KiB and two microseconds for a fault, as it takes in a
-/// virtual machine, they cost an eighth of one processor's time at most.
+/// In a second as much may be given back as there is, and no more than so many bytes. With pages of 4 KiB and two
+/// microseconds for a fault, as it takes in a virtual machine, those cost an eighth of one processor's time at most.
 const BYTES_IN_SECOND: usize = 256 << 20;
-const BYTES_IN_MILLISECOND: usize = BYTES_IN_SECOND >> 10;
+const MILLISECONDS_LOG2: u32 = 10;
 
 /// The allowance; all zero bytes in the beginning, when as much may be given back as there is.
 pub(super) struct Pace {
@@ -23,7 +23,7 @@ impl Pace {
         Self { bytes: 0, at: 0 }
     }
 
-    /// Takes so many bytes off the allowance, if it has them. It never grows beyond `most`, or what a second gives.
+    /// Takes so many bytes off the allowance, if it has them. It never grows beyond `most`, which is what there is.
     pub(super) fn allows(&mut self, bytes: usize, most: usize) -> bool {
         self.allows_at(mapping::milliseconds(), bytes, most)
     }
@@ -31,10 +31,8 @@ impl Pace {
     fn allows_at(&mut self, now: u64, bytes: usize, most: usize) -> bool {
         let elapsed = usize::try_from(now.saturating_sub(self.at)).unwrap_or(usize::MAX);
         self.at = self.at.max(now);
-        self.bytes = self
-            .bytes
-            .saturating_add(elapsed.saturating_mul(BYTES_IN_MILLISECOND))
-            .min(most.max(BYTES_IN_SECOND));
+        let in_millisecond = most.min(BYTES_IN_SECOND) >> MILLISECONDS_LOG2;
+        self.bytes = self.bytes.saturating_add(elapsed.saturating_mul(in_millisecond)).min(most);
         let is_allowed = bytes <= self.bytes;
         if is_allowed {
             self.bytes -= bytes;
@@ -49,13 +47,15 @@ mod tests {
 
     #[test]
     fn a_peak_is_given_back_at_once_and_what_follows_at_a_pace() {
-        let mut pace = Pace::new();
-        let peak = 1 << 30;
-        assert!(pace.allows_at(100_000, peak, peak));
-        assert!(!pace.allows_at(100_001, peak, peak));
-        assert!(pace.allows_at(100_001, BYTES_IN_MILLISECOND, peak));
-        assert!(!pace.allows_at(100_001, 1, peak));
-        assert!(pace.allows_at(110_000, peak, peak));
-        assert!(!pace.allows_at(90_000, 1, peak), "a clock that goes back earns nothing");
+        for (peak, in_millisecond) in [(1 << 30, 256 << 10), (16 << 20, 16 << 10)] {
+            let mut pace = Pace::new();
+            assert!(pace.allows_at(100_000, peak, peak));
+            assert!(!pace.allows_at(100_001, peak, peak));
+            assert!(pace.allows_at(100_001, in_millisecond, peak));
+            assert!(!pace.allows_at(100_001, 1, peak));
+            assert!(pace.allows_at(200_000, peak, peak));
+            assert!(!pace.allows_at(200_000, 1, peak), "no more than there is");
+            assert!(!pace.allows_at(90_000, 1, peak), "a clock that goes back earns nothing");
+        }
     }
 }
