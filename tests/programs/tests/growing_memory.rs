@@ -100,7 +100,6 @@ fn resident_memory_follows_what_is_in_use() {
                     break;
                 }
                 let waited = is_over.elapsed();
-                assert!(wave > 0, "a first peak falls at once: {more} bytes, {} in use", live.bytes);
                 assert!(
                     waited < PATIENCE,
                     "{more} bytes {waited:?} after wave {wave}, {} in use",
