@@ -84,7 +84,8 @@
 //! | | `cache/take`, `cache/release`, `cache/resize`, `cache/figures`, `cache/audit`: what callers ask for | |
 //! | | `cache/slot`, `cache/runs`, `cache/lists`, `cache/class`: one cache, its gate, its runs and blocks | |
 //! | | `cache/report`: what a running program reports | |
-//! | | `cache/depot`, `cache/strays`, `cache/drain`, `cache/pressure`: what is on its way between threads, and back to the heap | |
+//! | | `cache/depot`, `cache/strays`: what is on its way between threads | |
+//! | | `cache/drain`, `cache/pressure`: what goes back to the heap, and when | |
 //! | | `cache/membership`, `cache/home`, `cache/barrier`: threads that come and go, forks | |
 //! | | `cache/virtual_thread`: several threads' caches for one thread, for replaying traces | |
 //! | | `cache/regions`: regions that are added while threads have caches | |

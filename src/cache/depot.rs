@@ -28,7 +28,8 @@ struct Stock {
     blocks: usize,
 }
 
-/// What the depot may have: so many bytes of blocks, and so many blocks.
+/// What may be on its way: so many bytes of blocks, and so many blocks, each of which may be all that a run is kept
+/// for.
 #[derive(Clone, Copy)]
 pub(super) struct Most {
     pub(super) bytes: usize,

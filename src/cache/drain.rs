@@ -1,9 +1,10 @@
 //! Taking blocks back: from one cache, from all of them, and what is on its way between them.
 
 use super::class::Class;
+use super::depot::Most;
 use super::lists::{Counted, Lists, Unneeded};
 use super::slot::Slot;
-use super::strays::{Most, Strays, place_of};
+use super::strays::{Strays, place_of};
 use super::{Guard, ThreadCached, barrier};
 use crate::block::cached;
 use crate::fault::{self, Fault};
@@ -50,7 +51,7 @@ impl<S: Source> ThreadCached<S> {
     /// be waited for. What it owns and does not need goes to the heap then: a thread that sleeps would keep it.
     pub(super) fn without_many_strays<'a>(&self, mut heap: Guard<'a>) -> Guard<'a> {
         // SAFETY: this thread has the lock.
-        while let Some(owner) = unsafe { self.strays.owner_of_many(|| self.most_strays(&heap)) } {
+        while let Some(owner) = unsafe { self.strays.owner_of_many(|| self.most_between(&heap)) } {
             let Some(slot) = self.slots.get(place_of(owner)) else { break };
             close(core::iter::once(slot));
             // SAFETY: this thread has the lock and has closed the gate.
@@ -62,9 +63,9 @@ impl<S: Source> ThreadCached<S> {
         heap
     }
 
-    /// How much may wait for one cache.
-    fn most_strays(&self, heap: &Heap) -> Most {
-        Most { bytes: self.budget(heap), blocks: heap.most_scattered_blocks().min(Most::BLOCKS) }
+    /// How much the depot may have, and how much may wait for one cache.
+    pub(super) fn most_between(&self, heap: &Heap) -> Most {
+        Most { bytes: self.budget(heap), blocks: heap.most_scattered_blocks() }
     }
 
     /// Puts the strays of a cache into their runs, and gives the heap what of these the cache does not need then.

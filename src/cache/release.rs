@@ -1,6 +1,5 @@
 //! Releases: into the thread's cache, and where that does not take them.
 
-use super::depot::Most;
 use super::drain::{give_back_empty_runs, give_back_list, raise_outside};
 use super::lists::{Given, Lists};
 use super::trial::Call;
@@ -64,7 +63,7 @@ impl<S: Source> ThreadCached<S> {
         }
         // The cache has a spare list, or had the gate closed a moment ago.
         let (mut full, mut outcome) = (None, Ok(()));
-        let most = Most { bytes: self.budget(&heap), blocks: heap.most_scattered_blocks() };
+        let most = self.most_between(&heap);
         let give = |lists: &mut Lists| {
             outcome = self.visit(slot, lists, class, &mut heap);
             lists.lengthen(class);

@@ -1,7 +1,7 @@
 //! Strays: slots that were freed, and of which the heap can make nothing, because a thread's cache owns their run.
 //!
 //! They wait for that cache: its thread puts them into their runs when it comes to the heap's lock for want of slots.
-//! Nobody waits for anybody then. Where a thread does not come, and more strays wait for it than is [good](Most),
+//! Nobody waits for anybody then. Where a thread does not come, and more strays wait for it than it may keep itself,
 //! somebody else does that for it, with its gate closed. They count as cached, and are taken back before a request is
 //! refused.
 //!
@@ -10,6 +10,7 @@
 
 use super::SLOTS;
 use super::class::Class;
+use super::depot::Most;
 use super::lists::{Counted, MOST_BLOCKS, list_contains};
 use crate::block::cached;
 use crate::heap::Heap;
@@ -40,20 +41,10 @@ struct Waiting {
 
 const _: () = assert!(SLOTS <= u64::BITS as usize);
 
-/// How much may wait for one cache. As much as a full list of a cache's always may: to keep a thread out of its cache
-/// for less would cost more than it is worth.
-#[derive(Clone, Copy)]
-pub(super) struct Most {
-    pub(super) bytes: usize,
-    /// Each may be all that a run is kept for.
-    pub(super) blocks: usize,
-}
-
-impl Most {
-    /// However small they are: for so many it takes some ten microseconds to put them into their runs under the lock,
-    /// and no longer to keep their owner out.
-    pub(super) const BLOCKS: usize = 512;
-}
+/// However small they are, no more may wait for one cache: for so many it takes some ten microseconds to put them into
+/// their runs under the lock, and no longer to keep their owner out. As much as a full list of a cache's always may: to
+/// keep a thread out of its cache for less would cost more than it is worth.
+pub(super) const MOST_WAITING: usize = 512;
 
 /// The strays of all caches, to be touched by whoever has the heap's lock.
 pub(super) struct Strays(UnsafeCell<Waiting>);
@@ -108,7 +99,7 @@ impl Strays {
         NonNull::new(core::mem::replace(list, List::EMPTY).first)
     }
 
-    /// A cache for which more strays wait than is good.
+    /// A cache for which more strays wait than `most`, or than [`MOST_WAITING`].
     ///
     /// # Safety
     ///
@@ -120,8 +111,9 @@ impl Strays {
         if *long == 0 {
             return None;
         }
-        let most = most();
-        let is_many = |list: &List| list.bytes > most.bytes || list.blocks as usize > most.blocks;
+        let Most { bytes, blocks } = most();
+        let blocks = blocks.min(MOST_WAITING);
+        let is_many = |list: &List| list.bytes > bytes || list.blocks as usize > blocks;
         let has_many = |&(owner, list): &(Owner, &List)| *long >> place_of(owner) & 1 != 0 && is_many(list);
         (Heap::FIRST_OWNER..).zip(lists).find(has_many).map(|(owner, _)| owner)
     }

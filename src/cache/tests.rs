@@ -158,7 +158,7 @@ fn strays_wait_for_their_owner_and_not_too_many_of_them() {
         free(blocks);
         audit.unwrap();
         // One list at most comes at a time.
-        let most = budget.min((strays::Most::BLOCKS + lists::MOST_BLOCKS) * (STRAY.size() + 4));
+        let most = budget.min((strays::MOST_WAITING + lists::MOST_BLOCKS) * (STRAY.size() + 4));
         assert!(bytes <= most, "{bytes} of {most} bytes wait");
         assert!(stats.live_bytes < STRAY.size() && stats.cached_bytes >= bytes, "{stats:?}");
         assert_eq!(rest, 0);

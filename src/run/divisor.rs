@@ -3,8 +3,8 @@
 /// How multiples of a number, an odd one times a power of two, are divided by it, and told from others: by multiplying
 /// with the odd one's inverse modulo `2^32`, and rotating by the power's exponent.
 ///
-/// Of a multiple this is the quotient. Of any other it is more than `2^32` over the number, and so is it of the few that
-/// are less than none, as `u32` has them. (Granlund and Montgomery, *Division by invariant integers using
+/// Of a multiple this is the quotient. Of any other it is more than `2^32` over the number, and so is it of the few
+/// that are less than none, as `u32` has them. (Granlund and Montgomery, *Division by invariant integers using
 /// multiplication*, 1994, section 9.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Divisor {

@@ -2,8 +2,8 @@
 //!
 //! What was given back and is wanted again costs the program a page fault for each page, many times what giving it
 //! back costs. So that a program which frees and allocates in turn does not pay each time, giving back is an allowance
-//! that grows with time, as a token bucket does. A program that has not given back for a second gives all of a peak back
-//! as it falls; one that frees and allocates all it has many times a second does that once.
+//! that grows with time, as a token bucket does. A program that has not given back for a second gives all of a peak
+//! back as it falls; one that frees and allocates all it has many times a second does that once.
 
 use crate::mapping;
 
