@@ -184,7 +184,7 @@ pub(crate) fn is_in_distress() -> bool {
 #[cfg(feature = "std")]
 #[inline(never)]
 fn wait_until_told() {
-    const MOST_PAUSES: u32 = 50_000;
+    const MOST_PAUSES: u32 = 100_000;
     let (mut backoff, mut left) = (Backoff::new(), MOST_PAUSES);
     while left > 0 && refusal::is_being_told() {
         backoff.pause();
@@ -368,13 +368,6 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     pub(crate) unsafe fn remembered_guard(&self) -> MutexGuard<'_, R, Heap> {
         // SAFETY: the caller's contract.
         unsafe { self.heap.make_guard_unchecked() }
-    }
-
-    /// The lock itself.
-    #[cfg(all(feature = "std", unix))]
-    pub(crate) fn raw_lock(&self) -> &R {
-        // SAFETY: the callers do not unlock it.
-        unsafe { self.heap.raw() }
     }
 
     /// The heap, if nobody else is at it now, and it knows where its memory is.

@@ -13,8 +13,6 @@ mod errno;
 mod hosted;
 #[cfg(feature = "std")]
 mod single_thread;
-#[cfg(feature = "std")]
-mod waiters;
 
 #[cfg(feature = "std")]
 pub(crate) use backoff::Backoff;
@@ -27,15 +25,17 @@ use hosted::Lock;
 #[cfg(all(feature = "std", unix))]
 pub(crate) use single_thread::SingleThread;
 
-/// Without an operating system there is nobody to wake a sleeper. (The name `spin::Mutex` would change with a
+/// Without an operating system nobody can sleep. (The name `spin::Mutex` would change with a
 /// feature of spin's.)
 #[cfg(not(feature = "std"))]
 type Lock = spin::mutex::SpinMutex<()>;
 
-/// A lock whose waiters spin briefly and then sleep until they are woken.
+/// A lock whose waiters spin briefly and then sleep between looks.
 ///
-/// A thread that loses the processor while it holds the lock must not cost every waiter a time slice. Without
-/// the feature `std` it is spin's mutex, whose waiters spin.
+/// A thread that loses the processor while it holds the lock must not cost every waiter a time slice; and where several
+/// want it all the time, it serves all of them sooner if each has it for some time. So a waiter looks after one, four
+/// and sixteen times some half a microsecond (as long as it takes processors to execute so many hints), and then sleeps
+/// for a tenth of a millisecond. Nobody is woken. Without the feature `std` it is spin's mutex, whose waiters spin.
 ///
 /// ```
 /// use mem_alloc_rust::lock_api::RawMutex;
@@ -135,14 +135,6 @@ type Lock = spin::mutex::SpinMutex<()>;
 /// # }
 /// ```
 pub struct SpinThenSleep(Lock);
-
-impl SpinThenSleep {
-    /// Forgets whoever waited: they are threads of the process that this one was forked from.
-    #[cfg(all(feature = "std", unix))]
-    pub(crate) fn forget_waiters(&self) {
-        self.0.forget_waiters();
-    }
-}
 
 // SAFETY: every method is that of the inner lock, which excludes all but one holder.
 unsafe impl RawMutex for SpinThenSleep {

@@ -6,7 +6,7 @@
 
 #[cfg(mem_alloc_rust_shuttle)]
 pub(crate) use mem_alloc_rust_stand_ins::{
-    Exclusive, at_fork, atomic, futex, hint, in_place, membarrier, process_wide, thread, thread_local,
+    Exclusive, at_fork, atomic, hint, in_place, membarrier, process_wide, thread, thread_local,
     unless_explored,
 };
 #[cfg(not(mem_alloc_rust_shuttle))]
@@ -21,11 +21,13 @@ mod usual {
     pub(crate) use core::sync::atomic;
     /// Atomics over words of an arena, which are other things at other times.
     pub(crate) use core::sync::atomic as in_place;
+    #[cfg(all(feature = "std", not(target_os = "linux")))]
+    pub(crate) use std::thread;
     #[cfg(feature = "std")]
-    pub(crate) use std::{thread, thread_local};
+    pub(crate) use std::thread_local;
 
     /// How often something is done, of which a few times show as much when interleavings are explored.
-    #[cfg(all(feature = "std", unix))]
+    #[cfg(feature = "std")]
     pub(crate) const fn unless_explored(usual: usize, _: usize) -> usize {
         usual
     }
@@ -109,36 +111,6 @@ mod usual {
         #[cfg(not(all(target_os = "linux", not(miri))))]
         pub(crate) fn expedited() -> bool {
             false
-        }
-    }
-
-    /// Sleeping on a word, and waking who does.
-    #[cfg(all(feature = "std", target_os = "linux"))]
-    pub(crate) mod futex {
-        use core::sync::atomic::AtomicU32;
-
-        /// Sleeps until somebody is woken, but not longer than `longest`, a duration as the kernel takes it; not at all
-        /// if the word is another one than expected.
-        pub(crate) fn wait<Duration>(word: &AtomicU32, expected: u32, longest: &'static Duration) {
-            let command = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
-            // SAFETY: the word and the time are there; nothing else is touched.
-            unsafe {
-                libc::syscall(
-                    libc::SYS_futex,
-                    word.as_ptr(),
-                    command,
-                    expected,
-                    core::ptr::from_ref(longest),
-                );
-            }
-        }
-
-        /// Wakes one that sleeps on the word. Returns how many were woken.
-        pub(crate) fn wake_one(word: &AtomicU32) -> usize {
-            let command = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
-            // SAFETY: the word is there; nothing else is touched.
-            let woken = unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), command, 1) };
-            usize::try_from(woken).unwrap_or(0)
         }
     }
 }

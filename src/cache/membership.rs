@@ -129,7 +129,6 @@ impl<S: Source> Home for ThreadCached<S> {
     }
 
     fn after_fork_in_child(&self) {
-        self.locked.raw_lock().forget_waiters();
         // SAFETY: `before_fork` took the lock in this thread, which is the only one now, and forgot the
         // guard.
         let mut heap = unsafe { self.locked.remembered_guard() };

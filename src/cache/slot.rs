@@ -513,7 +513,7 @@ impl Slot {
 
     /// As [`wait`](Self::wait), but not for long: returns whether the owner is outside.
     pub(super) fn wait_briefly(&self) -> bool {
-        const PAUSES: u32 = 200;
+        const PAUSES: u32 = 8;
         let mut backoff = Backoff::new();
         for _ in 0..PAUSES {
             if !self.is_entered() {

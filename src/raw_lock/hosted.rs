@@ -1,9 +1,9 @@
 //! The lock of a program with an operating system: no atomic read-modify-write as long as the process has one
-//! thread, waiters that sleep, and a holder that is known, so that a thread which waits for itself is told
+//! thread, waiters that keep away from it, and a holder that is known, so that a thread which waits for itself is told
 //! instead of waiting forever.
 
+use super::backoff::Backoff;
 use super::single_thread::SingleThread;
-use super::waiters::Waiters;
 use crate::fault::{self, Fault};
 use crate::sync::atomic::{AtomicUsize, Ordering, compiler_fence};
 use crate::sync::thread_local;
@@ -40,7 +40,6 @@ fn this_thread() -> usize {
 /// and release the lock; it may not create a thread, and POSIX does not let it.)
 pub(super) struct Lock {
     holder: AtomicUsize,
-    waiters: Waiters,
     single_thread: SingleThread,
 }
 
@@ -48,11 +47,7 @@ pub(super) struct Lock {
 // thread, and whoever did that is the holder until `unlock`.
 unsafe impl RawMutex for Lock {
     #[allow(clippy::declare_interior_mutable_const, reason = "the trait asks for it")]
-    const INIT: Self = Self {
-        holder: AtomicUsize::new(NEVER_USED),
-        waiters: Waiters::none(),
-        single_thread: SingleThread::new(),
-    };
+    const INIT: Self = Self { holder: AtomicUsize::new(NEVER_USED), single_thread: SingleThread::new() };
 
     type GuardMarker = GuardNoSend;
 
@@ -82,7 +77,6 @@ unsafe impl RawMutex for Lock {
     #[inline(always)]
     unsafe fn unlock(&self) {
         self.holder.store(NOBODY, Ordering::Release);
-        self.waiters.wake_one();
     }
 
     fn is_locked(&self) -> bool {
@@ -91,12 +85,6 @@ unsafe impl RawMutex for Lock {
 }
 
 impl Lock {
-    /// Forgets whoever waited, because they are threads of another process.
-    #[cfg(unix)]
-    pub(super) fn forget_waiters(&self) {
-        self.waiters.forget();
-    }
-
     /// Waits for the lock and takes it.
     #[cold]
     #[inline(never)]
@@ -113,15 +101,16 @@ impl Lock {
             holder if holder == this_thread() => fault::raise(Fault::Reentry),
             _ => {}
         }
-        self.waiters.wait_until(|| !self.is_locked() && self.try_lock());
+        let mut backoff = Backoff::new();
+        while self.is_locked() || !self.try_lock() {
+            backoff.pause();
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    #[cfg(target_os = "linux")]
-    use core::sync::atomic::AtomicBool;
 
     #[test]
     fn the_first_lock_asks_the_c_library() {
@@ -136,50 +125,7 @@ mod tests {
     }
 
     #[test]
-    #[cfg(target_os = "linux")]
-    fn giving_the_lock_back_wakes_a_sleeper() {
-        let (lock, is_done) = (Lock::INIT, AtomicBool::new(false));
-        lock.lock();
-        let was_woken = std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while !is_done.load(Ordering::Relaxed) {
-                    lock.lock();
-                    // SAFETY: the lock is held by this thread.
-                    unsafe { lock.unlock() };
-                }
-            });
-            // While it waits, the other thread sleeps nearly all the time; now and then it is between two
-            // sleeps when the lock is given back.
-            let was_woken = (0..1000).any(|_| {
-                while lock.waiters.sleepers() == 0 {
-                    std::thread::yield_now();
-                }
-                let before = lock.waiters.wakes();
-                // SAFETY: the lock is held by this thread.
-                unsafe { lock.unlock() };
-                let was_woken = lock.waiters.wakes() > before;
-                lock.lock();
-                was_woken
-            });
-            is_done.store(true, Ordering::Relaxed);
-            // SAFETY: the lock is held by this thread.
-            unsafe { lock.unlock() };
-            was_woken
-        });
-        assert!(was_woken);
-    }
-
-    #[test]
-    #[cfg(target_os = "linux")]
-    fn a_child_forgets_who_waited() {
-        let lock = super::super::SpinThenSleep(Lock::INIT);
-        lock.0.waiters.pretend();
-        lock.forget_waiters();
-        assert_eq!(lock.0.waiters.sleepers(), 0);
-    }
-
-    #[test]
-    fn threads_exclude_each_other_and_none_sleeps_forever() {
+    fn threads_exclude_each_other_and_none_waits_forever() {
         struct Shared(Lock, core::cell::UnsafeCell<u64>);
         // SAFETY: the number is touched by whoever has the lock.
         unsafe impl Sync for Shared {}

@@ -1,4 +1,4 @@
-//! The lock alone: threads that exclude each other, sleep and are woken.
+//! The lock alone: threads that exclude each other, and wait.
 
 use mem_alloc_rust::SpinThenSleep;
 use mem_alloc_rust::lock_api::RawMutex;
@@ -50,7 +50,7 @@ fn explore(shared: &'static Fresh<Shared>, stores: Stores) {
 }
 
 #[test]
-fn threads_exclude_each_other_and_each_sleeper_is_woken() {
+fn threads_exclude_each_other_and_each_gets_its_turn() {
     static SHARED: Fresh<Shared> = Fresh::new(Shared::new(), Shared::new());
     explore(&SHARED, Stores::InOrder);
 }

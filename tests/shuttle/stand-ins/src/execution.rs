@@ -1,7 +1,6 @@
 //! What is kept of the execution that runs on this thread of the system.
 
 use crate::buffer::Buffered;
-use shuttle::thread::Thread;
 use std::any::Any;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -12,8 +11,7 @@ pub enum Stores {
     /// At once.
     #[default]
     InOrder,
-    /// Perhaps after the thread's next loads. Then the lock may overlook who is just about to sleep, as its documentation
-    /// says, and sleeps end by themselves.
+    /// Perhaps after the thread's next loads.
     Late,
 }
 
@@ -27,8 +25,6 @@ pub(crate) struct Execution {
     pub(crate) has_membarrier: bool,
     /// What each thread has stored last and nobody else sees yet.
     pub(crate) buffered: Vec<Buffered>,
-    /// Who sleeps, and on which word.
-    pub(crate) sleepers: Vec<(usize, Thread)>,
     /// How often somebody came to an [`Exclusive`](crate::Exclusive) value, and how many are at one.
     pub(crate) entries: u64,
     pub(crate) present: u32,

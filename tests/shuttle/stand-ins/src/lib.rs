@@ -32,7 +32,6 @@ mod buffer;
 mod exclusive;
 mod execution;
 pub mod explore;
-pub mod futex;
 pub mod in_place;
 mod local;
 pub mod membarrier;
