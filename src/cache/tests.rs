@@ -202,3 +202,28 @@ fn strays_of_a_thread_that_ends_or_sleeps_come_back() {
         A.audit().unwrap();
     }
 }
+
+/// Somebody who keeps the owner out for a moment sends it to the lock, where it finds what its lists have.
+#[test]
+fn a_refill_looks_at_the_lists_again() {
+    const MEDIUM: Layout = Layout::new::<[u8; 2000]>();
+    let _alone = alone();
+    // SAFETY: the layout is of more than no bytes, and each block is given back once.
+    unsafe {
+        let mut last = core::ptr::null_mut();
+        // The class gets room by being asked for.
+        for _ in 0..8 {
+            let blocks = [(); 4].map(|()| A.alloc(MEDIUM));
+            blocks.iter().for_each(|&block| A.dealloc(block, MEDIUM));
+            last = blocks[3];
+        }
+        let slot = A.own_slot().unwrap();
+        slot.close();
+        let block = A.alloc(MEDIUM);
+        slot.open();
+        assert_eq!(block, last);
+        A.dealloc(block, MEDIUM);
+    }
+    A.drain();
+    A.audit().unwrap();
+}
