@@ -137,23 +137,15 @@ impl<S: Source> ThreadCached<S> {
             outcome = outcome.and(give_back(heap, &self.strays, block));
         };
         let fill = |lists: &mut Lists| {
-            // What others freed of what this thread owns has been waiting for it.
-            let returned = self.return_strays(lists.runs.owner(), lists, &mut heap);
-            visited = returned.map(drop);
-            let has_come = lists.is_due() || returned == Ok(true);
-            if has_come {
-                visited = visited.and(self.visit(slot, lists, class, &mut heap));
-                if !slot.is_awake() {
-                    return None;
-                }
+            visited = self.visit(slot, lists, class, &mut heap);
+            if !slot.is_awake() {
+                return None;
             }
             // The lists need not be empty: perhaps the gate was closed a moment ago.
-            if let Some(block) = lists.take_of_runs(class).or_else(|| next_aligned(lists, &mut heap)) {
+            if let Some(block) = next_aligned(lists, &mut heap) {
                 return Some(block);
             }
-            if !has_come {
-                visited = visited.and(self.visit(slot, lists, class, &mut heap));
-            }
+            // What comes as a whole is had sooner than what has to go back into runs first, one by one.
             // SAFETY: this thread has the lock.
             if let Some(list) = unsafe { self.depot.take(class) } {
                 lists.adopt(class, list);
@@ -161,6 +153,11 @@ impl<S: Source> ThreadCached<S> {
                     lists.note_filled();
                     return Some(block);
                 }
+            }
+            // What others freed of what this thread owns has been waiting for it.
+            visited = visited.and(self.return_strays(lists.runs.owner(), lists, &mut heap).map(drop));
+            if let Some(slot) = lists.take_of_runs(class) {
+                return Some(slot);
             }
             if let Some(slot) = self.take_of_new_runs(lists, class, &mut heap) {
                 return Some(slot);
