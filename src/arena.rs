@@ -196,7 +196,7 @@ impl<M> Arena<M> {
     /// Takes everything back at once, for the next request that is to be served from the same memory: also what was
     /// leaked. Nobody can have any of it, because the arena is borrowed as long as there are values in it.
     ///
-    /// Takes a constant time, and a step for each page of 4 KiB that was ever used. `peak_bytes` in the
+    /// Takes a constant time, and a step for each page of 4 KiB, or more, that was ever used. `peak_bytes` in the
     /// [`stats`](Self::stats) goes on counting from what it was.
     ///
     /// ```

@@ -265,7 +265,7 @@ impl Heap {
 
     /// Hands the heap the region of `len` bytes at `start`, of any alignment. Up to 7 bytes at each end stay
     /// unused, and in a region of 1 KiB or more, one byte for each of its pages of 4 KiB; in one of less than
-    /// 513 KiB, for pages of 1/256 of it.
+    /// 513 KiB, for pages of 1/256 of it, in one of 64 MiB or more, of 16 KiB.
     ///
     /// Nothing but those is written to the region now. `zeroed` says that all of it is zero, which
     /// spares them the clearing, and [`alloc_zeroed`](Self::alloc_zeroed) that of memory that is used for

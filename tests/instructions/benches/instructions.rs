@@ -69,16 +69,16 @@ fn cached_dealloc(block: *mut u8, layout: Layout) {
 library_benchmark_group!(name = cached, benchmarks = [cached_alloc, cached_dealloc]);
 
 #[library_benchmark]
-#[bench::of_64_bytes(args = (served_before(&LOCKED, SMALL)), config = at_most(62))]
-#[bench::of_1600_bytes(args = (served_before(&LOCKED, LARGE)), config = at_most(141))]
+#[bench::of_64_bytes(args = (served_before(&LOCKED, SMALL)), config = at_most(56))]
+#[bench::of_1600_bytes(args = (served_before(&LOCKED, LARGE)), config = at_most(132))]
 fn locked_alloc(layout: Layout) -> *mut u8 {
     // SAFETY: the layout is not of zero bytes.
     unsafe { LOCKED.alloc(layout) }
 }
 
 #[library_benchmark]
-#[bench::of_64_bytes(args = (block_of(&LOCKED, SMALL), SMALL), config = at_most(76))]
-#[bench::of_1600_bytes(args = (block_of(&LOCKED, LARGE), LARGE), config = at_most(145))]
+#[bench::of_64_bytes(args = (block_of(&LOCKED, SMALL), SMALL), config = at_most(67))]
+#[bench::of_1600_bytes(args = (block_of(&LOCKED, LARGE), LARGE), config = at_most(135))]
 fn locked_dealloc(block: *mut u8, layout: Layout) {
     // SAFETY: the block is given back once, with its layout.
     unsafe { LOCKED.dealloc(block, layout) }
