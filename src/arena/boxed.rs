@@ -38,7 +38,8 @@ unsafe impl Sync for Boxed {}
 
 impl Arena<Boxed> {
     /// An arena over `bytes` bytes of the global allocator. A little of them is used for bookkeeping: up to 14 bytes
-    /// at the ends, and a byte for each page: of 4 KiB, of 1/256 of a smaller arena, or of 16 KiB of one of 64 MiB or more.
+    /// at the ends, and a byte for each page: of 4 KiB, of 1/256 of a smaller arena, or of 16 KiB of one of 64 MiB or
+    /// more.
     ///
     /// ```
     /// use allocator_api2::vec::Vec;
