@@ -8,7 +8,7 @@ type Word = i64;
 #[cfg(not(all(target_arch = "x86_64", target_pointer_width = "32")))]
 type Word = core::ffi::c_long;
 
-/// What `nanosleep` reads. `libc::timespec` is the C library's, whose seconds may be wider: those of
+/// What `futex` reads. `libc::timespec` is the C library's, whose seconds may be wider: those of
 /// musl have 64 bits everywhere.
 #[repr(C)]
 pub(crate) struct KernelDuration {
