@@ -93,11 +93,11 @@ const SLOTS: usize = unless_explored((Heap::LAST_OWNER - Heap::FIRST_OWNER + 1) 
 ///   of four times as many bytes at most, where a long one that it takes slots from (16 KiB, in an arena of 64 MiB or
 ///   more, or a `Growing`) counts as a usual one (4,224 bytes): what of it was never used is only reserved. Other runs
 ///   of its own have slots in use: what is free in them is where the heap would have it, too, but for this thread only.
-///   It gives back what it did not need for a while, and everything before a request is refused. Blocks that are on their
-///   way from threads that free them to threads that allocate them are at most as much once more, and so is what
-///   waits for the thread that owns it. A cache keeps nothing where memory is short, and where its thread comes to the
-///   lock nearly as often as without it: many sizes where little is free. It begins again some 16,000 calls later at
-///   the earliest. [`caches`](Self::caches) tells what they have.
+///   It gives back what it did not need for a while, and everything before a request is refused. Blocks that are on
+///   their way from threads that free them to threads that allocate them are at most as much once more, and so is
+///   what waits for the thread that owns it. A cache keeps nothing where memory is short, and where its thread comes
+///   to the lock nearly as often as without it: many sizes where little is free. It begins again some 16,000 calls
+///   later at the earliest. [`caches`](Self::caches) tells what they have.
 /// - When a thread ends, its cache goes back to the heap. If there is little in it, it goes to the next
 ///   thread that begins, as it is: up to eight of them, with at most a quarter of what one thread may keep in
 ///   each.

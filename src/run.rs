@@ -11,8 +11,9 @@
 //! - A *page* is a stretch of the arena that begins at a multiple of its length from the first page. (Pages
 //!   of the operating system are something else.) It is 4,224 bytes long, and shorter, down to 1 KiB, in an arena of
 //!   less than 513 KiB; in one of less than 8 KiB an eighth of that. It is not 4,096, because then all run headers
-//!   would compete for the same few places of the processor's caches. In an arena of 64 MiB or more, and where memory is
-//!   committed as it is needed, pages are 16 KiB long. A block of exactly one page, where a page is, packs without a gap.
+//!   would compete for the same few places of the processor's caches. In an arena of 64 MiB or more, and where memory
+//!   is committed as it is needed, pages are 16 KiB long. A block of exactly one page, where a page is, packs without
+//!   a gap.
 //! - The bitmap has a bit for each slot, set while the slot is free. It is the run's free list, too: the
 //!   lowest free slot is the one that is taken. Neither taking nor freeing touches the slot's own bytes, what
 //!   is asked for in a row lies in a row, and a second free of a slot is certain to be seen.

@@ -1,15 +1,16 @@
 //! Waiting for something that another thread does within nanoseconds, unless it lost the processor meanwhile.
 //!
 //! A waiter looks more and more seldom. Each look takes the cache line that it looks at from whoever is waited for, and
-//! with a lock goes all that is behind it: two threads that get the heap in turn, call for call, take more time than one
-//! that makes the calls of both. So who does not get a lock at once leaves it to the others for some dozens of calls.
+//! with a lock goes all that is behind it: two threads that get the heap in turn, call for call, take more time than
+//! one that makes the calls of both. So who does not get a lock at once leaves it to the others for some dozens of
+//! calls.
 //!
 //! Nobody is woken. That would be a system call for the thread that could go on, and one of those that waited would
 //! have the heap at once, and no longer than until its first call is done.
 //!
 //! (Looking more seldom each time: Anderson, *The performance of spin lock alternatives for shared-memory
-//! multiprocessors*, 1990. Threads that keep a lock to themselves for some time, so that what is behind it stays where it
-//! is: Dice, Marathe and Shavit, *Lock cohorting*, 2012.)
+//! multiprocessors*, 1990. Threads that keep a lock to themselves for some time, so that what is behind it stays
+//! where it is: Dice, Marathe and Shavit, *Lock cohorting*, 2012.)
 
 use crate::sync::{hint, unless_explored};
 use core::time::Duration;

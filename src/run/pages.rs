@@ -21,12 +21,12 @@ const SHORT_PAGES: (usize, usize) = (256, 1024);
 /// are spread over all sets of a cache.
 const USUAL_PAGE: usize = 33 * SlotSize::LARGEST_ALIGN;
 
-/// Where memory is committed as it is needed, and that share of the region is longer than this, or another one is, it is
-/// this long: 129 times that alignment, 16 KiB. Then there are few run headers, so that most of them stay in the
-/// processor's caches, whatever the program releases and in which order (programs that take a JSON document apart take
-/// 0.96 to 0.98 of the time); what of a page was never used takes no memory. Longer ones gain little more, and keep more
-/// in memory for the sake of a few slots: of 63 KiB, a program that works in waves had 1.35 times what it used after
-/// each, where it had 1.23 with these and 1.20 with usual ones, as memory was given back then.
+/// Where memory is committed as it is needed and that share of the region is longer, and in an arena that is long enough
+/// for it (below), it is this long: 129 times that alignment, 16 KiB. Then there are few run headers, so that most of them stay in the
+/// processor's caches, whatever the program releases and in which order (programs that take a JSON document apart
+/// take 0.96 to 0.98 of the time); what of a page was never used takes no memory. Longer ones gain little more, and
+/// keep more in memory for the sake of a few slots: of 63 KiB, a program that works in waves had 1.35 times what it
+/// used after each, where it had 1.23 with these and 1.20 with usual ones, as memory was given back then.
 #[allow(dead_code, reason = "the oldest compilers do not see a use in the pattern of a range")]
 const LONG_PAGE: usize = 129 * SlotSize::LARGEST_ALIGN;
 
