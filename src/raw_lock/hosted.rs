@@ -102,7 +102,7 @@ impl Lock {
             _ => {}
         }
         let mut backoff = Backoff::new();
-        while self.is_locked() || !self.try_lock() {
+        while !self.try_lock() {
             backoff.pause();
         }
     }

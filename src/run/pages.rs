@@ -21,8 +21,8 @@ const SHORT_PAGES: (usize, usize) = (256, 1024);
 /// are spread over all sets of a cache.
 const USUAL_PAGE: usize = 33 * SlotSize::LARGEST_ALIGN;
 
-/// Where memory is committed as it is needed and that share of the region is longer, and in an arena that is long enough
-/// for it (below), it is this long: 129 times that alignment, 16 KiB. Then there are few run headers, so that most of them stay in the
+/// Where memory is committed as it is needed and that share of the region is longer, and in a long arena, it is this
+/// long: 129 times that alignment, 16 KiB. Then there are few run headers, so that most of them stay in the
 /// processor's caches, whatever the program releases and in which order (programs that take a JSON document apart
 /// take 0.96 to 0.98 of the time); what of a page was never used takes no memory. Longer ones gain little more, and
 /// keep more in memory for the sake of a few slots: of 63 KiB, a program that works in waves had 1.35 times what it
@@ -30,9 +30,9 @@ const USUAL_PAGE: usize = 33 * SlotSize::LARGEST_ALIGN;
 #[allow(dead_code, reason = "the oldest compilers do not see a use in the pattern of a range")]
 const LONG_PAGE: usize = 129 * SlotSize::LARGEST_ALIGN;
 
-/// The share of an arena of a fixed size from which pages are long: 1/4096. Each size that is in use has half a page to
-/// spare in the mean, and all of these together are half a percent then.
-const LONG_PAGE_SHARE: usize = 4096;
+/// An arena of a fixed size is long from so many bytes on, 64 MiB. Each size that is in use has half a page to spare in
+/// the mean, and all of these together are half a percent then.
+const LONG_ARENA: usize = 64 << 20;
 
 /// Regions that have room for fewer pages have none.
 const FEWEST_PAGES: usize = 4;
@@ -94,7 +94,7 @@ impl Grid {
         match (self, share) {
             #[cfg(all(feature = "std", unix))]
             (Self::Growing, LONG_PAGE..) => LONG_PAGE,
-            (Self::Own, _) if len / LONG_PAGE_SHARE >= LONG_PAGE - LONG_PAGE % 4096 => LONG_PAGE,
+            (Self::Own, _) if len >= LONG_ARENA => LONG_PAGE,
             (Self::Common, _) | (_, 4096..) => USUAL_PAGE,
             _ if larger < SHORT_PAGES.0 => SHORT_PAGES.0,
             _ if larger < SHORT_PAGES.1 => larger,

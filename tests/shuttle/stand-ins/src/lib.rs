@@ -22,8 +22,8 @@
 //! each run. Not every interleaving of anything: the smallest scenario has some hundred points.
 //!
 //! Some numbers are smaller ([`unless_explored`]): four caches, and few visits to the lock before a cache is looked over
-//! or wakes. Left out are signal handlers, the child of a fork, the lock of a process that has one thread, the limit of
-//! how long waiters sleep, sources other than a static arena, and the plain loads and stores between two
+//! or wakes. Left out are signal handlers, the child of a fork, the lock of a process that has one thread, how
+//! long waiters sleep, sources other than a static arena, and the plain loads and stores between two
 //! points, which are one step. Two threads that are at the lists of a cache together are found
 //! nevertheless ([`Exclusive`]).
 
