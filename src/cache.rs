@@ -8,8 +8,8 @@
 //! allocation fails only if it would fail with every cache empty.*
 //!
 //! What a thread frees that is another's goes from list to list: to the depot when a list is full, and from there to
-//! whoever asks for that size, the owner among others. What the depot does not take waits for its owner (*strays*). It
-//! comes back into its run when the heap or the run's owner gets it.
+//! whoever asks for that size, the owner among others; neither takes the lock. What the depot does not take waits for
+//! its owner (*strays*). It comes back into its run when the heap or the run's owner gets it.
 //!
 //! (Per-thread caches over a shared heap are an old idea: Bonwick and Adams, *Magazines and vmem*, 2001; tcmalloc.
 //! Threads that own pages are mimalloc's: Leijen, Zorn and de Moura, 2019. Taking them back while their owners run
@@ -53,7 +53,7 @@ use class::{Class, LARGEST_SMALL_PAYLOAD};
 use core::alloc::{GlobalAlloc, Layout};
 use core::fmt;
 use core::ptr::NonNull;
-use depot::Depot;
+use depot::{Depot, Most};
 use drain::{Afterwards, give_back_list, give_back_unneeded, raise_outside};
 use lists::{FullList, Lists, Looked};
 use lock_api::MutexGuard;
@@ -94,10 +94,11 @@ const SLOTS: usize = unless_explored((Heap::LAST_OWNER - Heap::FIRST_OWNER + 1) 
 ///   more, or a `Growing`) counts as a usual one (4,224 bytes): what of it was never used is only reserved. Other runs
 ///   of its own have slots in use: what is free in them is where the heap would have it, too, but for this thread only.
 ///   It gives back what it did not need for a while, and everything before a request is refused. Blocks that are on
-///   their way from threads that free them to threads that allocate them are at most as much once more, and so is
-///   what waits for the thread that owns it. A cache keeps nothing where memory is short, and where its thread comes
-///   to the lock nearly as often as without it: many sizes where little is free. It begins again some 16,000 calls
-///   later at the earliest. [`caches`](Self::caches) tells what they have.
+///   their way from threads that free them to threads that allocate them are at most half as much as all caches may
+///   keep on lists, and what waits for the thread that owns it is at most as much as one may. A cache keeps nothing
+///   where memory is short, and where its thread comes to the lock nearly as often as without it: many sizes where
+///   little is free. It begins again some 16,000 calls later at the earliest. [`caches`](Self::caches) tells what they
+///   have.
 /// - When a thread ends, its cache goes back to the heap. If there is little in it, it goes to the next
 ///   thread that begins, as it is: up to eight of them, with at most a quarter of what one thread may keep in
 ///   each.
@@ -266,7 +267,7 @@ impl<S: Source> ThreadCached<S> {
         // SAFETY: this thread has the lock and has closed the gates.
         let in_caches = self.occupied().map(|slot| unsafe { slot.with_closed_gate(|lists| lists.bytes()) });
         // SAFETY: this thread has the lock.
-        let bytes = in_caches.sum::<usize>() + unsafe { self.depot.bytes() + self.strays.bytes() };
+        let bytes = in_caches.sum::<usize>() + self.depot.bytes() + unsafe { self.strays.bytes() };
         let stats = CacheStats { are_available: home::is_ready(self), threads: threads().count(), bytes };
         self.open_all();
         stats
@@ -356,6 +357,8 @@ impl<S: Source> ThreadCached<S> {
     /// it falls asleep.
     fn visit(&self, slot: &Slot, lists: &mut Lists, class: Class, heap: &mut Heap) -> Result<(), Fault> {
         let mut outcome = Ok(());
+        let bytes_between = self.pressure.budget_between(heap.free_bytes());
+        self.depot.allow(Most { bytes: bytes_between, blocks: heap.most_scattered_blocks() });
         let budget = self.budget(heap);
         let looked = lists.visit(class, budget, |unneeded| {
             outcome = outcome.and(give_back_unneeded(heap, &self.strays, unneeded));
@@ -374,8 +377,7 @@ impl<S: Source> ThreadCached<S> {
                 outcome = outcome.and(self.take_back_runs(lists, heap));
                 lists.fall_asleep(heap);
                 slot.note_asleep();
-                // SAFETY: this thread has the lock.
-                if unsafe { self.depot.bytes() } == 0 && !self.occupied().any(Slot::is_awake) {
+                if self.depot.bytes() == 0 && !self.occupied().any(Slot::is_awake) {
                     self.pressure.note_all_asleep();
                 }
             }

@@ -212,9 +212,7 @@ impl<T: Copy> ByClass<T> {
 
     #[inline(always)]
     pub(super) fn get(&self, class: Class) -> T {
-        invariant!((class.0 as usize) < CLASSES);
-        // SAFETY: the numbers of all classes are less than `CLASSES`.
-        unsafe { *self.0.get_unchecked(class.0 as usize) }
+        *self.at(class)
     }
 
     #[inline(always)]
@@ -222,6 +220,20 @@ impl<T: Copy> ByClass<T> {
         invariant!((class.0 as usize) < CLASSES);
         // SAFETY: as above.
         unsafe { self.0.get_unchecked_mut(class.0 as usize) }
+    }
+}
+
+impl<T> ByClass<T> {
+    /// By the numbers of the classes.
+    pub(super) const fn from_array(all: [T; CLASSES]) -> Self {
+        Self(all)
+    }
+
+    #[inline(always)]
+    pub(super) fn at(&self, class: Class) -> &T {
+        invariant!((class.0 as usize) < CLASSES);
+        // SAFETY: the numbers of all classes are less than `CLASSES`.
+        unsafe { self.0.get_unchecked(class.0 as usize) }
     }
 }
 

@@ -51,7 +51,7 @@ impl<S: Source> ThreadCached<S> {
     /// be waited for. What it owns and does not need goes to the heap then: a thread that sleeps would keep it.
     pub(super) fn without_many_strays<'a>(&self, mut heap: Guard<'a>) -> Guard<'a> {
         // SAFETY: this thread has the lock.
-        while let Some(owner) = unsafe { self.strays.owner_of_many(|| self.most_between(&heap)) } {
+        while let Some(owner) = unsafe { self.strays.owner_of_many(|| self.most_waiting(&heap)) } {
             let Some(slot) = self.slots.get(place_of(owner)) else { break };
             close(core::iter::once(slot));
             // SAFETY: this thread has the lock and has closed the gate.
@@ -63,8 +63,8 @@ impl<S: Source> ThreadCached<S> {
         heap
     }
 
-    /// How much the depot may have, and how much may wait for one cache.
-    pub(super) fn most_between(&self, heap: &Heap) -> Most {
+    /// How much may wait for one cache.
+    fn most_waiting(&self, heap: &Heap) -> Most {
         Most { bytes: self.budget(heap), blocks: heap.most_scattered_blocks() }
     }
 
@@ -210,7 +210,7 @@ impl<S: Source> ThreadCached<S> {
     ///
     /// # Safety
     ///
-    /// - The caller has the heap's lock.
+    /// - The caller has the heap's lock, and all gates are closed.
     pub(super) unsafe fn try_for_each_list_between<E>(
         &self,
         mut pass_on: impl FnMut(Counted) -> Result<(), E>,
@@ -231,9 +231,11 @@ impl<S: Source> ThreadCached<S> {
             // SAFETY: this thread has the lock and has closed the gates.
             unsafe { slot.with_closed_gate(|lists| lists.contains(class, block.addr())) }
         });
+        // SAFETY: as above.
+        let found =
+            found || unsafe { self.depot.contains(class, block.addr()) || self.strays.contain(block.addr()) };
         self.open_all();
-        // SAFETY: this thread has the lock.
-        found || unsafe { self.depot.contains(class, block.addr()) || self.strays.contain(block.addr()) }
+        found
     }
 }
 

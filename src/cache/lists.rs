@@ -4,8 +4,8 @@
 //! which are likely to be in the processor's cache. They are taken from and put on the *current* list. When that is
 //! full, the thread's own slots go back into their runs. If anything else comes, the list becomes the *spare* one,
 //! and when the current one is empty, the spare one takes its place. Only when both are full, or both are empty and
-//! there is no run to take from, a full list goes to the depot or comes from there, as a whole: what a class does
-//! many times in a row costs a turn of the lock for each `batch` blocks only.
+//! there is no run to take from, a full list goes to the depot or comes from there, as a whole, without the lock: what
+//! a class does many times in a row costs a look at its shelf there for each `batch` blocks only.
 //!
 //! How long they may be is in `shares`, how much room one has in `room`.
 //!
@@ -16,6 +16,7 @@ mod room;
 mod shares;
 
 use super::class::{ByClass, Class, SmallClass};
+use super::depot::Depot;
 use super::place::Found;
 use super::pressure::Pressure;
 use super::runs::{AlreadyFree, Put, Runs};
@@ -63,7 +64,8 @@ pub(super) struct Lists {
 /// There are two full lists of a class at most.
 pub(super) const LISTS: usize = 2;
 
-/// A list has so many blocks at most. More would only make the turns of the lock longer.
+/// A list has so many blocks at most. More would only make the turns of the lock longer, where it is filled or goes
+/// back.
 pub(super) const MOST_BLOCKS: usize = 64;
 
 /// A list of cached blocks, by its first block, and how many they are.
@@ -100,6 +102,10 @@ pub(super) enum Given {
 }
 
 impl FullList {
+    pub(super) fn new(first: NonNull<u8>, count: u8) -> Self {
+        Self { first, count }
+    }
+
     /// How many blocks there are.
     pub(super) fn blocks(self) -> usize {
         self.count.into()
@@ -256,6 +262,19 @@ impl Lists {
         if unsafe { self.push_either(class, block) } { Given::Yes } else { Given::No }
     }
 
+    /// As [`give`](Self::give); if both lists are full, one of them goes to the depot.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`give`](Self::give), and for [`pass_on`](Self::pass_on). It is of that class.
+    pub(super) unsafe fn give_or_pass_on(&mut self, found: Found, class: Class, depot: &Depot) -> Given {
+        // SAFETY: the caller's contract. What was not given is as it was.
+        unsafe {
+            let given = self.give(found);
+            if given == Given::No && self.pass_on(class, depot) { self.give(found) } else { given }
+        }
+    }
+
     /// Takes a block from the current list.
     #[inline(always)]
     pub(super) fn pop(&mut self, class: Class) -> Option<NonNull<u8>> {
@@ -350,11 +369,49 @@ impl Lists {
         self.room.get_mut(class).set(*batch - list.count);
     }
 
+    /// The spare list, if there is one.
+    fn spare(&self, class: Class) -> Option<FullList> {
+        NonNull::new(self.spare.get(class))
+            .map(|first| FullList { first, count: self.spare_count.get(class) })
+    }
+
     /// Gives the spare list up, if there is one.
     pub(super) fn take_spare(&mut self, class: Class) -> Option<FullList> {
-        let first = NonNull::new(self.spare.get(class))?;
-        *self.spare.get_mut(class) = null_mut();
-        Some(FullList { first, count: self.spare_count.get(class) })
+        self.spare(class).inspect(|_| *self.spare.get_mut(class) = null_mut())
+    }
+
+    /// Puts the spare list into the depot, if there is one and that takes it. Returns whether it is done.
+    ///
+    /// # Safety
+    ///
+    /// - The caller is inside of the gate, or has the heap's lock.
+    pub(super) unsafe fn pass_on(&mut self, class: Class, depot: &Depot) -> bool {
+        // SAFETY: the list is linked, and this cache's until the depot has it; the caller's contract.
+        let is_passed_on = self.spare(class).is_some_and(|list| unsafe { depot.put(class, list) });
+        if is_passed_on {
+            self.take_spare(class).into_iter().for_each(|list| self.note_leaving(list));
+        }
+        is_passed_on
+    }
+
+    /// Takes a block of a class, at a multiple of `align`, from a list of the depot's, if the current list is empty.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`pass_on`](Self::pass_on).
+    pub(super) unsafe fn take_passed_on(
+        &mut self,
+        class: Class,
+        align: usize,
+        depot: &Depot,
+    ) -> Option<NonNull<u8>> {
+        if !self.current.get(class).is_null() {
+            return None;
+        }
+        // SAFETY: the caller's contract.
+        let list = unsafe { depot.take(class) }?;
+        self.adopt(class, list);
+        if self.is_first_aligned(class, align) { self.pop(class) } else { None }
     }
 
     /// How many bytes the blocks on all lists have, each counted as what its class promises, and the free slots of all

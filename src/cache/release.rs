@@ -51,7 +51,7 @@ impl<S: Source> ThreadCached<S> {
             return unsafe { self.dealloc_locked(heap, block, layout) };
         };
         // SAFETY: the slot is this thread's; the caller's contract.
-        match unsafe { slot.give_slowly(found) } {
+        match unsafe { slot.give_slowly((found, class), &self.depot) } {
             Given::Yes => return,
             Given::TooMuch => return self.give_back_empty_runs(),
             Given::No => {}
@@ -61,27 +61,23 @@ impl<S: Source> ThreadCached<S> {
             // It fell asleep just now. SAFETY: the caller's contract.
             return unsafe { self.dealloc_locked(heap, block, layout) };
         }
-        // The cache has a spare list, or had the gate closed a moment ago.
+        // It is time to look the cache over, the depot did not take a full list, or the gate was closed a moment ago.
         let (mut full, mut outcome) = (None, Ok(()));
-        let most = self.most_between(&heap);
         let give = |lists: &mut Lists| {
             outcome = self.visit(slot, lists, class, &mut heap);
             lists.lengthen(class);
             // SAFETY: it is what was found, which nobody uses (contract).
             unsafe {
-                if lists.give(found) == Given::No {
+                if lists.give_or_pass_on(found, class, &self.depot) == Given::No {
                     full = lists.take_spare(class).inspect(|&full| lists.note_leaving(full));
-                    if lists.give(found) == Given::No {
-                        return false;
-                    }
+                    return lists.give(found) != Given::No;
                 }
                 true
             }
         };
         // SAFETY: this thread is the owner, outside of its gate, and has the lock.
         let is_given = unsafe { slot.with_lock(give) };
-        // SAFETY: this thread has the lock; the list was just taken off the cache.
-        if let Some(full) = full.filter(|&full| !unsafe { self.depot.put(class, full, most) }) {
+        if let Some(full) = full {
             let give_back = |lists: &mut Lists| give_back_list(lists, &mut heap, &self.strays, full.first);
             // SAFETY: as above.
             outcome = outcome.and(unsafe { slot.with_lock(give_back) });

@@ -14,6 +14,7 @@
 
 use super::barrier;
 use super::class::{Class, SmallClass};
+use super::depot::Depot;
 use super::lists::{Given, Lists};
 use super::place::{Found, Place};
 use super::pressure::Pressure;
@@ -374,30 +375,52 @@ impl Slot {
         unsafe { self.inside(allocator, resize)? }
     }
 
-    /// As [`take_aligned`](Self::take_aligned), also from other runs and from the spare list, and where the gate is
-    /// never plainly open.
+    /// As [`take_aligned`](Self::take_aligned), also from other runs, from the spare list and from the depot, and where
+    /// the gate is never plainly open.
     ///
     /// # Safety
     ///
     /// - The caller is the owner.
-    pub(super) unsafe fn take_slowly(&self, class: Class, align: usize) -> Option<NonNull<u8>> {
+    pub(super) unsafe fn take_slowly(
+        &self,
+        class: Class,
+        align: usize,
+        depot: &Depot,
+    ) -> Option<NonNull<u8>> {
         let take = |_: &Place, lists: &mut Lists| {
             lists.begin_spare(class);
-            let block = if lists.is_first_aligned(class, align) { lists.pop(class) } else { None };
-            block.or_else(|| if lists.count_visit() { lists.take_of_runs(class) } else { None })
+            if lists.is_first_aligned(class, align) {
+                if let Some(block) = lists.pop(class) {
+                    return Some(block);
+                }
+            }
+            // It may have fallen asleep just now, and is to keep nothing then.
+            if !self.is_awake() || !lists.count_visit(class) {
+                return None;
+            }
+            // What comes as a whole is had at once. SAFETY: the owner is inside of the gate.
+            unsafe { lists.take_passed_on(class, align, depot) }.or_else(|| lists.take_of_runs(class))
         };
         // SAFETY: the caller's contract.
         unsafe { self.inside_slowly(take)? }
     }
 
-    /// Puts what was [found](Self::find) into the cache, also on a new list, and where the gate is never plainly open.
+    /// Puts what was [found](Self::find), and is of that class, into the cache, also on a new list, for which a full
+    /// one goes to the depot if need be, and where the gate is never plainly open.
     ///
     /// # Safety
     ///
     /// - The caller is the owner. It is in use, and nobody uses its bytes any more.
-    pub(super) unsafe fn give_slowly(&self, found: Found) -> Given {
-        // SAFETY: the caller's contract.
-        let give = |_: &Place, lists: &mut Lists| unsafe { lists.give(found) };
+    pub(super) unsafe fn give_slowly(&self, (found, class): (Found, Class), depot: &Depot) -> Given {
+        // SAFETY: the caller's contract. The owner is inside of the gate.
+        let give = |_: &Place, lists: &mut Lists| unsafe {
+            let given = lists.give(found);
+            if given != Given::No || !lists.count_visit(class) {
+                return given;
+            }
+            lists.lengthen(class);
+            lists.give_or_pass_on(found, class, depot)
+        };
         // SAFETY: the caller's contract.
         unsafe { self.inside_slowly(give) }.unwrap_or(Given::No)
     }
@@ -533,6 +556,9 @@ impl Slot {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::block::cached;
+    use crate::cache::depot::Most;
+    use crate::cache::lists::FullList;
 
     #[test]
     fn who_closes_the_gate_waits_until_the_owner_is_outside() {
@@ -560,6 +586,29 @@ mod tests {
             SLOT.wait();
             assert!(is_done.load(Ordering::Acquire));
         });
+    }
+
+    #[test]
+    fn a_cache_that_fell_asleep_takes_nothing_from_the_depot() {
+        static SLOT: Slot = Slot::new();
+        let (mut heap, mut region, mut block) = (Heap::new(), [0u64; 16], [0u64; 2]);
+        let (depot, class) = (Depot::new(), Class::serving_small(12).class());
+        depot.allow(Most { bytes: usize::MAX, blocks: usize::MAX });
+        let first = NonNull::from(&mut block).cast();
+        // SAFETY: the region is the heap's as long as it is in use, and the block the depot's. The slot is this
+        // thread's alone.
+        unsafe {
+            cached::link(first, null_mut());
+            heap.init(region.as_mut_ptr().cast(), size_of_val(&region), true).unwrap();
+            SLOT.occupy((&raw const SLOT).cast(), Heap::FIRST_OWNER, &mut heap, 1 << 20);
+            assert!(depot.put(class, FullList::new(first, 1)));
+            assert_eq!(SLOT.take_slowly(class, 1, &depot), Some(first));
+            cached::link(first, null_mut());
+            assert!(depot.put(class, FullList::new(first, 1)));
+            SLOT.fall_asleep(&mut heap);
+            assert_eq!(SLOT.take_slowly(class, 1, &depot), None);
+        }
+        assert!(depot.bytes() > 0);
     }
 
     #[test]

@@ -116,7 +116,7 @@ impl<S: Source> ThreadCached<S> {
         align: usize,
     ) -> (Option<Guard<'_>>, Option<NonNull<u8>>) {
         // SAFETY: the slot is this thread's.
-        let block = unsafe { slot.take_slowly(class, align) };
+        let block = unsafe { slot.take_slowly(class, align, &self.depot) };
         if block.is_some() {
             return (None, block);
         }

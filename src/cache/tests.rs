@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::FreeList;
+use crate::sync::atomic::Ordering;
 use membership::LEFT;
 use std::sync::{Barrier, Mutex, PoisonError};
 use std::vec::Vec;
@@ -245,11 +246,7 @@ fn lists_come_back_before_strays() {
     alone(|| {
         A.drain();
         let mut blocks = allocate(COUNT);
-        // SAFETY: this thread has the lock.
-        let depot = || unsafe {
-            let _heap = A.heap();
-            A.depot.bytes()
-        };
+        let depot = || A.depot.bytes();
         let free_some = || {
             while (depot() == 0 || strays().0 == 0) && !blocks.is_empty() {
                 free(blocks.split_off(blocks.len() - 1));
@@ -265,6 +262,42 @@ fn lists_come_back_before_strays() {
         assert!(depot() < in_depot && strays().0 == waiting);
         free(again);
         free(blocks);
+        A.drain();
+        A.audit().unwrap();
+    });
+}
+
+/// What threads free and allocate of each other's passes from one to the other without the heap's lock.
+#[test]
+fn lists_are_passed_on_without_the_lock() {
+    const PASSED: usize = 1000;
+    alone(|| {
+        A.drain();
+        let (barrier, is_done) = (&Barrier::new(2), &AtomicBool::new(false));
+        let blocks = allocate(PASSED);
+        let pass_on = move || {
+            // For a cache, and for what the depot may have.
+            free(allocate(1));
+            barrier.wait();
+            // The lock is held until this is done.
+            barrier.wait();
+            free(blocks);
+            let again = allocate(PASSED / 2);
+            is_done.store(true, Ordering::Release);
+            free(again);
+        };
+        let is_done_meanwhile = std::thread::scope(|scope| {
+            scope.spawn(pass_on);
+            barrier.wait();
+            let _heap = A.heap();
+            barrier.wait();
+            let start = std::time::Instant::now();
+            while !is_done.load(Ordering::Acquire) && start.elapsed().as_secs() < 20 {
+                std::thread::yield_now();
+            }
+            is_done.load(Ordering::Acquire)
+        });
+        assert!(is_done_meanwhile);
         A.drain();
         A.audit().unwrap();
     });

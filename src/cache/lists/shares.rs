@@ -1,7 +1,7 @@
 //! How long a cache's lists may be, and what goes back.
 //!
-//! All classes share one budget by use: each time a class comes to the lock its lists may become twice as
-//! long, as long as something is left of the budget. Now and then the cache is *looked over*: classes that
+//! All classes share one budget by use: each time a class comes to the lock or the depot its lists may become twice
+//! as long, as long as something is left of the budget. Now and then the cache is *looked over*: classes that
 //! were not used since the last time give back what they have. So what was not needed goes back, and who needs
 //! it gets room. One of the others, each in its turn, gives back what it has to be *renewed*: blocks that go
 //! round between a thread and its cache stay where an earlier phase has scattered them, and what comes from
@@ -65,9 +65,10 @@ impl Lists {
         self.visits + 1 >= VISITS
     }
 
-    /// A class has come to the end of its slots at hand. False if it is to come to the lock for more: it is time to
-    /// look the cache over.
-    pub(in crate::cache) fn count_visit(&mut self) -> bool {
+    /// A class has come to the end of its slots at hand, or of its lists. False if it is to come to the lock: it is
+    /// time to look the cache over.
+    pub(in crate::cache) fn count_visit(&mut self, class: Class) -> bool {
+        *self.came.get_mut(class) = true;
         self.visits += u8::from(!self.is_due());
         !self.is_due()
     }

@@ -81,3 +81,4 @@ atomic!(AtomicPtr<T>, *mut T, |value: *mut T| value.expose_provenance() as u64, 
 update!(AtomicBool, bool, swap);
 update!(AtomicU8, u8, fetch_and, fetch_or);
 update!(AtomicU32, u32, fetch_add, fetch_sub);
+update!(AtomicUsize, usize, fetch_add, fetch_sub);
