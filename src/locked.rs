@@ -470,12 +470,28 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     ///
     /// - As for [`GlobalAlloc::dealloc`].
     #[inline(always)]
-    pub(crate) unsafe fn dealloc_in(
+    unsafe fn dealloc_in(&self, heap: MutexGuard<'_, R, Heap>, block: *mut u8, layout: Layout) {
+        // SAFETY: the caller's contract.
+        unsafe {
+            if let Some(heap) = self.dealloc_unless_rejected(heap, block, layout) {
+                self.dealloc_rejected(heap, block, layout);
+            }
+        }
+    }
+
+    /// A release with the lock held. The heap is returned if the pointer leads into a run, but not to a slot that is
+    /// in use and the heap's: then nothing is done, and [`dealloc_rejected`](Self::dealloc_rejected) is to follow.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`GlobalAlloc::dealloc`].
+    #[inline(always)]
+    pub(crate) unsafe fn dealloc_unless_rejected<'a>(
         &self,
-        mut heap: MutexGuard<'_, R, Heap>,
+        mut heap: MutexGuard<'a, R, Heap>,
         block: *mut u8,
         layout: Layout,
-    ) {
+    ) -> Option<MutexGuard<'a, R, Heap>> {
         // SAFETY: the caller's contract is that of the heap; a block of the system's is recognised by its
         // address.
         unsafe {
@@ -483,9 +499,10 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
                 Released::Slot => {}
                 Released::SlotOf(run) => self.settle(heap, run),
                 Released::NoSlot => self.dealloc_block(heap, block, layout),
-                Released::Rejected => self.dealloc_rejected(heap, block, layout),
+                Released::Rejected => return Some(heap),
             }
         }
+        None
     }
 
     /// The rest of a release of a slot.
@@ -571,7 +588,12 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     /// - As for [`GlobalAlloc::dealloc`].
     #[cold]
     #[inline(never)]
-    unsafe fn dealloc_rejected(&self, mut heap: MutexGuard<'_, R, Heap>, block: *mut u8, layout: Layout) {
+    pub(crate) unsafe fn dealloc_rejected(
+        &self,
+        mut heap: MutexGuard<'_, R, Heap>,
+        block: *mut u8,
+        layout: Layout,
+    ) {
         if S::HAS_ELSEWHERE {
             // SAFETY: the caller's contract.
             if let Some(leftover) = unsafe { self.source.dealloc_elsewhere(&mut heap, block) } {

@@ -51,7 +51,7 @@ impl<S: Source> ThreadCached<S> {
     /// be waited for. What it owns and does not need goes to the heap then: a thread that sleeps would keep it.
     pub(super) fn without_many_strays<'a>(&self, mut heap: Guard<'a>) -> Guard<'a> {
         // SAFETY: this thread has the lock.
-        while let Some(owner) = unsafe { self.strays.owner_of_many(|| self.most_waiting(&heap)) } {
+        while let Some(owner) = unsafe { self.strays.owner_of_many(|| self.most_between(&heap)) } {
             let Some(slot) = self.slots.get(place_of(owner)) else { break };
             close(core::iter::once(slot));
             // SAFETY: this thread has the lock and has closed the gate.
@@ -63,8 +63,8 @@ impl<S: Source> ThreadCached<S> {
         heap
     }
 
-    /// How much may wait for one cache.
-    fn most_waiting(&self, heap: &Heap) -> Most {
+    /// How much the depot may have, and how much may wait for one cache.
+    pub(super) fn most_between(&self, heap: &Heap) -> Most {
         Most { bytes: self.budget(heap), blocks: heap.most_scattered_blocks() }
     }
 

@@ -45,16 +45,8 @@ impl Pressure {
 
     /// How many bytes one cache may keep, where so many are free.
     pub(super) fn budget(&self, free: usize) -> usize {
-        ((free >> SHARE_LOG2) / self.shares()).min(LARGEST_BUDGET)
-    }
-
-    /// How many bytes may be on their way between caches: half of what these may keep, one budget for each two.
-    pub(super) fn budget_between(&self, free: usize) -> usize {
-        self.budget(free) * (self.shares() / 2)
-    }
-
-    fn shares(&self) -> usize {
-        self.caches.load(Ordering::Relaxed).max(2) as usize
+        let shares = self.caches.load(Ordering::Relaxed).max(2) as usize;
+        ((free >> SHARE_LOG2) / shares).min(LARGEST_BUDGET)
     }
 
     /// A request found no memory.

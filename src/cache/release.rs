@@ -96,15 +96,28 @@ impl<S: Source> ThreadCached<S> {
     /// # Safety
     ///
     /// - As for [`GlobalAlloc::dealloc`].
-    pub(super) unsafe fn dealloc_locked(&self, mut heap: Guard<'_>, block: *mut u8, layout: Layout) {
+    #[inline]
+    pub(super) unsafe fn dealloc_locked(&self, heap: Guard<'_>, block: *mut u8, layout: Layout) {
         // SAFETY: the caller's contract.
         unsafe {
-            if !heap.leads_into_run_of_cache(block) {
-                return self.locked.dealloc_in(heap, block, layout);
+            if let Some(heap) = self.locked.dealloc_unless_rejected(heap, block, layout) {
+                self.dealloc_of_cache(heap, block, layout);
             }
+        }
+    }
+
+    /// A release to the heap of what that does not take: a slot of a run that is a cache's, or a misuse.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`GlobalAlloc::dealloc`].
+    #[inline(never)]
+    unsafe fn dealloc_of_cache(&self, mut heap: Guard<'_>, block: *mut u8, layout: Layout) {
+        // SAFETY: the caller's contract.
+        unsafe {
             let Some(((owner, slot), stray)) = heap.slot_of_cache(block).zip(NonNull::new(block)) else {
                 if !heap.release_left_slot(block) {
-                    self.locked.dealloc_in(heap, block, layout);
+                    self.locked.dealloc_rejected(heap, block, layout);
                 }
                 return;
             };

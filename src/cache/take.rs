@@ -47,8 +47,9 @@ impl<S: Source> ThreadCached<S> {
     fn alloc_resting(&self, layout: Layout) -> *mut u8 {
         let mut heap = self.locked.heap();
         if !self.is_too_much_in_use(&heap) {
-            if let Some(slot) = heap.alloc_fast(layout) {
-                return slot.as_ptr();
+            let rest = |heap: &mut Heap| if S::HAS_ELSEWHERE { None } else { heap.alloc_otherwise(layout) };
+            if let Some(block) = heap.alloc_fast(layout).or_else(|| rest(&mut heap)) {
+                return block.as_ptr();
             }
         }
         self.alloc_locked(heap, layout, Contents::Any)

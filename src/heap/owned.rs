@@ -71,12 +71,6 @@ impl Heap {
         }
     }
 
-    /// Whether a pointer leads into a run that is a cache's, active or not.
-    #[inline(always)]
-    pub(crate) fn leads_into_run_of_cache(&self, block: *mut u8) -> bool {
-        matches!(self.pages.at(block.addr()), LeadsInto::Run { owner, .. } if owner != HEAP)
-    }
-
     /// The active cache that owns the run of the slot that a pointer leads to, if that is in use, and its size.
     pub(crate) fn slot_of_cache(&self, block: *mut u8) -> Option<(Owner, SlotSize)> {
         let LeadsInto::Run { owner, run, in_page } = self.pages.at(block.addr()) else { return None };
