@@ -103,10 +103,26 @@ impl Class {
     }
 
     /// The class of a block in use of that size, less than [`TOO_LARGE`].
-    const fn of_size(size: BlockSize) -> Self {
-        if size.granules() >= FIRST_DIVIDED {
-            return Self(of_division(size.granules()) as u8);
+    #[inline(always)]
+    fn of_size(size: BlockSize) -> Self {
+        /// What is found with one load, since a release waits for it.
+        static OF_SMALLER: [u8; FIRST_DIVIDED as usize] = {
+            let mut classes = [0; FIRST_DIVIDED as usize];
+            let mut granules = BlockSize::MIN.granules();
+            while granules < FIRST_DIVIDED {
+                classes[granules as usize] = Class::of_smaller(BlockSize::from_granules(granules)).0;
+                granules += 1;
+            }
+            classes
+        };
+        match OF_SMALLER.get(size.granules() as usize) {
+            Some(&class) => Self(class),
+            None => Self(of_division(size.granules()) as u8),
         }
+    }
+
+    /// The class of a block in use of that size, less than [`FIRST_DIVIDED`].
+    const fn of_smaller(size: BlockSize) -> Self {
         // The largest slot that the block could be.
         let granules = size.payload() / GRANULE;
         let granules = if granules > SlotSize::MOST_GRANULES { SlotSize::MOST_GRANULES } else { granules };
@@ -118,6 +134,7 @@ impl Class {
 
     /// The class of a block with this header, if that may be one of a block in use that is smaller than
     /// [`TOO_LARGE`].
+    #[inline(always)]
     pub(super) fn of(tag: Tag) -> Option<Self> {
         let is_cacheable =
             tag.is_live() && (BlockSize::MIN.granules()..TOO_LARGE.granules()).contains(&tag.granules());
