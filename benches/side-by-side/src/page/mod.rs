@@ -23,6 +23,9 @@ use grid::{Grid, Source, of};
 /// The template, in the folder of the results.
 pub const TEMPLATE: &str = "BENCHMARKS.md.jinja";
 
+/// The machine that `threads` was run on, if that was another one than for the rest.
+const THREADS_MACHINE: &str = "threads-machine.csv";
+
 /// What the template can ask for.
 const SOURCES: &[Source] = &[
     of("time alone", "time", &["workload"], Less, Allocators("median_ns"))
@@ -77,18 +80,24 @@ fn render(results: &Path, grids: Grids) -> Result<String> {
         fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))
     };
     let template = read(TEMPLATE)?;
-    let mut machine = BTreeMap::new();
-    for fact in csv::Reader::from_reader(read(MACHINE)?.as_bytes()).deserialize() {
-        let (name, value): (String, String) = fact?;
-        machine.insert(name, value);
-    }
+    let machine = facts(&read(MACHINE)?)?;
+    let has_own_machine = results.join(THREADS_MACHINE).exists();
+    let threads_machine = if has_own_machine { Some(facts(&read(THREADS_MACHINE)?)?) } else { None };
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     let mut syntax = SyntaxConfig::builder();
     syntax.trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true);
     environment.set_syntax(syntax.build().context("the syntax is Jinja's own")?);
     functions::add(&mut environment, grids);
-    environment.render_str(&template, context! { machine }).context("the template cannot be filled in")
+    environment
+        .render_str(&template, context! { machine, threads_machine })
+        .context("the template cannot be filled in")
+}
+
+/// What a file says of a machine.
+fn facts(csv: &str) -> Result<BTreeMap<String, String>> {
+    let facts: csv::Result<_> = csv::Reader::from_reader(csv.as_bytes()).deserialize().collect();
+    Ok(facts?)
 }
 
 #[cfg(test)]
