@@ -391,6 +391,7 @@ impl<S: Source> ThreadCached<S> {
 
     /// The heap, for a release or a change of size of a block that must not be in a cache: that would be a
     /// second release.
+    #[inline]
     fn unless_cached<'a>(
         &self,
         heap: Guard<'a>,
@@ -401,6 +402,18 @@ impl<S: Source> ThreadCached<S> {
         if !self.pressure.may_have_blocks() {
             return heap;
         }
+        self.unless_in_a_cache(heap, block, layout, action)
+    }
+
+    /// The rest of [`unless_cached`](Self::unless_cached), where caches may have something.
+    #[inline(never)]
+    fn unless_in_a_cache<'a>(
+        &self,
+        heap: Guard<'a>,
+        block: *mut u8,
+        layout: Layout,
+        action: Action,
+    ) -> Guard<'a> {
         let class = heap.keyed(block).and_then(|in_use| match in_use {
             InUse::Block(tag) => Class::of(tag),
             InUse::Slot(slot) => Some(Class::of_slot(slot)),

@@ -50,11 +50,14 @@ impl Pressure {
     }
 
     /// A request found no memory.
+    #[inline]
     pub(super) fn note_shortage(&self) {
-        self.shortages.fetch_add(1, Ordering::Relaxed);
+        // Whoever writes has the lock: this need not be one operation, which would take longer than all the rest.
+        self.shortages.store(self.shortages().wrapping_add(1), Ordering::Relaxed);
     }
 
     /// How often that was: the same number as before if it was not since.
+    #[inline]
     pub(super) fn shortages(&self) -> u32 {
         self.shortages.load(Ordering::Relaxed)
     }
@@ -70,6 +73,7 @@ impl Pressure {
     }
 
     /// Whether a cache may have something, or something may be on its way between caches.
+    #[inline]
     pub(super) fn may_have_blocks(&self) -> bool {
         self.may_have_blocks.load(Ordering::Relaxed)
     }

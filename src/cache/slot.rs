@@ -89,6 +89,7 @@ impl Slot {
     }
 
     /// Whether this is a cache of that allocator.
+    #[inline]
     pub(super) fn belongs_to(&self, allocator: *const ()) -> bool {
         core::ptr::eq(self.owner.load(Ordering::Relaxed), allocator)
     }

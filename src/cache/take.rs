@@ -46,13 +46,13 @@ impl<S: Source> ThreadCached<S> {
     /// An allocation of a thread whose cache rests.
     fn alloc_resting(&self, layout: Layout) -> *mut u8 {
         let mut heap = self.locked.heap();
-        if !self.is_too_much_in_use(&heap) {
-            let rest = |heap: &mut Heap| if S::HAS_ELSEWHERE { None } else { heap.alloc_otherwise(layout) };
-            if let Some(block) = heap.alloc_fast(layout).or_else(|| rest(&mut heap)) {
-                return block.as_ptr();
-            }
+        if S::HAS_ELSEWHERE || self.is_too_much_in_use(&heap) {
+            return self.alloc_locked(heap, layout, Contents::Any);
         }
-        self.alloc_locked(heap, layout, Contents::Any)
+        match heap.alloc_fast(layout).or_else(|| heap.alloc_otherwise(layout)) {
+            Some(block) => block.as_ptr(),
+            None => self.alloc_drained(heap, layout, Contents::Any),
+        }
     }
 
     /// An allocation that is of no small block, or that the cache does not serve at once.
@@ -88,21 +88,22 @@ impl<S: Source> ThreadCached<S> {
 
     /// An allocation from the heap, after draining if need be.
     pub(super) fn alloc_locked(&self, mut heap: Guard<'_>, layout: Layout, contents: Contents) -> *mut u8 {
-        let mut found = self.locked.find(&mut heap, layout);
-        if found.is_none() {
-            let is_drained;
-            (heap, is_drained) = self.drained_for(heap, layout);
-            if is_drained {
-                found = self.locked.find(&mut heap, layout);
-            }
-        }
-        let Some((block, dirty)) = found else { return self.locked.refused(heap, layout, contents, self) };
+        let Some(found) = self.locked.find(&mut heap, layout) else {
+            return self.alloc_drained(heap, layout, contents);
+        };
         drop(heap);
-        if matches!(contents, Contents::Zeroes) {
-            // SAFETY: the block holds that many bytes, and nobody has its pointer yet.
-            unsafe { block.write_bytes(0, dirty) };
-        }
-        block.as_ptr()
+        handed_out(found, contents)
+    }
+
+    /// An allocation that the heap has no memory for, after draining if that can help.
+    #[cold]
+    #[inline(never)]
+    fn alloc_drained(&self, heap: Guard<'_>, layout: Layout, contents: Contents) -> *mut u8 {
+        let (mut heap, is_drained) = self.drained_for(heap, layout);
+        let found = if is_drained { self.locked.find(&mut heap, layout) } else { None };
+        let Some(found) = found else { return self.locked.refused(heap, layout, contents, self) };
+        drop(heap);
+        handed_out(found, contents)
     }
 
     /// Takes a block of a class, at a multiple of `align`, from the calling thread's cache. Where that has none,
@@ -197,4 +198,13 @@ impl<S: Source> ThreadCached<S> {
         }
         lists.take_of_runs(class)
     }
+}
+
+/// A block that was just found, of which so many bytes are not known to be zero, as it was asked for.
+fn handed_out((block, dirty): (NonNull<u8>, usize), contents: Contents) -> *mut u8 {
+    if matches!(contents, Contents::Zeroes) {
+        // SAFETY: the block holds that many bytes, and nobody has its pointer yet.
+        unsafe { block.write_bytes(0, dirty) };
+    }
+    block.as_ptr()
 }
