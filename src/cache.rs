@@ -357,9 +357,9 @@ impl<S: Source> ThreadCached<S> {
     /// it falls asleep.
     fn visit(&self, slot: &Slot, lists: &mut Lists, class: Class, heap: &mut Heap) -> Result<(), Fault> {
         let mut outcome = Ok(());
-        self.depot.allow(self.most_between(heap));
-        let budget = self.budget(heap);
-        let looked = lists.visit(class, budget, |unneeded| {
+        let most = self.most_between(heap);
+        self.depot.allow(most);
+        let looked = lists.visit(class, most.bytes, |unneeded| {
             outcome = outcome.and(give_back_unneeded(heap, &self.strays, unneeded));
         });
         if let Some(Looked { renewed, is_of_use }) = looked {
@@ -399,30 +399,22 @@ impl<S: Source> ThreadCached<S> {
         layout: Layout,
         action: Action,
     ) -> Guard<'a> {
-        if !self.pressure.may_have_blocks() {
-            return heap;
-        }
-        self.unless_in_a_cache(heap, block, layout, action)
-    }
-
-    /// The rest of [`unless_cached`](Self::unless_cached), where caches may have something.
-    #[inline(never)]
-    fn unless_in_a_cache<'a>(
-        &self,
-        heap: Guard<'a>,
-        block: *mut u8,
-        layout: Layout,
-        action: Action,
-    ) -> Guard<'a> {
-        let class = heap.keyed(block).and_then(|in_use| match in_use {
-            InUse::Block(tag) => Class::of(tag),
-            InUse::Slot(slot) => Some(Class::of_slot(slot)),
-        });
-        if class.is_some_and(|class| self.is_cached(class, block)) {
+        if self.pressure.may_have_blocks() && self.is_keyed_and_cached(&heap, block) {
             drop(heap);
             fault::raise(Fault::AlreadyFree { action, address: block.addr(), bytes: layout.size() })
         }
         heap
+    }
+
+    /// Whether a block that looks like one in use has the key of a cached one, and is in a cache. To be called with the
+    /// lock.
+    #[inline(never)]
+    fn is_keyed_and_cached(&self, heap: &Heap, block: *mut u8) -> bool {
+        let class = heap.keyed(block).and_then(|in_use| match in_use {
+            InUse::Block(tag) => Class::of(tag),
+            InUse::Slot(slot) => Some(Class::of_slot(slot)),
+        });
+        class.is_some_and(|class| self.is_cached(class, block))
     }
 }
 

@@ -225,6 +225,21 @@ pub(crate) enum Contents {
     Zeroes,
 }
 
+impl Contents {
+    /// The pointer to a block that was just found, with these contents; so many of its bytes are not known to be zero.
+    ///
+    /// # Safety
+    ///
+    /// - The block holds that many bytes, and nobody has its pointer yet.
+    pub(crate) unsafe fn put_into(self, block: NonNull<u8>, dirty: usize) -> *mut u8 {
+        if matches!(self, Self::Zeroes) {
+            // SAFETY: the caller's contract.
+            unsafe { block.write_bytes(0, dirty) };
+        }
+        block.as_ptr()
+    }
+}
+
 impl<S: Source, R: RawMutex> Locked<S, R> {
     /// An allocator that has used nothing of its memory yet. All zero bytes, if the lock is.
     pub const fn new() -> Self {
@@ -418,11 +433,8 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
             return self.refused(heap, layout, contents, self);
         };
         drop(heap);
-        if matches!(contents, Contents::Zeroes) {
-            // SAFETY: the block holds that many bytes, and nobody has its pointer yet.
-            unsafe { block.write_bytes(0, dirty) };
-        }
-        block.as_ptr()
+        // SAFETY: the block was found for this request.
+        unsafe { contents.put_into(block, dirty) }
     }
 
     /// Without std, nothing takes a thread off the usual way.

@@ -75,11 +75,8 @@ impl<S: Source> ThreadCached<S> {
             heap = guard;
             if let Some(block) = block {
                 drop(heap);
-                if matches!(contents, Contents::Zeroes) {
-                    // SAFETY: the class holds that many bytes, and nobody has the block's address yet.
-                    unsafe { block.write_bytes(0, layout.size()) };
-                }
-                return block.as_ptr();
+                // SAFETY: the class holds that many bytes, and nobody has the block's address yet.
+                return unsafe { contents.put_into(block, layout.size()) };
             }
         }
         // Where memory is short, a small request is served to the byte.
@@ -88,11 +85,12 @@ impl<S: Source> ThreadCached<S> {
 
     /// An allocation from the heap, after draining if need be.
     pub(super) fn alloc_locked(&self, mut heap: Guard<'_>, layout: Layout, contents: Contents) -> *mut u8 {
-        let Some(found) = self.locked.find(&mut heap, layout) else {
+        let Some((block, dirty)) = self.locked.find(&mut heap, layout) else {
             return self.alloc_drained(heap, layout, contents);
         };
         drop(heap);
-        handed_out(found, contents)
+        // SAFETY: the block was found for this request.
+        unsafe { contents.put_into(block, dirty) }
     }
 
     /// An allocation that the heap has no memory for, after draining if that can help.
@@ -101,9 +99,10 @@ impl<S: Source> ThreadCached<S> {
     fn alloc_drained(&self, heap: Guard<'_>, layout: Layout, contents: Contents) -> *mut u8 {
         let (mut heap, is_drained) = self.drained_for(heap, layout);
         let found = if is_drained { self.locked.find(&mut heap, layout) } else { None };
-        let Some(found) = found else { return self.locked.refused(heap, layout, contents, self) };
+        let Some((block, dirty)) = found else { return self.locked.refused(heap, layout, contents, self) };
         drop(heap);
-        handed_out(found, contents)
+        // SAFETY: the block was found for this request.
+        unsafe { contents.put_into(block, dirty) }
     }
 
     /// Takes a block of a class, at a multiple of `align`, from the calling thread's cache. Where that has none,
@@ -149,12 +148,10 @@ impl<S: Source> ThreadCached<S> {
             }
             // What comes as a whole is had sooner than what has to go back into runs first, one by one.
             // SAFETY: this thread has the lock.
-            if let Some(list) = unsafe { self.depot.take(class) } {
-                lists.adopt(class, list);
-                if let Some(block) = next_aligned(lists, &mut heap) {
-                    lists.note_filled();
-                    return Some(block);
-                }
+            let passed_on = unsafe { lists.take_passed_on(class, align, &self.depot) };
+            if let Some(block) = passed_on.or_else(|| next_aligned(lists, &mut heap)) {
+                lists.note_filled();
+                return Some(block);
             }
             // What others freed of what this thread owns has been waiting for it.
             visited = visited.and(self.return_strays(lists.runs.owner(), lists, &mut heap).map(drop));
@@ -198,13 +195,4 @@ impl<S: Source> ThreadCached<S> {
         }
         lists.take_of_runs(class)
     }
-}
-
-/// A block that was just found, of which so many bytes are not known to be zero, as it was asked for.
-fn handed_out((block, dirty): (NonNull<u8>, usize), contents: Contents) -> *mut u8 {
-    if matches!(contents, Contents::Zeroes) {
-        // SAFETY: the block holds that many bytes, and nobody has its pointer yet.
-        unsafe { block.write_bytes(0, dirty) };
-    }
-    block.as_ptr()
 }
