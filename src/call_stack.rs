@@ -55,16 +55,22 @@ pub(crate) fn write() {
 }
 
 /// Whether the calling thread is just taking or writing a call stack: whether a function that does so is among those
-/// that have called. That is how std itself finds out where a call stack begins.
+/// that have called. That is how std itself finds out where a call stack begins. The same callers are gone through once
+/// in a row: that takes ten times what a refusal does.
 #[cfg(unix)]
 #[inline(never)]
 pub(crate) fn is_being_taken() -> bool {
-    use crate::unwind;
+    use crate::unwind::{self, LastCallers};
     use core::alloc::Layout;
     use core::fmt;
 
     /// Between those functions and an allocation are fewer callers.
     const MOST: u32 = 128;
+
+    std::thread_local! {
+        // A program that lives with refusals is refused by the same callers many times.
+        static LAST: LastCallers = const { LastCallers::new() };
+    }
 
     // The first one calls back for each caller, under std's lock, and that may allocate. Names of functions are found
     // outside of it when a call stack that was taken is written, and std's report of a failed allocation looks at the
@@ -75,13 +81,8 @@ pub(crate) fn is_being_taken() -> bool {
             as *const (),
         std::alloc::handle_alloc_error as fn(Layout) -> ! as *const (),
     ];
-    let (mut is_found, mut left) = (false, MOST);
-    unwind::each_caller(&mut |address| {
-        is_found = functions.contains(&unwind::function_of(address));
-        left -= 1;
-        !is_found && left > 0
-    });
-    is_found
+    let is_one = &mut |caller: &unwind::Caller| functions.contains(&unwind::function_of(caller.address()));
+    LAST.with(|last| last.include(MOST, is_one))
 }
 
 /// There is no unwinder that could be asked.

@@ -1,19 +1,53 @@
 //! Who called whom, by the unwinder that std panics with, and is linked for that.
 
+mod last_callers;
+
 use core::ffi::{c_int, c_void};
+pub(crate) use last_callers::LastCallers;
 
 unsafe extern "C" {
     fn _Unwind_Backtrace(tell: extern "C" fn(*mut c_void, *mut c_void) -> c_int, data: *mut c_void) -> c_int;
     fn _Unwind_GetIP(context: *mut c_void) -> usize;
+    #[cfg(target_arch = "x86_64")]
+    fn _Unwind_GetCFA(context: *mut c_void) -> usize;
     fn _Unwind_FindEnclosingFunction(address: *mut c_void) -> *mut c_void;
 }
 
 /// What passes on return addresses, whoever asked for them.
 pub(crate) const WALK: *const () = _Unwind_Backtrace as *const ();
 
-/// Passes on the return addresses of whoever called, the innermost first, until it is told that they are
-/// enough. Asks Rust's allocator for nothing.
-pub(crate) fn each_caller(mut pass_on: &mut dyn FnMut(usize) -> bool) {
+/// One of those who have called, as the unwinder sees it.
+pub(crate) struct Caller(*mut c_void);
+
+impl Caller {
+    /// The return address that leads into it.
+    #[inline]
+    pub(crate) fn address(&self) -> usize {
+        // SAFETY: the unwinder's context, which is there as long as it calls back.
+        unsafe { _Unwind_GetIP(self.0) }
+    }
+
+    /// Where on the stack that address lies, if that is known.
+    #[cfg(target_arch = "x86_64")]
+    fn place(&self) -> Option<usize> {
+        // A call pushes it, and then the callee's part of the stack begins.
+        // SAFETY: as above.
+        let place = unsafe { _Unwind_GetCFA(self.0) }.checked_sub(size_of::<usize>())?;
+        // SAFETY: a word of the part of the stack of whoever was called, who has not returned.
+        let found = unsafe { core::ptr::with_exposed_provenance::<usize>(place).read_volatile() };
+        (found == self.address()).then_some(place)
+    }
+
+    /// It is known for x86-64 only.
+    #[cfg(not(target_arch = "x86_64"))]
+    fn place(&self) -> Option<usize> {
+        None
+    }
+}
+
+/// Passes on those who have called, the innermost first, until it is told that they are enough. Asks Rust's allocator
+/// for nothing.
+pub(crate) fn each_caller(mut pass_on: &mut dyn FnMut(&Caller) -> bool) {
     // SAFETY: the callback is called with the data, before this returns.
     unsafe { _Unwind_Backtrace(note, (&raw mut pass_on).cast()) };
 }
@@ -21,10 +55,9 @@ pub(crate) fn each_caller(mut pass_on: &mut dyn FnMut(usize) -> bool) {
 extern "C" fn note(context: *mut c_void, data: *mut c_void) -> c_int {
     const GO_ON: c_int = 0;
     const ENOUGH: c_int = 5;
-    // SAFETY: the data is what `each_caller` passed, and the context the unwinder's.
-    let (pass_on, address) =
-        unsafe { (&mut *data.cast::<&mut dyn FnMut(usize) -> bool>(), _Unwind_GetIP(context)) };
-    if pass_on(address) { GO_ON } else { ENOUGH }
+    // SAFETY: the data is what `each_caller` passed.
+    let pass_on = unsafe { &mut *data.cast::<&mut dyn FnMut(&Caller) -> bool>() };
+    if pass_on(&Caller(context)) { GO_ON } else { ENOUGH }
 }
 
 /// Where the function begins that a return address leads into; null if nobody knows.

@@ -150,7 +150,8 @@ fn bounds() -> Stack {
 /// As [`Stack::walk`], by the unwinder's tables.
 pub(super) fn unwind(frames: &mut [usize; MAX_DEPTH]) -> usize {
     let mut depth = 0;
-    let mut note = |address| {
+    let mut note = |caller: &unwind::Caller| {
+        let address = caller.address();
         let Some(frame) = frames.get_mut(depth).filter(|_| address != 0) else { return false };
         *frame = address;
         depth += 1;
