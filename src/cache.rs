@@ -357,9 +357,9 @@ impl<S: Source> ThreadCached<S> {
     /// it falls asleep.
     fn visit(&self, slot: &Slot, lists: &mut Lists, class: Class, heap: &mut Heap) -> Result<(), Fault> {
         let mut outcome = Ok(());
-        let most = self.most_between(heap);
-        self.depot.allow(most);
-        let looked = lists.visit(class, most.bytes, |unneeded| {
+        let budget = self.budget(heap);
+        self.depot.allow(budget);
+        let looked = lists.visit(class, budget, |unneeded| {
             outcome = outcome.and(give_back_unneeded(heap, &self.strays, unneeded));
         });
         if let Some(Looked { renewed, is_of_use }) = looked {

@@ -103,26 +103,15 @@ impl Shelf {
     }
 }
 
-/// What is on all shelves together, and may be. Each is written with every list, so they share a line.
+/// What is on all shelves together, and may be. It is written with every list, so it shares a line.
 #[repr(align(64))]
 struct Totals {
     /// Bytes of the blocks on all lists, each counted as what its class promises.
     bytes: AtomicUsize,
-    /// How many blocks there are.
-    blocks: AtomicUsize,
-    /// What these may be.
-    most_bytes: AtomicUsize,
-    most_blocks: AtomicUsize,
+    /// How many these may be.
+    most: AtomicUsize,
     /// How many lists were put in since the depot was looked over.
     puts: AtomicUsize,
-}
-
-/// What may be on its way: so many bytes of blocks, and so many blocks, each of which may be all that a run is kept
-/// for.
-#[derive(Clone, Copy)]
-pub(super) struct Most {
-    pub(super) bytes: usize,
-    pub(super) blocks: usize,
 }
 
 /// Full lists of all classes, to be touched from inside of a gate, or by whoever has the heap's lock.
@@ -138,37 +127,29 @@ impl Depot {
             shelves: ByClass::from_array([const { Shelf::new() }; CLASSES]),
             totals: Totals {
                 bytes: AtomicUsize::new(0),
-                blocks: AtomicUsize::new(0),
-                most_bytes: AtomicUsize::new(0),
-                most_blocks: AtomicUsize::new(0),
+                most: AtomicUsize::new(0),
                 puts: AtomicUsize::new(0),
             },
         }
     }
 
-    /// From now on there may be so much.
-    pub(super) fn allow(&self, most: Most) {
-        let Totals { most_bytes, most_blocks, .. } = &self.totals;
-        for (limit, most) in [(most_bytes, most.bytes), (most_blocks, most.blocks)] {
-            // What threads read all the time is written only if it changes.
-            if limit.load(Ordering::Relaxed) != most {
-                limit.store(most, Ordering::Relaxed);
-            }
+    /// From now on there may be so many bytes.
+    pub(super) fn allow(&self, bytes: usize) {
+        let most = &self.totals.most;
+        // What threads read all the time is written only if it changes.
+        if most.load(Ordering::Relaxed) != bytes {
+            most.store(bytes, Ordering::Relaxed);
         }
     }
 
     /// Counts a list of a class; false, and nothing is done, if that is more than what there may be.
     fn count_in(&self, class: Class, list: FullList) -> bool {
-        let Totals { bytes, blocks, most_bytes, most_blocks, puts } = &self.totals;
-        let (more_bytes, more_blocks) = (list.bytes(class), list.blocks());
-        let is_within = bytes.fetch_add(more_bytes, Ordering::Relaxed) + more_bytes
-            <= most_bytes.load(Ordering::Relaxed)
-            && blocks.load(Ordering::Relaxed) + more_blocks <= most_blocks.load(Ordering::Relaxed);
-        if !is_within {
-            bytes.fetch_sub(more_bytes, Ordering::Relaxed);
+        let Totals { bytes, most, puts } = &self.totals;
+        let more = list.bytes(class);
+        if bytes.fetch_add(more, Ordering::Relaxed) + more > most.load(Ordering::Relaxed) {
+            bytes.fetch_sub(more, Ordering::Relaxed);
             return false;
         }
-        blocks.fetch_add(more_blocks, Ordering::Relaxed);
         puts.fetch_add(1, Ordering::Relaxed);
         true
     }
@@ -176,7 +157,6 @@ impl Depot {
     /// Counts a list of a class that is not here any more.
     fn count_out(&self, class: Class, list: FullList) {
         self.totals.bytes.fetch_sub(list.bytes(class), Ordering::Relaxed);
-        self.totals.blocks.fetch_sub(list.blocks(), Ordering::Relaxed);
     }
 
     /// Puts a full list in; false if there is no room, if there would be more than is [allowed](Self::allow) then, or
@@ -309,7 +289,7 @@ mod tests {
     use core::convert::Infallible;
     use std::vec::Vec;
 
-    const MUCH: Most = Most { bytes: usize::MAX, blocks: usize::MAX };
+    const MUCH: usize = usize::MAX;
 
     /// Lists of one block.
     fn lists(memory: &mut [[u64; 2]]) -> Vec<FullList> {
@@ -338,13 +318,11 @@ mod tests {
         let (depot, lists) = (Depot::new(), lists(&mut memory));
         assert!(!depot.puts(lists[0]), "nothing is allowed yet");
         let bytes = lists[0].bytes(class());
-        for most in [Most { bytes: 3 * bytes, ..MUCH }, Most { blocks: 3, ..MUCH }] {
-            depot.allow(most);
-            assert!(lists[..3].iter().all(|&list| depot.puts(list)) && !depot.puts(lists[3]));
-            assert_eq!(depot.bytes(), 3 * bytes);
-            assert!((0..3).rev().all(|list| depot.takes() == Some(lists[list].first)));
-            assert_eq!((depot.takes(), depot.bytes()), (None, 0));
-        }
+        depot.allow(3 * bytes);
+        assert!(lists[..3].iter().all(|&list| depot.puts(list)) && !depot.puts(lists[3]));
+        assert_eq!(depot.bytes(), 3 * bytes);
+        assert!((0..3).rev().all(|list| depot.takes() == Some(lists[list].first)));
+        assert_eq!((depot.takes(), depot.bytes()), (None, 0));
         depot.allow(MUCH);
         assert!(lists[..DEPTH].iter().all(|&list| depot.puts(list)) && !depot.puts(lists[DEPTH]));
         assert_eq!(depot.bytes(), DEPTH * bytes, "what was not taken does not count");

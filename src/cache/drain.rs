@@ -1,10 +1,9 @@
 //! Taking blocks back: from one cache, from all of them, and what is on its way between them.
 
 use super::class::Class;
-use super::depot::Most;
 use super::lists::{Counted, Lists, Unneeded};
 use super::slot::Slot;
-use super::strays::{Strays, place_of};
+use super::strays::{Most, Strays, place_of};
 use super::{Guard, ThreadCached, barrier};
 use crate::block::cached;
 use crate::fault::{self, Fault};
@@ -51,7 +50,7 @@ impl<S: Source> ThreadCached<S> {
     /// be waited for. What it owns and does not need goes to the heap then: a thread that sleeps would keep it.
     pub(super) fn without_many_strays<'a>(&self, mut heap: Guard<'a>) -> Guard<'a> {
         // SAFETY: this thread has the lock.
-        while let Some(owner) = unsafe { self.strays.owner_of_many(|| self.most_between(&heap)) } {
+        while let Some(owner) = unsafe { self.strays.owner_of_many(|| self.most_waiting(&heap)) } {
             let Some(slot) = self.slots.get(place_of(owner)) else { break };
             close(core::iter::once(slot));
             // SAFETY: this thread has the lock and has closed the gate.
@@ -63,8 +62,8 @@ impl<S: Source> ThreadCached<S> {
         heap
     }
 
-    /// How much the depot may have, and how much may wait for one cache.
-    pub(super) fn most_between(&self, heap: &Heap) -> Most {
+    /// How much may wait for one cache.
+    fn most_waiting(&self, heap: &Heap) -> Most {
         Most { bytes: self.budget(heap), blocks: heap.most_scattered_blocks() }
     }
 

@@ -88,7 +88,7 @@ impl<S: Source> ThreadCached<S> {
 
     /// Bytes that one thread may keep.
     pub(super) fn budget(&self, heap: &Heap) -> usize {
-        self.pressure.budget(heap.free_bytes())
+        self.pressure.budget(|caches| heap.free_for(caches))
     }
 }
 

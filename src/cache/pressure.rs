@@ -43,10 +43,10 @@ impl Pressure {
         self.caches.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// How many bytes one cache may keep, where so many are free.
-    pub(super) fn budget(&self, free: usize) -> usize {
+    /// How many bytes one cache may keep, where `free` tells how many are free for the sake of so many caches.
+    pub(super) fn budget(&self, free: impl FnOnce(usize) -> usize) -> usize {
         let shares = self.caches.load(Ordering::Relaxed).max(2) as usize;
-        ((free >> SHARE_LOG2) / shares).min(LARGEST_BUDGET)
+        ((free(shares) >> SHARE_LOG2) / shares).min(LARGEST_BUDGET)
     }
 
     /// A request found no memory.
@@ -87,14 +87,14 @@ mod tests {
     fn many_caches_share_what_they_may_keep() {
         let pressure = Pressure::new();
         let budgets = [(); 9].map(|()| {
-            let budget = pressure.budget(1 << 20);
+            let budget = pressure.budget(|_| 1 << 20);
             pressure.note_cache();
             budget
         });
         assert_eq!(budgets[..3], [8192; 3]);
-        assert_eq!((budgets[8], pressure.budget(usize::MAX)), (2048, LARGEST_BUDGET));
+        assert_eq!((budgets[8], pressure.budget(|_| usize::MAX)), (2048, LARGEST_BUDGET));
         pressure.note_cache_gone();
-        assert_eq!(pressure.budget(1 << 20), 2048);
+        assert_eq!(pressure.budget(|_| 1 << 20), 2048);
     }
 
     #[test]

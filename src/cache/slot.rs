@@ -558,7 +558,6 @@ impl Slot {
 mod tests {
     use super::*;
     use crate::block::cached;
-    use crate::cache::depot::Most;
     use crate::cache::lists::FullList;
 
     #[test]
@@ -594,7 +593,7 @@ mod tests {
         static SLOT: Slot = Slot::new();
         let (mut heap, mut region, mut block) = (Heap::new(), [0u64; 16], [0u64; 2]);
         let (depot, class) = (Depot::new(), Class::serving_small(12).class());
-        depot.allow(Most { bytes: usize::MAX, blocks: usize::MAX });
+        depot.allow(usize::MAX);
         let first = NonNull::from(&mut block).cast();
         // SAFETY: the region is the heap's as long as it is in use, and the block the depot's. The slot is this
         // thread's alone.

@@ -10,13 +10,20 @@
 
 use super::SLOTS;
 use super::class::Class;
-use super::depot::Most;
 use super::lists::{Counted, MOST_BLOCKS, list_contains};
 use crate::block::cached;
 use crate::heap::Heap;
 use crate::run::Owner;
 use core::cell::UnsafeCell;
 use core::ptr::{NonNull, null_mut};
+
+/// What may wait for one cache: so many bytes of slots, and so many slots, each of which may be all that a run is kept
+/// for.
+#[derive(Clone, Copy)]
+pub(super) struct Most {
+    pub(super) bytes: usize,
+    pub(super) blocks: usize,
+}
 
 /// What waits for one cache.
 #[derive(Clone, Copy)]

@@ -31,7 +31,8 @@ pub(crate) type Commit = unsafe fn(start: *mut u8, least: usize, most: usize) ->
 const LEAST_STEP: u32 = 8 << 10;
 const STEP_SHARE_LOG2: u32 = 3;
 
-/// Granules that count as free in a region that is committed as it is needed, if it may have them: 32 MiB.
+/// Granules that count as free for each cache in a region that is committed as it is needed, if it may have them: 32
+/// MiB.
 #[cfg(all(feature = "std", unix))]
 const LEAST_FREE: u32 = 4 << 20;
 
@@ -149,17 +150,18 @@ impl Heap {
         self.growth.capacity = u32::try_from(in_use / GRANULE).unwrap_or(u32::MAX).min(self.end.get());
     }
 
-    /// How many bytes are not in use, of which caches may keep a share: in a region that is committed as it is needed,
-    /// no more than are in use, or [`LEAST_FREE`], since what is only reserved is nothing yet.
-    pub(crate) fn free_bytes(&self) -> usize {
+    /// How many bytes are not in use, of which so many caches may keep a share: in a region that is committed as it is
+    /// needed, no more than are in use, or [`LEAST_FREE`] for each of them, since what is only reserved is nothing yet.
+    pub(crate) fn free_for(&self, caches: usize) -> usize {
         let free = self.growth.capacity.saturating_sub(self.figures.live());
-        let most = if self.growth.commit.is_some() { self.figures.live().max(LEAST_FREE) } else { free };
+        let least = LEAST_FREE.saturating_mul(u32::try_from(caches).unwrap_or(u32::MAX));
+        let most = if self.growth.commit.is_some() { self.figures.live().max(least) } else { free };
         free.min(most) as usize * GRANULE
     }
 
     /// How many blocks may be kept in a place that does not know where they lie: each of them may be all that a run is
     /// kept for. In a region that is committed as it is needed, where runs are long, those runs are no more than a
-    /// share of what is in use, 1/16, or of [twice](LEAST_FREE) what always counts as free.
+    /// share of what is in use, 1/16, or of [twice](LEAST_FREE) what always counts as free for one cache.
     pub(crate) fn most_scattered_blocks(&self) -> usize {
         if self.growth.commit.is_none() {
             return usize::MAX;

@@ -307,3 +307,26 @@ fn caps_at_the_extremes() {
         allocator.audit().unwrap();
     }
 }
+
+/// Little is in use where a program begins, and caches are to serve its threads then, too, however many there are.
+#[test]
+fn what_is_only_reserved_is_free_for_each_cache() {
+    const CAP: usize = 4096 * MIB;
+    let allocator = Locked::<Growing<CAP>>::new();
+    let free_for = |caches| allocator.heap().free_for(caches);
+    let mut blocks = Vec::new();
+    let mut allocate = |count: usize| {
+        // SAFETY: the layout is of more than no bytes.
+        blocks.extend((0..count).map(|_| unsafe { allocator.alloc(bytes(100_000)) }));
+        assert!(blocks.iter().all(|block| !block.is_null()));
+    };
+    allocate(1);
+    assert_eq!([1, 2, 16].map(free_for), [32, 64, 512].map(|mib| mib * MIB));
+    allocate(799);
+    let in_use = allocator.live_bytes();
+    assert_eq!([1, 2, 16].map(free_for), [in_use, in_use, 512 * MIB]);
+    assert!(free_for(1000) <= CAP - in_use, "no more than there may be");
+    assert!(free_for(1000) > CAP - in_use - MIB);
+    // SAFETY: what was served is given back, once.
+    blocks.into_iter().for_each(|block| unsafe { allocator.dealloc(block, bytes(100_000)) });
+}
