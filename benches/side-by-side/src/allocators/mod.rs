@@ -145,6 +145,9 @@ table! {
         #[cfg(unix)]
         ThreadCached(*thread_cached::over_a_large_arena()) "thread_cached"
             "`ThreadCached<Region>` over 1 GiB, a static of this project";
+        #[cfg(unix)]
+        Growing(thread_cached::GROWING) "growing"
+            "`ThreadCached<Growing>`, a static of this project";
         System(std::alloc::System) "system"
             "`std::alloc::System`: the allocator of the C library";
         #[cfg(feature = "c-peers")]
@@ -171,7 +174,7 @@ impl Allocator {
     /// Whether it has a bound, or can be given one.
     #[must_use]
     pub fn can_be_bounded(self) -> bool {
-        self.is_arena() || self.is_own()
+        self.is_arena() || Some(self) == Self::thread_cached()
     }
 
     /// As [`Allocator::visit`], with the span as a bound for this project's caches, too: to be
@@ -194,12 +197,12 @@ impl Allocator {
         match self {
             Self::Ours => true,
             #[cfg(unix)]
-            Self::ThreadCached => true,
+            Self::ThreadCached | Self::Growing => true,
             _ => false,
         }
     }
 
-    /// This project's own that has a cache for each thread, where the platform has it.
+    /// This project's own over an arena that has a cache for each thread, where the platform has it.
     #[must_use]
     pub fn thread_cached() -> Option<Self> {
         Self::ALL.iter().copied().find(|allocator| allocator.is_own() && !allocator.is_arena())

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use mem_alloc_rust::ThreadCached;
+use mem_alloc_rust::{Growing, ThreadCached};
 
 use crate::region::{Region, Span};
 
@@ -12,6 +12,10 @@ const ARENA: usize = 1 << 30;
 /// A static, because no other one gets caches; and one for all measurements, because only the first
 /// one of a process gets them.
 static ALLOCATOR: ThreadCached<mem_alloc_rust::Region> = ThreadCached::new();
+
+/// The allocator over as much memory from the system as it needs. In a process that uses the other one, it has no
+/// caches.
+pub(super) static GROWING: ThreadCached<Growing> = ThreadCached::new();
 
 /// Bytes of the value itself, all caches' included.
 pub const SIZE: usize = size_of::<ThreadCached<mem_alloc_rust::Region>>();
