@@ -60,17 +60,12 @@ pub(crate) fn write() {
 #[cfg(unix)]
 #[inline(never)]
 pub(crate) fn is_being_taken() -> bool {
-    use crate::unwind::{self, LastCallers};
+    use crate::unwind;
     use core::alloc::Layout;
     use core::fmt;
 
     /// Between those functions and an allocation are fewer callers.
     const MOST: u32 = 128;
-
-    std::thread_local! {
-        // A program that lives with refusals is refused by the same callers many times.
-        static LAST: LastCallers = const { LastCallers::new() };
-    }
 
     // The first one calls back for each caller, under std's lock, and that may allocate. Names of functions are found
     // outside of it when a call stack that was taken is written, and std's report of a failed allocation looks at the
@@ -82,7 +77,33 @@ pub(crate) fn is_being_taken() -> bool {
         std::alloc::handle_alloc_error as fn(Layout) -> ! as *const (),
     ];
     let is_one = &mut |caller: &unwind::Caller| functions.contains(&unwind::function_of(caller.address()));
-    LAST.with(|last| last.include(MOST, is_one))
+    is_caller(MOST, is_one)
+}
+
+/// Whether somebody is among so many of those who have called.
+#[cfg(all(target_arch = "x86_64", any(target_os = "linux", target_os = "freebsd", target_vendor = "apple")))]
+fn is_caller(most: u32, is_it: &mut dyn FnMut(&crate::unwind::Caller) -> bool) -> bool {
+    use crate::unwind::LastCallers;
+
+    std::thread_local! {
+        // A program that lives with refusals is refused by the same callers many times. (Where an access to this would
+        // allocate, the callers are not remembered.)
+        static LAST: LastCallers = const { LastCallers::new() };
+    }
+
+    LAST.with(|last| last.include(most, is_it))
+}
+
+/// Whether somebody is among so many of those who have called.
+#[cfg(all(
+    unix,
+    not(all(
+        target_arch = "x86_64",
+        any(target_os = "linux", target_os = "freebsd", target_vendor = "apple")
+    ))
+))]
+fn is_caller(most: u32, is_it: &mut dyn FnMut(&crate::unwind::Caller) -> bool) -> bool {
+    crate::unwind::is_caller(most, is_it)
 }
 
 /// There is no unwinder that could be asked.

@@ -210,9 +210,15 @@ pub(crate) mod sealed {
         }
 
         /// A block or a run of the heap's was given back, or a cache has come to the heap: what is free may go back to
-        /// the system. Returns whether that was so.
+        /// the system.
         #[inline(always)]
-        fn note_visit(&self, heap: &mut Heap) -> bool {
+        fn note_visit(&self, heap: &mut Heap) {
+            let _ = heap;
+        }
+
+        /// Whether so much less is in use than when this was asked last that memory went back to the system.
+        #[inline(always)]
+        fn take_fall(&self, heap: &mut Heap) -> bool {
             let _ = heap;
             false
         }

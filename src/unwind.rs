@@ -1,15 +1,18 @@
 //! Who called whom, by the unwinder that std panics with, and is linked for that.
 
+#[cfg(all(target_arch = "x86_64", any(target_os = "linux", target_os = "freebsd", target_vendor = "apple")))]
 mod last_callers;
 
 use core::ffi::{c_int, c_void};
+#[cfg(all(
+    target_arch = "x86_64",
+    any(target_os = "linux", target_os = "freebsd", target_vendor = "apple")
+))]
 pub(crate) use last_callers::LastCallers;
 
 unsafe extern "C" {
     fn _Unwind_Backtrace(tell: extern "C" fn(*mut c_void, *mut c_void) -> c_int, data: *mut c_void) -> c_int;
     fn _Unwind_GetIP(context: *mut c_void) -> usize;
-    #[cfg(target_arch = "x86_64")]
-    fn _Unwind_GetCFA(context: *mut c_void) -> usize;
     fn _Unwind_FindEnclosingFunction(address: *mut c_void) -> *mut c_void;
 }
 
@@ -26,23 +29,6 @@ impl Caller {
         // SAFETY: the unwinder's context, which is there as long as it calls back.
         unsafe { _Unwind_GetIP(self.0) }
     }
-
-    /// Where on the stack that address lies, if that is known.
-    #[cfg(target_arch = "x86_64")]
-    fn place(&self) -> Option<usize> {
-        // A call pushes it, and then the callee's part of the stack begins.
-        // SAFETY: as above.
-        let place = unsafe { _Unwind_GetCFA(self.0) }.checked_sub(size_of::<usize>())?;
-        // SAFETY: a word of the part of the stack of whoever was called, who has not returned.
-        let found = unsafe { core::ptr::with_exposed_provenance::<usize>(place).read_volatile() };
-        (found == self.address()).then_some(place)
-    }
-
-    /// It is known for x86-64 only.
-    #[cfg(not(target_arch = "x86_64"))]
-    fn place(&self) -> Option<usize> {
-        None
-    }
 }
 
 /// Passes on those who have called, the innermost first, until it is told that they are enough. Asks Rust's allocator
@@ -58,6 +44,17 @@ extern "C" fn note(context: *mut c_void, data: *mut c_void) -> c_int {
     // SAFETY: the data is what `each_caller` passed.
     let pass_on = unsafe { &mut *data.cast::<&mut dyn FnMut(&Caller) -> bool>() };
     if pass_on(&Caller(context)) { GO_ON } else { ENOUGH }
+}
+
+/// Whether somebody is among so many of those who have called, the innermost first.
+pub(crate) fn is_caller(most: u32, is_it: &mut dyn FnMut(&Caller) -> bool) -> bool {
+    let (mut is_found, mut left) = (false, most);
+    each_caller(&mut |caller| {
+        is_found = is_it(caller);
+        left = left.saturating_sub(1);
+        !is_found && left > 0
+    });
+    is_found
 }
 
 /// Where the function begins that a return address leads into; null if nobody knows.

@@ -24,6 +24,9 @@ const DEPTH: usize = 16;
 /// of the classes that are in use.
 const PUTS: usize = 512;
 
+/// A look over a cache counts as so many: where nothing comes in any more, nobody needs what is here.
+const PUTS_OF_A_LOOK: usize = 64;
+
 /// A list on a shelf: its first block, and how many blocks it has.
 #[derive(Clone, Copy)]
 struct Listed {
@@ -219,13 +222,13 @@ impl Depot {
     }
 
     /// Takes the lists out, if it is time, that nobody needed since the last time: so many as there always
-    /// were.
+    /// were. To be called when a cache is looked over.
     ///
     /// # Safety
     ///
     /// - The caller has the heap's lock.
     pub(super) unsafe fn look_over(&self, mut give_back: impl FnMut(FullList)) {
-        if self.totals.puts.load(Ordering::Relaxed) < PUTS {
+        if self.totals.puts.fetch_add(PUTS_OF_A_LOOK, Ordering::Relaxed) < PUTS {
             return;
         }
         self.totals.puts.store(0, Ordering::Relaxed);

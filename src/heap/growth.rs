@@ -36,6 +36,10 @@ const STEP_SHARE_LOG2: u32 = 3;
 #[cfg(all(feature = "std", unix))]
 const LEAST_FREE: u32 = 4 << 20;
 
+/// For so many caches at most: threads that sleep keep what they have.
+#[cfg(all(feature = "std", unix))]
+const MOST_COUNTED: usize = 16;
+
 /// This share of what is in use may be runs that are kept for the sake of few blocks: 1/16.
 #[cfg(all(feature = "std", unix))]
 const SCATTERED_SHARE_LOG2: u32 = 4;
@@ -151,17 +155,18 @@ impl Heap {
     }
 
     /// How many bytes are not in use, of which so many caches may keep a share: in a region that is committed as it is
-    /// needed, no more than are in use, or [`LEAST_FREE`] for each of them, since what is only reserved is nothing yet.
+    /// needed, no more than are in use, or [`LEAST_FREE`] for each of [`MOST_COUNTED`], since what is only reserved is
+    /// nothing yet.
     pub(crate) fn free_for(&self, caches: usize) -> usize {
         let free = self.growth.capacity.saturating_sub(self.figures.live());
-        let least = LEAST_FREE.saturating_mul(u32::try_from(caches).unwrap_or(u32::MAX));
+        let least = LEAST_FREE * caches.min(MOST_COUNTED) as u32;
         let most = if self.growth.commit.is_some() { self.figures.live().max(least) } else { free };
         free.min(most) as usize * GRANULE
     }
 
-    /// How many blocks may be kept in a place that does not know where they lie: each of them may be all that a run is
-    /// kept for. In a region that is committed as it is needed, where runs are long, those runs are no more than a
-    /// share of what is in use, 1/16, or of [twice](LEAST_FREE) what always counts as free for one cache.
+    /// How many blocks may wait in a place that does not know where they lie: each of them may be all that a run is
+    /// kept for. In a region that is committed as it is needed, where runs are long, those runs are no more than a share
+    /// of what is in use, 1/16, or of [twice](LEAST_FREE) what always counts as free for one cache.
     pub(crate) fn most_scattered_blocks(&self) -> usize {
         if self.growth.commit.is_none() {
             return usize::MAX;

@@ -120,6 +120,8 @@ struct State {
     pace: Pace,
     /// The most that was in use since something was given back.
     mark: usize,
+    /// Something was given back because less is in use, and caches have not been told.
+    has_fallen: bool,
 }
 
 /// How much more may be had from the system.
@@ -153,6 +155,7 @@ impl State {
             further: Further::new(),
             pace: Pace::new(),
             mark: 0,
+            has_fallen: false,
         }
     }
 
@@ -312,7 +315,7 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
     /// far as the pace allows. Returns whether it did.
     #[cold]
     #[inline(never)]
-    fn give_back_fallen(&self, state: &mut State, heap: &mut Heap, live: usize) -> bool {
+    fn give_back_fallen(&self, state: &mut State, heap: &mut Heap, live: usize) {
         if self.is_beyond_cap.load(Ordering::Relaxed) {
             self.trim_all(state, heap);
         } else {
@@ -321,8 +324,7 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
             kept.give_back(stayed, |bytes| pace.allows(bytes, most));
             let fall = state.mark - live;
             if fall <= least_fall(live) || !state.pace.allows(fall, most) {
-                self.settle_limits(state, heap);
-                return false;
+                return self.settle_limits(state, heap);
             }
             state.further.unmap_empty();
             let (kept, least) = (least_fall(live), least_fall(live) >> STRETCH_SHARE_LOG2);
@@ -330,9 +332,8 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
             give_back(heap);
             state.further.each(give_back);
         }
-        state.mark = live;
+        (state.mark, state.has_fallen) = (live, true);
         self.settle_limits(state, heap);
-        true
     }
 
     /// Gives back all that is free. Returns how many bytes of that were in memory.
@@ -535,12 +536,20 @@ impl<const CAP: usize, const HUGE_PAGES: bool> sealed::Source for Growing<CAP, H
     }
 
     #[inline(always)]
-    fn note_visit(&self, heap: &mut Heap) -> bool {
+    fn note_visit(&self, heap: &mut Heap) {
         // SAFETY: the heap is here.
         let state = unsafe { self.state(heap) };
         let live = heap.live_bytes() + state.further.live_bytes();
         state.mark = state.mark.max(live);
-        state.mark - live + state.kept.bytes() > least_fall(live) && self.give_back_fallen(state, heap, live)
+        if state.mark - live + state.kept.bytes() > least_fall(live) {
+            self.give_back_fallen(state, heap, live);
+        }
+    }
+
+    #[inline(always)]
+    fn take_fall(&self, heap: &mut Heap) -> bool {
+        // SAFETY: the heap is here.
+        core::mem::take(&mut unsafe { self.state(heap) }.has_fallen)
     }
 
     fn trim(&self, heap: &mut Heap) -> usize {

@@ -106,8 +106,13 @@ impl<S: sealed::Source> sealed::Source for OrSystem<S> {
     }
 
     #[inline(always)]
-    fn note_visit(&self, heap: &mut Heap) -> bool {
-        self.0.note_visit(heap)
+    fn note_visit(&self, heap: &mut Heap) {
+        self.0.note_visit(heap);
+    }
+
+    #[inline(always)]
+    fn take_fall(&self, heap: &mut Heap) -> bool {
+        self.0.take_fall(heap)
     }
 
     fn trim(&self, heap: &mut Heap) -> usize {

@@ -2,18 +2,30 @@
 //!
 //! A function's part of the stack is as long as its code says, so that where one return address lies and what it is
 //! tells where the next one lies. Who finds the same addresses in the same places, from the innermost one on, has the
-//! same callers. That takes a few instructions for each, where the unwinder takes a hundred nanoseconds. (A function
-//! of C's may take a part that varies. Then all of the old addresses would have to be left over where they were.)
+//! same callers. That takes a few instructions for each, where the unwinder takes a hundred nanoseconds. (It is not so
+//! for functions that take a part that varies, as C's with arrays of variable length, or that go on on another stack.
+//! Then all of the old addresses would have to be left over where they were; and who goes on elsewhere does so farther
+//! away than is [remembered](FARTHEST).)
 //!
-//! Where return addresses lie is known where a call pushes them, on x86-64. Elsewhere the unwinder is always asked.
+//! Only where a call pushes return addresses, on x86-64, it is known where they lie.
 
-use super::{Caller, each_caller};
+use super::{Caller, is_caller};
 use core::cell::Cell;
+use core::ffi::{c_int, c_void};
 use core::ptr::with_exposed_provenance;
 use core::sync::atomic::{Ordering, compiler_fence};
 
+unsafe extern "C" {
+    fn _Unwind_GetIPInfo(context: *mut c_void, is_before_instruction: *mut c_int) -> usize;
+    fn _Unwind_GetCFA(context: *mut c_void) -> usize;
+}
+
 /// So many callers are remembered, or none.
 const MOST: usize = 64;
+
+/// So many words one return address lies from the one before, or none are remembered: 32 KiB. Stacks have guard pages
+/// between them, and the other one is in use as far as here.
+const FARTHEST: u16 = 4096;
 
 /// The callers of one thread, as they were when somebody was looked for among all of them and was not there.
 pub(crate) struct LastCallers {
@@ -47,19 +59,20 @@ impl LastCallers {
         let here = 0usize;
         let from = (&raw const here).addr();
         if self.is_busy.replace(true) {
-            let mut left = most;
-            return look(&mut left, is_it, &mut |_| {});
+            return is_caller(most, is_it);
         }
         compiler_fence(Ordering::SeqCst);
         // SAFETY: it is a variable of this function, which does not return meanwhile.
         let is_found = !unsafe { self.are_same(from) } && {
             self.count.set(0);
             self.from.set(from);
-            let mut last = Some((0, from));
-            let mut left = most;
-            let is_found =
-                look(&mut left, is_it, &mut |caller| last = last.and_then(|last| self.note(last, caller)));
-            if let (false, 1.., Some((count, _))) = (is_found, left, last) {
+            let (mut last, mut looked_at) = (Some((0, from)), 0);
+            let is_found = is_caller(most, &mut |caller| {
+                last = last.and_then(|last| self.note(last, caller));
+                looked_at += 1;
+                is_it(caller)
+            });
+            if let (false, true, Some((count, _))) = (is_found, looked_at < most, last) {
                 self.count.set(count);
             }
             is_found
@@ -91,32 +104,38 @@ impl LastCallers {
     /// Notes the next caller, when so many have been noted, the last one's return address at that place. Those who were
     /// called since are passed over. `None` if there are too many, or it is not known where one's return address lies.
     fn note(&self, (count, last): (usize, usize), caller: &Caller) -> Option<(usize, usize)> {
-        if caller.address() == 0 {
+        let address = caller.address();
+        if address == 0 {
             // Nobody has called the outermost one.
             return Some((count, last));
         }
-        let place = caller.place()?;
-        if count == 0 && place < last {
-            return Some((count, last));
+        let place = place_of_call(caller)?;
+        let Some(bytes) = place.checked_sub(last) else { return (count == 0).then_some((count, last)) };
+        let words = u16::try_from(bytes / size_of::<usize>()).ok().filter(|&words| words <= FARTHEST)?;
+        if bytes % size_of::<usize>() != 0 {
+            return None;
         }
-        let words = place.checked_sub(last)? / size_of::<usize>();
-        self.distances.get(count)?.set(u16::try_from(words).ok()?);
-        self.addresses.get(count)?.set(caller.address());
+        // SAFETY: a word of this thread's stack, between the last return address and the caller's part of the stack.
+        if unsafe { with_exposed_provenance::<usize>(place).read_volatile() } != address {
+            return None;
+        }
+        self.distances.get(count)?.set(words);
+        self.addresses.get(count)?.set(address);
         Some((count + 1, place))
     }
 }
 
-/// Whether somebody is among so many callers, of which those that are left were not looked at. All that were are passed
-/// on.
-fn look(left: &mut u32, is_it: &mut dyn FnMut(&Caller) -> bool, pass_on: &mut dyn FnMut(&Caller)) -> bool {
-    let mut is_found = false;
-    each_caller(&mut |caller| {
-        is_found = is_it(caller);
-        pass_on(caller);
-        *left = left.saturating_sub(1);
-        !is_found && *left > 0
-    });
-    is_found
+/// Where on the stack a call has put the return address that leads into a caller; `None` if there was no call, but a
+/// signal.
+fn place_of_call(caller: &Caller) -> Option<usize> {
+    let mut is_interrupted = 0;
+    // SAFETY: the unwinder's context, which is there as long as it calls back.
+    let end = unsafe {
+        _Unwind_GetIPInfo(caller.0, &raw mut is_interrupted);
+        _Unwind_GetCFA(caller.0)
+    };
+    // A call pushes it, and then the callee's part of the stack begins.
+    if is_interrupted == 0 { end.checked_sub(size_of::<usize>()) } else { None }
 }
 
 #[cfg(test)]
@@ -152,8 +171,7 @@ mod tests {
         while from_one_place.len() < black_box(3) {
             from_one_place.push(at_depth(callers, 5));
         }
-        let is_known = cfg!(target_arch = "x86_64");
-        assert_eq!(from_one_place, [true, !is_known, !is_known]);
+        assert_eq!(from_one_place, [true, false, false]);
         // Nothing but one return address differs.
         let in_turn =
             [at_depth(callers, 5), at_depth(callers, 5), at_depth(callers, 6), at_depth(callers, 5)];
@@ -189,6 +207,30 @@ mod tests {
             }));
         }
         assert_eq!(count, 6);
+    }
+
+    /// Where a signal came is no place of a call: nobody has put the interrupted address there.
+    #[test]
+    fn what_a_signal_interrupts_is_not_remembered() {
+        use core::sync::atomic::AtomicUsize;
+
+        static NEW: AtomicUsize = AtomicUsize::new(0);
+        std::thread_local! {
+            static LAST: LastCallers = const { LastCallers::new() };
+        }
+
+        extern "C" fn handle(_: c_int) {
+            NEW.fetch_add(LAST.with(are_new).into(), Ordering::Relaxed);
+        }
+
+        let handler = handle as extern "C" fn(c_int);
+        // SAFETY: the handler does nothing that a handler must not, and no other test uses that signal.
+        unsafe { libc::signal(libc::SIGURG, handler as libc::sighandler_t) };
+        for count in 1..=black_box(3) {
+            // SAFETY: there is a handler for it.
+            unsafe { libc::raise(libc::SIGURG) };
+            assert_eq!(NEW.load(Ordering::Relaxed), count);
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::mapping::{self, refusals};
+use crate::source::sealed::Source as _;
 use core::alloc::{GlobalAlloc, Layout};
 use core::time::Duration;
 use std::thread::sleep;
@@ -308,25 +309,43 @@ fn caps_at_the_extremes() {
     }
 }
 
-/// Little is in use where a program begins, and caches are to serve its threads then, too, however many there are.
+/// Little is in use where a program begins, and caches are to serve its threads then, too, unless there are very many.
 #[test]
 fn what_is_only_reserved_is_free_for_each_cache() {
-    const CAP: usize = 4096 * MIB;
-    let allocator = Locked::<Growing<CAP>>::new();
-    let free_for = |caches| allocator.heap().free_for(caches);
-    let mut blocks = Vec::new();
-    let mut allocate = |count: usize| {
-        // SAFETY: the layout is of more than no bytes.
-        blocks.extend((0..count).map(|_| unsafe { allocator.alloc(bytes(100_000)) }));
-        assert!(blocks.iter().all(|block| !block.is_null()));
-    };
-    allocate(1);
-    assert_eq!([1, 2, 16].map(free_for), [32, 64, 512].map(|mib| mib * MIB));
-    allocate(799);
-    let in_use = allocator.live_bytes();
-    assert_eq!([1, 2, 16].map(free_for), [in_use, in_use, 512 * MIB]);
-    assert!(free_for(1000) <= CAP - in_use, "no more than there may be");
-    assert!(free_for(1000) > CAP - in_use - MIB);
-    // SAFETY: what was served is given back, once.
-    blocks.into_iter().for_each(|block| unsafe { allocator.dealloc(block, bytes(100_000)) });
+    /// How much is free for the sake of so many caches, while so many bytes are in use.
+    fn free_for<const CAP: usize>(caches: [usize; 4], in_use: usize) -> [usize; 4] {
+        let allocator = Locked::<Growing<CAP>>::new();
+        // SAFETY: the layouts are of more than no bytes, and what was served is given back, once.
+        unsafe {
+            let blocks: Vec<_> = (0..in_use / 100_000).map(|_| allocator.alloc(bytes(100_000))).collect();
+            assert!(blocks.iter().all(|block| !block.is_null()));
+            let free = caches.map(|caches| allocator.heap().free_for(caches));
+            blocks.into_iter().for_each(|block| allocator.dealloc(block, bytes(100_000)));
+            free
+        }
+    }
+
+    const LARGE: usize = 4096 * MIB;
+    const SMALL: usize = 256 * MIB;
+    let caches = [1, 2, 16, 64];
+    assert_eq!(free_for::<LARGE>(caches, MIB), [32, 64, 512, 512].map(|mib| mib * MIB));
+    let [one, two, many, more] = free_for::<LARGE>(caches, 100 * MIB);
+    assert!(one == two && (100 * MIB - 100_000..101 * MIB).contains(&one), "as much as is in use");
+    assert_eq!((many, more), (512 * MIB, 512 * MIB));
+    let [.., many] = free_for::<SMALL>(caches, 100 * MIB);
+    assert!((155 * MIB..156 * MIB + 100_000).contains(&many), "no more than there may be");
+}
+
+/// Whoever frees what makes memory fall, caches are told, once.
+#[test]
+fn a_fall_is_told_whoever_sees_it() {
+    let allocator = Locked::<Growing<{ 4096 * MIB }>>::new();
+    let take_fall = || allocator.source.take_fall(&mut allocator.heap());
+    // SAFETY: the layouts are of more than no bytes, and what was served is given back, once.
+    unsafe {
+        let blocks: Vec<_> = (0..1000).map(|_| allocator.alloc(bytes(100_000))).collect();
+        assert!(!take_fall());
+        blocks.into_iter().for_each(|block| allocator.dealloc(block, bytes(100_000)));
+    }
+    assert_eq!([take_fall(), take_fall()], [true, false]);
 }
