@@ -165,8 +165,8 @@ impl Heap {
     }
 
     /// How many blocks may wait in a place that does not know where they lie: each of them may be all that a run is
-    /// kept for. In a region that is committed as it is needed, where runs are long, those runs are no more than a share
-    /// of what is in use, 1/16, or of [twice](LEAST_FREE) what always counts as free for one cache.
+    /// kept for. In a region that is committed as it is needed, where runs are long, those runs are no more than a
+    /// share of what is in use, 1/16, or of [twice](LEAST_FREE) what always counts as free for one cache.
     pub(crate) fn most_scattered_blocks(&self) -> usize {
         if self.growth.commit.is_none() {
             return usize::MAX;
