@@ -369,4 +369,19 @@ mod tests {
             unsafe { depot.try_for_each_list(|list| -> Result<(), Infallible> { panic!("{list:?}") }) };
         assert_eq!(depot.bytes(), 0);
     }
+
+    #[test]
+    fn where_nothing_comes_in_what_is_there_is_given_back() {
+        let mut memory = [[0u64; 2]; 3];
+        let (depot, lists) = (Depot::new(), lists(&mut memory));
+        depot.allow(MUCH);
+        assert!(lists.iter().all(|&list| depot.puts(list)));
+        let mut given_back = 0;
+        // The second time that it is looked over, it has been so for a whole time.
+        for _ in 0..2 * (PUTS.div_ceil(PUTS_OF_A_LOOK) + 1) {
+            // SAFETY: nobody else is at the depot.
+            unsafe { depot.look_over(|_| given_back += 1) };
+        }
+        assert_eq!((given_back, depot.bytes()), (3, 0));
+    }
 }
