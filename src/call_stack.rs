@@ -83,7 +83,7 @@ pub(crate) fn is_being_taken() -> bool {
 /// Whether somebody is among so many of those who have called.
 #[cfg(all(target_arch = "x86_64", any(target_os = "linux", target_os = "freebsd", target_vendor = "apple")))]
 fn is_caller(most: u32, is_it: &mut dyn FnMut(&crate::unwind::Caller) -> bool) -> bool {
-    use crate::unwind::LastCallers;
+    use crate::unwind::last_callers::LastCallers;
 
     std::thread_local! {
         // A program that lives with refusals is refused by the same callers many times. (Where an access to this would

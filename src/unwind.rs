@@ -1,14 +1,9 @@
 //! Who called whom, by the unwinder that std panics with, and is linked for that.
 
 #[cfg(all(target_arch = "x86_64", any(target_os = "linux", target_os = "freebsd", target_vendor = "apple")))]
-mod last_callers;
+pub(crate) mod last_callers;
 
 use core::ffi::{c_int, c_void};
-#[cfg(all(
-    target_arch = "x86_64",
-    any(target_os = "linux", target_os = "freebsd", target_vendor = "apple")
-))]
-pub(crate) use last_callers::LastCallers;
 
 unsafe extern "C" {
     fn _Unwind_Backtrace(tell: extern "C" fn(*mut c_void, *mut c_void) -> c_int, data: *mut c_void) -> c_int;

@@ -106,7 +106,7 @@ impl Shelf {
     }
 }
 
-/// What is on all shelves together, and may be. It is written with every list, so it shares a line.
+/// What is on all shelves together, and may be; in one cache line, because each list that comes in or goes changes it.
 #[repr(align(64))]
 struct Totals {
     /// Bytes of the blocks on all lists, each counted as what its class promises.

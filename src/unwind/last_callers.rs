@@ -97,7 +97,7 @@ impl LastCallers {
             place += usize::from(distance.get()) * size_of::<usize>();
             // SAFETY: this far, the return addresses are the same. So the next one lies where it did, in the part of
             // this thread's stack that a caller has, and nobody writes it meanwhile.
-            unsafe { with_exposed_provenance::<usize>(place).read_volatile() == address.get() }
+            unsafe { return_address_at(place) == address.get() }
         })
     }
 
@@ -116,13 +116,24 @@ impl LastCallers {
             return None;
         }
         // SAFETY: a word of this thread's stack, between the last return address and the caller's part of the stack.
-        if unsafe { with_exposed_provenance::<usize>(place).read_volatile() } != address {
+        if unsafe { return_address_at(place) } != address {
             return None;
         }
         self.distances.get(count)?.set(words);
         self.addresses.get(count)?.set(address);
         Some((count + 1, place))
     }
+}
+
+/// Reads a word where a return address may lie.
+///
+/// # Safety
+///
+/// - It is a word of this thread's stack that is in use.
+#[inline(always)]
+unsafe fn return_address_at(place: usize) -> usize {
+    // SAFETY: the caller's contract.
+    unsafe { with_exposed_provenance::<usize>(place).read_volatile() }
 }
 
 /// Where on the stack a call has put the return address that leads into a caller; `None` if there was no call, but a
