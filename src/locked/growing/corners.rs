@@ -325,7 +325,7 @@ fn what_is_only_reserved_is_free_for_each_cache() {
         }
     }
 
-    const LARGE: usize = 4096 * MIB;
+    const LARGE: usize = 1024 * MIB;
     const SMALL: usize = 256 * MIB;
     let caches = [1, 2, 16, 64];
     assert_eq!(free_for::<LARGE>(caches, MIB), [32, 64, 512, 512].map(|mib| mib * MIB));
@@ -339,7 +339,7 @@ fn what_is_only_reserved_is_free_for_each_cache() {
 /// Whoever frees what makes memory fall, caches are told, once.
 #[test]
 fn a_fall_is_told_whoever_sees_it() {
-    let allocator = Locked::<Growing<{ 4096 * MIB }>>::new();
+    let allocator = Locked::<Growing<{ 1024 * MIB }>>::new();
     let take_fall = || allocator.source.take_fall(&mut allocator.heap());
     // SAFETY: the layouts are of more than no bytes, and what was served is given back, once.
     unsafe {
