@@ -42,6 +42,10 @@ const FALL_SHARE_LOG2: u32 = 4;
 const LEAST_FALL: usize = 1 << 20;
 const STRETCH_SHARE_LOG2: u32 = 7;
 
+/// When the pace has refused, so many visits pass before it is asked again: what it says changes with time only, and to
+/// ask takes as long as a quick visit does.
+const PAUSE: u8 = 16;
+
 /// The least cap, and the least that is reserved, in bytes.
 const LEAST_CAP: usize = 64 << 10;
 
@@ -122,6 +126,8 @@ struct State {
     mark: usize,
     /// Something was given back because less is in use, and caches have not been told.
     has_fallen: bool,
+    /// How many more visits pass before the pace, which refused, is asked again.
+    pause: u8,
 }
 
 /// How much more may be had from the system.
@@ -156,6 +162,7 @@ impl State {
             pace: Pace::new(),
             mark: 0,
             has_fallen: false,
+            pause: 0,
         }
     }
 
@@ -324,6 +331,7 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
             kept.give_back(stayed, |bytes| pace.allows(bytes, most));
             let fall = state.mark - live;
             if fall <= least_fall(live) || !state.pace.allows(fall, most) {
+                state.pause = PAUSE;
                 return self.settle_limits(state, heap);
             }
             state.further.unmap_empty();
@@ -463,6 +471,8 @@ impl<const CAP: usize, const HUGE_PAGES: bool> sealed::Source for Growing<CAP, H
             Leftover { start, bytes, dirty: bytes, is_usable: false }
         };
         self.settle_limits(state, heap);
+        // Releases like this one are few, and take long anyhow.
+        state.pause = 0;
         self.note_visit(heap);
         Some(leftover)
     }
@@ -542,7 +552,10 @@ impl<const CAP: usize, const HUGE_PAGES: bool> sealed::Source for Growing<CAP, H
         let live = heap.live_bytes() + state.further.live_bytes();
         state.mark = state.mark.max(live);
         if state.mark - live + state.kept.bytes() > least_fall(live) {
-            self.give_back_fallen(state, heap, live);
+            match state.pause.checked_sub(1) {
+                Some(pause) => state.pause = pause,
+                None => self.give_back_fallen(state, heap, live),
+            }
         }
     }
 

@@ -268,6 +268,23 @@ fn what_is_free_in_further_heaps_goes_back_though_nothing_else_is_freed() {
 }
 
 #[test]
+fn what_could_not_go_back_at_once_goes_later() {
+    let allocator = Allocator::new();
+    let rise_and_fall = || {
+        let blocks: Vec<_> = (0..400).map(|_| served(&allocator, 100_000)).collect();
+        blocks.into_iter().rev().for_each(|block| free(&allocator, block, 100_000));
+        allocator.committed_bytes()
+    };
+    assert!(rise_and_fall() < 8 * MIB, "a peak goes back at once");
+    assert!(rise_and_fall() > 20 * MIB, "one that follows has to wait");
+    std::thread::sleep(core::time::Duration::from_millis(1100));
+    (0..100).for_each(|_| free(&allocator, served(&allocator, 100), 100));
+    (0..20).for_each(|_| free(&allocator, served(&allocator, 100_000), 100_000));
+    assert!(allocator.committed_bytes() < 8 * MIB);
+    allocator.audit().unwrap();
+}
+
+#[test]
 fn what_is_free_in_further_heaps_serves_large_requests_if_the_cap_leaves_no_pages() {
     let allocator = with_a_full_heap();
     let blocks: Vec<_> = (0..400).map(|_| served(&allocator, 100_000)).collect();
