@@ -25,7 +25,7 @@ const DEPTH: usize = 16;
 const PUTS: usize = 512;
 
 /// A look over a cache counts as so many: where nothing comes in any more, nobody needs what is here.
-const PUTS_OF_A_LOOK: usize = 64;
+const PUTS_OF_A_LOOK: usize = 16;
 
 /// A list on a shelf: its first block, and how many blocks it has.
 #[derive(Clone, Copy)]

@@ -50,6 +50,8 @@ pub(super) struct Lists {
     left: isize,
     /// How often a class came to the lock, or to the end of its slots at hand, since the cache was looked over.
     visits: u8,
+    /// How often the cache was looked over since a class was renewed.
+    looks: u8,
     /// How many allocations, and releases of what has gone to the depot, were served without such a visit, but for what
     /// is counted elsewhere: in `room`, and by the runs.
     served: i32,
@@ -132,6 +134,7 @@ impl Lists {
             budget: 0,
             left: 0,
             visits: 0,
+            looks: 0,
             served: 0,
             futile: 0,
             renewed: Class::NONE,

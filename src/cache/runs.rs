@@ -335,6 +335,9 @@ impl Runs {
     /// Takes all runs out of the cache that have no slot in use.
     pub(super) fn take_empty(&mut self, mut give_back: impl FnMut(Run)) {
         for class in Class::all_with_slots() {
+            if self.empty == 0 {
+                break;
+            }
             while let Some(run) = self.pop_empty(class) {
                 give_back(run);
             }

@@ -3,7 +3,7 @@
 //! All classes share one budget by use: each time a class comes to the lock or the depot its lists may become twice
 //! as long, as long as something is left of the budget. Now and then the cache is *looked over*: classes that
 //! were not used since the last time give back what they have. So what was not needed goes back, and who needs
-//! it gets room. One of the others, each in its turn, gives back what it has to be *renewed*: blocks that go
+//! it gets room. Now and then one of the others, each in its turn, gives back what it has to be *renewed*: blocks that go
 //! round between a thread and its cache stay where an earlier phase has scattered them, and what comes from
 //! the heap lies in a row.
 //!
@@ -20,8 +20,13 @@ pub(in crate::cache) const LARGEST_SHARE_LOG2: u32 = 3;
 /// the mean, and what is free in them is where the heap would have it, too.
 const RUNS_SHARE_LOG2: u32 = 2;
 
-/// After so many visits to the lock a cache is looked over.
-const VISITS: u8 = unless_explored(128, 8) as u8;
+/// After so many visits to the lock or the depot a cache is looked over. That takes as long as one of them does: what is
+/// not needed goes back soon.
+const VISITS: u8 = unless_explored(32, 8) as u8;
+
+/// With each so many looks one class is renewed. That costs the program more: it goes on with blocks that the processor
+/// has not got in its cache.
+const LOOKS_TO_RENEW: u8 = unless_explored(4, 1) as u8;
 
 /// A cache is of use if it serves so many allocations between two looks. A thread that releases as much as it allocates
 /// comes to the lock with every third call then. One that does so more often is better off without a cache, even if
@@ -30,12 +35,12 @@ const SERVED_AT_LEAST: u32 = VISITS as u32;
 
 /// A cache that is found to be of no use so often in a row falls asleep. One that has just woken must get to know its
 /// thread's sizes first.
-const PATIENCE: u8 = unless_explored(8, 4) as u8;
+const PATIENCE: u8 = unless_explored(32, 4) as u8;
 
 /// What a cache was found to be like when it was looked over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::cache) struct Looked {
-    /// The class that was renewed.
+    /// The class that was renewed, or [`Class::NONE`].
     pub(in crate::cache) renewed: Class,
     /// Whether the cache spares its thread the way to the lock often enough.
     pub(in crate::cache) is_of_use: bool,
@@ -118,8 +123,8 @@ impl Lists {
         self.room.get_mut(class).grow(more as u8);
     }
 
-    /// Gives back what classes have that did not come since the last time, and what one has that did, which is
-    /// returned; everything, if it is more than what the lists may keep.
+    /// Gives back what classes have that did not come since the last time, and if it is time what one has that did, which
+    /// is returned; everything, if it is more than what the lists may keep.
     #[cold]
     #[inline(never)]
     fn look_over(&mut self, budget: usize, mut give_back: impl FnMut(Unneeded)) -> Looked {
@@ -127,12 +132,17 @@ impl Lists {
         self.futile = if self.take_served() >= SERVED_AT_LEAST { 0 } else { self.futile + 1 };
         let is_of_use = self.futile < PATIENCE;
         for class in Class::all_with_slots() {
-            let was_used = self.runs.was_used(class, self.current.get(class));
-            *self.came.get_mut(class) |= was_used;
+            if self.has(class) && self.runs.was_used(class, self.current.get(class)) {
+                *self.came.get_mut(class) = true;
+            }
         }
-        let renewed = self.next_to_renew();
+        self.looks = (self.looks + 1) % LOOKS_TO_RENEW;
+        let renewed = if self.looks == 0 { self.next_to_renew() } else { Class::NONE };
         let may_have_run = self.may_have_run();
         for class in Class::all() {
+            if !self.has(class) {
+                continue;
+            }
             let goes = is_too_much || !self.came.get(class);
             if goes || class == renewed {
                 while let Some(block) = self.pop_either(class) {
@@ -150,11 +160,20 @@ impl Lists {
         self.budget = budget;
         self.came = ByClass::new(false);
         for class in Class::all_with_slots() {
-            self.runs.note_look(class, self.current.get(class));
+            if self.has(class) {
+                self.runs.note_look(class, self.current.get(class));
+            }
         }
         self.visits = 0;
-        self.renewed = renewed;
+        if renewed != Class::NONE {
+            self.renewed = renewed;
+        }
         Looked { renewed, is_of_use }
+    }
+
+    /// Whether the cache may have something of a class.
+    fn has(&self, class: Class) -> bool {
+        self.batch.get(class) != 0 || self.runs.has_current(class)
     }
 
     /// Takes from the lists of a class, which are empty, what they were given, but for what they have because of a run.
@@ -202,7 +221,7 @@ mod tests {
             let mut lists = Lists::new();
             lists.begin(budget);
             let mut visit = |class| assert_eq!(come(&mut lists, class, budget, nothing_is_given_back), None);
-            Class::all().step_by(2).for_each(&mut visit);
+            Class::all().step_by(8).for_each(&mut visit);
             // So often that the cache is not looked over.
             (0..8).for_each(|_| visit(Class::serving_small(100).class()));
             let kept = |class: Class| LISTS * usize::from(lists.batch.get(class)) * class.payload();
@@ -238,7 +257,7 @@ mod tests {
                 let mut given_back = 0;
                 let renewed_now = come(&mut lists, class, BUDGET, |_| given_back += 1);
                 assert!(given_back == 0 || renewed_now.is_some());
-                renewed.extend(renewed_now);
+                renewed.extend(renewed_now.filter(|&class| class != Class::NONE));
             }
             for (&block, class) in blocks.iter().zip(classes) {
                 while lists.pop_either(class).is_some() {}
