@@ -78,8 +78,9 @@
 //! | | `source/growing`: as much as is needed, from the system: blocks with pages of their own, further heaps, the cap | |
 //! | `static_memory` | what lies in the program's static memory, and in no arena there (`std`, Unix) | yes |
 //! | `thread_end` | what a thread leaves when it ends (`std`, Unix) | yes |
-//! | `locked` | mutex and `GlobalAlloc`: allocation and release | yes |
-//! | | `locked/resize`: `realloc`; `locked/regions`: memory that is handed over at run time; `locked/growing`: the cap | |
+//! | `locked` | mutex and `GlobalAlloc`: allocation | yes |
+//! | | `locked/release`, `locked/resize`: `dealloc` and `realloc`; `locked/refused`: what the heap refused | |
+//! | | `locked/regions`: memory that is handed over at run time; `locked/growing`: the cap | |
 //! | | `locked/figures`: what needs no lock; `locked/overflow`: blocks of the system; `locked/watermark`, `locked/report` | |
 //! | `cache` | `ThreadCached`: per-thread caches in front of a `Locked` (`std`, Unix) | yes |
 //! | | `cache/take`, `cache/release`, `cache/resize`, `cache/figures`, `cache/audit`: what callers ask for | |

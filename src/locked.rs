@@ -1,12 +1,7 @@
 //! `Locked`: a heap behind a mutex, as a `GlobalAlloc`, and what happens when the arena is exhausted.
 
-use crate::fault::{self, Action, Fault};
-use crate::heap::{AuditError, Heap, Released, Resized};
-#[cfg(feature = "std")]
-use crate::raw_lock::Backoff;
+use crate::heap::{AuditError, Heap, Resized};
 use crate::raw_lock::SpinThenSleep;
-use crate::refusal::{self, GrowthLimit, Refusal};
-use crate::run::Run;
 use crate::source::{Source, clear};
 use crate::stats::{MapCell, Stats};
 use core::alloc::{GlobalAlloc, Layout};
@@ -19,7 +14,9 @@ mod figures;
 mod growing;
 #[cfg(feature = "std")]
 mod overflow;
+mod refused;
 mod regions;
+mod release;
 #[cfg(all(feature = "std", unix))]
 mod report;
 mod resize;
@@ -29,6 +26,7 @@ mod tests;
 mod watermark;
 #[cfg(feature = "std")]
 use overflow::Overflow;
+pub(crate) use refused::{Survey, is_in_distress};
 #[cfg(feature = "std")]
 use watermark::Watermark;
 
@@ -171,27 +169,6 @@ pub(crate) fn is_disturbed() -> bool {
     false
 }
 
-/// Whether this thread panics, or tells of a refusal, and is served by the system therefore.
-pub(crate) fn is_in_distress() -> bool {
-    #[cfg(feature = "std")]
-    return std::thread::panicking() || crate::attention::is_telling();
-    #[cfg(not(feature = "std"))]
-    false
-}
-
-/// Waits until the report of what another thread was refused is written, if that is just being done: the program may
-/// end as soon as this thread gets null. For some seconds at most, in which the names for a call stack are found.
-#[cfg(feature = "std")]
-#[inline(never)]
-fn wait_until_told() {
-    const MOST_PAUSES: u32 = 100_000;
-    let (mut backoff, mut left) = (Backoff::new(), MOST_PAUSES);
-    while left > 0 && refusal::is_being_told() {
-        backoff.pause();
-        left -= 1;
-    }
-}
-
 /// Notes where a heap's blocks lie, before it hands out the first one.
 ///
 /// Not under the heap's lock: the dynamic linker has one of its own, and there are programs that allocate while
@@ -201,21 +178,6 @@ pub(crate) fn note_arena((start, end): (usize, usize)) {
     crate::raw_lock::preserving_errno(|| crate::static_memory::note_arena(start, end - start));
     #[cfg(not(all(feature = "std", unix)))]
     let _ = (start, end);
-}
-
-/// An allocator that can be looked at as a whole, for what is told of a refusal.
-pub(crate) trait Survey {
-    /// Writes its figures into some that are all zero, and returns what it may have from the system, if that is not
-    /// fixed. To be called without the lock.
-    fn survey(&self, stats: &mut Stats) -> Option<GrowthLimit>;
-}
-
-impl<S: Source, R: RawMutex> Survey for Locked<S, R> {
-    fn survey(&self, stats: &mut Stats) -> Option<GrowthLimit> {
-        let heap = self.heap_out_of_line();
-        self.count(&heap, stats);
-        self.source.growth_limit(&heap)
-    }
 }
 
 /// What a new block has to contain.
@@ -462,190 +424,6 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
             return self.source.alloc_elsewhere(heap, layout).or_else(|| heap.alloc_to_clear(layout));
         }
         heap.alloc_to_clear(layout).or_else(|| self.source.alloc_elsewhere(heap, layout))
-    }
-
-    /// A release while somebody else is at the heap, or where it need not be fast.
-    ///
-    /// # Safety
-    ///
-    /// - As for [`GlobalAlloc::dealloc`].
-    #[cold]
-    #[inline(never)]
-    unsafe fn dealloc_contended(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: the caller's contract.
-        unsafe { self.dealloc_in(self.heap_out_of_line(), block, layout) }
-    }
-
-    /// A release with the lock held.
-    ///
-    /// # Safety
-    ///
-    /// - As for [`GlobalAlloc::dealloc`].
-    #[inline(always)]
-    unsafe fn dealloc_in(&self, heap: MutexGuard<'_, R, Heap>, block: *mut u8, layout: Layout) {
-        // SAFETY: the caller's contract.
-        unsafe {
-            if let Some(heap) = self.dealloc_unless_rejected(heap, block, layout) {
-                self.dealloc_rejected(heap, block, layout);
-            }
-        }
-    }
-
-    /// A release with the lock held. The heap is returned if the pointer leads into a run, but not to a slot that is
-    /// in use and the heap's: then nothing is done, and [`dealloc_rejected`](Self::dealloc_rejected) is to follow.
-    ///
-    /// # Safety
-    ///
-    /// - As for [`GlobalAlloc::dealloc`].
-    #[inline(always)]
-    pub(crate) unsafe fn dealloc_unless_rejected<'a>(
-        &self,
-        mut heap: MutexGuard<'a, R, Heap>,
-        block: *mut u8,
-        layout: Layout,
-    ) -> Option<MutexGuard<'a, R, Heap>> {
-        // SAFETY: the caller's contract is that of the heap; a block of the system's is recognised by its
-        // address.
-        unsafe {
-            match heap.release_slot(block) {
-                Released::Slot => {}
-                Released::SlotOf(run) => self.settle(heap, run),
-                Released::NoSlot => self.dealloc_block(heap, block, layout),
-                Released::Rejected => return Some(heap),
-            }
-        }
-        None
-    }
-
-    /// The rest of a release of a slot.
-    ///
-    /// # Safety
-    ///
-    /// - As for [`Heap::settle`].
-    #[inline(never)]
-    unsafe fn settle(&self, mut heap: MutexGuard<'_, R, Heap>, run: Run) {
-        // SAFETY: the caller's contract.
-        unsafe { heap.settle(run) }
-        self.source.note_visit(&mut heap);
-    }
-
-    /// A release of a block.
-    ///
-    /// # Safety
-    ///
-    /// - As for [`GlobalAlloc::dealloc`]; the pointer leads into no run.
-    #[inline(never)]
-    unsafe fn dealloc_block(&self, mut heap: MutexGuard<'_, R, Heap>, block: *mut u8, layout: Layout) {
-        // SAFETY: the caller's contract is that of the heap; a block of the system's is recognised by its
-        // address.
-        unsafe {
-            if !heap.release_block(block) {
-                return self.dealloc_rejected(heap, block, layout);
-            }
-        }
-        self.source.note_visit(&mut heap);
-    }
-
-    /// The way of a request that the heap refused: the heap may not have its memory yet, or be exhausted. `whole` is
-    /// the allocator that was asked: this one, or one in front of it.
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn refused(
-        &self,
-        mut heap: MutexGuard<'_, R, Heap>,
-        layout: Layout,
-        contents: Contents,
-        whole: &impl Survey,
-    ) -> *mut u8 {
-        if !heap.is_initialized() && self.source.supply(&mut heap).is_ok() {
-            let bounds = heap.bounds();
-            drop(heap);
-            note_arena(bounds);
-            return self.alloc_slow(layout, contents);
-        }
-        drop(heap);
-        self.overflow(layout, contents, whole)
-    }
-
-    /// What becomes of a request that the arena cannot serve: the system serves it, or it is refused, and that is told.
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn overflow(&self, layout: Layout, contents: Contents, whole: &impl Survey) -> *mut u8 {
-        let asks_system = S::OVERFLOWS_TO_SYSTEM || is_in_distress();
-        #[cfg(feature = "std")]
-        let asks_system = asks_system || refusal::is_in_call_stack();
-        #[cfg(feature = "std")]
-        if asks_system {
-            let block = self.overflow.alloc(layout, contents);
-            if !block.is_null() {
-                return block;
-            }
-        }
-        let _ = contents;
-        if refusal::is_wanted() {
-            let mut refusal = Refusal::of(layout);
-            refusal.growth = whole.survey(&mut refusal.stats);
-            refusal.judge(S::MEMORY, asks_system);
-            refusal::tell(&refusal);
-        }
-        #[cfg(feature = "std")]
-        wait_until_told();
-        core::ptr::null_mut()
-    }
-
-    /// The way of a pointer that the heap does not accept: a block of the system's, or a misuse.
-    ///
-    /// # Safety
-    ///
-    /// - As for [`GlobalAlloc::dealloc`].
-    #[cold]
-    #[inline(never)]
-    pub(crate) unsafe fn dealloc_rejected(
-        &self,
-        mut heap: MutexGuard<'_, R, Heap>,
-        block: *mut u8,
-        layout: Layout,
-    ) {
-        if S::HAS_ELSEWHERE {
-            // SAFETY: the caller's contract.
-            if let Some(leftover) = unsafe { self.source.dealloc_elsewhere(&mut heap, block) } {
-                drop(heap);
-                if let Some(stayed) = leftover.settle() {
-                    // SAFETY: they are what the source has just left over.
-                    unsafe { self.source.note_stayed(&mut self.heap_out_of_line(), stayed) };
-                }
-                return;
-            }
-        }
-        self.expect_systems(heap, block, layout, Action::Free);
-        #[cfg(feature = "std")]
-        // SAFETY: blocks outside of the arena came from `overflow` (contract).
-        unsafe {
-            self.overflow.dealloc(block, layout);
-        }
-    }
-
-    /// Ends the program over a pointer that the heap does not accept, unless it may be that of a block of the system's.
-    #[inline(never)]
-    fn expect_systems(&self, heap: MutexGuard<'_, R, Heap>, block: *mut u8, layout: Layout, action: Action) {
-        let fault = self.fault_of(&heap, block, action);
-        drop(heap);
-        #[cfg(feature = "std")]
-        if matches!(fault, Fault::OutsideArena { .. }) && self.overflow.has_blocks() {
-            return;
-        }
-        fault::raise(fault.with_requested_bytes(layout.size()))
-    }
-
-    /// What is wrong with a pointer that is none of a block or slot in use, wherever it leads.
-    #[inline(always)]
-    fn fault_of(&self, heap: &Heap, block: *mut u8, action: Action) -> Fault {
-        if S::HAS_ELSEWHERE {
-            if let Some(fault) = self.source.fault_elsewhere(heap, block, action) {
-                return fault;
-            }
-        }
-        heap.fault_of(block, action)
     }
 
     /// Whether a block is one of the heap's, and not of the system's.
