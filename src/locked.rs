@@ -26,7 +26,9 @@ mod tests;
 mod watermark;
 #[cfg(feature = "std")]
 use overflow::Overflow;
-pub(crate) use refused::{Survey, is_in_distress};
+pub(crate) use refused::Survey;
+#[cfg(feature = "std")]
+use refused::is_in_distress;
 #[cfg(feature = "std")]
 use watermark::Watermark;
 
@@ -159,7 +161,7 @@ pub struct Locked<S: Source, R: RawMutex = SpinThenSleep> {
     pub(crate) source: S,
 }
 
-/// Whether this thread may be one that [`is_in_distress`], or a watermark may be set. Two loads and two comparisons, as
+/// Whether this thread may be one that `is_in_distress`, or a watermark may be set. Two loads and two comparisons, as
 /// long as there is nothing of the kind.
 #[inline(always)]
 pub(crate) fn is_disturbed() -> bool {

@@ -11,7 +11,7 @@ use core::alloc::Layout;
 use lock_api::{MutexGuard, RawMutex};
 
 /// Whether this thread panics, or tells of a refusal, and is served by the system therefore.
-pub(crate) fn is_in_distress() -> bool {
+pub(super) fn is_in_distress() -> bool {
     #[cfg(feature = "std")]
     return std::thread::panicking() || crate::attention::is_telling();
     #[cfg(not(feature = "std"))]

@@ -136,8 +136,8 @@ impl Lists {
                 *self.came.get_mut(class) = true;
             }
         }
-        self.looks = (self.looks + 1) % LOOKS_TO_RENEW;
-        let renewed = if self.looks == 0 { self.next_to_renew() } else { Class::NONE };
+        self.looks += 1;
+        let renewed = if self.looks == LOOKS_TO_RENEW { self.next_to_renew() } else { Class::NONE };
         let may_have_run = self.may_have_run();
         for class in Class::all() {
             if !self.has(class) {
@@ -165,8 +165,8 @@ impl Lists {
             }
         }
         self.visits = 0;
-        if renewed != Class::NONE {
-            self.renewed = renewed;
+        if self.looks == LOOKS_TO_RENEW {
+            (self.looks, self.renewed) = (0, renewed);
         }
         Looked { renewed, is_of_use }
     }
