@@ -107,8 +107,15 @@ impl FreeBlocks {
     #[inline(never)]
     unsafe fn remove_large(&mut self, arena: Arena, index: Index, size: BlockSize) {
         let bin = Bin::mixed(size);
+        let root = self.heads[bin.number()];
         // SAFETY: the caller's contract.
-        let root = unsafe { trie::remove(arena, bin, self.heads[bin.number()], index, size) };
+        let root = unsafe {
+            if index == root && trie::is_alone(arena, root) {
+                Index::NONE
+            } else {
+                trie::remove(arena, bin, root, index, size)
+            }
+        };
         self.set_head(bin, root);
     }
 

@@ -93,6 +93,21 @@ pub(super) unsafe fn make_node(arena: Arena, index: Index, parent: Index) {
     }
 }
 
+/// Whether the root of a trie is all that is in it, which it is most often.
+///
+/// # Safety
+///
+/// - It is the root of a trie.
+#[inline(always)]
+pub(super) unsafe fn is_alone(arena: Arena, root: Index) -> bool {
+    // SAFETY: a root is a node.
+    unsafe {
+        arena.next(root).is_none()
+            && arena.child(root, Child::Zero).is_none()
+            && arena.child(root, Child::One).is_none()
+    }
+}
+
 /// Takes a free block out of the trie with that root. Returns the root that the trie has now, or
 /// [`Index::NONE`].
 ///
