@@ -20,8 +20,8 @@ pub(in crate::cache) const LARGEST_SHARE_LOG2: u32 = 3;
 /// the mean, and what is free in them is where the heap would have it, too.
 const RUNS_SHARE_LOG2: u32 = 2;
 
-/// After so many visits to the lock or the depot a cache is looked over. That takes as long as one of them does: what is
-/// not needed goes back soon.
+/// After so many visits to the lock or the depot a cache is looked over. Threads that have most of what they need at hand
+/// come seldom, and what they do not need is to go back nevertheless.
 const VISITS: u8 = unless_explored(32, 8) as u8;
 
 /// With each so many looks one class is renewed. That costs the program more: it goes on with blocks that the processor
