@@ -59,6 +59,12 @@ impl Heap {
         self.pages.run_at(block.addr())
     }
 
+    /// Whether a pointer leads to where blocks and slots of this heap are.
+    #[inline(always)]
+    pub(crate) fn reaches(&self, block: *mut u8) -> bool {
+        (Index::FIRST.get() as usize..self.top.get() as usize).contains(&self.arena.index_of(block.addr()))
+    }
+
     /// Whether a pointer is one of a block or slot in use, as far as can be told.
     pub(crate) fn is_live(&self, block: *mut u8) -> bool {
         match self.run_at(block) {
@@ -71,17 +77,24 @@ impl Heap {
     /// What is at this address, if it is a block or slot in use that has the key of a cached one.
     #[cfg(all(feature = "std", unix))]
     pub(crate) fn keyed(&self, block: *mut u8) -> Option<InUse> {
-        let in_use = match self.run_at(block) {
+        // What is in use has hardly ever a key, so that this is looked at first.
+        let index = self.arena.index_of(block.addr());
+        let smallest_ends = index.saturating_add(BlockSize::MIN.granules() as usize);
+        if index < Index::FIRST.get() as usize || smallest_ends > self.top.get() as usize {
+            return None;
+        }
+        // SAFETY: the smallest block has room for a key, and would lie between the first one and the top.
+        if !unsafe { cached::has_key(self.arena.payload(Index::new(index as u32))) } {
+            return None;
+        }
+        match self.run_at(block) {
             // SAFETY: RUNS.
             Some((run, _)) => self.is_live(block).then(|| InUse::Slot(unsafe { run.slot_size() })).filter(
                 // A smaller slot has no room for a key, and what lies behind it is another one's.
                 |in_use| matches!(in_use, InUse::Slot(slot) if slot.bytes() >= BlockSize::MIN.bytes()),
             ),
             None => self.live_block(block).map(|(_, tag)| InUse::Block(tag)),
-        };
-        let index = Index::new(self.arena.index_of(block.addr()) as u32);
-        // SAFETY: what is in use is in the arena, and of twelve bytes at least.
-        in_use.filter(|_| unsafe { cached::has_key(self.arena.payload(index)) })
+        }
     }
 
     /// What is wrong with a pointer that was not accepted as that of a block or slot in use.

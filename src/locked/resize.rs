@@ -45,7 +45,7 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
         layout: Layout,
         new_size: usize,
     ) -> (MutexGuard<'a, R, Heap>, Resized) {
-        let is_in_heap = heap.is_live(block);
+        let is_in_heap = heap.reaches(block);
         if new_size > layout.size() && !self.source.may_serve(&heap, new_size - layout.size()) {
             return (heap, Resized::Refused);
         }
@@ -77,7 +77,7 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
                 let layout = Layout::from_size_align(new_size, layout.align()).ok()?;
                 self.source.alloc_elsewhere(heap, layout).map(|(target, _)| Resized::MoveTo(target))
             };
-            if new_size >= S::ELSEWHERE_FROM && new_size > layout.size() {
+            if new_size >= S::ELSEWHERE_FROM && new_size > layout.size() && heap.is_live(block) {
                 if let Some(resized) = elsewhere(&mut heap) {
                     return (heap, resized);
                 }
