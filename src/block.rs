@@ -72,8 +72,8 @@ impl OddLink {
 
 /// Has the processor fetch the bytes at this address, which may be any, while the program goes on.
 ///
-/// What a release or a `realloc` looks at last is the header behind the block. Where it lies is known from
-/// the layout before the block's own header was read, so that two waits for memory become one.
+/// What a release looks at last is the header behind the block. Where it lies is known from the layout before the
+/// block's own header was read, so that two waits for memory become one.
 #[inline(always)]
 pub(crate) fn prefetch(address: *const u8) {
     // SAFETY: a prefetch has no effect that a program can see, whatever the address. All x86-64 processors

@@ -1,6 +1,7 @@
 //! Releases: of slots and blocks of the heap's, of blocks from elsewhere, of those of the system's; and misuse.
 
 use super::Locked;
+use crate::block::prefetch;
 use crate::fault::{self, Action, Fault};
 use crate::heap::{Heap, Released};
 use crate::run::Run;
@@ -81,6 +82,8 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     /// - As for [`GlobalAlloc::dealloc`]; the pointer leads into no run.
     #[inline(never)]
     unsafe fn dealloc_block(&self, mut heap: MutexGuard<'_, R, Heap>, block: *mut u8, layout: Layout) {
+        // The header behind it, or nearly: what is looked at last.
+        prefetch(block.wrapping_add(layout.size()));
         // SAFETY: the caller's contract is that of the heap; a block of the system's is recognised by its
         // address.
         unsafe {

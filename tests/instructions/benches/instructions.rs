@@ -78,7 +78,7 @@ fn locked_alloc(layout: Layout) -> *mut u8 {
 
 #[library_benchmark]
 #[bench::of_64_bytes(args = (block_of(&LOCKED, SMALL), SMALL), config = at_most(67))]
-#[bench::of_1600_bytes(args = (block_of(&LOCKED, LARGE), LARGE), config = at_most(135))]
+#[bench::of_1600_bytes(args = (block_of(&LOCKED, LARGE), LARGE), config = at_most(136))]
 fn locked_dealloc(block: *mut u8, layout: Layout) {
     // SAFETY: the block is given back once, with its layout.
     unsafe { LOCKED.dealloc(block, layout) }
