@@ -77,7 +77,13 @@ impl Heap {
     /// What is at this address, if it is a block or slot in use that has the key of a cached one.
     #[cfg(all(feature = "std", unix))]
     pub(crate) fn keyed(&self, block: *mut u8) -> Option<InUse> {
-        // What is in use has hardly ever a key, so that this is looked at first.
+        // SAFETY: RUNS.
+        let slot = self.run_at(block).map(|(run, _)| unsafe { run.slot_size() });
+        // A smaller slot has no room for a key, and what lies behind it is another one's.
+        if slot.is_some_and(|slot| slot.bytes() < BlockSize::MIN.bytes()) {
+            return None;
+        }
+        // What is in use has hardly ever a key, so that this is looked at before all else.
         let index = self.arena.index_of(block.addr());
         let smallest_ends = index.saturating_add(BlockSize::MIN.granules() as usize);
         if index < Index::FIRST.get() as usize || smallest_ends > self.top.get() as usize {
@@ -87,12 +93,8 @@ impl Heap {
         if !unsafe { cached::has_key(self.arena.payload(Index::new(index as u32))) } {
             return None;
         }
-        match self.run_at(block) {
-            // SAFETY: RUNS.
-            Some((run, _)) => self.is_live(block).then(|| InUse::Slot(unsafe { run.slot_size() })).filter(
-                // A smaller slot has no room for a key, and what lies behind it is another one's.
-                |in_use| matches!(in_use, InUse::Slot(slot) if slot.bytes() >= BlockSize::MIN.bytes()),
-            ),
+        match slot {
+            Some(slot) => self.is_live(block).then_some(InUse::Slot(slot)),
             None => self.live_block(block).map(|(_, tag)| InUse::Block(tag)),
         }
     }

@@ -42,8 +42,8 @@ const FALL_SHARE_LOG2: u32 = 4;
 const LEAST_FALL: usize = 1 << 20;
 const STRETCH_SHARE_LOG2: u32 = 7;
 
-/// When the pace has refused, so many visits pass before it is asked again: what it says changes with time only, and to
-/// ask takes as long as a quick visit does.
+/// When the pace has refused, so many visits pass before it is asked again, so that what goes back goes so many visits
+/// later at most: to ask takes as long as a quick visit does, and most often the answer is the same.
 const PAUSE: u8 = 16;
 
 /// The least cap, and the least that is reserved, in bytes.
@@ -553,8 +553,8 @@ impl<const CAP: usize, const HUGE_PAGES: bool> sealed::Source for Growing<CAP, H
         state.mark = state.mark.max(live);
         if state.mark - live + state.kept.bytes() > least_fall(live) {
             match state.pause.checked_sub(1) {
-                Some(pause) => state.pause = pause,
-                None => self.give_back_fallen(state, heap, live),
+                Some(pause) if !self.is_beyond_cap.load(Ordering::Relaxed) => state.pause = pause,
+                _ => self.give_back_fallen(state, heap, live),
             }
         }
     }

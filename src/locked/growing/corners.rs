@@ -285,6 +285,24 @@ fn what_could_not_go_back_at_once_goes_later() {
 }
 
 #[test]
+fn what_is_beyond_the_cap_goes_back_at_once() {
+    // However long ago it was that the pace refused to give back what had fallen.
+    for visits in 0..20 {
+        let allocator = Allocator::new();
+        for _ in 0..2 {
+            let blocks: Vec<_> = (0..50).map(|_| served(&allocator, 1_000_000)).collect();
+            blocks.into_iter().rev().for_each(|block| free(&allocator, block, 1_000_000));
+        }
+        let mut blocks: Vec<_> = (0..18).map(|_| served(&allocator, 1_000_000)).collect();
+        (0..visits).for_each(|_| free(&allocator, served(&allocator, 1_000_000), 1_000_000));
+        allocator.set_cap(4 * MIB);
+        blocks.drain(8..).rev().for_each(|block| free(&allocator, block, 1_000_000));
+        assert!(allocator.committed_bytes() < 10 * MIB, "{} {visits}", allocator.committed_bytes());
+        allocator.audit().unwrap();
+    }
+}
+
+#[test]
 fn what_is_free_in_further_heaps_serves_large_requests_if_the_cap_leaves_no_pages() {
     let allocator = with_a_full_heap();
     let blocks: Vec<_> = (0..400).map(|_| served(&allocator, 100_000)).collect();
