@@ -3,8 +3,8 @@
 //! All classes share one budget by use: each time a class comes to the lock or the depot its lists may become twice
 //! as long, as long as something is left of the budget. Now and then the cache is *looked over*: classes that
 //! were not used since the last time give back what they have. So what was not needed goes back, and who needs
-//! it gets room. Now and then one of the others, each in its turn, gives back what it has to be *renewed*: blocks that go
-//! round between a thread and its cache stay where an earlier phase has scattered them, and what comes from
+//! it gets room. Now and then one of the others, each in its turn, gives back what it has to be *renewed*: blocks that
+//! go round between a thread and its cache stay where an earlier phase has scattered them, and what comes from
 //! the heap lies in a row.
 //!
 //! (The slow start and the looking over are like those of tcmalloc.)
@@ -20,8 +20,8 @@ pub(in crate::cache) const LARGEST_SHARE_LOG2: u32 = 3;
 /// the mean, and what is free in them is where the heap would have it, too.
 const RUNS_SHARE_LOG2: u32 = 2;
 
-/// After so many visits to the lock or the depot a cache is looked over. Threads that have most of what they need at hand
-/// come seldom, and what they do not need is to go back nevertheless.
+/// After so many visits to the lock or the depot a cache is looked over. Threads that have most of what they need at
+/// hand come seldom, and what they do not need is to go back nevertheless.
 const VISITS: u8 = unless_explored(32, 8) as u8;
 
 /// With each so many looks one class is renewed. That costs the program more: it goes on with blocks that the processor
@@ -123,8 +123,8 @@ impl Lists {
         self.room.get_mut(class).grow(more as u8);
     }
 
-    /// Gives back what classes have that did not come since the last time, and if it is time what one has that did, which
-    /// is returned; everything, if it is more than what the lists may keep.
+    /// Gives back what classes have that did not come since the last time, and if it is time what one has that did,
+    /// which is returned; everything, if it is more than what the lists may keep.
     #[cold]
     #[inline(never)]
     fn look_over(&mut self, budget: usize, mut give_back: impl FnMut(Unneeded)) -> Looked {
