@@ -89,9 +89,15 @@ impl Lists {
     }
 
     /// How many allocations, and releases of what has gone to the depot, were served without a visit since the last
-    /// time; and begins anew.
+    /// time; and begins anew. Classes that were taken from are noted as used.
     fn take_served(&mut self) -> u32 {
-        let taken = Class::all().map(|class| self.room.get_mut(class).count_anew()).sum::<u32>();
+        let mut taken = 0;
+        for class in Class::all() {
+            let of_class = self.room.get_mut(class).count_anew();
+            // Lists that were enough did not make it come.
+            *self.came.get_mut(class) |= of_class > 0;
+            taken += of_class;
+        }
         let others = core::mem::take(&mut self.served);
         taken.saturating_add_signed(others).saturating_add(self.runs.take_served())
     }
@@ -124,11 +130,10 @@ impl Lists {
     }
 
     /// Gives back what classes have that did not come since the last time, and if it is time what one has that did,
-    /// which is returned; everything, if it is more than what the lists may keep.
+    /// which is returned; and others, as long as it is more than what the lists may keep.
     #[cold]
     #[inline(never)]
     fn look_over(&mut self, budget: usize, mut give_back: impl FnMut(Unneeded)) -> Looked {
-        let is_too_much = self.budget as isize - self.left > budget as isize;
         self.futile = if self.take_served() >= SERVED_AT_LEAST { 0 } else { self.futile + 1 };
         let is_of_use = self.futile < PATIENCE;
         for class in Class::all_with_slots() {
@@ -143,6 +148,7 @@ impl Lists {
             if !self.has(class) {
                 continue;
             }
+            let is_too_much = self.budget as isize - self.left > budget as isize;
             let goes = is_too_much || !self.came.get(class);
             if goes || class == renewed {
                 while let Some(block) = self.pop_either(class) {
