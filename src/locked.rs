@@ -1,4 +1,4 @@
-//! `Locked`: a heap behind a mutex, as a `GlobalAlloc`, and what happens when the arena is exhausted.
+//! `Locked`: a heap behind a mutex, as a `GlobalAlloc`: its public face, and allocation.
 
 use crate::heap::{AuditError, Heap, Resized};
 use crate::raw_lock::SpinThenSleep;
