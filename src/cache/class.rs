@@ -22,6 +22,9 @@ pub(super) const CLASSES: usize = of_division(TOO_LARGE.granules()) as usize;
 /// The classes of small blocks and of slots.
 pub(super) const SMALL_CLASSES: usize = of_division(MEDIUM.granules()) as usize;
 
+/// The classes of medium blocks.
+pub(super) const MEDIUM_CLASSES: usize = CLASSES - SMALL_CLASSES;
+
 /// The largest request that the caches serve, in bytes: all that the smallest block of the last class holds.
 pub(super) const LARGEST_PAYLOAD: usize = Class(CLASSES as u8 - 1).payload();
 
@@ -173,6 +176,22 @@ impl Class {
         BlockSize::from_granules(smallest).payload()
     }
 
+    /// As [`payload`](Self::payload), with one load.
+    #[inline(always)]
+    pub(super) fn bytes(self) -> usize {
+        static BYTES: ByClass<u16> = {
+            let mut bytes = [0; CLASSES];
+            let mut class = 0;
+            while class < CLASSES {
+                bytes[class] = Class(class as u8).payload() as u16;
+                class += 1;
+            }
+            ByClass(bytes)
+        };
+        const { assert!(LARGEST_PAYLOAD <= u16::MAX as usize) };
+        BYTES.get(self).into()
+    }
+
     /// This class and, if its blocks are medium, the next few: those hold what this one does, too, and are hardly
     /// larger.
     #[inline(always)]
@@ -191,6 +210,16 @@ impl Class {
     /// Every class that has slots, but [`Class::NONE`].
     pub(super) fn all_with_slots() -> impl Iterator<Item = Self> + Clone {
         (SMALLEST..FIRST_DIVISION as u8).map(Self)
+    }
+
+    /// Every class of slots and small blocks but [`Class::NONE`].
+    pub(super) fn all_small() -> impl Iterator<Item = Self> + Clone {
+        (SMALLEST..SMALL_CLASSES as u8).map(Self)
+    }
+
+    /// Every class of medium blocks.
+    pub(super) fn all_medium() -> impl Iterator<Item = Self> + Clone {
+        (SMALL_CLASSES as u8..CLASSES as u8).map(Self)
     }
 
     /// Every class but [`Class::NONE`].

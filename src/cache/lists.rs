@@ -7,6 +7,10 @@
 //! there is no run to take from, a full list goes to the depot or comes from there, as a whole, without the lock: what
 //! a class does many times in a row costs a look at its shelf there for each `batch` blocks only.
 //!
+//! Of medium blocks there are many classes, of which most have a block or two: the lists of all of these share what
+//! the budget leaves, by the blocks that they have. What is full is all of them together then, and some blocks of
+//! many classes go back at once.
+//!
 //! How long they may be is in `shares`, how much room one has in `room`.
 //!
 //! (Bonwick and Adams, *Magazines and vmem: extending the slab allocator to many CPUs and arbitrary
@@ -34,7 +38,8 @@ pub(super) use shares::{LARGEST_SHARE_LOG2, Looked};
 pub(super) struct Lists {
     current: ByClass<*mut u8>,
     room: ByClass<Room>,
-    /// How many blocks a full current list has; zero where the cache keeps none of the class.
+    /// How many blocks a full current list has; zero where the cache keeps none of the class. That of a medium class
+    /// becomes longer and shorter with each block, and has no room.
     batch: ByClass<u8>,
     /// How many of these are not charged to the budget, because the class has a run.
     granted: ByClass<u8>,
@@ -48,6 +53,8 @@ pub(super) struct Lists {
     /// if lists of other caches were longer than this one's.
     budget: usize,
     left: isize,
+    /// The medium class that gave back a block last to make room for others.
+    made_room: Class,
     /// How often a class came to the lock, or to the end of its slots at hand, since the cache was looked over.
     visits: u8,
     /// How often the cache was looked over since a class was renewed.
@@ -133,6 +140,7 @@ impl Lists {
             came: ByClass::new(false),
             budget: 0,
             left: 0,
+            made_room: Class::NONE,
             visits: 0,
             looks: 0,
             served: 0,
@@ -176,8 +184,7 @@ impl Lists {
     /// Medium blocks are asked for one by one: there are many classes of them, and a block that nobody asked for
     /// takes much room.
     pub(super) fn refill(&self, class: Class) -> u32 {
-        let batch = self.batch.get(class).into();
-        if class.is_small() { batch } else { batch.min(1) }
+        if class.is_small() { self.batch.get(class).into() } else { self.may_have_one(class).into() }
     }
 
     /// Takes a block from the current list, or a slot from the current run.
@@ -185,8 +192,11 @@ impl Lists {
     /// What was freed just now is in the processor's cache, and so is taken first.
     #[inline(always)]
     pub(super) fn take_small(&mut self, class: SmallClass) -> Option<NonNull<u8>> {
-        match self.pop(class.class()) {
-            Some(block) => Some(block),
+        match self.unlink(class.class()) {
+            Some(block) => {
+                self.room.get_mut(class.class()).take();
+                Some(block)
+            }
             None => self.runs.take(class),
         }
     }
@@ -214,14 +224,14 @@ impl Lists {
             match found {
                 Found::Block(class, block) => {
                     let block = Keyed::of(block);
-                    self.has_room(class) && !block.is_cached() && self.push_keyed(class, block)
+                    self.takes(class) && !block.is_cached() && self.push_keyed(class, block)
                 }
                 Found::Slot { owner, run, number, slot } => {
                     let class = Class::of_slot(run.slot_size());
                     if self.has_room(class) {
                         run.is_used(number) && {
                             let slot = Keyed::of(slot);
-                            !slot.is_cached() && self.push_keyed(class, slot)
+                            !slot.is_cached() && self.push_small(class, slot)
                         }
                     } else {
                         self.runs.are_of(owner) && !cached::has_key(slot) && run.put_back_simply(number)
@@ -281,17 +291,34 @@ impl Lists {
     /// Takes a block from the current list.
     #[inline(always)]
     pub(super) fn pop(&mut self, class: Class) -> Option<NonNull<u8>> {
-        let block = NonNull::new(self.current.get(class))?;
-        // SAFETY: what is on a list is linked and the cache's.
-        *self.current.get_mut(class) = unsafe { cached::unlink(block) };
-        self.room.get_mut(class).take();
+        let block = self.unlink(class)?;
+        if class.is_small() {
+            self.room.get_mut(class).take();
+        } else {
+            self.note_taken(class);
+        }
         Some(block)
     }
 
-    /// Whether the current list has room. One of [`Class::NONE`] never has.
+    /// Takes a block from the current list, which does not know of it yet.
+    #[inline(always)]
+    fn unlink(&mut self, class: Class) -> Option<NonNull<u8>> {
+        let block = NonNull::new(self.current.get(class))?;
+        // SAFETY: what is on a list is linked and the cache's.
+        *self.current.get_mut(class) = unsafe { cached::unlink(block) };
+        Some(block)
+    }
+
+    /// Whether the current list of a small class has room. One of [`Class::NONE`] never has.
     #[inline(always)]
     pub(super) fn has_room(&self, class: Class) -> bool {
         self.room.get(class).blocks() != 0
+    }
+
+    /// Whether the current list takes another block. One of [`Class::NONE`] never does.
+    #[inline(always)]
+    fn takes(&self, class: Class) -> bool {
+        if class.is_small() { self.has_room(class) } else { self.may_have_another(class) }
     }
 
     /// Puts a block on the current list, if that has room.
@@ -312,14 +339,45 @@ impl Lists {
     /// - As for [`push`](Self::push).
     #[inline(always)]
     unsafe fn push_keyed(&mut self, class: Class, block: Keyed) -> bool {
-        if !self.room.get_mut(class).put() {
+        if class.is_small() {
+            // SAFETY: the caller's contract.
+            return unsafe { self.push_small(class, block) };
+        }
+        if !self.may_have_another(class) {
             return false;
         }
+        self.note_given(class);
+        // SAFETY: the block is the cache's now (contract).
+        unsafe { self.link(class, block) };
+        true
+    }
+
+    /// As [`push`](Self::push), for a small class.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`push`](Self::push).
+    #[inline(always)]
+    unsafe fn push_small(&mut self, class: Class, block: Keyed) -> bool {
+        let has_room = self.room.get_mut(class).put();
+        if has_room {
+            // SAFETY: the block is the cache's now (contract; `NONE` never has room).
+            unsafe { self.link(class, block) };
+        }
+        has_room
+    }
+
+    /// Puts a block on the current list, which knows of it already.
+    ///
+    /// # Safety
+    ///
+    /// - It is a block of this class that nobody uses.
+    #[inline(always)]
+    unsafe fn link(&mut self, class: Class, block: Keyed) {
         let current = self.current.get_mut(class);
-        // SAFETY: the block is the cache's now (contract; `NONE` never has room).
+        // SAFETY: the caller's contract.
         unsafe { block.link(*current) };
         *current = block.block().as_ptr();
-        true
     }
 
     /// Whether the block that [`pop`](Self::pop) would take, if there is one, lies at a multiple of `align`.
@@ -350,11 +408,15 @@ impl Lists {
     ///
     /// - As for [`push`](Self::push).
     pub(super) unsafe fn push_either(&mut self, class: Class, block: NonNull<u8>) -> bool {
-        if !self.has_room(class) && self.batch.get(class) != 0 && self.spare.get(class).is_null() {
+        if self.is_full(class) && self.spare.get(class).is_null() {
             *self.spare.get_mut(class) = self.current.get(class);
             *self.spare_count.get_mut(class) = self.batch.get(class);
             *self.current.get_mut(class) = null_mut();
-            self.room.get_mut(class).set(self.batch.get(class));
+            if class.is_small() {
+                self.room.get_mut(class).set(self.batch.get(class));
+            } else {
+                *self.batch.get_mut(class) = 0;
+            }
         }
         // SAFETY: the caller's contract.
         unsafe { self.push(class, block) }
@@ -380,7 +442,12 @@ impl Lists {
 
     /// Gives the spare list up, if there is one.
     pub(super) fn take_spare(&mut self, class: Class) -> Option<FullList> {
-        self.spare(class).inspect(|_| *self.spare.get_mut(class) = null_mut())
+        let spare = self.spare(class)?;
+        *self.spare.get_mut(class) = null_mut();
+        if !class.is_small() {
+            self.left += bytes_of(class, spare.blocks());
+        }
+        Some(spare)
     }
 
     /// Puts the spare list into the depot, if there is one and that takes it. Returns whether it is done.

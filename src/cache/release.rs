@@ -1,6 +1,6 @@
 //! Releases: into the thread's cache, and where that does not take them.
 
-use super::drain::{give_back_empty_runs, give_back_list, raise_outside};
+use super::drain::{give_back, give_back_empty_runs, give_back_list, raise_outside};
 use super::lists::{Given, Lists};
 use super::trial::Call;
 use super::{Guard, ThreadCached, class_serving, home};
@@ -65,6 +65,9 @@ impl<S: Source> ThreadCached<S> {
         let (mut full, mut outcome) = (None, Ok(()));
         let give = |lists: &mut Lists| {
             outcome = self.visit(slot, lists, class, &mut heap);
+            lists.make_room(class, |block| {
+                outcome = outcome.and(give_back(&mut heap, &self.strays, block));
+            });
             lists.lengthen(class);
             // SAFETY: it is what was found, which nobody uses (contract).
             unsafe {

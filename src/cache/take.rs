@@ -142,6 +142,11 @@ impl<S: Source> ThreadCached<S> {
             if !slot.is_awake() {
                 return None;
             }
+            if !class.is_small() {
+                let mut block = None;
+                heap.alloc_several(class.payload(), align, lists.refill(class), |found| block = Some(found));
+                return block;
+            }
             // The lists need not be empty: perhaps the gate was closed a moment ago.
             if let Some(block) = next_aligned(lists, &mut heap) {
                 return Some(block);
@@ -161,6 +166,9 @@ impl<S: Source> ThreadCached<S> {
             if let Some(slot) = self.take_of_new_runs(lists, class, &mut heap) {
                 return Some(slot);
             }
+            lists.make_room(class, |block| {
+                visited = visited.and(give_back(&mut heap, &self.strays, block));
+            });
             lists.lengthen(class);
             heap.alloc_several(class.payload(), align, lists.refill(class), |block| {
                 // SAFETY: the block was just handed out for the class.

@@ -230,22 +230,64 @@ fn strays_of_a_thread_that_ends_or_sleeps_come_back() {
 #[test]
 fn a_refill_looks_at_the_lists_again() {
     alone(|| {
-        const MEDIUM: Layout = Layout::new::<[u8; 2000]>();
+        const BLOCK: Layout = Layout::new::<[u8; 900]>();
         // SAFETY: the layout is of more than no bytes, and each block is given back once.
         unsafe {
             let mut last = core::ptr::null_mut();
             // The class gets room by being asked for.
             for _ in 0..8 {
-                let blocks = [(); 4].map(|()| A.alloc(MEDIUM));
-                blocks.iter().for_each(|&block| A.dealloc(block, MEDIUM));
+                let blocks = [(); 4].map(|()| A.alloc(BLOCK));
+                blocks.iter().for_each(|&block| A.dealloc(block, BLOCK));
                 last = blocks[3];
             }
             let slot = A.own_slot().unwrap();
             slot.close();
-            let block = A.alloc(MEDIUM);
+            let block = A.alloc(BLOCK);
             slot.open();
             assert_eq!(block, last);
-            A.dealloc(block, MEDIUM);
+            A.dealloc(block, BLOCK);
+        }
+        A.drain();
+        A.audit().unwrap();
+    });
+}
+
+/// How many medium blocks the calling thread's cache has.
+fn medium_blocks() -> u32 {
+    let (slot, _heap) = (A.own_slot().unwrap(), A.heap());
+    // SAFETY: this thread is the owner, and has the lock.
+    unsafe {
+        slot.with_lock(|lists| {
+            lists.all().filter(|list| !list.class.is_small()).map(|list| list.blocks).sum()
+        })
+    }
+}
+
+/// Blocks of many sizes that are released are served again, though no size has come to the lock for more than one.
+#[test]
+fn medium_blocks_of_many_sizes_are_kept_and_served_again() {
+    alone(|| {
+        A.drain();
+        let layouts = (2..16).flat_map(|kibibytes| Layout::from_size_align(kibibytes << 10, 8));
+        // SAFETY: the layouts are of more than no bytes, and each block is given back once.
+        unsafe {
+            let blocks: Vec<_> = layouts.map(|layout| (A.alloc(layout), layout)).collect();
+            let count = blocks.len();
+            blocks.iter().for_each(|&(block, layout)| A.dealloc(block, layout));
+            assert_eq!(medium_blocks() as usize, count);
+            // Somebody has the lock until they are there again.
+            let slot = A.own_slot().unwrap();
+            let again: Vec<_> = {
+                let _heap = A.heap();
+                let take = |&(_, layout): &(*mut u8, Layout)| {
+                    slot.take_aligned(A.identity(), class_serving(layout).unwrap(), 8)
+                };
+                blocks.iter().map(take).collect()
+            };
+            assert!(
+                again.iter().flatten().map(|block| block.as_ptr()).eq(blocks.iter().map(|&(block, _)| block))
+            );
+            blocks.iter().for_each(|&(block, layout)| A.dealloc(block, layout));
         }
         A.drain();
         A.audit().unwrap();

@@ -94,12 +94,12 @@ impl Trial {
 
     /// Whether the lists have a block of a class. If not, they are filled from the heap, as far as small blocks are.
     fn takes(&mut self, class: Class) -> bool {
-        let (kept, payload) = (self.kept.get(class), class.payload());
-        if kept > 0 {
-            self.left += payload;
+        if let Some(class) = class.and_larger().find(|&class| self.kept.get(class) > 0) {
+            self.left += class.payload();
             *self.kept.get_mut(class) -= 1;
             return true;
         }
+        let payload = class.payload();
         let list = if class.is_small() { self.share() / (LISTS * payload) } else { 0 };
         let more = list.min(MOST_BLOCKS).saturating_sub(1);
         if more * payload <= self.left {
@@ -109,7 +109,8 @@ impl Trial {
         false
     }
 
-    /// Whether the lists have room for a block of a class. If not, half of what they have goes to other threads.
+    /// Whether the lists have room for a block of a class. If not, half of what they have goes to other threads, or
+    /// half of all medium blocks to the heap.
     fn gives(&mut self, class: Class) -> bool {
         let (kept, payload) = (self.kept.get(class), class.payload());
         let has_room = usize::from(kept) < LISTS * MOST_BLOCKS
@@ -118,11 +119,18 @@ impl Trial {
         if has_room {
             self.left -= payload;
             *self.kept.get_mut(class) += 1;
+        } else if class.is_small() {
+            self.give_half(class);
         } else {
-            self.left += payload * usize::from(kept / 2);
-            *self.kept.get_mut(class) -= kept / 2;
+            Class::all_medium().for_each(|class| self.give_half(class));
         }
         has_room
+    }
+
+    fn give_half(&mut self, class: Class) {
+        let half = self.kept.get(class) / 2;
+        self.left += class.payload() * usize::from(half);
+        *self.kept.get_mut(class) -= half;
     }
 
     /// Bytes that one class may have.

@@ -10,8 +10,9 @@
 //! (The slow start and the looking over are like those of tcmalloc.)
 
 use super::{FullList, LISTS, Lists, MOST_BLOCKS, Unneeded};
-use crate::cache::class::{ByClass, Class};
+use crate::cache::class::{Class, MEDIUM_CLASSES};
 use crate::sync::unless_explored;
+use core::ptr::NonNull;
 
 /// No class is given more than this share of the budget: 1/8.
 pub(in crate::cache) const LARGEST_SHARE_LOG2: u32 = 3;
@@ -46,9 +47,12 @@ pub(in crate::cache) struct Looked {
     pub(in crate::cache) is_of_use: bool,
 }
 
-/// The bytes that a class is given for lists that are so many blocks longer.
+/// The bytes that a class is given for lists that are so many blocks longer: for both of a small one, for the blocks
+/// that there are of a medium one.
+#[inline(always)]
 pub(super) fn bytes_of(class: Class, blocks: usize) -> isize {
-    (blocks * LISTS * class.payload()) as isize
+    let lists = if class.is_small() { LISTS } else { 1 };
+    (blocks * lists * class.bytes()) as isize
 }
 
 impl Lists {
@@ -60,9 +64,13 @@ impl Lists {
         budget: usize,
         give_back: impl FnMut(Unneeded),
     ) -> Option<Looked> {
-        self.visits = (self.visits + 1).min(VISITS);
         *self.came.get_mut(class) = true;
-        (self.visits == VISITS).then(|| self.look_over(budget, give_back))
+        if class.is_small() {
+            self.visits = (self.visits + 1).min(VISITS);
+        }
+        // Who comes for the sake of one medium block was counted on the way.
+        let is_time = if class.is_small() { self.visits == VISITS } else { self.is_due() };
+        is_time.then(|| self.look_over(budget, give_back))
     }
 
     /// Whether the next visit is the one at which the cache is looked over.
@@ -92,7 +100,7 @@ impl Lists {
     /// time; and begins anew. Classes that were taken from are noted as used.
     fn take_served(&mut self) -> u32 {
         let mut taken = 0;
-        for class in Class::all() {
+        for class in Class::all_small() {
             let of_class = self.room.get_mut(class).count_anew();
             // Lists that were enough did not make it come.
             *self.came.get_mut(class) |= of_class > 0;
@@ -113,13 +121,91 @@ impl Lists {
         self.runs.may_be() && bytes <= self.budget << RUNS_SHARE_LOG2
     }
 
-    /// Makes the lists of a class longer, as far as the budget has something left.
-    pub(in crate::cache) fn lengthen(&mut self, class: Class) {
-        let batch = self.batch.get(class);
+    /// Whether the current list of a medium class may have another block.
+    #[inline(always)]
+    pub(super) fn may_have_another(&self, class: Class) -> bool {
+        self.is_enough_left(class) && self.is_short(class)
+    }
+
+    /// Whether a medium class may have a block, if others make room for it.
+    pub(super) fn may_have_one(&self, class: Class) -> bool {
+        class.bytes() <= self.budget / 2
+    }
+
+    /// Whether the budget leaves enough for another block of a medium class.
+    #[inline(always)]
+    fn is_enough_left(&self, class: Class) -> bool {
+        self.left >= bytes_of(class, 1)
+    }
+
+    /// Whether the current list of a medium class is shorter than it may be.
+    #[inline(always)]
+    fn is_short(&self, class: Class) -> bool {
+        let blocks = usize::from(self.batch.get(class));
+        blocks == 0
+            || blocks < MOST_BLOCKS && (blocks + 1) * class.bytes() <= self.budget >> LARGEST_SHARE_LOG2
+    }
+
+    /// The current list of a medium class gets another block.
+    #[inline(always)]
+    pub(super) fn note_given(&mut self, class: Class) {
+        self.left -= bytes_of(class, 1);
+        *self.batch.get_mut(class) += 1;
+    }
+
+    /// A block was taken from the current list of a medium class.
+    #[inline(always)]
+    pub(super) fn note_taken(&mut self, class: Class) {
+        self.left += bytes_of(class, 1);
+        *self.batch.get_mut(class) -= 1;
+        *self.came.get_mut(class) = true;
+        self.served += 1;
+    }
+
+    /// Whether the current list of a class has all the blocks that it may have, and there are some.
+    pub(super) fn is_full(&self, class: Class) -> bool {
+        self.batch.get(class) != 0
+            && if class.is_small() { !self.has_room(class) } else { !self.is_short(class) }
+    }
+
+    /// By how many blocks the current list of a class is to become longer.
+    fn wanted(&self, class: Class) -> usize {
+        if !class.is_small() {
+            return 1;
+        }
+        let batch = usize::from(self.batch.get(class));
         let most = (self.budget >> LARGEST_SHARE_LOG2).checked_div(LISTS * class.payload()).unwrap_or(0);
-        let longer = usize::from(batch).max(1) * 2;
-        let longer = longer.min(most).min(MOST_BLOCKS);
-        let more = longer.saturating_sub(batch.into());
+        let longer = (batch.max(1) * 2).min(most).min(MOST_BLOCKS);
+        longer.saturating_sub(batch)
+    }
+
+    /// If the budget leaves too little for what a class wants, gives back medium blocks, one of each class in turn:
+    /// until there is enough for a small class; for a medium one, which comes for the sake of one block, until half of
+    /// the budget is left, or so many that it takes long enough. The way to the lock is one for all of them.
+    pub(in crate::cache) fn make_room(&mut self, class: Class, mut give_back: impl FnMut(NonNull<u8>)) {
+        let wanted = bytes_of(class, self.wanted(class));
+        if self.left >= wanted {
+            return;
+        }
+        let enough = if class.is_small() { wanted } else { (self.budget / 2) as isize };
+        let (mut given_back, mut without) = (0, 0);
+        let (classes, last) = (Class::all_medium(), self.made_room);
+        let behind_last = classes.clone().filter(|&class| class > last);
+        for class in behind_last.chain(classes.cycle()) {
+            if self.left >= enough || given_back == MOST_BLOCKS || without > MEDIUM_CLASSES {
+                break;
+            }
+            let block = self.pop_either(class);
+            without = if block.is_some() { 0 } else { without + 1 };
+            given_back += usize::from(block.is_some());
+            block.into_iter().for_each(&mut give_back);
+            self.made_room = class;
+        }
+    }
+
+    /// Makes the lists of a small class longer, as far as the budget has something left.
+    pub(in crate::cache) fn lengthen(&mut self, class: Class) {
+        let more = if class.is_small() { self.wanted(class) } else { 0 };
         let bytes = bytes_of(class, more);
         if self.left < bytes {
             return;
@@ -142,13 +228,17 @@ impl Lists {
             }
         }
         self.looks += 1;
-        let renewed = if self.looks == LOOKS_TO_RENEW { self.next_to_renew() } else { Class::NONE };
+        let is_time_to_renew = self.looks == LOOKS_TO_RENEW;
+        let renewed = if is_time_to_renew { self.next_to_renew() } else { Class::NONE };
         let may_have_run = self.may_have_run();
         for class in Class::all() {
+            let is_too_much = self.budget as isize - self.left > budget as isize;
+            if !class.is_small() && !is_time_to_renew && !is_too_much {
+                break;
+            }
             if !self.has(class) {
                 continue;
             }
-            let is_too_much = self.budget as isize - self.left > budget as isize;
             let goes = is_too_much || !self.came.get(class);
             if goes || class == renewed {
                 while let Some(block) = self.pop_either(class) {
@@ -164,14 +254,16 @@ impl Lists {
         self.runs.take_empty(|run| give_back(Unneeded::Run(run)));
         self.left += budget as isize - self.budget as isize;
         self.budget = budget;
-        self.came = ByClass::new(false);
+        for class in Class::all() {
+            *self.came.get_mut(class) &= !class.is_small() && !is_time_to_renew;
+        }
         for class in Class::all_with_slots() {
             if self.has(class) {
                 self.runs.note_look(class, self.current.get(class));
             }
         }
         self.visits = 0;
-        if self.looks == LOOKS_TO_RENEW {
+        if is_time_to_renew {
             (self.looks, self.renewed) = (0, renewed);
         }
         Looked { renewed, is_of_use }
@@ -179,7 +271,7 @@ impl Lists {
 
     /// Whether the cache may have something of a class.
     fn has(&self, class: Class) -> bool {
-        self.batch.get(class) != 0 || self.runs.has_current(class)
+        self.batch.get(class) != 0 || !self.spare.get(class).is_null() || self.runs.has_current(class)
     }
 
     /// Takes from the lists of a class, which are empty, what they were given, but for what they have because of a run.
@@ -218,7 +310,7 @@ impl Lists {
 mod tests {
     use super::super::tests::{BUDGET, blocks_of, come, nothing_is_given_back};
     use super::*;
-    use core::ptr::NonNull;
+    use crate::cache::class::LARGEST_PAYLOAD;
     use std::vec::Vec;
 
     #[test]
@@ -227,15 +319,79 @@ mod tests {
             let mut lists = Lists::new();
             lists.begin(budget);
             let mut visit = |class| assert_eq!(come(&mut lists, class, budget, nothing_is_given_back), None);
-            Class::all().step_by(8).for_each(&mut visit);
+            Class::all_small().step_by(4).for_each(&mut visit);
             // So often that the cache is not looked over.
             (0..8).for_each(|_| visit(Class::serving_small(100).class()));
             let kept = |class: Class| LISTS * usize::from(lists.batch.get(class)) * class.payload();
-            let all: usize = Class::all().map(kept).sum();
+            let all: usize = Class::all_small().map(kept).sum();
             assert!(all <= budget, "{all} of {budget}");
-            assert!(budget < 4096 || all > budget / 8, "{all} of {budget}");
-            assert!(Class::all().all(|class| kept(class) <= budget / 8), "no class has most of it");
+            assert!(budget < 4096 || all > budget.min(128 << 10) / 8, "{all} of {budget}");
+            assert!(Class::all_small().all(|class| kept(class) <= budget / 8), "no class has most of it");
         }
+    }
+
+    /// Lists that have so many blocks of each of these classes, as many as there is memory for, and may keep that many
+    /// bytes.
+    fn lists_with(budget: usize, classes: &[Class], memory: &mut [[u64; 2]]) -> Lists {
+        let mut lists = Lists::new();
+        lists.begin(budget);
+        for (&block, &class) in blocks_of(memory).iter().zip(classes.iter().cycle()) {
+            // SAFETY: each block has 16 bytes, which is enough for a link and a key, and is on no list.
+            unsafe { lists.push_either(class, block) };
+        }
+        lists
+    }
+
+    #[test]
+    fn medium_classes_share_what_the_budget_leaves_by_the_blocks_that_they_have() {
+        const BUDGET: usize = 256 << 10;
+        let medium = |bytes| Class::serving(bytes, 1).unwrap();
+        let mut memory = [[0u64; 2]; 200];
+        // Two lists of an eighth of the budget each are most that one class may have.
+        let most = BUDGET / 8 / medium(2000).bytes();
+        let mut lists = lists_with(BUDGET, &[medium(2000)], &mut memory);
+        assert_eq!(lists.all().map(|list| list.blocks as usize).sum::<usize>(), 2 * most);
+        assert_eq!(lists.left, (BUDGET - lists.bytes()) as isize);
+        // One of each class is let in, as long as there is room.
+        let many: Vec<_> = Class::all_medium().collect();
+        lists = lists_with(BUDGET, &many, &mut memory);
+        let largest = LARGEST_PAYLOAD;
+        assert!((BUDGET - largest..=BUDGET).contains(&lists.bytes()), "{}", lists.bytes());
+        assert_eq!(lists.left, (BUDGET - lists.bytes()) as isize);
+        // What was taken leaves room again.
+        let class = many[0];
+        let before = lists.left;
+        assert!(lists.pop_either(class).is_some());
+        assert_eq!(lists.left, before + class.bytes() as isize);
+        lists.begin(largest);
+        assert!(lists.refill(medium(largest / 3)) == 1 && lists.refill(medium(largest)) == 0);
+    }
+
+    #[test]
+    fn where_medium_blocks_have_no_room_half_of_them_goes_class_by_class() {
+        const BUDGET: usize = 256 << 10;
+        let many: Vec<_> = Class::all_medium().collect();
+        let mut memory = [[0u64; 2]; 400];
+        let mut lists = lists_with(BUDGET, &many, &mut memory);
+        let (largest, before) = (many[many.len() - 1], lists.bytes());
+        let mut given_back = 0;
+        lists.make_room(largest, |_| given_back += 1);
+        assert!((1..=MOST_BLOCKS).contains(&given_back));
+        let enough = lists.left >= (BUDGET / 2) as isize;
+        assert!(enough || given_back == MOST_BLOCKS, "{} of {before} are there", lists.bytes());
+        assert_eq!(lists.left, (BUDGET - lists.bytes()) as isize);
+        // No class lost all while others have kept what they had.
+        let counts = many.iter().map(|&class| lists.batch.get(class));
+        let (least, most) = (counts.clone().min().unwrap(), counts.max().unwrap());
+        assert!(most - least <= 2, "{least} to {most}");
+        lists.make_room(many[0], |block| panic!("{block:?} is given back, and there is room"));
+        // A small class gets what it wants, and no more is given back for it.
+        let small = Class::serving_small(100).class();
+        lists.left = 0;
+        given_back = 0;
+        lists.make_room(small, |_| given_back += 1);
+        lists.lengthen(small);
+        assert_eq!((given_back, lists.refill(small)), (1, 2));
     }
 
     #[test]
