@@ -1,6 +1,7 @@
 //! Changes of size that the thread's cache does not serve at once.
 
 use super::ThreadCached;
+use super::class::LARGEST_SMALL_PAYLOAD;
 use crate::fault::Action;
 use crate::heap::{Resized, copy};
 use crate::source::Source;
@@ -34,7 +35,12 @@ impl<S: Source> ThreadCached<S> {
             // as the caller had it.
             Resized::MoveTo(target) => unsafe {
                 copy(block, target.as_ptr(), layout.size().min(new_size));
-                self.dealloc(block, layout);
+                if layout.size() > LARGEST_SMALL_PAYLOAD {
+                    // Who grows step by step hardly comes back to what it has left.
+                    self.dealloc_locked(self.heap(), block, layout);
+                } else {
+                    self.dealloc(block, layout);
+                }
                 target.as_ptr()
             },
             // SAFETY: the heap knows the block; only growing can be refused.

@@ -294,6 +294,29 @@ fn medium_blocks_of_many_sizes_are_kept_and_served_again() {
     });
 }
 
+/// What a medium block leaves behind when it grows is for the heap to make larger ones of.
+#[test]
+fn what_grows_does_not_fill_the_cache() {
+    alone(|| {
+        A.drain();
+        let layout = |bytes| Layout::from_size_align(bytes, 8).unwrap();
+        // SAFETY: the layouts are of more than no bytes, and each block is given back once.
+        unsafe {
+            let mut blocks = [(); 2].map(|()| A.alloc(layout(2000)));
+            let before = (medium_blocks(), blocks);
+            for bytes in (2000..30_000).step_by(2000) {
+                // They are in each other's way.
+                blocks = blocks.map(|block| A.realloc(block, layout(bytes), bytes + 2000));
+            }
+            assert!(blocks != before.1, "they moved");
+            assert_eq!(medium_blocks(), before.0);
+            blocks.iter().for_each(|&block| A.dealloc(block, layout(30_000)));
+        }
+        A.drain();
+        assert_eq!(A.stats().live_bytes, 0);
+    });
+}
+
 /// What another thread has freed comes back as whole lists first, and only then one by one.
 #[test]
 fn lists_come_back_before_strays() {
