@@ -69,8 +69,9 @@ const LEAST_CAP: usize = 64 << 10;
 ///   nothing, and counts for nothing where overcommitting is off. Memory is committed in steps of an eighth as it is
 ///   needed, and never beyond the cap: the cap bounds all that the allocator has from the system, its own bookkeeping
 ///   included. Where address space is limited (`ulimit -v`), half of it is reserved at most.
-/// - Requests of 1 MiB and more get pages of their own, which go back when they are freed, and grow without being
-///   copied where the system can do that (Linux). They count towards the cap.
+/// - Requests of 1 MiB and more get pages of their own, which grow without being copied where the system can do that
+///   (Linux), and go back when they are freed; what may not go back yet (below) serves such requests. All of it counts
+///   towards the cap.
 /// - What is full to 4 GiB is followed by further spans, each with a heap of its own: so far do 32-bit sizes and
 ///   positions reach, which keep blocks small. Their blocks are in no thread's cache.
 /// - When memory in use has fallen by a sixteenth (1 MiB at least), free stretches of a 128th of that and more go back
@@ -294,11 +295,21 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
     /// A block with pages of its own, and how many bytes at its beginning are not known to be zero.
     fn map_block(&self, state: &mut State, heap: &Heap, layout: Layout) -> Option<(NonNull<u8>, usize)> {
         let bytes = mapping::whole_pages(layout.size())?;
+        let left = self.budget(state, heap).left;
         let kept = if layout.align() <= mapping::page() && state.table.wanted_bytes() == 0 {
-            let kept = state.kept.take(bytes).map(|(start, bytes)| (start, bytes, layout.size()));
+            let State { kept, stayed, .. } = state;
+            let whole = kept.take(bytes).map(|start| (start, bytes, bytes));
             // What stayed is not counted as a whole, and may have an eighth too many.
-            let has_room = self.budget(state, heap).left >= bytes.saturating_add(bytes / 8);
-            kept.or_else(|| if has_room { state.stayed.take(bytes) } else { None })
+            let has_room = left >= bytes.saturating_add(bytes / 8);
+            let whole = whole.or_else(|| if has_room { stayed.take(bytes) } else { None });
+            let longer = |(start, had)| (start, bytes, had);
+            whole.or_else(|| {
+                if mapping::CAN_MOVE && left >= bytes {
+                    kept.take_longer(bytes, stayed).map(longer)
+                } else {
+                    None
+                }
+            })
         } else {
             None
         };
@@ -636,6 +647,12 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
             }
         }
         if new_bytes == bytes {
+            return Elsewhere::Known(Resized::Done(here));
+        }
+        if new_bytes > bytes && state.kept.take_behind(start.wrapping_add(bytes), new_bytes - bytes) {
+            state.table.remove(start.addr(), true);
+            state.table.insert_held(start, new_bytes);
+            state.mapped += new_bytes - bytes;
             return Elsewhere::Known(Resized::Done(here));
         }
         // Moved pages are at a multiple of a page, and of no more.

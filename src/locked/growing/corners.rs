@@ -53,15 +53,38 @@ fn pages_that_are_kept_are_not_in_the_way_of_small_requests() {
 }
 
 #[test]
+fn blocks_of_any_size_are_cut_from_what_is_kept_and_grow_into_it() {
+    let allocator = Allocator::new();
+    keep_pages(&allocator, 40 * MIB);
+    let before = allocator.committed_bytes();
+    let block = served(&allocator, 10 * MIB);
+    // SAFETY: the block is in use, and is given back once.
+    let grown = unsafe { allocator.realloc(block, bytes(10 * MIB), 30 * MIB) };
+    assert_eq!(grown, block);
+    let other = served(&allocator, 5 * MIB);
+    assert_eq!(allocator.committed_bytes(), before);
+    allocator.audit().unwrap();
+    free(&allocator, grown, 30 * MIB);
+    free(&allocator, other, 5 * MIB);
+    allocator.trim();
+    assert!(allocator.committed_bytes() < MIB);
+}
+
+#[test]
 fn pages_that_are_kept_go_when_they_stand_in_the_way_of_the_system() {
     let allocator = Allocator::new();
     keep_pages(&allocator, 40 * MIB);
     // The system has no memory until some comes back: the next mapping is refused, in huge pages and in others, and no
     // other call.
     refusals::refuse_next(1 + u32::from(mapping::HAS_HUGE_PAGES));
-    let block = served(&allocator, 20 * MIB);
-    assert!(allocator.committed_bytes() < 21 * MIB);
-    free(&allocator, block, 20 * MIB);
+    // What is kept has no such alignment for certain.
+    let layout = Layout::from_size_align(20 * MIB, 2 * mapping::page()).unwrap();
+    // SAFETY: the layout is of more than no bytes, and the block is given back once.
+    unsafe {
+        let block = allocator.alloc(layout);
+        assert!(!block.is_null() && allocator.committed_bytes() < 21 * MIB);
+        allocator.dealloc(block, layout);
+    }
 }
 
 #[test]
