@@ -67,8 +67,8 @@ impl Kept {
         self.cut(number, bytes)
     }
 
-    /// The longest span, which is shorter than so many bytes, made that long. It may move, with the pages that it has in
-    /// memory; returns also how many bytes it had. What cannot be made longer goes back.
+    /// The longest span of those that are shorter than so many bytes, made that long. It may move, with the pages that
+    /// it has in memory; returns also how many bytes it had. What cannot be made longer goes back.
     pub(super) fn take_longer(&mut self, bytes: usize, stayed: &mut Stayed) -> Option<(NonNull<u8>, usize)> {
         let shorter = self.spans().filter(|(_, span)| span.1 < bytes);
         let (number, (start, had)) = shorter.max_by_key(|(_, span)| span.1)?;
