@@ -53,8 +53,9 @@ pub(super) struct Lists {
     /// if lists of other caches were longer than this one's.
     budget: usize,
     left: isize,
-    /// The medium class that gave back a block last to make room for others.
+    /// The medium class that gave back a block last to make room for others, and whether any may have one.
     made_room: Class,
+    may_have_medium: bool,
     /// How often a class came to the lock, or to the end of its slots at hand, since the cache was looked over.
     visits: u8,
     /// How often the cache was looked over since a class was renewed.
@@ -141,6 +142,7 @@ impl Lists {
             budget: 0,
             left: 0,
             made_room: Class::NONE,
+            may_have_medium: false,
             visits: 0,
             looks: 0,
             served: 0,
@@ -425,6 +427,7 @@ impl Lists {
     /// Makes a full list, which may be one of another cache, the current one, which is empty.
     pub(super) fn adopt(&mut self, class: Class, list: FullList) {
         invariant!(self.current.get(class).is_null());
+        self.may_have_medium |= !class.is_small();
         *self.current.get_mut(class) = list.first.as_ptr();
         let batch = self.batch.get_mut(class);
         if *batch < list.count {

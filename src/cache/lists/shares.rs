@@ -88,7 +88,7 @@ impl Lists {
 
     /// A full list, of which each block came without a visit, is about to leave the cache.
     pub(in crate::cache) fn note_leaving(&mut self, list: FullList) {
-        self.served += list.blocks() as i32;
+        self.served = self.served.saturating_add(list.blocks() as i32);
     }
 
     /// A block was taken from a list that a visit has filled for its sake.
@@ -151,6 +151,7 @@ impl Lists {
     pub(super) fn note_given(&mut self, class: Class) {
         self.left -= bytes_of(class, 1);
         *self.batch.get_mut(class) += 1;
+        self.may_have_medium = true;
     }
 
     /// A block was taken from the current list of a medium class.
@@ -159,7 +160,7 @@ impl Lists {
         self.left += bytes_of(class, 1);
         *self.batch.get_mut(class) -= 1;
         *self.came.get_mut(class) = true;
-        self.served += 1;
+        self.served = self.served.saturating_add(1);
     }
 
     /// Whether the current list of a class has all the blocks that it may have, and there are some.
@@ -184,7 +185,7 @@ impl Lists {
     /// the budget is left, or so many that it takes long enough. The way to the lock is one for all of them.
     pub(in crate::cache) fn make_room(&mut self, class: Class, mut give_back: impl FnMut(NonNull<u8>)) {
         let wanted = bytes_of(class, self.wanted(class));
-        if self.left >= wanted {
+        if self.left >= wanted || !self.may_have_medium {
             return;
         }
         let enough = if class.is_small() { wanted } else { (self.budget / 2) as isize };
@@ -192,7 +193,8 @@ impl Lists {
         let (classes, last) = (Class::all_medium(), self.made_room);
         let behind_last = classes.clone().filter(|&class| class > last);
         for class in behind_last.chain(classes.cycle()) {
-            if self.left >= enough || given_back == MOST_BLOCKS || without > MEDIUM_CLASSES {
+            self.may_have_medium = without <= MEDIUM_CLASSES;
+            if self.left >= enough || given_back == MOST_BLOCKS || !self.may_have_medium {
                 break;
             }
             let block = self.pop_either(class);
@@ -385,13 +387,17 @@ mod tests {
         let (least, most) = (counts.clone().min().unwrap(), counts.max().unwrap());
         assert!(most - least <= 2, "{least} to {most}");
         lists.make_room(many[0], |block| panic!("{block:?} is given back, and there is room"));
-        // A small class gets what it wants, and no more is given back for it.
+        // A small class gets what it wants, and no more is given back for it; where nothing is left, nothing.
         let small = Class::serving_small(100).class();
         lists.left = 0;
         given_back = 0;
         lists.make_room(small, |_| given_back += 1);
         lists.lengthen(small);
         assert_eq!((given_back, lists.refill(small)), (1, 2));
+        many.iter().for_each(|&class| while lists.pop_either(class).is_some() {});
+        lists.left = 0;
+        (0..2).for_each(|_| lists.make_room(small, |block| panic!("{block:?} is still there")));
+        assert!(!lists.may_have_medium);
     }
 
     #[test]
