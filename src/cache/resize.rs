@@ -37,7 +37,8 @@ impl<S: Source> ThreadCached<S> {
                 copy(block, target.as_ptr(), layout.size().min(new_size));
                 if layout.size() > LARGEST_SMALL_PAYLOAD {
                     // Who grows step by step hardly comes back to what it has left.
-                    self.dealloc_locked(self.heap(), block, layout);
+                    let heap = self.unless_cached(self.heap(), block, layout, Action::Free);
+                    self.dealloc_locked(heap, block, layout);
                 } else {
                     self.dealloc(block, layout);
                 }

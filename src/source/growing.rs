@@ -304,11 +304,7 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
             let whole = whole.or_else(|| if has_room { stayed.take(bytes) } else { None });
             let longer = |(start, had)| (start, bytes, had);
             whole.or_else(|| {
-                if mapping::CAN_MOVE && left >= bytes {
-                    kept.take_longer(bytes, stayed).map(longer)
-                } else {
-                    None
-                }
+                if mapping::CAN_MOVE && left >= bytes { kept.take_longer(bytes).map(longer) } else { None }
             })
         } else {
             None

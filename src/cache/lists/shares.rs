@@ -128,6 +128,7 @@ impl Lists {
     }
 
     /// Whether a medium class may have a block, if others make room for it.
+    #[inline(always)]
     pub(super) fn may_have_one(&self, class: Class) -> bool {
         class.bytes() <= self.budget / 2
     }
@@ -142,7 +143,7 @@ impl Lists {
     #[inline(always)]
     fn is_short(&self, class: Class) -> bool {
         let blocks = usize::from(self.batch.get(class));
-        blocks == 0
+        blocks == 0 && self.may_have_one(class)
             || blocks < MOST_BLOCKS && (blocks + 1) * class.bytes() <= self.budget >> LARGEST_SHARE_LOG2
     }
 
@@ -185,7 +186,8 @@ impl Lists {
     /// the budget is left, or so many that it takes long enough. The way to the lock is one for all of them.
     pub(in crate::cache) fn make_room(&mut self, class: Class, mut give_back: impl FnMut(NonNull<u8>)) {
         let wanted = bytes_of(class, self.wanted(class));
-        if self.left >= wanted || !self.may_have_medium {
+        let may_be_kept = class.is_small() || self.may_have_one(class);
+        if self.left >= wanted || !self.may_have_medium || !may_be_kept {
             return;
         }
         let enough = if class.is_small() { wanted } else { (self.budget / 2) as isize };
@@ -367,6 +369,10 @@ mod tests {
         assert_eq!(lists.left, before + class.bytes() as isize);
         lists.begin(largest);
         assert!(lists.refill(medium(largest / 3)) == 1 && lists.refill(medium(largest)) == 0);
+        // What may not be kept makes nobody give back anything.
+        lists = lists_with(largest, &[medium(largest), medium(2000)], &mut memory[..3]);
+        assert!(lists.bytes() >= 2000 && lists.bytes() < largest / 2);
+        lists.make_room(medium(largest), |block| panic!("{block:?} is given back"));
     }
 
     #[test]

@@ -68,19 +68,18 @@ impl Kept {
     }
 
     /// The longest span of those that are shorter than so many bytes, made that long. It may move, with the pages that
-    /// it has in memory; returns also how many bytes it had. What cannot be made longer goes back.
-    pub(super) fn take_longer(&mut self, bytes: usize, stayed: &mut Stayed) -> Option<(NonNull<u8>, usize)> {
+    /// it has in memory; returns also how many bytes it had. What the system does not make longer stays as it is: it
+    /// may be of two mappings.
+    pub(super) fn take_longer(&mut self, bytes: usize) -> Option<(NonNull<u8>, usize)> {
         let shorter = self.spans().filter(|(_, span)| span.1 < bytes);
         let (number, (start, had)) = shorter.max_by_key(|(_, span)| span.1)?;
         self.cut(number, had);
         // SAFETY: it was a block's, and nobody uses it.
-        unsafe {
-            let longer = mapping::remap(start, had, bytes);
-            if longer.is_none() {
-                stayed.unmap_or_put(start, had);
-            }
-            longer.map(|start| (start, had))
+        let longer = unsafe { mapping::remap(start, had, bytes) };
+        if longer.is_none() {
+            self.put(start, had);
         }
+        longer.map(|start| (start, had))
     }
 
     /// So many bytes that lie behind a block, if they are kept. Returns whether they were.
@@ -170,7 +169,7 @@ mod tests {
 
     #[test]
     fn where_none_has_enough_the_longest_becomes_longer() {
-        let (mut kept, mut stayed) = (Kept::new(), Stayed::new());
+        let mut kept = Kept::new();
         let page = mapping::page();
         for pages in [2, 3, 1] {
             let start = mapping::map((pages + 1) * page, page).unwrap().as_ptr();
@@ -180,15 +179,15 @@ mod tests {
         }
         assert_eq!(kept.take(4 * page), None);
         if mapping::CAN_MOVE {
-            let (start, had) = kept.take_longer(4 * page, &mut stayed).unwrap();
+            let (start, had) = kept.take_longer(4 * page).unwrap();
             assert_eq!((had, kept.count, kept.bytes()), (3 * page, 2, 3 * page));
             // SAFETY: it has so many bytes.
             let bytes = unsafe { core::slice::from_raw_parts(start.as_ptr(), 4 * page) };
             assert!(bytes.iter().enumerate().all(|(at, &byte)| byte == if at < had { 7 } else { 0 }));
-            // What the system does not make longer goes back.
+            // What the system does not make longer stays.
             refusals::refuse_next(1);
-            assert_eq!(kept.take_longer(4 * page, &mut stayed), None);
-            assert_eq!((kept.bytes(), stayed.bytes()), (page, 0));
+            assert_eq!(kept.take_longer(4 * page), None);
+            assert_eq!((kept.count, kept.bytes()), (2, 3 * page));
         }
     }
 
