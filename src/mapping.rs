@@ -195,7 +195,8 @@ pub(crate) const CAN_MOVE: bool = cfg!(target_os = "linux");
 ///
 /// # Safety
 ///
-/// - It was [mapped](map) as a whole, and nobody uses it meanwhile, nor the old one afterwards.
+/// - It is whole pages that were [mapped](map), and nobody uses them meanwhile, nor the old ones afterwards. If the
+///   system has them as more than one mapping, it refuses to make them more.
 pub(crate) unsafe fn remap(start: *mut u8, bytes: usize, new_bytes: usize) -> Option<NonNull<u8>> {
     #[cfg(target_os = "linux")]
     {

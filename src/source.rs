@@ -339,7 +339,7 @@ impl ToMove {
     #[cfg(all(feature = "std", unix))]
     pub(crate) fn run(self) -> Moved {
         let Self { start, bytes, new_bytes, most, huge_pages } = self;
-        // SAFETY: the pages were mapped for one block, whose owner waits for this.
+        // SAFETY: the pages were mapped for blocks, whose owner waits for this.
         let to = unsafe {
             if huge_pages {
                 let to = mapping::remap_through(start, bytes, new_bytes, most);
