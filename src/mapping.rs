@@ -217,6 +217,32 @@ pub(crate) unsafe fn remap(start: *mut u8, bytes: usize, new_bytes: usize) -> Op
     }
 }
 
+/// So much is copied at once by [`copy_to_more`], at most.
+const COPIED: usize = 1 << 20;
+
+/// As [`remap`] to more bytes, by a copy: for what the system has as more than one mapping, which it does not make
+/// longer. What is copied goes back at once, so that there are never more than `new_bytes` in memory.
+///
+/// # Safety
+///
+/// - As for [`remap`], and the pages can be read.
+pub(crate) unsafe fn copy_to_more(start: *mut u8, bytes: usize, new_bytes: usize) -> Option<NonNull<u8>> {
+    let to = map(new_bytes, page())?;
+    let step = new_bytes.checked_sub(bytes).filter(|&more| more > 0)?.min(COPIED);
+    for from in (0..bytes).step_by(step) {
+        let (old, part) = (start.wrapping_add(from), step.min(bytes - from));
+        // SAFETY: the caller's contract; what was just mapped is nobody's, and has more bytes. What was copied is not
+        // used again. If the system does not take it, it goes with the rest.
+        unsafe {
+            to.as_ptr().wrapping_add(from).copy_from_nonoverlapping(old, part);
+            discard(old, part);
+        }
+    }
+    // SAFETY: the caller's contract.
+    unsafe { unmap(start, bytes) };
+    Some(to)
+}
+
 /// As [`remap`] to more bytes, by way of `through`, which are no fewer than these. Returns how many bytes there are
 /// then: `through` if the system does not take the rest back.
 ///

@@ -341,15 +341,18 @@ impl ToMove {
         let Self { start, bytes, new_bytes, most, huge_pages } = self;
         // SAFETY: the pages were mapped for blocks, whose owner waits for this.
         let to = unsafe {
-            if huge_pages {
-                let to = mapping::remap_through(start, bytes, new_bytes, most);
-                if let Some((start, bytes)) = to {
-                    mapping::prefer_huge_pages(start.as_ptr(), bytes);
-                }
-                to
-            } else {
-                mapping::remap(start, bytes, new_bytes).map(|start| (start, new_bytes))
+            let through = if huge_pages { most } else { new_bytes };
+            let moved = mapping::remap_through(start, bytes, new_bytes, through);
+            let to = moved.or_else(|| {
+                // A program can make several mappings of a block, and what is kept may be of several.
+                let is_longer = new_bytes > bytes && mapping::CAN_MOVE;
+                let copy = if is_longer { mapping::copy_to_more(start, bytes, new_bytes) } else { None };
+                copy.map(|start| (start, new_bytes))
+            });
+            if let (Some((start, bytes)), true) = (to, huge_pages) {
+                mapping::prefer_huge_pages(start.as_ptr(), bytes);
             }
+            to
         };
         Moved { start, bytes, new_bytes, most, to }
     }

@@ -70,8 +70,8 @@ const LEAST_CAP: usize = 64 << 10;
 ///   needed, and never beyond the cap: the cap bounds all that the allocator has from the system, its own bookkeeping
 ///   included. Where address space is limited (`ulimit -v`), half of it is reserved at most.
 /// - Requests of 1 MiB and more get pages of their own, which grow without being copied where the system can do that
-///   (Linux), and go back when they are freed; what may not go back yet (below) serves such requests. All of it counts
-///   towards the cap.
+///   (Linux), and go back when they are freed; what may not go back yet (below) serves such requests, and with them it
+///   is no more than a sixteenth more than they were at most. All of it counts towards the cap.
 /// - What is full to 4 GiB is followed by further spans, each with a heap of its own: so far do 32-bit sizes and
 ///   positions reach, which keep blocks small. Their blocks are in no thread's cache.
 /// - When memory in use has fallen by a sixteenth (1 MiB at least), free stretches of a 128th of that and more go back
@@ -117,8 +117,10 @@ struct State {
     mapped: usize,
     /// Bytes of blocks that are moved just now, before or afterwards, whichever is more.
     pending: usize,
-    /// Pages that a block had, and that are kept for the next one.
+    /// Pages that a block had, and that are kept for the next one. With those in use they are never many more than the
+    /// most that were in use since some were given back.
     kept: Kept,
+    most_mapped: usize,
     /// Those that the system did not take back.
     stayed: Stayed,
     further: Further,
@@ -158,6 +160,7 @@ impl State {
             mapped: 0,
             pending: 0,
             kept: Kept::new(),
+            most_mapped: 0,
             stayed: Stayed::new(),
             further: Further::new(),
             pace: Pace::new(),
@@ -185,6 +188,21 @@ impl State {
         self.stayed.give_back()
     }
 
+    /// Bytes of blocks with pages of their own.
+    fn in_own_pages(&self) -> usize {
+        self.mapped + self.pending
+    }
+
+    /// Gives back what is kept and too much beside what is in use: as a block grows it takes pages of the system's, and
+    /// leaves what is kept where it is.
+    fn bound_kept(&mut self) {
+        self.most_mapped = self.most_mapped.max(self.in_own_pages());
+        let slack = self.most_mapped >> FALL_SHARE_LOG2;
+        let most = self.most_mapped + (slack - slack % mapping::page());
+        let too_much = (self.in_own_pages() + self.kept.bytes()).saturating_sub(most);
+        self.kept.give_back_smallest(&mut self.stayed, too_much);
+    }
+
     /// Whether a block with pages of its own, so many bytes, is to be in huge ones. It is not noted.
     fn wants_huge_pages(&self, bytes: usize) -> bool {
         mapping::HAS_HUGE_PAGES && bytes >= HUGE_PAGE && self.table.count() < MOST_IN_HUGE_PAGES
@@ -192,7 +210,7 @@ impl State {
 
     /// Bytes in use that are not the first heap's.
     fn outside(&self) -> usize {
-        self.mapped + self.pending + self.further.live_bytes()
+        self.in_own_pages() + self.further.live_bytes()
     }
 }
 
@@ -263,7 +281,8 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
     }
 
     /// Lets the first heap have what the cap leaves.
-    fn settle_limits(&self, state: &State, heap: &mut Heap) {
+    fn settle_limits(&self, state: &mut State, heap: &mut Heap) {
+        state.bound_kept();
         let (cap, left) = (self.cap(), self.budget(state, heap).left);
         let elsewhere = state.committed(heap) - heap.committed_bytes();
         heap.set_limits(heap.committed_bytes() + left, cap.saturating_sub(elsewhere));
@@ -304,19 +323,26 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
             let whole = whole.or_else(|| if has_room { stayed.take(bytes) } else { None });
             let longer = |(start, had)| (start, bytes, had);
             whole.or_else(|| {
-                if mapping::CAN_MOVE && left >= bytes { kept.take_longer(bytes).map(longer) } else { None }
+                // No more is to be had anew than the cap leaves.
+                if mapping::CAN_MOVE { kept.take_longer(bytes, left).map(longer) } else { None }
             })
         } else {
             None
         };
+        let huge_pages = HUGE_PAGES && state.wants_huge_pages(bytes);
         let (start, bytes, dirty) = match kept {
-            Some((start, bytes, dirty)) => (start, bytes, dirty.min(layout.size())),
+            Some((start, bytes, dirty)) => {
+                if huge_pages {
+                    // SAFETY: what is kept was mapped here.
+                    unsafe { mapping::prefer_huge_pages(start.as_ptr(), bytes) };
+                }
+                (start, bytes, dirty.min(layout.size()))
+            }
             None => {
                 let needed = bytes.checked_add(state.table.wanted_bytes())?;
                 if self.budget(state, heap).left < needed || !state.table.make_room() {
                     return None;
                 }
-                let huge_pages = HUGE_PAGES && state.wants_huge_pages(bytes);
                 (map_block_at(bytes, layout.align(), huge_pages)?, bytes, 0)
             }
         };
@@ -336,6 +362,7 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
             let most = state.committed(heap);
             let State { pace, kept, stayed, .. } = state;
             kept.give_back(stayed, |bytes| pace.allows(bytes, most));
+            state.most_mapped = state.most_mapped.min(state.in_own_pages() + state.kept.bytes());
             let fall = state.mark - live;
             if fall <= least_fall(live) || !state.pace.allows(fall, most) {
                 state.pause = PAUSE;
@@ -647,6 +674,10 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
         }
         if new_bytes > bytes && state.kept.take_behind(start.wrapping_add(bytes), new_bytes - bytes) {
             state.table.remove(start.addr(), true);
+            if HUGE_PAGES && state.wants_huge_pages(new_bytes) {
+                // SAFETY: the block, and what is kept, were mapped here.
+                unsafe { mapping::prefer_huge_pages(start, new_bytes) };
+            }
             state.table.insert_held(start, new_bytes);
             state.mapped += new_bytes - bytes;
             return Elsewhere::Known(Resized::Done(here));

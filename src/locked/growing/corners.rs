@@ -70,6 +70,35 @@ fn blocks_of_any_size_are_cut_from_what_is_kept_and_grow_into_it() {
     assert!(allocator.committed_bytes() < MIB);
 }
 
+/// A block that grows has new pages, and what it does not grow into is kept.
+#[test]
+fn what_is_kept_is_bounded_by_what_was_in_use() {
+    let allocator = Allocator::new();
+    let mut random = fastrand::Rng::with_seed(1);
+    let (mut blocks, mut live, mut most_live) = ([(std::ptr::null_mut(), 0usize); 4], 0, 0);
+    for _ in 0..400 {
+        let (block, had) = &mut blocks[random.usize(..4)];
+        if *had > 0 {
+            live -= had.next_multiple_of(mapping::page());
+            free(&allocator, *block, *had);
+        }
+        let size = random.usize(MIB..8 * MIB);
+        live += size.next_multiple_of(mapping::page());
+        most_live = most_live.max(live);
+        // SAFETY: the block is in use.
+        *block = unsafe { allocator.realloc(served(&allocator, MIB), bytes(MIB), size) };
+        *had = size;
+        assert!(!block.is_null());
+        let committed = allocator.committed_bytes();
+        assert!(
+            committed < most_live + most_live / 16 + MIB,
+            "{committed} bytes, {live} of {most_live} in use"
+        );
+    }
+    allocator.audit().unwrap();
+    blocks.into_iter().for_each(|(block, had)| free(&allocator, block, had));
+}
+
 #[test]
 fn pages_that_are_kept_go_when_they_stand_in_the_way_of_the_system() {
     let allocator = Allocator::new();
@@ -242,6 +271,37 @@ fn a_block_grows_though_its_owner_has_changed_what_its_pages_are() {
         assert!(!grown.is_null());
         assert!((0..2 * MIB).all(|at| grown.add(at).read() == 7));
         free(&allocator, grown, 20 * MIB);
+    }
+    assert_eq!(allocator.stats().live_bytes, 0);
+}
+
+/// Where a copy of all of it would be more than the cap allows.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_block_of_two_mappings_grows_near_the_cap() {
+    const SMALL: usize = 8 * MIB;
+    const LARGE: usize = 9 * MIB + 5000;
+    let allocator = Allocator::new();
+    let block = served(&allocator, SMALL);
+    // SAFETY: the block holds that many bytes, is in use, and is whole pages, and what it contained stays.
+    unsafe {
+        (0..SMALL).for_each(|at| block.add(at).write((at >> 10) as u8));
+        assert_eq!(libc::madvise(block.add(MIB).cast(), MIB, libc::MADV_DONTDUMP), 0);
+        let whole = LARGE.next_multiple_of(mapping::page());
+        allocator.set_cap(allocator.committed_bytes() + whole - SMALL);
+        let grown = allocator.realloc(block, bytes(SMALL), LARGE);
+        assert!(!grown.is_null() && allocator.committed_bytes() == allocator.cap());
+        assert!((0..SMALL).all(|at| grown.add(at).read() == (at >> 10) as u8));
+        assert!((SMALL..LARGE).all(|at| grown.add(at).read() == 0));
+        // What neither can be made longer nor copied stays as it was.
+        allocator.set_cap(64 * MIB);
+        assert_eq!(libc::madvise(grown.add(MIB).cast(), MIB, libc::MADV_DONTDUMP), 0);
+        refusals::begin_after(0);
+        let more = allocator.realloc(grown, bytes(LARGE), 20 * MIB);
+        assert!(refusals::end() && more.is_null());
+        assert!((0..SMALL).all(|at| grown.add(at).read() == (at >> 10) as u8));
+        allocator.audit().unwrap();
+        free(&allocator, grown, LARGE);
     }
     assert_eq!(allocator.stats().live_bytes, 0);
 }

@@ -10,7 +10,8 @@ use core::ptr::{NonNull, null_mut};
 /// So many spans are kept at most.
 const MOST: usize = 32;
 
-/// What goes back goes in pieces of so many bytes at most, as the pace allows.
+/// What goes back goes in pieces of so many bytes at most: as the pace allows, and if there is too much, one at a time,
+/// since whoever gives it back has the lock.
 const PIECE: usize = 8 << 20;
 
 /// Spans of pages; all zero bytes when there are none. The first `count` of them are kept. No two of these touch.
@@ -67,12 +68,15 @@ impl Kept {
         self.cut(number, bytes)
     }
 
-    /// The longest span of those that are shorter than so many bytes, made that long. It may move, with the pages that
-    /// it has in memory; returns also how many bytes it had. What the system does not make longer stays as it is: it
-    /// may be of two mappings.
-    pub(super) fn take_longer(&mut self, bytes: usize) -> Option<(NonNull<u8>, usize)> {
+    /// The longest span of those that are shorter than so many bytes, made that long, which is by `most` bytes at most.
+    /// It may move, with the pages that it has in memory; returns also how many bytes it had. What the system does not
+    /// make longer stays as it is: it may be of two mappings.
+    pub(super) fn take_longer(&mut self, bytes: usize, most: usize) -> Option<(NonNull<u8>, usize)> {
         let shorter = self.spans().filter(|(_, span)| span.1 < bytes);
         let (number, (start, had)) = shorter.max_by_key(|(_, span)| span.1)?;
+        if bytes - had > most {
+            return None;
+        }
         self.cut(number, had);
         // SAFETY: it was a block's, and nobody uses it.
         let longer = unsafe { mapping::remap(start, had, bytes) };
@@ -127,6 +131,22 @@ impl Kept {
         before - self.bytes
     }
 
+    /// Gives so many bytes back, or a piece if that is less: the smallest spans, which are of least use, and last a part of
+    /// one. What the system does not take stays.
+    pub(super) fn give_back_smallest(&mut self, stayed: &mut Stayed, bytes: usize) {
+        let mut left = bytes.min(PIECE);
+        while left > 0 {
+            let smallest = self.spans().min_by_key(|(_, span)| span.1);
+            let Some((number, (_, had))) = smallest else { break };
+            let bytes = had.min(left);
+            left -= bytes;
+            if let Some(start) = self.cut(number, bytes) {
+                // SAFETY: it was a block's, and nobody uses it.
+                unsafe { stayed.unmap_or_put(start.as_ptr(), bytes) };
+            }
+        }
+    }
+
     /// Puts the last span in the place of another.
     fn forget(&mut self, number: usize) {
         self.count -= 1;
@@ -178,15 +198,16 @@ mod tests {
             assert!(kept.put(start, pages * page));
         }
         assert_eq!(kept.take(4 * page), None);
+        assert_eq!(kept.take_longer(4 * page, page - 1), None);
         if mapping::CAN_MOVE {
-            let (start, had) = kept.take_longer(4 * page).unwrap();
+            let (start, had) = kept.take_longer(4 * page, page).unwrap();
             assert_eq!((had, kept.count, kept.bytes()), (3 * page, 2, 3 * page));
             // SAFETY: it has so many bytes.
             let bytes = unsafe { core::slice::from_raw_parts(start.as_ptr(), 4 * page) };
             assert!(bytes.iter().enumerate().all(|(at, &byte)| byte == if at < had { 7 } else { 0 }));
             // What the system does not make longer stays.
             refusals::refuse_next(1);
-            assert_eq!(kept.take_longer(4 * page), None);
+            assert_eq!(kept.take_longer(4 * page, page), None);
             assert_eq!((kept.count, kept.bytes()), (2, 3 * page));
         }
     }
@@ -216,6 +237,27 @@ mod tests {
         assert!((0..MOST).all(|number| put(2 * number + 2)) && !put(2 * MOST + 2));
         assert!(put(3) && put(2 * MOST + 2));
         assert_eq!((kept.count, kept.bytes()), (MOST, (MOST + 2) * 100));
+    }
+
+    #[test]
+    fn the_smallest_spans_go_if_there_is_too_much() {
+        let (mut kept, mut stayed) = (Kept::new(), Stayed::new());
+        let page = mapping::page();
+        let whole = mapping::map(10 * page, page).unwrap().as_ptr();
+        // SAFETY: what was mapped is this test's, and two pages stay.
+        unsafe {
+            for (from, pages) in [(0, 4), (5, 1), (7, 3)] {
+                assert!(kept.put(whole.add(from * page), pages * page));
+            }
+            kept.give_back_smallest(&mut stayed, 3 * page);
+            assert_eq!((kept.count, kept.bytes()), (2, 5 * page));
+            assert_eq!(taken(&mut kept, 4 * page), Some(whole.addr()));
+            kept.give_back_smallest(&mut stayed, usize::MAX);
+            for number in [0, 1, 2, 3, 4, 6] {
+                mapping::unmap(whole.add(number * page), page);
+            }
+        }
+        assert_eq!((kept.count, kept.bytes(), stayed.bytes()), (0, 0, 0));
     }
 
     #[test]

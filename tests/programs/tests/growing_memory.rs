@@ -263,6 +263,40 @@ fn huge_pages_are_asked_for_blocks_that_grow() {
     }
 }
 
+/// What is kept was of blocks too small for huge pages.
+#[test]
+#[serial]
+fn huge_pages_are_asked_for_what_is_cut_from_pages_that_are_kept() {
+    let allocator = Locked::<Growing<{ 1 << 30 }, true>>::new();
+    let layout = |bytes| Layout::from_size_align(bytes, 8).unwrap();
+    let small = layout(MIB + MIB / 2);
+    // SAFETY: the layouts are of more than no bytes, and each block is given back once.
+    unsafe {
+        let begun = allocator.alloc(layout(100));
+        let before = with_huge_pages();
+        let are_known = before > 0;
+        while allocator.committed_bytes() < 40 * MIB {
+            let blocks: Vec<_> = (0..30).map(|_| allocator.alloc(small)).collect();
+            assert!(blocks.iter().all(|block| !block.is_null()));
+            blocks.into_iter().for_each(|block| allocator.dealloc(block, small));
+        }
+        let committed = allocator.committed_bytes();
+        let mut block = allocator.alloc(layout(8 * MIB));
+        for size in [8 * MIB, 12 * MIB, 20 * MIB] {
+            assert!(!block.is_null());
+            assert_eq!(with_huge_pages() - before, if are_known { size } else { 0 }, "{size} bytes");
+            assert!(allocator.committed_bytes() < committed + MIB);
+            if size < 20 * MIB {
+                let larger = if size == 8 * MIB { 12 * MIB } else { 20 * MIB };
+                block = allocator.realloc(block, layout(size), larger);
+            }
+        }
+        allocator.dealloc(block, layout(20 * MIB));
+        allocator.dealloc(begun, layout(100));
+    }
+    allocator.audit().unwrap();
+}
+
 /// Whether the system has mappings of so many bytes touch each other. Some (Linux 6.7 and a few more) do not, because
 /// they place whatever is as long as a huge page at a multiple of one.
 #[cfg(target_pointer_width = "64")]
