@@ -364,15 +364,24 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
             kept.give_back(stayed, |bytes| pace.allows(bytes, most));
             state.most_mapped = state.most_mapped.min(state.in_own_pages() + state.kept.bytes());
             let fall = state.mark - live;
-            if fall <= least_fall(live) || !state.pace.allows(fall, most) {
+            if fall <= least_fall(live) || !state.pace.has(fall, most) {
                 state.pause = PAUSE;
                 return self.settle_limits(state, heap);
             }
             state.further.unmap_empty();
             let (kept, least) = (least_fall(live), least_fall(live) >> STRETCH_SHARE_LOG2);
-            let give_back = |heap: &mut Heap| give_back(heap, least, kept, HUGE_PAGES);
-            give_back(heap);
-            state.further.each(give_back);
+            let State { pace, further, .. } = state;
+            let mut is_all = true;
+            let mut is_allowed = |bytes| {
+                is_all &= pace.allows(bytes, most);
+                is_all
+            };
+            give_back(heap, least, kept, HUGE_PAGES, &mut is_allowed);
+            further.each(|heap| give_back(heap, least, kept, HUGE_PAGES, &mut is_allowed));
+            if !is_all {
+                (state.has_fallen, state.pause) = (true, PAUSE);
+                return self.settle_limits(state, heap);
+            }
         }
         (state.mark, state.has_fallen) = (live, true);
         self.settle_limits(state, heap);
@@ -681,6 +690,15 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
             state.table.insert_held(start, new_bytes);
             state.mapped += new_bytes - bytes;
             return Elsewhere::Known(Resized::Done(here));
+        }
+        // To have so many new pages takes longer than to copy those that it has to some that are kept.
+        let is_quicker_copied = new_bytes > bytes && bytes <= 2 * (new_bytes - bytes);
+        if is_quicker_copied && layout.align() <= mapping::page() && state.table.wanted_bytes() == 0 {
+            if let Some(target) = state.kept.take(new_bytes) {
+                state.table.insert(target.as_ptr(), new_bytes);
+                state.mapped += new_bytes;
+                return Elsewhere::Known(Resized::MoveTo(target));
+            }
         }
         // Moved pages are at a multiple of a page, and of no more.
         let may_move = mapping::CAN_MOVE && layout.align() <= mapping::page();

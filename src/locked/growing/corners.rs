@@ -99,6 +99,26 @@ fn what_is_kept_is_bounded_by_what_was_in_use() {
     blocks.into_iter().for_each(|(block, had)| free(&allocator, block, had));
 }
 
+/// To copy what it has takes less time than to have as many new pages.
+#[test]
+fn a_block_that_doubles_moves_to_what_is_kept() {
+    let allocator = Allocator::new();
+    keep_pages(&allocator, 20 * MIB);
+    let [block, behind] = [4 * MIB, MIB].map(|size| served(&allocator, size));
+    let committed = allocator.committed_bytes();
+    // SAFETY: the block holds that many bytes, is in use, and what it contained stays.
+    let grown = unsafe {
+        block.write_bytes(7, 4 * MIB);
+        allocator.realloc(block, bytes(4 * MIB), 10 * MIB)
+    };
+    assert!(grown != block && allocator.committed_bytes() == committed);
+    // SAFETY: the block holds that many bytes.
+    assert!((0..4 * MIB).all(|at| unsafe { grown.add(at).read() } == 7));
+    allocator.audit().unwrap();
+    free(&allocator, grown, 10 * MIB);
+    free(&allocator, behind, MIB);
+}
+
 #[test]
 fn pages_that_are_kept_go_when_they_stand_in_the_way_of_the_system() {
     let allocator = Allocator::new();

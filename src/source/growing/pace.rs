@@ -28,16 +28,26 @@ impl Pace {
         self.allows_at(mapping::milliseconds(), bytes, most)
     }
 
+    /// Whether the allowance has so many bytes, none of which are taken off.
+    pub(super) fn has(&mut self, bytes: usize, most: usize) -> bool {
+        self.renew(mapping::milliseconds(), most);
+        bytes <= self.bytes
+    }
+
     fn allows_at(&mut self, now: u64, bytes: usize, most: usize) -> bool {
-        let elapsed = usize::try_from(now.saturating_sub(self.at)).unwrap_or(usize::MAX);
-        self.at = self.at.max(now);
-        let in_millisecond = most.min(BYTES_IN_SECOND) >> MILLISECONDS_LOG2;
-        self.bytes = self.bytes.saturating_add(elapsed.saturating_mul(in_millisecond)).min(most);
+        self.renew(now, most);
         let is_allowed = bytes <= self.bytes;
         if is_allowed {
             self.bytes -= bytes;
         }
         is_allowed
+    }
+
+    fn renew(&mut self, now: u64, most: usize) {
+        let elapsed = usize::try_from(now.saturating_sub(self.at)).unwrap_or(usize::MAX);
+        self.at = self.at.max(now);
+        let in_millisecond = most.min(BYTES_IN_SECOND) >> MILLISECONDS_LOG2;
+        self.bytes = self.bytes.saturating_add(elapsed.saturating_mul(in_millisecond)).min(most);
     }
 }
 

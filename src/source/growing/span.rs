@@ -95,11 +95,19 @@ pub(super) fn map_block_at(bytes: usize, align: usize, huge_pages: bool) -> Opti
     mapping::map(bytes, align.max(mapping::page()))
 }
 
-/// Gives back what is free in a heap, in free blocks of at least so many bytes, and what is committed and was never
-/// used, but for `kept` bytes.
-pub(super) fn give_back(heap: &mut Heap, least: usize, kept: usize, huge_pages: bool) {
-    // SAFETY: the heap's span was reserved here, and what it gives back is nobody's.
-    heap.give_back(least, mapping::page(), |start, bytes| unsafe { mapping::discard(start, bytes) });
+/// Gives back what is free in a heap, in free blocks of at least so many bytes, as long as that is allowed for the bytes
+/// of one, and what is committed and was never used, but for `kept` bytes.
+pub(super) fn give_back(
+    heap: &mut Heap,
+    least: usize,
+    kept: usize,
+    huge_pages: bool,
+    mut is_allowed: impl FnMut(usize) -> bool,
+) {
+    heap.give_back(least, mapping::page(), |start, bytes| {
+        // SAFETY: the heap's span was reserved here, and what it gives back is nobody's.
+        is_allowed(bytes) && unsafe { mapping::discard(start, bytes) }
+    });
     uncommit(heap, kept, huge_pages);
 }
 
@@ -132,4 +140,44 @@ fn uncommit_after(heap: &mut Heap, kept: usize, huge_pages: bool, look: impl FnO
             is_reserved
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::alloc::Layout;
+    use std::vec::Vec;
+
+    #[test]
+    fn no_more_goes_back_than_is_allowed() {
+        const SIZE: usize = 1 << 20;
+        let (start, len) = reserve(64 << 20, 64 << 20).unwrap();
+        let layout = Layout::from_size_align(SIZE, 8).unwrap();
+        let mut heap = Heap::new();
+        // SAFETY: the span is this test's, and each block is used and given back once.
+        unsafe {
+            let committed = mapping::whole_pages(Heap::least_committed(len)).unwrap();
+            assert!(mapping::commit(start, committed));
+            init(&mut heap, start, len, committed, false).unwrap();
+            heap.set_limits(len, len);
+            let blocks: Vec<_> = (0..21).map(|_| heap.alloc(layout).unwrap().as_ptr()).collect();
+            for block in &blocks {
+                block.write_bytes(7, SIZE);
+            }
+            let free: Vec<_> = blocks.into_iter().step_by(2).take(10).collect();
+            free.iter().for_each(|&block| heap.dealloc(block).unwrap());
+            let in_memory = || free.iter().filter(|block| block.add(SIZE / 2).read() == 7).count();
+            assert_eq!(in_memory(), 10);
+            let mut left = 3;
+            give_back(&mut heap, SIZE / 2, SIZE, false, |bytes| {
+                assert!((SIZE / 2..=SIZE).contains(&bytes));
+                left -= 1;
+                left >= 0
+            });
+            assert_eq!(in_memory(), 7);
+            give_back(&mut heap, SIZE / 2, SIZE, false, |_| true);
+            assert_eq!(in_memory(), 0);
+            mapping::unmap(start, len);
+        }
+    }
 }
