@@ -302,7 +302,7 @@ impl Lists {
         Some(block)
     }
 
-    /// Takes a block from the current list, which does not know of it yet.
+    /// Takes a block from the current list, which is not counted yet.
     #[inline(always)]
     fn unlink(&mut self, class: Class) -> Option<NonNull<u8>> {
         let block = NonNull::new(self.current.get(class))?;

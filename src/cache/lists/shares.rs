@@ -155,11 +155,23 @@ impl Lists {
         self.may_have_medium = true;
     }
 
+    /// The current list of a medium class has a block less.
+    #[inline(always)]
+    fn note_gone(&mut self, class: Class) {
+        self.left += bytes_of(class, 1);
+        *self.batch.get_mut(class) -= 1;
+    }
+
+    /// Takes a block of a medium class that nobody asked for.
+    fn evict(&mut self, class: Class) -> Option<NonNull<u8>> {
+        self.begin_spare(class);
+        self.unlink(class).inspect(|_| self.note_gone(class))
+    }
+
     /// A block was taken from the current list of a medium class.
     #[inline(always)]
     pub(super) fn note_taken(&mut self, class: Class) {
-        self.left += bytes_of(class, 1);
-        *self.batch.get_mut(class) -= 1;
+        self.note_gone(class);
         *self.came.get_mut(class) = true;
         self.served = self.served.saturating_add(1);
     }
@@ -199,7 +211,7 @@ impl Lists {
             if self.left >= enough || given_back == MOST_BLOCKS || !self.may_have_medium {
                 break;
             }
-            let block = self.pop_either(class);
+            let block = self.evict(class);
             without = if block.is_some() { 0 } else { without + 1 };
             given_back += usize::from(block.is_some());
             block.into_iter().for_each(&mut give_back);
@@ -235,10 +247,11 @@ impl Lists {
         let is_time_to_renew = self.looks == LOOKS_TO_RENEW;
         let renewed = if is_time_to_renew { self.next_to_renew() } else { Class::NONE };
         let may_have_run = self.may_have_run();
-        for class in Class::all() {
+        // What there is too much of is medium blocks first: a small class has more of what it asks for in the same bytes.
+        for class in Class::all_medium().chain(Class::all_small()) {
             let is_too_much = self.budget as isize - self.left > budget as isize;
             if !class.is_small() && !is_time_to_renew && !is_too_much {
-                break;
+                continue;
             }
             if !self.has(class) {
                 continue;

@@ -95,8 +95,8 @@ pub(super) fn map_block_at(bytes: usize, align: usize, huge_pages: bool) -> Opti
     mapping::map(bytes, align.max(mapping::page()))
 }
 
-/// Gives back what is free in a heap, in free blocks of at least so many bytes, as long as that is allowed for the bytes
-/// of one, and what is committed and was never used, but for `kept` bytes.
+/// Gives back what is free in a heap, in free blocks of at least so many bytes, as long as that is allowed for those of
+/// one that are in memory, and what is committed and was never used, but for `kept` bytes.
 pub(super) fn give_back(
     heap: &mut Heap,
     least: usize,
@@ -105,8 +105,10 @@ pub(super) fn give_back(
     mut is_allowed: impl FnMut(usize) -> bool,
 ) {
     heap.give_back(least, mapping::page(), |start, bytes| {
+        // What was given back before may be a part of it: a block that is merged with another does not know that.
+        let in_memory = mapping::resident_bytes(start, bytes);
         // SAFETY: the heap's span was reserved here, and what it gives back is nobody's.
-        is_allowed(bytes) && unsafe { mapping::discard(start, bytes) }
+        in_memory == 0 || is_allowed(in_memory) && unsafe { mapping::discard(start, bytes) }
     });
     uncommit(heap, kept, huge_pages);
 }
