@@ -329,13 +329,10 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
         } else {
             None
         };
-        let huge_pages = HUGE_PAGES && state.wants_huge_pages(bytes);
         let (start, bytes, dirty) = match kept {
             Some((start, bytes, dirty)) => {
-                if huge_pages {
-                    // SAFETY: what is kept was mapped here.
-                    unsafe { mapping::prefer_huge_pages(start.as_ptr(), bytes) };
-                }
+                // SAFETY: what is kept was mapped here.
+                unsafe { Self::prefer_huge_pages(state, start.as_ptr(), bytes) };
                 (start, bytes, dirty.min(layout.size()))
             }
             None => {
@@ -343,6 +340,7 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
                 if self.budget(state, heap).left < needed || !state.table.make_room() {
                     return None;
                 }
+                let huge_pages = HUGE_PAGES && state.wants_huge_pages(bytes);
                 (map_block_at(bytes, layout.align(), huge_pages)?, bytes, 0)
             }
         };
@@ -658,6 +656,19 @@ impl<const CAP: usize, const HUGE_PAGES: bool> sealed::Source for Growing<CAP, H
 }
 
 impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
+    /// Asks for huge pages for a block with pages of its own that is not noted, and was not mapped for it, if that is
+    /// wanted.
+    ///
+    /// # Safety
+    ///
+    /// - The pages were mapped here.
+    unsafe fn prefer_huge_pages(state: &State, start: *mut u8, bytes: usize) {
+        if HUGE_PAGES && state.wants_huge_pages(bytes) {
+            // SAFETY: the caller's contract.
+            unsafe { mapping::prefer_huge_pages(start, bytes) };
+        }
+    }
+
     /// Changes the size of a block with pages of its own.
     fn resize_mapped(
         &self,
@@ -683,10 +694,8 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
         }
         if new_bytes > bytes && state.kept.take_behind(start.wrapping_add(bytes), new_bytes - bytes) {
             state.table.remove(start.addr(), true);
-            if HUGE_PAGES && state.wants_huge_pages(new_bytes) {
-                // SAFETY: the block, and what is kept, were mapped here.
-                unsafe { mapping::prefer_huge_pages(start, new_bytes) };
-            }
+            // SAFETY: the block, and what is kept, were mapped here.
+            unsafe { Self::prefer_huge_pages(state, start, new_bytes) };
             state.table.insert_held(start, new_bytes);
             state.mapped += new_bytes - bytes;
             return Elsewhere::Known(Resized::Done(here));
@@ -695,6 +704,8 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
         let is_quicker_copied = new_bytes > bytes && bytes <= 2 * (new_bytes - bytes);
         if is_quicker_copied && layout.align() <= mapping::page() && state.table.wanted_bytes() == 0 {
             if let Some(target) = state.kept.take(new_bytes) {
+                // SAFETY: what is kept was mapped here.
+                unsafe { Self::prefer_huge_pages(state, target.as_ptr(), new_bytes) };
                 state.table.insert(target.as_ptr(), new_bytes);
                 state.mapped += new_bytes;
                 return Elsewhere::Known(Resized::MoveTo(target));

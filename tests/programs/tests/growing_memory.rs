@@ -183,15 +183,22 @@ fn what_caches_keep_does_not_keep_a_peak_in_memory() {
 
 /// Bytes of the process for which huge pages are asked for.
 fn with_huge_pages() -> usize {
+    with_huge_pages_in(0..usize::MAX)
+}
+
+/// As [`with_huge_pages`], at these addresses.
+fn with_huge_pages_in(addresses: std::ops::Range<usize>) -> usize {
     let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
-    let mut size = 0;
+    let mut mapping = 0..0;
     let mut sum = 0;
     for line in maps.lines() {
-        if let Some(kib) = line.strip_prefix("Size:") {
-            size = kib.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10;
+        let first = line.split(' ').next().unwrap();
+        if let Some((start, end)) = first.split_once('-') {
+            let [start, end] = [start, end].map(|address| usize::from_str_radix(address, 16).unwrap());
+            mapping = start.max(addresses.start)..end.min(addresses.end);
         }
         if line.strip_prefix("VmFlags:").is_some_and(|flags| flags.split(' ').any(|flag| flag == "hg")) {
-            sum += size;
+            sum += mapping.len();
         }
     }
     sum
@@ -273,8 +280,7 @@ fn huge_pages_are_asked_for_what_is_cut_from_pages_that_are_kept() {
     // SAFETY: the layouts are of more than no bytes, and each block is given back once.
     unsafe {
         let begun = allocator.alloc(layout(100));
-        let before = with_huge_pages();
-        let are_known = before > 0;
+        let are_known = with_huge_pages() > 0;
         while allocator.committed_bytes() < 40 * MIB {
             let blocks: Vec<_> = (0..30).map(|_| allocator.alloc(small)).collect();
             assert!(blocks.iter().all(|block| !block.is_null()));
@@ -284,7 +290,8 @@ fn huge_pages_are_asked_for_what_is_cut_from_pages_that_are_kept() {
         let mut block = allocator.alloc(layout(8 * MIB));
         for size in [8 * MIB, 12 * MIB, 20 * MIB] {
             assert!(!block.is_null());
-            assert_eq!(with_huge_pages() - before, if are_known { size } else { 0 }, "{size} bytes");
+            let asked_for = with_huge_pages_in(block.addr()..block.addr() + size);
+            assert_eq!(asked_for, if are_known { size } else { 0 }, "{size} bytes");
             assert!(allocator.committed_bytes() < committed + MIB);
             if size < 20 * MIB {
                 let larger = if size == 8 * MIB { 12 * MIB } else { 20 * MIB };
