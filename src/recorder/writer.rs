@@ -192,7 +192,9 @@ impl Part {
     #[cold]
     #[inline(never)]
     fn note_modules(&mut self) {
-        modules::for_each(&mut [0; file::MAX_PATH], |module| self.note(&Note::Module(module)));
+        modules::for_each(&mut [0; file::MAX_PATH], |module| {
+            self.note_with::<{ MAX_EVENT + file::MAX_PATH }>(&Note::Module(module));
+        });
     }
 
     fn close(&mut self) {
@@ -203,9 +205,14 @@ impl Part {
         self.place = CHUNK;
     }
 
-    /// Writes a note, if there is room.
+    /// Writes a note without a text, if there is room.
     fn note(&mut self, note: &Note<'_>) {
-        let mut record = [0; MAX_EVENT + file::MAX_PATH];
+        self.note_with::<MAX_EVENT>(note);
+    }
+
+    /// As [`note`](Self::note), with so many bytes at most, which are on the stack meanwhile.
+    fn note_with<const MOST: usize>(&mut self, note: &Note<'_>) {
+        let mut record = [0; MOST];
         let room = self.room().min(record.len());
         if let Some(len) = self.encoder.note(note, &mut record[..room]) {
             self.put(&record[..len], len);
