@@ -162,6 +162,9 @@ pub(crate) unsafe fn discard_counted(start: *mut u8, bytes: usize, count: &mut u
     is_discarded
 }
 
+/// Whether the system tells which pages are in memory.
+pub(crate) const TELLS_WHAT_IS_RESIDENT: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
 /// How many bytes of whole pages are in memory; all of them, where the system does not tell.
 pub(crate) fn resident_bytes(start: *mut u8, bytes: usize) -> usize {
     #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -221,14 +224,19 @@ pub(crate) unsafe fn remap(start: *mut u8, bytes: usize, new_bytes: usize) -> Op
 const COPIED: usize = 1 << 20;
 
 /// As [`remap`] to more bytes, by a copy: for what the system has as more than one mapping, which it does not make
-/// longer. What is copied goes back at once, so that there are never more than `new_bytes` in memory.
+/// longer. What is copied goes back at once, so that there are never more than `new_bytes` in memory, unless the program
+/// has locked them there. Returns also whether the old pages were unmapped; if not, what they contained is lost.
 ///
 /// # Safety
 ///
 /// - As for [`remap`], and the pages can be read.
-pub(crate) unsafe fn copy_to_more(start: *mut u8, bytes: usize, new_bytes: usize) -> Option<NonNull<u8>> {
-    let to = map(new_bytes, page())?;
+pub(crate) unsafe fn copy_to_more(
+    start: *mut u8,
+    bytes: usize,
+    new_bytes: usize,
+) -> Option<(NonNull<u8>, bool)> {
     let step = new_bytes.checked_sub(bytes).filter(|&more| more > 0)?.min(COPIED);
+    let to = map(new_bytes, page())?;
     for from in (0..bytes).step_by(step) {
         let (old, part) = (start.wrapping_add(from), step.min(bytes - from));
         // SAFETY: the caller's contract; what was just mapped is nobody's, and has more bytes. What was copied is not
@@ -239,8 +247,7 @@ pub(crate) unsafe fn copy_to_more(start: *mut u8, bytes: usize, new_bytes: usize
         }
     }
     // SAFETY: the caller's contract.
-    unsafe { unmap(start, bytes) };
-    Some(to)
+    Some((to, unsafe { try_unmap(start, bytes) }))
 }
 
 /// As [`remap`] to more bytes, by way of `through`, which are no fewer than these. Returns how many bytes there are

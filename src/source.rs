@@ -339,6 +339,7 @@ impl ToMove {
     #[cfg(all(feature = "std", unix))]
     pub(crate) fn run(self) -> Moved {
         let Self { start, bytes, new_bytes, most, huge_pages } = self;
+        let mut stays = false;
         // SAFETY: the pages were mapped for blocks, whose owner waits for this.
         let to = unsafe {
             let through = if huge_pages { most } else { new_bytes };
@@ -347,21 +348,23 @@ impl ToMove {
                 // A program can make several mappings of a block, and what is kept may be of several.
                 let is_longer = new_bytes > bytes && mapping::CAN_MOVE;
                 let copy = if is_longer { mapping::copy_to_more(start, bytes, new_bytes) } else { None };
-                copy.map(|start| (start, new_bytes))
+                let (to, is_unmapped) = copy?;
+                stays = !is_unmapped;
+                Some((to, new_bytes))
             });
             if let (Some((start, bytes)), true) = (to, huge_pages) {
                 mapping::prefer_huge_pages(start.as_ptr(), bytes);
             }
             to
         };
-        Moved { start, bytes, new_bytes, most, to }
+        Moved { start, bytes, new_bytes, most, to, stays }
     }
 
     /// Other sources move nothing.
     #[cfg(not(all(feature = "std", unix)))]
     pub(crate) fn run(self) -> Moved {
         let Self { start, bytes, new_bytes, most, .. } = self;
-        Moved { start, bytes, new_bytes, most, to: None }
+        Moved { start, bytes, new_bytes, most, to: None, stays: false }
     }
 }
 
@@ -374,6 +377,8 @@ pub struct Moved {
     most: usize,
     /// Where it is, and the bytes of its pages.
     to: Option<(NonNull<u8>, usize)>,
+    /// Whether it has moved, and the system did not take the old pages.
+    stays: bool,
 }
 
 impl Moved {

@@ -71,7 +71,8 @@ const LEAST_CAP: usize = 64 << 10;
 ///   included. Where address space is limited (`ulimit -v`), half of it is reserved at most.
 /// - Requests of 1 MiB and more get pages of their own, which grow without being copied where the system can do that
 ///   (Linux), and go back when they are freed; what may not go back yet (below) serves such requests, and with them it
-///   is no more than a sixteenth more than they were at most. All of it counts towards the cap.
+///   is to be no more than a sixteenth more than they were at most: what is more goes back with such requests, 8 MiB with
+///   each. All of it counts towards the cap.
 /// - What is full to 4 GiB is followed by further spans, each with a heap of its own: so far do 32-bit sizes and
 ///   positions reach, which keep blocks small. Their blocks are in no thread's cache.
 /// - When memory in use has fallen by a sixteenth (1 MiB at least), free stretches of a 128th of that and more go back
@@ -117,8 +118,8 @@ struct State {
     mapped: usize,
     /// Bytes of blocks that are moved just now, before or afterwards, whichever is more.
     pending: usize,
-    /// Pages that a block had, and that are kept for the next one. With those in use they are never many more than the
-    /// most that were in use since some were given back.
+    /// Pages that a block had, and that are kept for the next one. With those in use they are to be no more than the most
+    /// that were in use of late, and a share; see [`State::bound_kept`].
     kept: Kept,
     most_mapped: usize,
     /// Those that the system did not take back.
@@ -194,7 +195,7 @@ impl State {
     }
 
     /// Gives back what is kept and too much beside what is in use: as a block grows it takes pages of the system's, and
-    /// leaves what is kept where it is.
+    /// leaves what is kept where it is. No more than a piece with each call, since the lock is held.
     fn bound_kept(&mut self) {
         self.most_mapped = self.most_mapped.max(self.in_own_pages());
         let slack = self.most_mapped >> FALL_SHARE_LOG2;
@@ -362,24 +363,17 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
             kept.give_back(stayed, |bytes| pace.allows(bytes, most));
             state.most_mapped = state.most_mapped.min(state.in_own_pages() + state.kept.bytes());
             let fall = state.mark - live;
-            if fall <= least_fall(live) || !state.pace.has(fall, most) {
+            if fall <= least_fall(live) || !state.pace.has(fall.min(most), most) {
                 state.pause = PAUSE;
                 return self.settle_limits(state, heap);
             }
             state.further.unmap_empty();
             let (kept, least) = (least_fall(live), least_fall(live) >> STRETCH_SHARE_LOG2);
-            let State { pace, further, .. } = state;
-            let mut is_all = true;
-            let mut is_allowed = |bytes| {
-                is_all &= pace.allows(bytes, most);
-                is_all
-            };
-            give_back(heap, least, kept, HUGE_PAGES, &mut is_allowed);
-            further.each(|heap| give_back(heap, least, kept, HUGE_PAGES, &mut is_allowed));
-            if !is_all {
-                (state.has_fallen, state.pause) = (true, PAUSE);
-                return self.settle_limits(state, heap);
-            }
+            let mut given_back = give_back(heap, least, kept, HUGE_PAGES);
+            state.further.each(|heap| given_back += give_back(heap, least, kept, HUGE_PAGES));
+            // More may have been free than what memory in use has fallen by, and less in memory.
+            let charged = if mapping::TELLS_WHAT_IS_RESIDENT { given_back } else { fall };
+            state.pace.charge(charged, most);
         }
         (state.mark, state.has_fallen) = (live, true);
         self.settle_limits(state, heap);
@@ -550,10 +544,14 @@ impl<const CAP: usize, const HUGE_PAGES: bool> sealed::Source for Growing<CAP, H
     }
 
     fn note_moved(&self, heap: &mut Heap, moved: Moved) {
-        let Moved { start, bytes, most, to, .. } = moved;
+        let Moved { start, bytes, most, to, stays, .. } = moved;
         // SAFETY: the heap is here.
         let state = unsafe { self.state(heap) };
         state.pending -= most;
+        if stays {
+            // SAFETY: they were a block's, which is elsewhere now.
+            unsafe { state.stayed.put(start, bytes, bytes) };
+        }
         let (start, bytes) = to.map_or((start, bytes), |(to, bytes)| (to.as_ptr(), bytes));
         state.table.insert_held(start, bytes);
         state.mapped += bytes;
@@ -702,7 +700,12 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
         }
         // To have so many new pages takes longer than to copy those that it has to some that are kept.
         let is_quicker_copied = new_bytes > bytes && bytes <= 2 * (new_bytes - bytes);
-        if is_quicker_copied && layout.align() <= mapping::page() && state.table.wanted_bytes() == 0 {
+        // Where the cap is near, others may want what both have together meanwhile.
+        let may_copy = is_quicker_copied
+            && layout.align() <= mapping::page()
+            && state.table.wanted_bytes() == 0
+            && self.budget(state, heap).left >= bytes;
+        if may_copy {
             if let Some(target) = state.kept.take(new_bytes) {
                 // SAFETY: what is kept was mapped here.
                 unsafe { Self::prefer_huge_pages(state, target.as_ptr(), new_bytes) };

@@ -168,6 +168,11 @@ impl Lists {
         self.unlink(class).inspect(|_| self.note_gone(class))
     }
 
+    /// Takes a block that nobody asked for.
+    fn pop_unasked(&mut self, class: Class) -> Option<NonNull<u8>> {
+        if class.is_small() { self.pop_either(class) } else { self.evict(class) }
+    }
+
     /// A block was taken from the current list of a medium class.
     #[inline(always)]
     pub(super) fn note_taken(&mut self, class: Class) {
@@ -258,7 +263,7 @@ impl Lists {
             }
             let goes = is_too_much || !self.came.get(class);
             if goes || class == renewed {
-                while let Some(block) = self.pop_either(class) {
+                while let Some(block) = self.pop_unasked(class) {
                     self.retire(block).into_iter().for_each(&mut give_back);
                 }
             }

@@ -15,39 +15,46 @@ const MILLISECONDS_LOG2: u32 = 10;
 /// The allowance; all zero bytes in the beginning, when as much may be given back as there is.
 pub(super) struct Pace {
     bytes: usize,
+    /// What was given back beyond the allowance.
+    debt: usize,
     at: u64,
 }
 
 impl Pace {
     pub(super) const fn new() -> Self {
-        Self { bytes: 0, at: 0 }
+        Self { bytes: 0, debt: 0, at: 0 }
     }
 
     /// Takes so many bytes off the allowance, if it has them. It never grows beyond `most`, which is what there is.
     pub(super) fn allows(&mut self, bytes: usize, most: usize) -> bool {
-        self.allows_at(mapping::milliseconds(), bytes, most)
+        let has = self.has(bytes, most);
+        if has {
+            self.bytes -= bytes;
+        }
+        has
     }
 
     /// Whether the allowance has so many bytes, none of which are taken off.
     pub(super) fn has(&mut self, bytes: usize, most: usize) -> bool {
-        self.renew(mapping::milliseconds(), most);
-        bytes <= self.bytes
+        self.has_at(mapping::milliseconds(), bytes, most)
     }
 
-    fn allows_at(&mut self, now: u64, bytes: usize, most: usize) -> bool {
-        self.renew(now, most);
-        let is_allowed = bytes <= self.bytes;
-        if is_allowed {
-            self.bytes -= bytes;
-        }
-        is_allowed
+    /// Takes off so many bytes that were given back, and later what it has not got of them, but no more than `most`.
+    pub(super) fn charge(&mut self, bytes: usize, most: usize) {
+        let owed = bytes.saturating_sub(self.bytes);
+        self.bytes = self.bytes.saturating_sub(bytes);
+        self.debt = self.debt.saturating_add(owed).min(most);
     }
 
-    fn renew(&mut self, now: u64, most: usize) {
+    fn has_at(&mut self, now: u64, bytes: usize, most: usize) -> bool {
         let elapsed = usize::try_from(now.saturating_sub(self.at)).unwrap_or(usize::MAX);
         self.at = self.at.max(now);
         let in_millisecond = most.min(BYTES_IN_SECOND) >> MILLISECONDS_LOG2;
-        self.bytes = self.bytes.saturating_add(elapsed.saturating_mul(in_millisecond)).min(most);
+        let earned = elapsed.saturating_mul(in_millisecond);
+        let paid = earned.min(self.debt);
+        self.debt -= paid;
+        self.bytes = self.bytes.saturating_add(earned - paid).min(most);
+        bytes <= self.bytes
     }
 }
 
@@ -59,13 +66,36 @@ mod tests {
     fn a_peak_is_given_back_at_once_and_what_follows_at_a_pace() {
         for (peak, in_millisecond) in [(1 << 30, 256 << 10), (16 << 20, 16 << 10)] {
             let mut pace = Pace::new();
-            assert!(pace.allows_at(100_000, peak, peak));
-            assert!(!pace.allows_at(100_001, peak, peak));
-            assert!(pace.allows_at(100_001, in_millisecond, peak));
-            assert!(!pace.allows_at(100_001, 1, peak));
-            assert!(pace.allows_at(200_000, peak, peak));
-            assert!(!pace.allows_at(200_000, 1, peak), "no more than there is");
-            assert!(!pace.allows_at(90_000, 1, peak), "a clock that goes back earns nothing");
+            let mut allows_at = |now, bytes| {
+                let has = pace.has_at(now, bytes, peak);
+                if has {
+                    pace.charge(bytes, peak);
+                }
+                has
+            };
+            assert!(allows_at(100_000, peak));
+            assert!(!allows_at(100_001, peak));
+            assert!(allows_at(100_001, in_millisecond));
+            assert!(!allows_at(100_001, 1));
+            assert!(allows_at(200_000, peak));
+            assert!(!allows_at(200_000, 1), "no more than there is");
+            assert!(!allows_at(90_000, 1), "a clock that goes back earns nothing");
         }
+    }
+
+    #[test]
+    fn what_is_given_back_beyond_the_allowance_is_owed() {
+        const PEAK: usize = 1 << 30;
+        const IN_MILLISECOND: usize = 256 << 10;
+        let mut pace = Pace::new();
+        assert!(pace.has_at(100_000, PEAK, PEAK));
+        pace.charge(PEAK + 10 * IN_MILLISECOND, PEAK);
+        assert!(!pace.has_at(100_010, 1, PEAK));
+        assert!(
+            pace.has_at(100_011, IN_MILLISECOND, PEAK) && !pace.has_at(100_011, IN_MILLISECOND + 1, PEAK)
+        );
+        // No more than there is.
+        pace.charge(5 * PEAK, PEAK);
+        assert!(!pace.has_at(100_011 + 4096, 1, PEAK) && pace.has_at(100_012 + 4096, IN_MILLISECOND, PEAK));
     }
 }

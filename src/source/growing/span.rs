@@ -95,22 +95,17 @@ pub(super) fn map_block_at(bytes: usize, align: usize, huge_pages: bool) -> Opti
     mapping::map(bytes, align.max(mapping::page()))
 }
 
-/// Gives back what is free in a heap, in free blocks of at least so many bytes, as long as that is allowed for those of
-/// one that are in memory, and what is committed and was never used, but for `kept` bytes.
-pub(super) fn give_back(
-    heap: &mut Heap,
-    least: usize,
-    kept: usize,
-    huge_pages: bool,
-    mut is_allowed: impl FnMut(usize) -> bool,
-) {
+/// Gives back what is free in a heap, in free blocks of at least so many bytes, and what is committed and was never
+/// used, but for `kept` bytes. Returns how many bytes of that were in memory.
+pub(super) fn give_back(heap: &mut Heap, least: usize, kept: usize, huge_pages: bool) -> usize {
+    let mut in_memory = 0;
     heap.give_back(least, mapping::page(), |start, bytes| {
-        // What was given back before may be a part of it: a block that is merged with another does not know that.
-        let in_memory = mapping::resident_bytes(start, bytes);
+        // A part may have been given back before: a block that is merged with another does not know that.
         // SAFETY: the heap's span was reserved here, and what it gives back is nobody's.
-        in_memory == 0 || is_allowed(in_memory) && unsafe { mapping::discard(start, bytes) }
+        unsafe { mapping::discard_counted(start, bytes, &mut in_memory) }
     });
     uncommit(heap, kept, huge_pages);
+    in_memory
 }
 
 /// Gives back all that is free in a heap. Returns how many bytes of that were in memory.
@@ -151,7 +146,7 @@ mod tests {
     use std::vec::Vec;
 
     #[test]
-    fn no_more_goes_back_than_is_allowed() {
+    fn what_goes_back_is_counted_by_what_of_it_is_in_memory() {
         const SIZE: usize = 1 << 20;
         let (start, len) = reserve(64 << 20, 64 << 20).unwrap();
         let layout = Layout::from_size_align(SIZE, 8).unwrap();
@@ -162,23 +157,22 @@ mod tests {
             assert!(mapping::commit(start, committed));
             init(&mut heap, start, len, committed, false).unwrap();
             heap.set_limits(len, len);
-            let blocks: Vec<_> = (0..21).map(|_| heap.alloc(layout).unwrap().as_ptr()).collect();
+            let blocks: Vec<_> = (0..10).map(|_| heap.alloc(layout).unwrap().as_ptr()).collect();
+            let _last = heap.alloc(layout).unwrap();
             for block in &blocks {
                 block.write_bytes(7, SIZE);
             }
-            let free: Vec<_> = blocks.into_iter().step_by(2).take(10).collect();
-            free.iter().for_each(|&block| heap.dealloc(block).unwrap());
-            let in_memory = || free.iter().filter(|block| block.add(SIZE / 2).read() == 7).count();
-            assert_eq!(in_memory(), 10);
-            let mut left = 3;
-            give_back(&mut heap, SIZE / 2, SIZE, false, |bytes| {
-                assert!((SIZE / 2..=SIZE).contains(&bytes));
-                left -= 1;
-                left >= 0
-            });
-            assert_eq!(in_memory(), 7);
-            give_back(&mut heap, SIZE / 2, SIZE, false, |_| true);
-            assert_eq!(in_memory(), 0);
+            let mut free = |block: *mut u8| {
+                heap.dealloc(block).unwrap();
+                let given_back = give_back(&mut heap, SIZE / 2, SIZE, false);
+                assert_ne!(block.add(SIZE / 2).read(), 7);
+                given_back
+            };
+            // Each is merged with those before it.
+            for &block in &blocks {
+                let given_back = free(block);
+                assert!(given_back.abs_diff(SIZE) <= 3 * mapping::page(), "{given_back}");
+            }
             mapping::unmap(start, len);
         }
     }
