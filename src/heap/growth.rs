@@ -31,10 +31,10 @@ pub(crate) type Commit = unsafe fn(start: *mut u8, least: usize, most: usize) ->
 const LEAST_STEP: u32 = 8 << 10;
 const STEP_SHARE_LOG2: u32 = 3;
 
-/// Granules that count as free for each cache in a region that is committed as it is needed, if it may have them: 32
-/// MiB.
+/// Granules that count as free for each cache in a region that is committed as it is needed, if it may have them: 64
+/// MiB, so that it may keep on its lists as much as in a large arena.
 #[cfg(all(feature = "std", unix))]
-const LEAST_FREE: u32 = 4 << 20;
+const LEAST_FREE: u32 = 8 << 20;
 
 /// For so many caches at most: threads that sleep keep what they have.
 #[cfg(all(feature = "std", unix))]
@@ -166,12 +166,12 @@ impl Heap {
 
     /// How many blocks may wait in a place that does not know where they lie: each of them may be all that a run is
     /// kept for. In a region that is committed as it is needed, where runs are long, those runs are no more than a
-    /// share of what is in use, 1/16, or of [twice](LEAST_FREE) what always counts as free for one cache.
+    /// share of what is in use, 1/16, or of [what](LEAST_FREE) always counts as free for one cache.
     pub(crate) fn most_scattered_blocks(&self) -> usize {
         if self.growth.commit.is_none() {
             return usize::MAX;
         }
-        let most = self.figures.live().max(2 * LEAST_FREE) >> SCATTERED_SHARE_LOG2;
+        let most = self.figures.live().max(LEAST_FREE) >> SCATTERED_SHARE_LOG2;
         most.checked_div(self.pages.granules()).unwrap_or(0) as usize
     }
 

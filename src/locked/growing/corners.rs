@@ -485,13 +485,13 @@ fn what_is_only_reserved_is_free_for_each_cache() {
         }
     }
 
-    const LARGE: usize = 1024 * MIB;
+    const LARGE: usize = 1536 * MIB;
     const SMALL: usize = 256 * MIB;
     let caches = [1, 2, 16, 64];
-    assert_eq!(free_for::<LARGE>(caches, MIB), [32, 64, 512, 512].map(|mib| mib * MIB));
-    let [one, two, many, more] = free_for::<LARGE>(caches, 100 * MIB);
-    assert!(one == two && (100 * MIB - 100_000..101 * MIB).contains(&one), "as much as is in use");
-    assert_eq!((many, more), (512 * MIB, 512 * MIB));
+    assert_eq!(free_for::<LARGE>(caches, MIB), [64, 128, 1024, 1024].map(|mib| mib * MIB));
+    let [one, two, many, more] = free_for::<LARGE>(caches, 200 * MIB);
+    assert!(one == two && (200 * MIB - 100_000..201 * MIB).contains(&one), "as much as is in use");
+    assert_eq!((many, more), (1024 * MIB, 1024 * MIB));
     let [.., many] = free_for::<SMALL>(caches, 100 * MIB);
     assert!((155 * MIB..156 * MIB + 100_000).contains(&many), "no more than there may be");
 }
