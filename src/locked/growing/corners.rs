@@ -348,6 +348,36 @@ fn a_block_of_two_mappings_grows_near_the_cap() {
     assert_eq!(allocator.stats().live_bytes, 0);
 }
 
+/// Whichever call the system refuses while such a block is copied to more pages.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_block_of_two_mappings_is_not_lost_and_neither_are_its_pages() {
+    const SMALL: usize = 3 * MIB;
+    const LARGE: usize = 4 * MIB;
+    let mut have_stayed = false;
+    for calls in 0..10 {
+        let allocator = Allocator::new();
+        let block = served(&allocator, SMALL);
+        // SAFETY: the block holds that many bytes, is in use, and is whole pages, and what it contained stays.
+        unsafe {
+            block.write_bytes(7, SMALL);
+            assert_eq!(libc::madvise(block.add(MIB).cast(), MIB, libc::MADV_DONTDUMP), 0);
+            refusals::begin_after(calls);
+            let grown = allocator.realloc(block, bytes(SMALL), LARGE);
+            refusals::end();
+            let (block, size) = if grown.is_null() { (block, SMALL) } else { (grown, LARGE) };
+            assert!((0..SMALL).all(|at| block.add(at).read() == 7));
+            allocator.audit().unwrap();
+            // If the system does not take the old pages, they are there until it does.
+            have_stayed |= !grown.is_null() && allocator.committed_bytes() > SMALL + LARGE;
+            free(&allocator, block, size);
+        }
+        allocator.trim();
+        assert!(allocator.committed_bytes() < MIB && allocator.stats().live_bytes == 0);
+    }
+    assert!(have_stayed);
+}
+
 #[test]
 fn what_is_to_be_had_is_what_the_cap_leaves() {
     let allocator = Allocator::new();

@@ -146,6 +146,7 @@ mod tests {
     use std::vec::Vec;
 
     #[test]
+    #[cfg(any(target_os = "linux", target_os = "android"))]
     fn what_goes_back_is_counted_by_what_of_it_is_in_memory() {
         const SIZE: usize = 1 << 20;
         let (start, len) = reserve(64 << 20, 64 << 20).unwrap();
