@@ -65,11 +65,13 @@ impl Lists {
         give_back: impl FnMut(Unneeded),
     ) -> Option<Looked> {
         *self.came.get_mut(class) = true;
-        if class.is_small() {
+        let is_time = if class.is_small() {
             self.visits = (self.visits + 1).min(VISITS);
-        }
-        // Who comes for the sake of one medium block was counted on the way.
-        let is_time = if class.is_small() { self.visits == VISITS } else { self.is_due() };
+            self.visits == VISITS
+        } else {
+            // Who comes for the sake of one medium block was counted on the way.
+            self.is_due()
+        };
         is_time.then(|| self.look_over(budget, give_back))
     }
 
