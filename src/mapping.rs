@@ -224,8 +224,9 @@ pub(crate) unsafe fn remap(start: *mut u8, bytes: usize, new_bytes: usize) -> Op
 const COPIED: usize = 1 << 20;
 
 /// As [`remap`] to more bytes, by a copy: for what the system has as more than one mapping, which it does not make
-/// longer. What is copied goes back at once, so that there are never more than `new_bytes` in memory, unless the program
-/// has locked them there. Returns also whether the old pages were unmapped; if not, what they contained is lost.
+/// longer. What is copied goes back at once, so that there are never more than `new_bytes` in memory, unless the
+/// program has locked them there. Returns also whether the old pages were unmapped; if not, what they contained is
+/// lost.
 ///
 /// # Safety
 ///

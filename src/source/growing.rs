@@ -71,8 +71,8 @@ const LEAST_CAP: usize = 64 << 10;
 ///   included. Where address space is limited (`ulimit -v`), half of it is reserved at most.
 /// - Requests of 1 MiB and more get pages of their own, which grow without being copied where the system can do that
 ///   (Linux), and go back when they are freed; what may not go back yet (below) serves such requests, and with them it
-///   is to be no more than a sixteenth more than they were at most: what is more goes back with such requests, 8 MiB with
-///   each. All of it counts towards the cap.
+///   is to be no more than a sixteenth more than they were at most: what is more goes back with such requests, 8 MiB
+///   with each. All of it counts towards the cap.
 /// - What is full to 4 GiB is followed by further spans, each with a heap of its own: so far do 32-bit sizes and
 ///   positions reach, which keep blocks small. Their blocks are in no thread's cache.
 /// - When memory in use has fallen by a sixteenth (1 MiB at least), free stretches of a 128th of that and more go back
@@ -118,8 +118,8 @@ struct State {
     mapped: usize,
     /// Bytes of blocks that are moved just now, before or afterwards, whichever is more.
     pending: usize,
-    /// Pages that a block had, and that are kept for the next one. With those in use they are to be no more than the most
-    /// that were in use of late, and a share; see [`State::bound_kept`].
+    /// Pages that a block had, and that are kept for the next one. With those in use they are to be no more than the
+    /// most that were in use of late, and a share; see [`State::bound_kept`].
     kept: Kept,
     most_mapped: usize,
     /// Those that the system did not take back.

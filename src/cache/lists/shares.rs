@@ -254,7 +254,8 @@ impl Lists {
         let is_time_to_renew = self.looks == LOOKS_TO_RENEW;
         let renewed = if is_time_to_renew { self.next_to_renew() } else { Class::NONE };
         let may_have_run = self.may_have_run();
-        // What there is too much of is medium blocks first: a small class has more of what it asks for in the same bytes.
+        // What there is too much of is medium blocks first: a small class has more of what it asks for in the same
+        // bytes.
         for class in Class::all_medium().chain(Class::all_small()) {
             let is_too_much = self.budget as isize - self.left > budget as isize;
             if !class.is_small() && !is_time_to_renew && !is_too_much {
