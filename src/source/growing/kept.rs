@@ -131,8 +131,8 @@ impl Kept {
         before - self.bytes
     }
 
-    /// Gives so many bytes back, or a piece if that is less: the smallest spans, which are of least use, and last a part
-    /// of one. What the system does not take stays.
+    /// Gives so many bytes back, or a piece if that is less: the smallest spans, which are of least use, and last a
+    /// part of one. What the system does not take stays.
     pub(super) fn give_back_smallest(&mut self, stayed: &mut Stayed, bytes: usize) {
         let mut left = bytes.min(PIECE);
         while left > 0 {

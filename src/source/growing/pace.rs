@@ -27,11 +27,7 @@ impl Pace {
 
     /// Takes so many bytes off the allowance, if it has them. It never grows beyond `most`, which is what there is.
     pub(super) fn allows(&mut self, bytes: usize, most: usize) -> bool {
-        let has = self.has(bytes, most);
-        if has {
-            self.bytes -= bytes;
-        }
-        has
+        self.allows_at(mapping::milliseconds(), bytes, most)
     }
 
     /// Whether the allowance has so many bytes, none of which are taken off.
@@ -44,6 +40,14 @@ impl Pace {
         let owed = bytes.saturating_sub(self.bytes);
         self.bytes = self.bytes.saturating_sub(bytes);
         self.debt = self.debt.saturating_add(owed).min(most);
+    }
+
+    fn allows_at(&mut self, now: u64, bytes: usize, most: usize) -> bool {
+        let is_allowed = self.has_at(now, bytes, most);
+        if is_allowed {
+            self.charge(bytes, most);
+        }
+        is_allowed
     }
 
     fn has_at(&mut self, now: u64, bytes: usize, most: usize) -> bool {
@@ -66,20 +70,13 @@ mod tests {
     fn a_peak_is_given_back_at_once_and_what_follows_at_a_pace() {
         for (peak, in_millisecond) in [(1 << 30, 256 << 10), (16 << 20, 16 << 10)] {
             let mut pace = Pace::new();
-            let mut allows_at = |now, bytes| {
-                let has = pace.has_at(now, bytes, peak);
-                if has {
-                    pace.charge(bytes, peak);
-                }
-                has
-            };
-            assert!(allows_at(100_000, peak));
-            assert!(!allows_at(100_001, peak));
-            assert!(allows_at(100_001, in_millisecond));
-            assert!(!allows_at(100_001, 1));
-            assert!(allows_at(200_000, peak));
-            assert!(!allows_at(200_000, 1), "no more than there is");
-            assert!(!allows_at(90_000, 1), "a clock that goes back earns nothing");
+            assert!(pace.allows_at(100_000, peak, peak));
+            assert!(!pace.allows_at(100_001, peak, peak));
+            assert!(pace.allows_at(100_001, in_millisecond, peak));
+            assert!(!pace.allows_at(100_001, 1, peak));
+            assert!(pace.allows_at(200_000, peak, peak));
+            assert!(!pace.allows_at(200_000, 1, peak), "no more than there is");
+            assert!(!pace.allows_at(90_000, 1, peak), "a clock that goes back earns nothing");
         }
     }
 
