@@ -76,15 +76,23 @@ impl Class {
     }
 
     /// The class that serves requests of so many bytes at a multiple of `align`; `None` for more than
-    /// [`LARGEST_PAYLOAD`], and for more than the largest slot at a multiple of more than a granule.
+    /// [`LARGEST_PAYLOAD`], and where neither slots are aligned like that nor a block [may be](Self::is_worth_keeping).
     ///
     /// The slots of the class are aligned like that. Its blocks need not be.
     #[inline(always)]
     pub(super) fn serving(bytes: usize, align: usize) -> Option<Self> {
-        if align > GRANULE {
+        if align > GRANULE && bytes <= SlotSize::MOST_GRANULES * GRANULE {
             return SlotSize::serving(bytes, align).map(Self::of_slot).filter(|&class| class != Self::NONE);
         }
-        (bytes <= LARGEST_PAYLOAD).then(|| Self::holding(bytes))
+        (bytes <= LARGEST_PAYLOAD && Self::is_worth_keeping(bytes, align)).then(|| Self::holding(bytes))
+    }
+
+    /// Whether a block of so many bytes that lies at a multiple of `align` may be on a list, from which it is taken for
+    /// requests of any alignment: if it is large enough that a program loses little where these take the few places
+    /// that are aligned like that, and it has to have others.
+    #[inline(always)]
+    fn is_worth_keeping(bytes: usize, align: usize) -> bool {
+        align <= GRANULE || align <= bytes
     }
 
     const fn holding(bytes: usize) -> Self {

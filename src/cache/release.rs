@@ -24,7 +24,7 @@ impl<S: Source> ThreadCached<S> {
             if this.rests() {
                 let heap = this.unless_cached(this.locked.heap(), block, layout, Action::Free);
                 this.dealloc_locked(heap, block, layout);
-            } else if !home::slot().give_block(this.identity(), block) {
+            } else if class_serving(layout).is_none() || !home::slot().give_block(this.identity(), block) {
                 this.dealloc_slow(block, layout);
             }
         }

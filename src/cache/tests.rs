@@ -294,6 +294,58 @@ fn medium_blocks_of_many_sizes_are_kept_and_served_again() {
     });
 }
 
+/// Medium blocks at multiples of more than a granule are kept, and served again at such a multiple.
+#[test]
+fn aligned_medium_blocks_are_kept_and_served_again() {
+    alone(|| {
+        A.drain();
+        for layout in [(1000, 16), (2000, 64), (9000, 128), (4096, 4096)]
+            .map(|(bytes, align)| Layout::from_size_align(bytes, align).unwrap())
+        {
+            // SAFETY: the layout is of more than no bytes, and each block is given back once.
+            unsafe {
+                let block = A.alloc(layout);
+                A.dealloc(block, layout);
+                let class = class_serving(layout).unwrap();
+                let again = {
+                    let _heap = A.heap();
+                    A.own_slot().unwrap().take_aligned(A.identity(), class, layout.align())
+                };
+                assert_eq!(again.map(NonNull::as_ptr), Some(block), "{layout:?}");
+                assert_eq!(block.addr() % layout.align(), 0);
+                A.dealloc(block, layout);
+            }
+        }
+        A.drain();
+        A.audit().unwrap();
+    });
+}
+
+/// A small block at a multiple of much is for the heap to make one with its neighbours: those that are served from
+/// lists would have it for good, and others of its alignment would need new places.
+#[test]
+fn small_blocks_far_apart_are_not_kept() {
+    alone(|| {
+        A.drain();
+        let kept = || A.caches().bytes + A.depot.bytes();
+        let [near, far] = [8, 4096].map(|align| Layout::from_size_align(96, align).unwrap());
+        // SAFETY: the layouts are of more than no bytes, and each block is given back once.
+        unsafe {
+            // Lists of their class get room for all of them.
+            let mut others = [(); 100].map(|()| A.alloc(near));
+            others.iter().for_each(|&block| A.dealloc(block, near));
+            others = others.map(|_| A.alloc(near));
+            let before = kept();
+            let blocks = [(); 8].map(|()| A.alloc(far));
+            blocks.iter().for_each(|&block| A.dealloc(block, far));
+            assert_eq!(kept(), before);
+            others.iter().for_each(|&block| A.dealloc(block, near));
+            assert!(kept() >= before + 8 * 96, "there was room");
+        }
+        A.drain();
+    });
+}
+
 /// What a medium block leaves behind when it grows is for the heap to make larger ones of.
 #[test]
 fn what_grows_does_not_fill_the_cache() {
