@@ -1,8 +1,9 @@
 //! Size classes: which list of a cache serves a request, and which one takes a block or a slot.
 //!
 //! Up to 768 bytes a class is the size of a slot. Blocks of that little are of the class whose slots they
-//! could be. Above, classes are those of blocks: each power of two is divided into 16. Those of small
-//! blocks end below 1 KiB; what is larger is medium.
+//! could be. Above, classes are those of blocks, by the granules of their payload, so that a request for a power of two,
+//! or for a sixteenth of one more, loses nothing: each power of two is divided into 16. Those of small blocks end below
+//! 1 KiB; what is larger is medium.
 
 use crate::block::Tag;
 use crate::size::{BlockSize, GRANULE, SlotSize};
@@ -10,17 +11,17 @@ use crate::size::{BlockSize, GRANULE, SlotSize};
 /// Each power of two is divided into this many classes.
 const DIVISIONS_LOG2: u32 = 4;
 
-/// Blocks from this size on are not cached: a little more than 32 KiB, so that a request for that fits.
-const TOO_LARGE: BlockSize = BlockSize::from_granules(4096 + 512);
+/// Blocks with a payload of so many granules are not cached: a little more than 32 KiB, so that a request for that fits.
+const TOO_LARGE: u32 = 4096 + 256;
 
-/// Blocks below this size are small.
-const MEDIUM: BlockSize = BlockSize::from_granules(128);
+/// Blocks with a payload of fewer granules are small.
+const MEDIUM: u32 = 128;
 
-/// One class for each size of slots, and each division of the sizes of larger blocks below [`TOO_LARGE`].
-pub(super) const CLASSES: usize = of_division(TOO_LARGE.granules()) as usize;
+/// One class for each size of slots, and each division of the payloads of larger blocks below [`TOO_LARGE`].
+pub(super) const CLASSES: usize = of_division(TOO_LARGE) as usize;
 
 /// The classes of small blocks and of slots.
-pub(super) const SMALL_CLASSES: usize = of_division(MEDIUM.granules()) as usize;
+pub(super) const SMALL_CLASSES: usize = of_division(MEDIUM) as usize;
 
 /// The classes of medium blocks.
 pub(super) const MEDIUM_CLASSES: usize = CLASSES - SMALL_CLASSES;
@@ -34,11 +35,21 @@ pub(super) const LARGEST_SMALL_PAYLOAD: usize = Class(SMALL_CLASSES as u8 - 1).p
 /// The number of the first class: link and key of a cached block take 12 bytes.
 const SMALLEST: u8 = 1;
 
-/// The number of the first class that is a division of the sizes of blocks.
+/// The number of the first class that is a division of the payloads of blocks.
 const FIRST_DIVISION: u32 = SlotSize::COUNT as u32;
 
-/// The smallest block of that class: more than the largest slot, and a multiple of what the division is wide.
+/// The smallest payload of that class: more than the largest slot, and a multiple of what the division is wide.
 const FIRST_DIVIDED: u32 = SlotSize::MOST_GRANULES as u32 + 4;
+
+/// The whole granules of a block's payload.
+const fn payload_granules(size: BlockSize) -> u32 {
+    (size.payload() / GRANULE) as u32
+}
+
+/// The block with a payload of so many whole granules.
+const fn with_payload_granules(granules: u32) -> BlockSize {
+    BlockSize::from_granules(granules + 1)
+}
 
 /// The division that so many granules are in.
 const fn division(granules: u32) -> u32 {
@@ -46,7 +57,7 @@ const fn division(granules: u32) -> u32 {
     (width_log2 << DIVISIONS_LOG2) + (granules >> width_log2)
 }
 
-/// The class of blocks of so many granules, [`FIRST_DIVIDED`] or more.
+/// The class of blocks with a payload of so many granules, [`FIRST_DIVIDED`] or more.
 const fn of_division(granules: u32) -> u32 {
     division(granules) - division(FIRST_DIVIDED) + FIRST_DIVISION
 }
@@ -102,7 +113,8 @@ impl Class {
         }
         let Some(size) = BlockSize::for_payload(bytes) else { return Self::NONE };
         // The first division whose blocks are all large enough.
-        let granules = if size.granules() < FIRST_DIVIDED { FIRST_DIVIDED } else { size.granules() };
+        let granules = payload_granules(size);
+        let granules = if granules < FIRST_DIVIDED { FIRST_DIVIDED } else { granules };
         let width_log2 = granules.ilog2() - DIVISIONS_LOG2;
         Self(of_division(granules + (1 << width_log2) - 1) as u8)
     }
@@ -113,29 +125,28 @@ impl Class {
         Self(slot.byte())
     }
 
-    /// The class of a block in use of that size, less than [`TOO_LARGE`].
+    /// The class of a block in use with a payload of so many granules, less than [`TOO_LARGE`].
     #[inline(always)]
-    fn of_size(size: BlockSize) -> Self {
+    fn of_payload(granules: u32) -> Self {
         /// What is found with one load, since a release waits for it.
         static OF_SMALLER: [u8; FIRST_DIVIDED as usize] = {
             let mut classes = [0; FIRST_DIVIDED as usize];
-            let mut granules = BlockSize::MIN.granules();
+            let mut granules = payload_granules(BlockSize::MIN);
             while granules < FIRST_DIVIDED {
-                classes[granules as usize] = Class::of_smaller(BlockSize::from_granules(granules)).0;
+                classes[granules as usize] = Class::of_smaller(granules as usize).0;
                 granules += 1;
             }
             classes
         };
-        match OF_SMALLER.get(size.granules() as usize) {
+        match OF_SMALLER.get(granules as usize) {
             Some(&class) => Self(class),
-            None => Self(of_division(size.granules()) as u8),
+            None => Self(of_division(granules) as u8),
         }
     }
 
-    /// The class of a block in use of that size, less than [`FIRST_DIVIDED`].
-    const fn of_smaller(size: BlockSize) -> Self {
+    /// The class of a block in use with a payload of so many granules, less than [`FIRST_DIVIDED`].
+    const fn of_smaller(granules: usize) -> Self {
         // The largest slot that the block could be.
-        let granules = size.payload() / GRANULE;
         let granules = if granules > SlotSize::MOST_GRANULES { SlotSize::MOST_GRANULES } else { granules };
         let above = SlotSize::of_granules(granules);
         let is_exact = above.granules() as usize == granules;
@@ -143,13 +154,13 @@ impl Class {
         Self(above.byte() - !is_exact as u8)
     }
 
-    /// The class of a block with this header, if that may be one of a block in use that is smaller than
-    /// [`TOO_LARGE`].
+    /// The class of a block with this header, if that may be one of a block in use that is not
+    /// [too large](TOO_LARGE).
     #[inline(always)]
     pub(super) fn of(tag: Tag) -> Option<Self> {
-        let is_cacheable =
-            tag.is_live() && (BlockSize::MIN.granules()..TOO_LARGE.granules()).contains(&tag.granules());
-        is_cacheable.then(|| Self::of_size(tag.size()))
+        let sizes = BlockSize::MIN.granules()..with_payload_granules(TOO_LARGE).granules();
+        let is_cacheable = tag.is_live() && sizes.contains(&tag.granules());
+        is_cacheable.then(|| Self::of_payload(payload_granules(tag.size())))
     }
 
     /// The size of its slots, if it has any.
@@ -181,7 +192,7 @@ impl Class {
         let division = self.0 as u32 - FIRST_DIVISION + division(FIRST_DIVIDED);
         let width_log2 = (division >> DIVISIONS_LOG2) - 1;
         let smallest = (division - (width_log2 << DIVISIONS_LOG2)) << width_log2;
-        BlockSize::from_granules(smallest).payload()
+        with_payload_granules(smallest).payload()
     }
 
     /// As [`payload`](Self::payload), with one load.
@@ -295,6 +306,22 @@ impl<T> ByClass<T> {
 mod tests {
     use super::*;
 
+    fn too_large() -> BlockSize {
+        with_payload_granules(TOO_LARGE)
+    }
+
+    #[test]
+    fn powers_of_two_lose_nothing() {
+        for bytes in (10..=15).flat_map(|log2| (0..16).map(move |part| (16 + part) << (log2 - 4))) {
+            let Some(class) = Class::serving(bytes, 1) else { break };
+            // What is there for such a request is of the class that serves it, whoever has made it.
+            let block = BlockSize::for_payload(bytes).unwrap();
+            assert_eq!(class.payload(), block.payload(), "{bytes}");
+            assert_eq!(Class::of(Tag::used(block)), Some(class));
+        }
+        assert!((32 << 10..33 << 10).contains(&LARGEST_PAYLOAD));
+    }
+
     #[test]
     fn a_class_holds_what_it_serves() {
         for bytes in 0..=LARGEST_PAYLOAD {
@@ -311,12 +338,12 @@ mod tests {
 
     #[test]
     fn a_block_holds_what_its_class_promises_and_so_does_a_slot() {
-        for granules in BlockSize::MIN.granules()..TOO_LARGE.granules() {
+        for granules in BlockSize::MIN.granules()..too_large().granules() {
             let size = BlockSize::from_granules(granules);
             let class = Class::of(Tag::used(size)).unwrap();
             assert!(class.payload() <= size.payload(), "{size:?}");
             let next = BlockSize::from_granules(granules + 1);
-            if next < TOO_LARGE {
+            if next < too_large() {
                 assert!(
                     Class::of(Tag::used(next)).unwrap().listed_as().any(|listed| listed == class)
                         || class == Class::NONE
@@ -335,10 +362,10 @@ mod tests {
 
     #[test]
     fn only_blocks_in_use_have_a_class() {
-        for granules in BlockSize::MIN.granules()..2 * TOO_LARGE.granules() {
+        for granules in BlockSize::MIN.granules()..2 * too_large().granules() {
             let size = BlockSize::from_granules(granules);
             let used = Tag::used(size);
-            let class = (size < TOO_LARGE).then(|| Class::of_size(size));
+            let class = (size < too_large()).then(|| Class::of_payload(payload_granules(size)));
             for used in [used, used.with_left_free(true)] {
                 assert_eq!(Class::of(used), class);
             }
