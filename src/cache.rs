@@ -52,7 +52,6 @@ use crate::sync::unless_explored;
 use class::{Class, LARGEST_SMALL_PAYLOAD};
 use core::alloc::{GlobalAlloc, Layout};
 use core::fmt;
-use core::ptr::NonNull;
 use depot::Depot;
 use drain::{Afterwards, give_back_list, give_back_unneeded, raise_outside};
 use lists::{FullList, Lists, Looked};
@@ -496,10 +495,7 @@ unsafe impl<S: Source> GlobalAlloc for ThreadCached<S> {
             // SAFETY: the caller's contract.
             return unsafe { self.realloc_panicking(block, layout, new_size) };
         }
-        // Larger blocks change their size where they are, if they can.
-        let is_small = layout.size() <= LARGEST_SMALL_PAYLOAD;
-        let align = layout.align();
-        if is_small && new_size <= LARGEST_SMALL_PAYLOAD && align <= GRANULE {
+        if layout.size().max(new_size) <= LARGEST_SMALL_PAYLOAD && layout.align() <= GRANULE {
             let class = Class::serving_small(new_size);
             let len = layout.size().min(new_size);
             // SAFETY: the slot is this thread's, or nobody's; the caller's contract.
@@ -512,30 +508,8 @@ unsafe impl<S: Source> GlobalAlloc for ThreadCached<S> {
                 }
             }
         }
-        let new_class =
-            if is_small { Class::serving(new_size, align).filter(|class| class.is_small()) } else { None };
-        let own = new_class.and_then(|new_class| {
-            let slot = self.own_slot()?;
-            // SAFETY: the slot is this thread's.
-            Some((slot, unsafe { slot.find(block) }?.1, new_class))
-        });
-        let target = match own {
-            Some((_, class, new_class)) if class == new_class => return block,
-            Some((slot, _, new_class)) => self.take_or_refill(slot, new_class, align).1,
-            // No block of a cache's size, or a misuse.
-            None => None,
-        };
-        let Some(target) = target.map(NonNull::as_ptr) else {
-            // SAFETY: the caller's contract.
-            return unsafe { self.realloc_locked(block, layout, new_size) };
-        };
-        // SAFETY: both blocks hold the smaller of the two sizes and do not overlap; the old one is given back
-        // as the caller had it.
-        unsafe {
-            target.copy_from_nonoverlapping(block, layout.size().min(new_size));
-            self.dealloc(block, layout);
-        }
-        target
+        // SAFETY: the caller's contract.
+        unsafe { self.realloc_otherwise(block, layout, new_size) }
     }
 }
 

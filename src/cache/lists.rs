@@ -8,8 +8,8 @@
 //! a class does many times in a row costs a look at its shelf there for each `batch` blocks only.
 //!
 //! Of medium blocks there are many classes, of which most have a block or two: the lists of all of these share what
-//! the budget leaves, by the blocks that they have. What is full is all of them together then, and some blocks of
-//! many classes go back at once.
+//! the budget leaves, by the blocks that they have. What is full is all of them together then, and lists of many classes
+//! go to the depot, or blocks of many classes go back, at once.
 //!
 //! How long they may be is in `shares`, how much room one has in `room`.
 //!
@@ -201,6 +201,16 @@ impl Lists {
             }
             None => self.runs.take(class),
         }
+    }
+
+    /// Takes a block of a class, or of one that is hardly larger, from a current list, or a slot from the current run,
+    /// if it lies at a multiple of `align`.
+    #[inline(always)]
+    pub(super) fn take_aligned(&mut self, class: Class, align: usize) -> Option<NonNull<u8>> {
+        let on_lists = class
+            .and_larger()
+            .find_map(|class| if self.is_first_aligned(class, align) { self.pop(class) } else { None });
+        on_lists.or_else(|| self.runs.take(class.small()?))
     }
 
     /// Takes a slot of a class from the cache's runs.

@@ -1,13 +1,56 @@
 //! Changes of size that the thread's cache does not serve at once.
 
 use super::ThreadCached;
-use super::class::LARGEST_SMALL_PAYLOAD;
+use super::class::{Class, LARGEST_SMALL_PAYLOAD};
 use crate::fault::Action;
 use crate::heap::{Resized, copy};
 use crate::source::Source;
 use core::alloc::{GlobalAlloc, Layout};
+use core::ptr::NonNull;
 
 impl<S: Source> ThreadCached<S> {
+    /// A change of size of a block that is not small or is not to be, or that the cache does not serve at once.
+    ///
+    /// What the cache or the depot has is taken, and copying takes less time than a turn of the lock. What they have not
+    /// is for the heap: there a block may grow where it is.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`GlobalAlloc::realloc`].
+    #[inline(never)]
+    pub(super) unsafe fn realloc_otherwise(
+        &self,
+        block: *mut u8,
+        layout: Layout,
+        new_size: usize,
+    ) -> *mut u8 {
+        let own = Class::serving(new_size, layout.align()).zip(self.own_slot());
+        let Some((class, slot)) = own.filter(|(_, slot)| slot.is_awake()) else {
+            // SAFETY: the caller's contract.
+            return unsafe { self.realloc_locked(block, layout, new_size) };
+        };
+        let (align, len) = (layout.align(), layout.size().min(new_size));
+        // SAFETY: the slot is this thread's; the caller's contract. Both blocks hold the smaller of the two sizes and do
+        // not overlap; the old one is given back as the caller had it.
+        unsafe {
+            if let Some((moved, is_left)) = slot.resize_slowly(block, (class, align), len, &self.depot) {
+                if is_left {
+                    self.dealloc_slow(block, layout);
+                }
+                return moved.as_ptr();
+            }
+            // Small blocks never change their size where they are.
+            let is_small = class.is_small() && slot.find(block).is_some_and(|(_, class)| class.is_small());
+            let target = if is_small { self.take_or_refill(slot, class, align).1 } else { None };
+            let Some(target) = target.map(NonNull::as_ptr) else {
+                return self.realloc_locked(block, layout, new_size);
+            };
+            target.copy_from_nonoverlapping(block, len);
+            self.dealloc(block, layout);
+            target
+        }
+    }
+
     /// A change of size by the heap, after draining if need be.
     ///
     /// # Safety
@@ -36,7 +79,8 @@ impl<S: Source> ThreadCached<S> {
             Resized::MoveTo(target) => unsafe {
                 copy(block, target.as_ptr(), layout.size().min(new_size));
                 if layout.size() > LARGEST_SMALL_PAYLOAD {
-                    // Who grows step by step hardly comes back to what it has left.
+                    // Who grows step by step hardly comes back to what it has left, and nobody has left such a block
+                    // before that would have been taken.
                     let heap = self.unless_cached(self.heap(), block, layout, Action::Free);
                     self.dealloc_locked(heap, block, layout);
                 } else {

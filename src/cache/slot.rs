@@ -294,14 +294,8 @@ impl Slot {
         class: Class,
         align: usize,
     ) -> Option<NonNull<u8>> {
-        let pop = |_: &Place, lists: &mut Lists| {
-            let on_lists = class
-                .and_larger()
-                .find_map(|class| if lists.is_first_aligned(class, align) { lists.pop(class) } else { None });
-            on_lists.or_else(|| lists.runs.take(class.small()?))
-        };
         // SAFETY: the caller's contract.
-        unsafe { self.inside(allocator, pop)? }
+        unsafe { self.inside(allocator, |_, lists| lists.take_aligned(class, align))? }
     }
 
     /// Puts a slot into the cache, if that is quickly done and the cache is one of that allocator's. Returns
@@ -376,6 +370,39 @@ impl Slot {
         unsafe { self.inside(allocator, resize)? }
     }
 
+    /// As [`resize`](Self::resize), to a block of any class at a multiple of `align`, also with one of the depot's.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`resize`](Self::resize), and the caller is the owner. The old block lies at such a multiple.
+    pub(super) unsafe fn resize_slowly(
+        &self,
+        block: *mut u8,
+        (class, align): (Class, usize),
+        len: usize,
+        depot: &Depot,
+    ) -> Option<(NonNull<u8>, bool)> {
+        let resize = |place: &Place, lists: &mut Lists| {
+            let found = place.find(block)?;
+            let (old_class, old) = found.unless_cached().filter(|&(class, _)| class != Class::NONE)?;
+            if old_class == class {
+                return Some((old, false));
+            }
+            lists.begin_spare(class);
+            // SAFETY: the owner is inside of the gate.
+            let target = lists
+                .take_aligned(class, align)
+                .or_else(|| unsafe { lists.take_passed_on(class, align, depot) })?;
+            // SAFETY: as for `resize`.
+            unsafe {
+                target.copy_from_nonoverlapping(old, len);
+                Some((target, !lists.give_simply(found)))
+            }
+        };
+        // SAFETY: the caller's contract.
+        unsafe { self.inside_slowly(resize)? }
+    }
+
     /// As [`take_aligned`](Self::take_aligned), also from other runs, from the spare list and from the depot, and where
     /// the gate is never plainly open.
     ///
@@ -420,6 +447,7 @@ impl Slot {
                 return given;
             }
             lists.lengthen(class);
+            lists.pass_on_others(class, depot);
             lists.give_or_pass_on(found, class, depot)
         };
         // SAFETY: the caller's contract.

@@ -1,5 +1,7 @@
 //! What an allocator with caches keeps for itself.
 
+mod medium;
+
 use super::*;
 use crate::FreeList;
 use crate::sync::atomic::Ordering;
@@ -252,123 +254,6 @@ fn a_refill_looks_at_the_lists_again() {
     });
 }
 
-/// How many medium blocks the calling thread's cache has.
-fn medium_blocks() -> u32 {
-    let (slot, _heap) = (A.own_slot().unwrap(), A.heap());
-    // SAFETY: this thread is the owner, and has the lock.
-    unsafe {
-        slot.with_lock(|lists| {
-            lists.all().filter(|list| !list.class.is_small()).map(|list| list.blocks).sum()
-        })
-    }
-}
-
-/// Blocks of many sizes that are released are served again, though no size has come to the lock for more than one.
-#[test]
-fn medium_blocks_of_many_sizes_are_kept_and_served_again() {
-    alone(|| {
-        A.drain();
-        let layouts = (2..16).flat_map(|kibibytes| Layout::from_size_align(kibibytes << 10, 8));
-        // SAFETY: the layouts are of more than no bytes, and each block is given back once.
-        unsafe {
-            let blocks: Vec<_> = layouts.map(|layout| (A.alloc(layout), layout)).collect();
-            let count = blocks.len();
-            blocks.iter().for_each(|&(block, layout)| A.dealloc(block, layout));
-            assert_eq!(medium_blocks() as usize, count);
-            // Somebody has the lock until they are there again.
-            let slot = A.own_slot().unwrap();
-            let again: Vec<_> = {
-                let _heap = A.heap();
-                let take = |&(_, layout): &(*mut u8, Layout)| {
-                    slot.take_aligned(A.identity(), class_serving(layout).unwrap(), 8)
-                };
-                blocks.iter().map(take).collect()
-            };
-            assert!(
-                again.iter().flatten().map(|block| block.as_ptr()).eq(blocks.iter().map(|&(block, _)| block))
-            );
-            blocks.iter().for_each(|&(block, layout)| A.dealloc(block, layout));
-        }
-        A.drain();
-        A.audit().unwrap();
-    });
-}
-
-/// Medium blocks at multiples of more than a granule are kept, and served again at such a multiple.
-#[test]
-fn aligned_medium_blocks_are_kept_and_served_again() {
-    alone(|| {
-        A.drain();
-        for layout in [(1000, 16), (2000, 64), (9000, 128), (4096, 4096)]
-            .map(|(bytes, align)| Layout::from_size_align(bytes, align).unwrap())
-        {
-            // SAFETY: the layout is of more than no bytes, and each block is given back once.
-            unsafe {
-                let block = A.alloc(layout);
-                A.dealloc(block, layout);
-                let class = class_serving(layout).unwrap();
-                let again = {
-                    let _heap = A.heap();
-                    A.own_slot().unwrap().take_aligned(A.identity(), class, layout.align())
-                };
-                assert_eq!(again.map(NonNull::as_ptr), Some(block), "{layout:?}");
-                assert_eq!(block.addr() % layout.align(), 0);
-                A.dealloc(block, layout);
-            }
-        }
-        A.drain();
-        A.audit().unwrap();
-    });
-}
-
-/// A small block at a multiple of much is for the heap to make one with its neighbours: those that are served from
-/// lists would have it for good, and others of its alignment would need new places.
-#[test]
-fn small_blocks_far_apart_are_not_kept() {
-    alone(|| {
-        A.drain();
-        let kept = || A.caches().bytes + A.depot.bytes();
-        let [near, far] = [8, 4096].map(|align| Layout::from_size_align(96, align).unwrap());
-        // SAFETY: the layouts are of more than no bytes, and each block is given back once.
-        unsafe {
-            // Lists of their class get room for all of them.
-            let mut others = [(); 100].map(|()| A.alloc(near));
-            others.iter().for_each(|&block| A.dealloc(block, near));
-            others = others.map(|_| A.alloc(near));
-            let before = kept();
-            let blocks = [(); 8].map(|()| A.alloc(far));
-            blocks.iter().for_each(|&block| A.dealloc(block, far));
-            assert_eq!(kept(), before);
-            others.iter().for_each(|&block| A.dealloc(block, near));
-            assert!(kept() >= before + 8 * 96, "there was room");
-        }
-        A.drain();
-    });
-}
-
-/// What a medium block leaves behind when it grows is for the heap to make larger ones of.
-#[test]
-fn what_grows_does_not_fill_the_cache() {
-    alone(|| {
-        A.drain();
-        let layout = |bytes| Layout::from_size_align(bytes, 8).unwrap();
-        // SAFETY: the layouts are of more than no bytes, and each block is given back once.
-        unsafe {
-            let mut blocks = [(); 2].map(|()| A.alloc(layout(2000)));
-            let before = (medium_blocks(), blocks);
-            for bytes in (2000..30_000).step_by(2000) {
-                // They are in each other's way.
-                blocks = blocks.map(|block| A.realloc(block, layout(bytes), bytes + 2000));
-            }
-            assert!(blocks != before.1, "they moved");
-            assert_eq!(medium_blocks(), before.0);
-            blocks.iter().for_each(|&block| A.dealloc(block, layout(30_000)));
-        }
-        A.drain();
-        assert_eq!(A.stats().live_bytes, 0);
-    });
-}
-
 /// What another thread has freed comes back as whole lists first, and only then one by one.
 #[test]
 fn lists_come_back_before_strays() {
@@ -402,32 +287,53 @@ fn lists_are_passed_on_without_the_lock() {
     const PASSED: usize = 1000;
     alone(|| {
         A.drain();
-        let (barrier, is_done) = (&Barrier::new(2), &AtomicBool::new(false));
         let blocks = allocate(PASSED);
-        let pass_on = move || {
-            // For a cache, and for what the depot may have.
-            free(allocate(1));
-            barrier.wait();
-            // The lock is held until this is done.
-            barrier.wait();
+        let pass_on = || {
             free(blocks);
-            let again = allocate(PASSED / 2);
-            is_done.store(true, Ordering::Release);
-            free(again);
+            allocate(PASSED / 2)
         };
-        let is_done_meanwhile = std::thread::scope(|scope| {
-            scope.spawn(pass_on);
-            barrier.wait();
-            let _heap = A.heap();
-            barrier.wait();
-            let start = std::time::Instant::now();
-            while !is_done.load(Ordering::Acquire) && start.elapsed().as_secs() < 20 {
-                std::thread::yield_now();
-            }
-            is_done.load(Ordering::Acquire)
-        });
-        assert!(is_done_meanwhile);
+        free(while_the_lock_is_held(pass_on).expect("nobody waited"));
         A.drain();
         A.audit().unwrap();
     });
+}
+
+/// What another thread, which has a cache, comes to while this one has the heap's lock; nothing if it has to wait for
+/// that.
+fn while_the_lock_is_held<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
+    let (barrier, is_done) = (&Barrier::new(2), &AtomicBool::new(false));
+    let work = move || {
+        // For a cache.
+        free(allocate(1));
+        // For what the depot may have, and so that it is not time to look the cache over.
+        let (slot, class) = (A.own_slot().unwrap(), class_serving(STRAY).unwrap());
+        let mut heap = A.heap();
+        // SAFETY: this thread is the owner, outside of its gate, and has the lock.
+        unsafe {
+            slot.with_lock(|lists| {
+                while lists.count_visit(class) {}
+                A.visit(slot, lists, class, &mut heap).unwrap();
+            });
+        }
+        drop(heap);
+        barrier.wait();
+        // The lock is held from here on.
+        barrier.wait();
+        let result = work();
+        is_done.swap(true, Ordering::AcqRel);
+        result
+    };
+    std::thread::scope(|scope| {
+        let worker = scope.spawn(work);
+        barrier.wait();
+        let heap = A.heap();
+        barrier.wait();
+        let start = std::time::Instant::now();
+        while !is_done.load(Ordering::Acquire) && start.elapsed().as_secs() < 20 {
+            std::thread::yield_now();
+        }
+        let is_done_meanwhile = is_done.load(Ordering::Acquire);
+        drop(heap);
+        worker.join().ok().filter(|_| is_done_meanwhile)
+    })
 }

@@ -11,8 +11,9 @@
 
 use super::{FullList, LISTS, Lists, MOST_BLOCKS, Unneeded};
 use crate::cache::class::{Class, MEDIUM_CLASSES};
+use crate::cache::depot::Depot;
 use crate::sync::unless_explored;
-use core::ptr::NonNull;
+use core::ptr::{NonNull, null_mut};
 
 /// No class is given more than this share of the budget: 1/8.
 pub(in crate::cache) const LARGEST_SHARE_LOG2: u32 = 3;
@@ -224,6 +225,51 @@ impl Lists {
             block.into_iter().for_each(&mut give_back);
             self.made_room = class;
         }
+    }
+
+    /// If the budget leaves too little for another block of a medium class, puts lists of such classes into the depot,
+    /// one of each class in its turn, until half of the budget is left. Where the depot does not take them, it is for
+    /// [`make_room`](Self::make_room), under the lock.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`pass_on`](Self::pass_on).
+    pub(in crate::cache) unsafe fn pass_on_others(&mut self, class: Class, depot: &Depot) {
+        if class.is_small()
+            || self.is_enough_left(class)
+            || !self.may_have_medium
+            || !self.may_have_one(class)
+        {
+            return;
+        }
+        let last = self.made_room;
+        let behind_last = Class::all_medium().filter(|&class| class > last);
+        for class in behind_last.chain(Class::all_medium().filter(|&class| class <= last)) {
+            if self.left >= (self.budget / 2) as isize {
+                break;
+            }
+            self.made_room = class;
+            let Some(list) = self.spare(class).or_else(|| self.current(class)) else { continue };
+            // SAFETY: the list is linked, and this cache's until the depot has it; the caller's contract.
+            if unsafe { depot.put(class, list) } {
+                self.take_spare(class).or_else(|| self.take_current(class));
+                self.note_leaving(list);
+            }
+        }
+    }
+
+    /// The current list of a medium class, if there is one.
+    fn current(&self, class: Class) -> Option<FullList> {
+        NonNull::new(self.current.get(class)).map(|first| FullList::new(first, self.batch.get(class)))
+    }
+
+    /// Gives the current list of a medium class up, if there is one.
+    fn take_current(&mut self, class: Class) -> Option<FullList> {
+        let current = self.current(class)?;
+        *self.current.get_mut(class) = null_mut();
+        *self.batch.get_mut(class) = 0;
+        self.left += bytes_of(class, current.blocks());
+        Some(current)
     }
 
     /// Makes the lists of a small class longer, as far as the budget has something left.
