@@ -1,9 +1,9 @@
 //! Size classes: which list of a cache serves a request, and which one takes a block or a slot.
 //!
 //! Up to 768 bytes a class is the size of a slot. Blocks of that little are of the class whose slots they
-//! could be. Above, classes are those of blocks, by the granules of their payload, so that a request for a power of two,
-//! or for a sixteenth of one more, loses nothing: each power of two is divided into 16. Those of small blocks end below
-//! 1 KiB; what is larger is medium.
+//! could be. Above, classes are those of blocks, by the granules of their payload, so that a request for a power of
+//! two, or for a sixteenth of one more, loses nothing: each power of two is divided into 16. Those of small blocks end
+//! below 1 KiB; what is larger is medium.
 
 use crate::block::Tag;
 use crate::size::{BlockSize, GRANULE, SlotSize};
@@ -11,7 +11,8 @@ use crate::size::{BlockSize, GRANULE, SlotSize};
 /// Each power of two is divided into this many classes.
 const DIVISIONS_LOG2: u32 = 4;
 
-/// Blocks with a payload of so many granules are not cached: a little more than 32 KiB, so that a request for that fits.
+/// Blocks with a payload of so many granules are not cached: a little more than 32 KiB, so that a request for that
+/// fits.
 const TOO_LARGE: u32 = 4096 + 256;
 
 /// Blocks with a payload of fewer granules are small.

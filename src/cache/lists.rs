@@ -8,8 +8,8 @@
 //! a class does many times in a row costs a look at its shelf there for each `batch` blocks only.
 //!
 //! Of medium blocks there are many classes, of which most have a block or two: the lists of all of these share what
-//! the budget leaves, by the blocks that they have. What is full is all of them together then, and lists of many classes
-//! go to the depot, or blocks of many classes go back, at once.
+//! the budget leaves, by the blocks that they have. What is full is all of them together then, and lists of many
+//! classes go to the depot, or blocks of many classes go back, at once.
 //!
 //! How long they may be is in `shares`, how much room one has in `room`.
 //!

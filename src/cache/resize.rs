@@ -11,8 +11,8 @@ use core::ptr::NonNull;
 impl<S: Source> ThreadCached<S> {
     /// A change of size of a block that is not small or is not to be, or that the cache does not serve at once.
     ///
-    /// What the cache or the depot has is taken, and copying takes less time than a turn of the lock. What they have not
-    /// is for the heap: there a block may grow where it is.
+    /// What the cache or the depot has is taken, and copying takes less time than a turn of the lock. What they have
+    /// not is for the heap: there a block may grow where it is.
     ///
     /// # Safety
     ///
@@ -30,8 +30,8 @@ impl<S: Source> ThreadCached<S> {
             return unsafe { self.realloc_locked(block, layout, new_size) };
         };
         let (align, len) = (layout.align(), layout.size().min(new_size));
-        // SAFETY: the slot is this thread's; the caller's contract. Both blocks hold the smaller of the two sizes and do
-        // not overlap; the old one is given back as the caller had it.
+        // SAFETY: the slot is this thread's; the caller's contract. Both blocks hold the smaller of the two sizes and
+        // do not overlap; the old one is given back as the caller had it.
         unsafe {
             if let Some((moved, is_left)) = slot.resize_slowly(block, (class, align), len, &self.depot) {
                 if is_left {

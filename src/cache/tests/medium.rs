@@ -121,7 +121,8 @@ fn what_grows_does_not_fill_the_cache() {
     });
 }
 
-/// Medium blocks that a cache has no room for are put into the depot, and had from there again, without the heap's lock.
+/// Medium blocks that a cache has no room for are put into the depot, and had from there again, without the heap's
+/// lock.
 #[test]
 fn medium_blocks_are_passed_on_without_the_lock() {
     alone(|| {
