@@ -12,10 +12,12 @@ use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 const SHARE_LOG2: u32 = 6;
 const LARGEST_BUDGET: usize = 1 << 20;
 
-/// Where there are many, a cache keeps so many bytes even if all of them have more than that together, up to this share
-/// of what is free: 128 KiB, and 1/8. With less it would be in its thread's way. (64 threads with 300 blocks of up to
-/// 2 KiB each, 12 MiB in an arena of 60, take a twelfth of the time that they took with 13 KiB each.)
+/// Where there are many, a cache keeps so many bytes at most even if all of them have more than that together, up to
+/// this share of what is free, one of them at most a 32nd of that: 128 KiB, and 1/8. With too little it would be in its
+/// thread's way. (64 threads with 300 blocks of up to 2 KiB each, 12 MiB in an arena of 60, take a twelfth of the time
+/// that they take with 13 KiB each.) Where that would be less than the least, memory is not plenty: 16 KiB.
 const OF_USE: usize = 128 << 10;
+const LEAST_OF_USE: usize = 16 << 10;
 const MANY_SHARE_LOG2: u32 = 3;
 
 /// Whether memory is short, and how much caches may keep. Touched by whoever has the heap's lock.
@@ -53,8 +55,8 @@ impl Pressure {
     pub(super) fn budget(&self, free: impl FnOnce(usize) -> usize) -> usize {
         let caches = self.caches.load(Ordering::Relaxed).max(2) as usize;
         let free = free(caches);
-        let (of_two, of_many) = ((free >> SHARE_LOG2) / 2, (free >> MANY_SHARE_LOG2) / caches);
-        let of_use = of_two.min(of_many).min(OF_USE);
+        let of_use = ((free >> MANY_SHARE_LOG2) / caches.max(32)).min(OF_USE);
+        let of_use = if of_use >= LEAST_OF_USE { of_use } else { 0 };
         ((free >> SHARE_LOG2) / caches).max(of_use).min(LARGEST_BUDGET)
     }
 
@@ -95,20 +97,22 @@ mod tests {
     #[test]
     fn many_caches_share_what_they_may_keep() {
         let pressure = Pressure::new();
-        let budgets = [(); 33].map(|()| {
+        let budgets = [(); 65].map(|()| {
             let budgets = [1 << 20, 32 << 20, usize::MAX].map(|free| pressure.budget(|_| free));
             pressure.note_cache();
             budgets
         });
         let (little, much) = (8 << 10, 256 << 10);
         assert_eq!(budgets[..3], [[little, much, LARGEST_BUDGET]; 3]);
-        // Of little free memory each has as much as one of two, up to an eighth together.
-        assert_eq!((budgets[16][0], budgets[32][0]), (little, little / 2));
-        // Of much, what is of use.
-        assert_eq!([3, 4, 16, 32].map(|caches| budgets[caches][1]), [much * 2 / 3, OF_USE, OF_USE, OF_USE]);
-        assert_eq!(budgets[32][2], LARGEST_BUDGET);
+        assert_eq!([8, 64].map(|caches| budgets[caches][0]), [little / 4, little / 32]);
+        // Of much, each keeps what is of use, up to an eighth together.
+        assert_eq!(
+            [3, 8, 32, 64].map(|caches| budgets[caches][1]),
+            [much * 2 / 3, OF_USE, OF_USE, OF_USE / 2]
+        );
+        assert_eq!(budgets[64][2], LARGEST_BUDGET);
         pressure.note_cache_gone();
-        assert_eq!(pressure.budget(|_| 1 << 20), little / 2);
+        assert_eq!(pressure.budget(|_| 32 << 20), OF_USE / 2);
     }
 
     #[test]
