@@ -24,31 +24,32 @@ impl<S: Source> ThreadCached<S> {
         layout: Layout,
         new_size: usize,
     ) -> *mut u8 {
-        let own = Class::serving(new_size, layout.align()).zip(self.own_slot());
-        let Some((class, slot)) = own.filter(|(_, slot)| slot.is_awake()) else {
+        let align = layout.align();
+        let own = Class::serving(new_size, align).zip(self.own_slot()).filter(|(_, slot)| slot.is_awake());
+        let target = own.and_then(|(class, slot)| {
+            // Small blocks never change their size where they are.
+            let is_small = || {
+                // SAFETY: the slot is this thread's.
+                let found = unsafe { slot.find(block) };
+                class.is_small() && found.is_some_and(|(_, class)| class.is_small())
+            };
+            // SAFETY: as above.
+            unsafe { slot.take_instead(block, class, align, &self.depot) }
+                .or_else(|| if is_small() { self.take_or_refill(slot, class, align).1 } else { None })
+        });
+        let Some(target) = target.map(NonNull::as_ptr) else {
             // SAFETY: the caller's contract.
             return unsafe { self.realloc_locked(block, layout, new_size) };
         };
-        let (align, len) = (layout.align(), layout.size().min(new_size));
-        // SAFETY: the slot is this thread's; the caller's contract. Both blocks hold the smaller of the two sizes and
-        // do not overlap; the old one is given back as the caller had it.
-        unsafe {
-            if let Some((moved, is_left)) = slot.resize_slowly(block, (class, align), len, &self.depot) {
-                if is_left {
-                    self.dealloc_slow(block, layout);
-                }
-                return moved.as_ptr();
+        if target != block {
+            // SAFETY: both hold the smaller of the two sizes, and do not overlap; the old one is given back as the
+            // caller had it.
+            unsafe {
+                copy(block, target, layout.size().min(new_size));
+                self.dealloc(block, layout);
             }
-            // Small blocks never change their size where they are.
-            let is_small = class.is_small() && slot.find(block).is_some_and(|(_, class)| class.is_small());
-            let target = if is_small { self.take_or_refill(slot, class, align).1 } else { None };
-            let Some(target) = target.map(NonNull::as_ptr) else {
-                return self.realloc_locked(block, layout, new_size);
-            };
-            target.copy_from_nonoverlapping(block, len);
-            self.dealloc(block, layout);
-            target
         }
+        target
     }
 
     /// A change of size by the heap, after draining if need be.

@@ -370,37 +370,31 @@ impl Slot {
         unsafe { self.inside(allocator, resize)? }
     }
 
-    /// As [`resize`](Self::resize), to a block of any class at a multiple of `align`, also with one of the depot's.
+    /// Where what is in a slot or in a block is to go that is to be of another class and at a multiple of `align`: to
+    /// one that the cache or the depot has, which is taken. It stays where it is if it is of that class.
     ///
     /// # Safety
     ///
-    /// - As for [`resize`](Self::resize), and the caller is the owner. The old block lies at such a multiple.
-    pub(super) unsafe fn resize_slowly(
+    /// - The caller is the owner.
+    pub(super) unsafe fn take_instead(
         &self,
         block: *mut u8,
-        (class, align): (Class, usize),
-        len: usize,
+        class: Class,
+        align: usize,
         depot: &Depot,
-    ) -> Option<(NonNull<u8>, bool)> {
-        let resize = |place: &Place, lists: &mut Lists| {
-            let found = place.find(block)?;
-            let (old_class, old) = found.unless_cached().filter(|&(class, _)| class != Class::NONE)?;
+    ) -> Option<NonNull<u8>> {
+        let take = |place: &Place, lists: &mut Lists| {
+            let (old_class, old) =
+                place.find(block)?.unless_cached().filter(|&(class, _)| class != Class::NONE)?;
             if old_class == class {
-                return Some((old, false));
+                return Some(old);
             }
             lists.begin_spare(class);
             // SAFETY: the owner is inside of the gate.
-            let target = lists
-                .take_aligned(class, align)
-                .or_else(|| unsafe { lists.take_passed_on(class, align, depot) })?;
-            // SAFETY: as for `resize`.
-            unsafe {
-                target.copy_from_nonoverlapping(old, len);
-                Some((target, !lists.give_simply(found)))
-            }
+            lists.take_aligned(class, align).or_else(|| unsafe { lists.take_passed_on(class, align, depot) })
         };
         // SAFETY: the caller's contract.
-        unsafe { self.inside_slowly(resize)? }
+        unsafe { self.inside_slowly(take)? }
     }
 
     /// As [`take_aligned`](Self::take_aligned), also from other runs, from the spare list and from the depot, and where
