@@ -2,7 +2,7 @@
 //!
 //! A thread owns runs, pages of slots of one size, and serves itself from them without the lock and without an atomic
 //! read-modify-write: an allocation clears a bit, a release sets it. What was freed just now, blocks with headers, and
-//! slots of other threads' runs go to lists first, and come from there: up to 988 bytes, an allocation takes 24
+//! slots of other threads' runs go to lists first, and come from there: up to 996 bytes, an allocation takes 24
 //! instructions and a release 59. Runs are handed over, and lists filled and emptied, under the lock. Before a
 //! request is refused, the allocator takes back what all caches have, those of other threads included: *an
 //! allocation fails only if it would fail with every cache empty.*
@@ -88,8 +88,8 @@ const SLOTS: usize = unless_explored((Heap::LAST_OWNER - Heap::FIRST_OWNER + 1) 
 /// Same arena, sizes, policies and diagnostics as `Locked`; in addition:
 ///
 /// - On its lists a cache keeps 1/128 of what is free, and half a page for each size that it has a run for;
-///   all together keep 1/64, and one at most 1 MiB. Where there are many, one keeps 16 to 128 KiB nevertheless,
-///   1/256 at most, as long as all together have no more than 1/8. (In a `Growing`, no more counts as free than is in use,
+///   all together keep 1/64, and one at most 1 MiB. Of many, one keeps 1/256 less 16 KiB nevertheless, up
+///   to 128 KiB, as long as all together have no more than 1/8. (In a `Growing`, no more counts as free than is in use,
 ///   or 64 MiB for each of up to 16 caches.) The runs that it takes slots from, and those that became empty,
 ///   are of four times as many bytes at most, where a long one that it takes slots from (16 KiB, in an arena
 ///   of 64 MiB or more, or a `Growing`) counts as a usual one (4,224 bytes): what of it was never used is

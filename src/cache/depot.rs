@@ -1,5 +1,5 @@
-//! The depot: full lists of cached blocks on their way from the threads that free them to those that
-//! allocate.
+//! The depot: lists of cached blocks on their way from the threads that free them to those that allocate. Those of
+//! small classes are full; one of a medium class is what a cache had that has no room for more.
 //!
 //! It spares both the heap and its lock: a list goes in and comes out as a whole, and each class has a *shelf* of its
 //! own, to be had with one atomic exchange. Nobody waits for a shelf that somebody else is just at: as if it were full,
@@ -117,7 +117,7 @@ struct Totals {
     puts: AtomicUsize,
 }
 
-/// Full lists of all classes, to be touched from inside of a gate, or by whoever has the heap's lock.
+/// Lists of all classes, to be touched from inside of a gate, or by whoever has the heap's lock.
 pub(super) struct Depot {
     shelves: ByClass<Shelf>,
     totals: Totals,
@@ -162,7 +162,7 @@ impl Depot {
         self.totals.bytes.fetch_sub(list.bytes(class), Ordering::Relaxed);
     }
 
-    /// Puts a full list in; false if there is no room, if there would be more than is [allowed](Self::allow) then, or
+    /// Puts a list in; false if there is no room, if there would be more than is [allowed](Self::allow) then, or
     /// if somebody is just at that class.
     ///
     /// # Safety
@@ -240,6 +240,11 @@ impl Depot {
             }
             shelf.begin_counting();
         }
+    }
+
+    /// Whether there is half of what is [allowed](Self::allow), or more.
+    pub(super) fn is_half_full(&self) -> bool {
+        self.bytes() >= self.totals.most.load(Ordering::Relaxed) / 2
     }
 
     /// How many bytes are in the depot.

@@ -6,19 +6,20 @@
 
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-/// All caches together keep at most this share of what is free, one of them at most half of that, and at most so
+/// A few caches together keep at most this share of what is free, one of them at most half of that, and at most so
 /// many bytes: 1/64, and 1 MiB. What is in caches lies between blocks in use, and keeps what is free there from
 /// becoming one.
 const SHARE_LOG2: u32 = 6;
 const LARGEST_BUDGET: usize = 1 << 20;
 
-/// Where there are many, a cache keeps so many bytes at most even if all of them have more than that together, up to
-/// this share of what is free, one of them at most a 32nd of that: 128 KiB, and 1/8. With too little it would be in its
+/// Of many, each may keep this share of what is free, as long as all of them together keep no more than that one, but
+/// for the first so many bytes, and up to so many: 1/256, 1/8, 16 KiB and 128 KiB. With too little it would be in its
 /// thread's way. (64 threads with 300 blocks of up to 2 KiB each, 12 MiB in an arena of 60, take a twelfth of the time
-/// that they take with 13 KiB each.) Where that would be less than the least, memory is not plenty: 16 KiB.
-const OF_USE: usize = 128 << 10;
-const LEAST_OF_USE: usize = 16 << 10;
+/// that they take with 13 KiB each.) Where little is free, what is kept is missed more than it is of use.
+const ONE_SHARE_LOG2: u32 = 8;
 const MANY_SHARE_LOG2: u32 = 3;
+const OF_NO_USE: usize = 16 << 10;
+const OF_USE: usize = 128 << 10;
 
 /// Whether memory is short, and how much caches may keep. Touched by whoever has the heap's lock.
 #[derive(Debug)]
@@ -55,8 +56,8 @@ impl Pressure {
     pub(super) fn budget(&self, free: impl FnOnce(usize) -> usize) -> usize {
         let caches = self.caches.load(Ordering::Relaxed).max(2) as usize;
         let free = free(caches);
-        let of_use = ((free >> MANY_SHARE_LOG2) / caches.max(32)).min(OF_USE);
-        let of_use = if of_use >= LEAST_OF_USE { of_use } else { 0 };
+        let one = (free >> ONE_SHARE_LOG2).min((free >> MANY_SHARE_LOG2) / caches);
+        let of_use = one.saturating_sub(OF_NO_USE).min(OF_USE);
         ((free >> SHARE_LOG2) / caches).max(of_use).min(LARGEST_BUDGET)
     }
 
@@ -106,13 +107,12 @@ mod tests {
         assert_eq!(budgets[..3], [[little, much, LARGEST_BUDGET]; 3]);
         assert_eq!([8, 64].map(|caches| budgets[caches][0]), [little / 4, little / 32]);
         // Of much, each keeps what is of use, up to an eighth together.
-        assert_eq!(
-            [3, 8, 32, 64].map(|caches| budgets[caches][1]),
-            [much * 2 / 3, OF_USE, OF_USE, OF_USE / 2]
-        );
+        let of_use = [OF_USE - OF_NO_USE, OF_USE / 2 - OF_NO_USE];
+        assert_eq!([3, 32, 64].map(|caches| budgets[caches][1]), [much * 2 / 3, of_use[0], of_use[1]]);
         assert_eq!(budgets[64][2], LARGEST_BUDGET);
         pressure.note_cache_gone();
-        assert_eq!(pressure.budget(|_| 32 << 20), OF_USE / 2);
+        assert_eq!(pressure.budget(|_| 32 << 20), of_use[1]);
+        assert_eq!(pressure.budget(|_| 60 << 20), (60 << 20) / 8 / 64 - OF_NO_USE);
     }
 
     #[test]

@@ -371,7 +371,7 @@ impl Slot {
     }
 
     /// Where what is in a slot or in a block is to go that is to be of another class and at a multiple of `align`: to
-    /// one that the cache or the depot has, which is taken. It stays where it is if it is of that class.
+    /// one that the cache or the depot has, which is taken. It stays where it is if that may serve the class.
     ///
     /// # Safety
     ///
@@ -384,9 +384,13 @@ impl Slot {
         depot: &Depot,
     ) -> Option<NonNull<u8>> {
         let take = |place: &Place, lists: &mut Lists| {
+            // It may have fallen asleep just now, and is to keep nothing then.
+            if !self.is_awake() {
+                return None;
+            }
             let (old_class, old) =
                 place.find(block)?.unless_cached().filter(|&(class, _)| class != Class::NONE)?;
-            if old_class == class {
+            if class.and_larger().any(|class| class == old_class) {
                 return Some(old);
             }
             lists.begin_spare(class);
@@ -581,6 +585,7 @@ mod tests {
     use super::*;
     use crate::block::cached;
     use crate::cache::lists::FullList;
+    use core::alloc::Layout;
 
     #[test]
     fn who_closes_the_gate_waits_until_the_owner_is_outside() {
@@ -627,8 +632,11 @@ mod tests {
             assert_eq!(SLOT.take_slowly(class, 1, &depot), Some(first));
             cached::link(first, null_mut());
             assert!(depot.put(class, FullList::new(first, 1)));
+            let other = heap.alloc(Layout::new::<[u8; 40]>()).unwrap().as_ptr();
+            assert!(SLOT.find(other).is_some());
             SLOT.fall_asleep(&mut heap);
             assert_eq!(SLOT.take_slowly(class, 1, &depot), None);
+            assert_eq!(SLOT.take_instead(other, class, 1, &depot), None);
         }
         assert!(depot.bytes() > 0);
     }

@@ -142,9 +142,11 @@ impl<S: Source> ThreadCached<S> {
             if !slot.is_awake() {
                 return None;
             }
-            if !class.is_small() {
-                let mut block = None;
-                heap.alloc_several(class.payload(), align, lists.refill(class), |found| block = Some(found));
+            // Where only some blocks of a class are aligned, they are asked for one by one, too.
+            let is_one_of_many = align > GRANULE && class.slot_size().is_none();
+            if is_one_of_many || !class.is_small() {
+                let (count, mut block) = (lists.refill(class).min(1), None);
+                heap.alloc_several(class.payload(), align, count, |found| block = Some(found));
                 return block;
             }
             // The lists need not be empty: perhaps the gate was closed a moment ago.

@@ -228,8 +228,9 @@ impl Lists {
     }
 
     /// If the budget leaves too little for another block of a medium class, puts lists of such classes into the depot,
-    /// one of each class in its turn, until half of the budget is left. Where the depot does not take them, it is for
-    /// [`make_room`](Self::make_room), under the lock.
+    /// one of each class in its turn, until half of the budget is left, or half of the depot is full: the other half is
+    /// for lists of what threads do many times. What it does not take is for [`make_room`](Self::make_room), under the
+    /// lock.
     ///
     /// # Safety
     ///
@@ -245,7 +246,7 @@ impl Lists {
         let last = self.made_room;
         let behind_last = Class::all_medium().filter(|&class| class > last);
         for class in behind_last.chain(Class::all_medium().filter(|&class| class <= last)) {
-            if self.left >= (self.budget / 2) as isize {
+            if self.left >= (self.budget / 2) as isize || depot.is_half_full() {
                 break;
             }
             self.made_room = class;

@@ -129,7 +129,7 @@ fn medium_blocks_are_passed_on_without_the_lock() {
         A.drain();
         // More than a cache keeps, of several sizes.
         let layouts: Vec<_> =
-            (0..40).flat_map(|k| Layout::from_size_align((16 + k % 8 * 2) << 10, 8)).collect();
+            (0..30).flat_map(|k| Layout::from_size_align((16 + k % 8 * 2) << 10, 8)).collect();
         let bytes: usize = layouts.iter().map(Layout::size).sum();
         assert!(bytes > A.budget(&A.heap()));
         let allocate = |layouts: &[Layout]| {
@@ -139,7 +139,7 @@ fn medium_blocks_are_passed_on_without_the_lock() {
         let pass_on = || {
             free_all(blocks);
             // Requests of one class may take what others could have.
-            allocate(&layouts[..20])
+            allocate(&layouts[..15])
         };
         free_all(while_the_lock_is_held(pass_on).expect("nobody waited"));
         A.drain();
@@ -186,6 +186,27 @@ fn blocks_change_their_size_without_the_lock() {
         A.drain();
         A.audit().unwrap();
         assert_eq!(A.stats().live_bytes, 0);
+    });
+}
+
+/// A block that holds what is asked for stays where it is, though requests of that size have a class of their own.
+#[test]
+fn what_is_large_enough_is_not_copied() {
+    alone(|| {
+        A.drain();
+        let [small, large] = [9000, 10_000].map(|bytes| Layout::from_size_align(bytes, 8).unwrap());
+        assert!(class_serving(small) < class_serving(large));
+        // SAFETY: the layouts are of more than no bytes, and each block is given back once.
+        unsafe {
+            free_all([(); 2].map(|()| (allocate_one(large), large)).to_vec());
+            // There is none of its class.
+            let block = A.alloc(small);
+            let again = A.realloc(block, small, small.size() + 8);
+            assert_eq!(again, block);
+            A.dealloc(again, Layout::from_size_align(small.size() + 8, 8).unwrap());
+        }
+        A.drain();
+        A.audit().unwrap();
     });
 }
 
