@@ -109,7 +109,7 @@ mod tests {
         // Of much, each keeps what is of use, up to an eighth together.
         let of_use = [OF_USE - OF_NO_USE, OF_USE / 2 - OF_NO_USE];
         assert_eq!([3, 32, 64].map(|caches| budgets[caches][1]), [much * 2 / 3, of_use[0], of_use[1]]);
-        assert_eq!(budgets[64][2], LARGEST_BUDGET);
+        assert_eq!(budgets[32][2], LARGEST_BUDGET);
         pressure.note_cache_gone();
         assert_eq!(pressure.budget(|_| 32 << 20), of_use[1]);
         assert_eq!(pressure.budget(|_| 60 << 20), (60 << 20) / 8 / 64 - OF_NO_USE);
