@@ -475,6 +475,27 @@ mod tests {
     }
 
     #[test]
+    fn lists_of_medium_blocks_take_half_of_the_depot() {
+        const BUDGET: usize = 256 << 10;
+        let many: Vec<_> = Class::all_medium().collect();
+        let mut memory = [[0u64; 2]; 400];
+        let mut lists = lists_with(BUDGET, &many, &mut memory);
+        let (largest, before, depot) = (many[many.len() - 1], lists.bytes(), Depot::new());
+        // SAFETY: nobody else is at the lists or at the depot.
+        let mut pass_on = |most: usize| unsafe {
+            depot.allow(most);
+            lists.pass_on_others(largest, &depot);
+            assert_eq!(lists.bytes() + depot.bytes(), before);
+            assert_eq!(lists.left, (BUDGET - lists.bytes()) as isize);
+            depot.bytes()
+        };
+        assert_eq!(pass_on(0), 0);
+        // The last one of them may be more.
+        let most = BUDGET / 2;
+        assert!((most / 2..most / 2 + LARGEST_PAYLOAD).contains(&pass_on(most)));
+    }
+
+    #[test]
     fn lists_become_longer_with_use() {
         let class = Class::serving_small(12).class();
         let mut lists = Lists::new();

@@ -189,6 +189,28 @@ fn blocks_change_their_size_without_the_lock() {
     });
 }
 
+/// Where a class has no slots, a request that none of its blocks is aligned for leaves them where they are.
+#[test]
+fn aligned_requests_leave_others_on_their_lists() {
+    alone(|| {
+        A.drain();
+        let [near, far] = [8, 512].map(|align| Layout::from_size_align(900, align).unwrap());
+        assert!(class_serving(far).is_some_and(|class| class.is_small() && class.slot_size().is_none()));
+        let of_near = || [(); 8].map(|()| (allocate_one(near), near));
+        // For lists that have room for them.
+        free_all(of_near().to_vec());
+        let blocks = of_near();
+        free_all(blocks.to_vec());
+        let aligned = allocate_one(far);
+        assert_eq!(aligned % far.align(), 0);
+        let again = [(); 7].map(|()| (allocate_one(near), near));
+        assert!(again.iter().all(|block| blocks.contains(block)));
+        free_all([again.as_slice(), &[(aligned, far)]].concat());
+        A.drain();
+        A.audit().unwrap();
+    });
+}
+
 /// A block that holds what is asked for stays where it is, though requests of that size have a class of their own.
 #[test]
 fn what_is_large_enough_is_not_copied() {
