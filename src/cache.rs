@@ -100,6 +100,9 @@ const SLOTS: usize = unless_explored((Heap::LAST_OWNER - Heap::FIRST_OWNER + 1) 
 ///   that owns it. A cache keeps nothing where memory is short, and where its thread comes to the lock nearly
 ///   as often as without it: many sizes where little is free. It begins again some 16,000 calls later at the
 ///   earliest. [`caches`](Self::caches) tells what they have.
+/// - Cached is what is no larger than 32 KiB and lies at a multiple of no more than its size, or, up to 768 bytes,
+///   of 128. A `realloc` to such a size takes what the cache has, and copies; it comes to the lock where there is
+///   nothing, and there a block may grow where it is.
 /// - When a thread ends, its cache goes back to the heap. If there is little in it, it goes to the next
 ///   thread that begins, as it is: up to eight of them, with at most a quarter of what one thread may keep in
 ///   each.
