@@ -242,6 +242,11 @@ impl Class {
         (SMALL_CLASSES as u8..CLASSES as u8).map(Self)
     }
 
+    /// Every class of medium blocks, those behind another one first, over and over.
+    pub(super) fn all_medium_behind(last: Self) -> impl Iterator<Item = Self> {
+        Self::all_medium().filter(move |&class| class > last).chain(Self::all_medium().cycle())
+    }
+
     /// Every class but [`Class::NONE`].
     pub(super) fn all() -> impl Iterator<Item = Self> + Clone {
         (SMALLEST..CLASSES as u8).map(Self)

@@ -30,8 +30,7 @@ impl<S: Source> ThreadCached<S> {
             // Small blocks never change their size where they are.
             let is_small = || {
                 // SAFETY: the slot is this thread's.
-                let found = unsafe { slot.find(block) };
-                class.is_small() && found.is_some_and(|(_, class)| class.is_small())
+                class.is_small() && unsafe { slot.find(block) }.is_some_and(|(_, class)| class.is_small())
             };
             // SAFETY: as above.
             unsafe { slot.take_instead(block, class, align, &self.depot) }

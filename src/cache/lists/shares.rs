@@ -212,9 +212,7 @@ impl Lists {
         }
         let enough = if class.is_small() { wanted } else { (self.budget / 2) as isize };
         let (mut given_back, mut without) = (0, 0);
-        let (classes, last) = (Class::all_medium(), self.made_room);
-        let behind_last = classes.clone().filter(|&class| class > last);
-        for class in behind_last.chain(classes.cycle()) {
+        for class in Class::all_medium_behind(self.made_room) {
             self.may_have_medium = without <= MEDIUM_CLASSES;
             if self.left >= enough || given_back == MOST_BLOCKS || !self.may_have_medium {
                 break;
@@ -243,9 +241,7 @@ impl Lists {
         {
             return;
         }
-        let last = self.made_room;
-        let behind_last = Class::all_medium().filter(|&class| class > last);
-        for class in behind_last.chain(Class::all_medium().filter(|&class| class <= last)) {
+        for class in Class::all_medium_behind(self.made_room).take(MEDIUM_CLASSES) {
             if self.left >= (self.budget / 2) as isize || depot.is_half_full() {
                 break;
             }
