@@ -89,8 +89,8 @@ pub(crate) fn prefetch(address: *const u8) {
 /// A child of a trie's node: that of the sizes whose next bit is zero, or one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Child {
-    Zero,
-    One,
+    Zero = 0,
+    One = 1,
 }
 
 /// What stands in front of a slot that was freed with its run: a byte that, four times, reads as the header of a
@@ -234,13 +234,8 @@ impl Arena {
     }
 
     #[inline(always)]
-    fn child_zero_word(self, index: Index) -> *mut Index {
-        self.at_index(index).wrapping_add(8).cast()
-    }
-
-    #[inline(always)]
-    fn child_one_word(self, index: Index) -> *mut OddLink {
-        self.at_index(index).wrapping_add(12).cast()
+    fn child_word(self, index: Index, which: Child) -> *mut OddLink {
+        self.at_index(index).wrapping_add(8 + which as usize * size_of::<Index>()).cast()
     }
 
     #[inline(always)]
@@ -376,12 +371,7 @@ impl Arena {
     #[inline(always)]
     pub(crate) unsafe fn child(self, index: Index, which: Child) -> Index {
         // SAFETY: a node's third and fourth words are its children (contract).
-        unsafe {
-            match which {
-                Child::Zero => self.child_zero_word(index).read(),
-                Child::One => self.child_one_word(index).read().index(),
-            }
-        }
+        unsafe { self.child_word(index, which).read().index() }
     }
 
     /// Sets one of a trie node's children.
@@ -392,12 +382,7 @@ impl Arena {
     #[inline(always)]
     pub(crate) unsafe fn set_child(self, index: Index, which: Child, child: Index) {
         // SAFETY: a large free block's third and fourth words are the heap's own (contract).
-        unsafe {
-            match which {
-                Child::Zero => self.child_zero_word(index).write(child),
-                Child::One => self.child_one_word(index).write(OddLink::to(child)),
-            }
-        }
+        unsafe { self.child_word(index, which).write(OddLink::to(child)) };
     }
 
     /// A trie node's parent, [`Index::NONE`] for the root.

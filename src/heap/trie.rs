@@ -103,8 +103,8 @@ pub(super) unsafe fn is_alone(arena: Arena, root: Index) -> bool {
     // SAFETY: a root is a node.
     unsafe {
         arena.next(root).is_none()
-            && arena.child(root, Child::Zero).is_none()
-            && arena.child(root, Child::One).is_none()
+            & arena.child(root, Child::Zero).is_none()
+            & arena.child(root, Child::One).is_none()
     }
 }
 
