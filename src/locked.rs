@@ -422,10 +422,12 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
         if !heap.is_initialized() || !self.source.may_serve(heap, layout.size()) {
             return None;
         }
-        if layout.size() >= S::ELSEWHERE_FROM {
+        if layout.size() >= S::ELSEWHERE_FROM && !self.source.prefers_heap(heap, layout) {
             return self.source.alloc_elsewhere(heap, layout).or_else(|| heap.alloc_to_clear(layout));
         }
-        heap.alloc_to_clear(layout).or_else(|| self.source.alloc_elsewhere(heap, layout))
+        let found = heap.alloc_to_clear(layout).or_else(|| self.source.alloc_elsewhere(heap, layout));
+        self.source.note_visit(heap);
+        found
     }
 
     /// Whether a block is one of the heap's, and not of the system's.

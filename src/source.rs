@@ -145,6 +145,12 @@ pub(crate) mod sealed {
             None
         }
 
+        /// Whether a block that is to come [from elsewhere](Self::ELSEWHERE_FROM) is better the heap's now.
+        fn prefers_heap(&self, heap: &Heap, layout: Layout) -> bool {
+            let _ = (heap, layout);
+            false
+        }
+
         /// Gives back a block that does not lie in the heap's region. `None` if it is not known elsewhere.
         ///
         /// # Safety
@@ -209,8 +215,8 @@ pub(crate) mod sealed {
             true
         }
 
-        /// A block or a run of the heap's was given back, or a cache has come to the heap: what is free may go back to
-        /// the system.
+        /// A block or a run of the heap's was given back or taken, or a cache has come to the heap: what is free may go
+        /// back to the system.
         #[inline(always)]
         fn note_visit(&self, heap: &mut Heap) {
             let _ = heap;

@@ -19,6 +19,8 @@ use crate::run::Grid;
 #[cfg(all(feature = "std", unix))]
 use crate::size::{BlockSize, HEADER};
 use crate::size::{GRANULE, Index};
+#[cfg(all(feature = "std", unix))]
+use core::alloc::Layout;
 
 /// Makes `least` bytes from `start` on usable, or as many as `most`, and more than that up to the end of a page.
 /// Returns how many there are from `start` on, or zero if there are none.
@@ -173,6 +175,20 @@ impl Heap {
         }
         let most = self.figures.live().max(LEAST_FREE) >> SCATTERED_SHARE_LOG2;
         most.checked_div(self.pages.granules()).unwrap_or(0) as usize
+    }
+
+    /// Whether a block for `layout` would be cut from what was used before, and was not given back since, as far as is
+    /// known: a free block that has changed may be one again that was.
+    pub(crate) fn has_in_memory(&self, layout: Layout) -> bool {
+        let gap = if layout.align() > GRANULE { layout.align() } else { 0 };
+        let Some(size) = layout.size().checked_add(gap).and_then(BlockSize::for_payload) else {
+            return false;
+        };
+        match self.find_large(size) {
+            // SAFETY: LISTED, or it is the victim.
+            Some((index, _)) => unsafe { !self.arena.tag(index).is_given_back() },
+            None => self.used_up_to.granules_since(self.top) >= size.granules(),
+        }
     }
 
     /// Gives back what is free and lies in whole pages of the system's: each free block of at least `least` bytes

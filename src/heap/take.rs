@@ -64,7 +64,7 @@ impl Heap {
 
     /// The free block that a large block is cut from: the smallest one that holds it, or nearly.
     #[inline(always)]
-    fn find_large(&self, size: BlockSize) -> Option<(Index, BlockSize)> {
+    pub(super) fn find_large(&self, size: BlockSize) -> Option<(Index, BlockSize)> {
         let best = self.free.good_fit(self.arena, size);
         match self.victim_holding(size) {
             Some(victim) if best.is_none_or(|(_, whole)| whole > victim) => Some((self.victim, victim)),

@@ -73,11 +73,15 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
                 }
                 return (heap, resized);
             }
+            let new_layout = Layout::from_size_align(new_size, layout.align()).ok();
             let elsewhere = |heap: &mut Heap| {
-                let layout = Layout::from_size_align(new_size, layout.align()).ok()?;
-                self.source.alloc_elsewhere(heap, layout).map(|(target, _)| Resized::MoveTo(target))
+                self.source.alloc_elsewhere(heap, new_layout?).map(|(target, _)| Resized::MoveTo(target))
             };
-            if new_size >= S::ELSEWHERE_FROM && new_size > layout.size() && heap.is_live(block) {
+            let goes = new_size >= S::ELSEWHERE_FROM
+                && new_size > layout.size()
+                && new_layout.is_some_and(|layout| !self.source.prefers_heap(&heap, layout))
+                && heap.is_live(block);
+            if goes {
                 if let Some(resized) = elsewhere(&mut heap) {
                     return (heap, resized);
                 }

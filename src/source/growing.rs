@@ -71,9 +71,9 @@ const LEAST_CAP: usize = 64 << 10;
 ///   needed, and never beyond the cap: the cap bounds all that the allocator has from the system, its own bookkeeping
 ///   included. Where address space is limited (`ulimit -v`), half of it is reserved at most.
 /// - Requests of 1 MiB and more get pages of their own, which grow without being copied where the system can do that
-///   (Linux), and go back when they are freed; what may not go back yet (below) serves such requests, and with them it
-///   is to be no more than a sixteenth more than they were at most: what is more goes back with such requests, 8 MiB
-///   with each. All of it counts towards the cap.
+///   (Linux), and go back when they are freed; what may not go back yet (below) serves such requests, and so does what
+///   is free and in memory otherwise. With all that is in use, pages that wait are to be no more than a sixteenth more
+///   than that was at most; what is more goes back, 8 MiB with each such request. All of it counts towards the cap.
 /// - What is full to 4 GiB is followed by further spans, each with a heap of its own: so far do 32-bit sizes and
 ///   positions reach, which keep blocks small. Their blocks are in no thread's cache.
 /// - When memory in use has fallen by a sixteenth (1 MiB at least), free stretches of a 128th of that and more go back
@@ -119,10 +119,10 @@ struct State {
     mapped: usize,
     /// Bytes of blocks that are moved just now, before or afterwards, whichever is more.
     pending: usize,
-    /// Pages that a block had, and that are kept for the next one. With those in use they are to be no more than the
-    /// most that were in use of late, and a share; see [`State::bound_kept`].
+    /// Pages that a block had, and that are kept for the next one. With what is in use they are to be no more than the
+    /// most that was in use of late, and a share; see [`State::bound_kept`].
     kept: Kept,
-    most_mapped: usize,
+    most_in_use: usize,
     /// Those that the system did not take back.
     stayed: Stayed,
     further: Further,
@@ -162,7 +162,7 @@ impl State {
             mapped: 0,
             pending: 0,
             kept: Kept::new(),
-            most_mapped: 0,
+            most_in_use: 0,
             stayed: Stayed::new(),
             further: Further::new(),
             pace: Pace::new(),
@@ -196,13 +196,16 @@ impl State {
     }
 
     /// Gives back what is kept and too much beside what is in use: as a block grows it takes pages of the system's, and
-    /// leaves what is kept where it is. No more than a piece with each call, since the lock is held.
-    fn bound_kept(&mut self) {
-        self.most_mapped = self.most_mapped.max(self.in_own_pages());
-        let slack = self.most_mapped >> FALL_SHARE_LOG2;
-        let most = self.most_mapped + (slack - slack % mapping::page());
-        let too_much = (self.in_own_pages() + self.kept.bytes()).saturating_sub(most);
-        self.kept.give_back_smallest(&mut self.stayed, too_much);
+    /// leaves what is kept where it is, and so does the heap. No more than a piece with each call, since the lock is
+    /// held; the next visit goes on.
+    fn bound_kept(&mut self, heap: &Heap) {
+        let in_use = heap.live_bytes() + self.outside();
+        self.most_in_use = self.most_in_use.max(in_use);
+        let most = self.most_in_use + (self.most_in_use >> FALL_SHARE_LOG2);
+        let too_much = (in_use + self.kept.bytes()).saturating_sub(most).next_multiple_of(mapping::page());
+        if too_much > 0 && self.kept.give_back_smallest(&mut self.stayed, too_much) {
+            self.pause = 0;
+        }
     }
 
     /// Whether a block with pages of its own, so many bytes, is to be in huge ones. It is not noted.
@@ -284,7 +287,7 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
 
     /// Lets the first heap have what the cap leaves.
     fn settle_limits(&self, state: &mut State, heap: &mut Heap) {
-        state.bound_kept();
+        state.bound_kept(heap);
         let (cap, left) = (self.cap(), self.budget(state, heap).left);
         let elsewhere = state.committed(heap) - heap.committed_bytes();
         heap.set_limits(heap.committed_bytes() + left, cap.saturating_sub(elsewhere));
@@ -324,7 +327,7 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
             let most = state.committed(heap);
             let State { pace, kept, stayed, .. } = state;
             kept.give_back(stayed, |bytes| pace.allows(bytes, most));
-            state.most_mapped = state.most_mapped.min(state.in_own_pages() + state.kept.bytes());
+            state.most_in_use = state.most_in_use.min(live + state.in_own_pages() + state.kept.bytes());
             let fall = state.mark - live;
             if fall <= least_fall(live) || !state.pace.has(fall.min(most), most) {
                 state.pause = PAUSE;
@@ -448,6 +451,15 @@ impl<const CAP: usize, const HUGE_PAGES: bool> sealed::Source for Growing<CAP, H
         }
         self.settle_limits(state, heap);
         found
+    }
+
+    /// What is free and in memory serves first: pages that are kept, and then what the heap has. So a program that goes
+    /// from large blocks to small ones, or back, has no more in memory than it used at a time.
+    fn prefers_heap(&self, heap: &Heap, layout: Layout) -> bool {
+        // SAFETY: the heap is here.
+        let kept = unsafe { &self.state(heap).kept };
+        let is_kept = layout.align() <= mapping::page() && kept.has(layout.size());
+        !is_kept && heap.has_in_memory(layout)
     }
 
     unsafe fn dealloc_elsewhere(&self, heap: &mut Heap, block: *mut u8) -> Option<Leftover> {

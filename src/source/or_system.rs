@@ -71,6 +71,10 @@ impl<S: sealed::Source> sealed::Source for OrSystem<S> {
         self.0.alloc_elsewhere(heap, layout)
     }
 
+    fn prefers_heap(&self, heap: &Heap, layout: Layout) -> bool {
+        self.0.prefers_heap(heap, layout)
+    }
+
     unsafe fn dealloc_elsewhere(&self, heap: &mut Heap, block: *mut u8) -> Option<Leftover> {
         // SAFETY: the caller's contract.
         unsafe { self.0.dealloc_elsewhere(heap, block) }

@@ -126,6 +126,73 @@ fn a_block_that_doubles_moves_to_what_is_kept() {
     assert!((0..100).any(|_| is_moved()));
 }
 
+/// Small blocks, all of which were freed: so many bytes of the heap's are free, and in memory if the pace has not
+/// allowed to give them back.
+fn leave_free(allocator: &Allocator, size: usize) {
+    const SMALL: usize = 50_000;
+    let blocks: Vec<_> = (0..size / SMALL).map(|_| served(allocator, SMALL)).collect();
+    blocks.into_iter().for_each(|block| free(allocator, block, SMALL));
+}
+
+#[test]
+fn what_is_kept_goes_as_the_heap_grows() {
+    let allocator = Allocator::new();
+    keep_pages(&allocator, 20 * MIB);
+    let blocks: Vec<_> = (0..400).map(|_| served(&allocator, 50_000)).collect();
+    // An eighth more than is in use is committed.
+    let committed = allocator.committed_bytes();
+    assert!(committed < 20 * MIB * 19 / 16 + MIB, "{committed} bytes");
+    allocator.audit().unwrap();
+    blocks.into_iter().for_each(|block| free(&allocator, block, 50_000));
+}
+
+#[test]
+fn what_small_blocks_leave_serves_large_ones() {
+    let is_served = || {
+        let allocator = Allocator::new();
+        keep_pages(&allocator, 20 * MIB);
+        leave_free(&allocator, 20 * MIB);
+        // Nothing is asked of the system then.
+        refusals::begin_after(1);
+        let block = served(&allocator, 3 * MIB);
+        // SAFETY: the block holds that many bytes, is in use, and what it contained stays.
+        unsafe {
+            block.write_bytes(7, 3 * MIB);
+            let grown = allocator.realloc(block, bytes(3 * MIB), 7 * MIB);
+            let were_any = refusals::end();
+            assert!(!grown.is_null() && (0..3 * MIB).all(|at| grown.add(at).read() == 7));
+            allocator.audit().unwrap();
+            free(&allocator, grown, 7 * MIB);
+            !were_any
+        }
+    };
+    assert!((0..100).any(|_| is_served()));
+}
+
+#[test]
+fn a_block_that_doubles_moves_to_what_small_blocks_left() {
+    let is_moved = || {
+        let allocator = Allocator::new();
+        let [block, behind] = [4 * MIB, MIB].map(|size| served(&allocator, size));
+        keep_pages(&allocator, 10 * MIB);
+        leave_free(&allocator, 14 * MIB);
+        // SAFETY: as above.
+        unsafe {
+            block.write_bytes(7, 4 * MIB);
+            refusals::begin_after(1);
+            let grown = allocator.realloc(block, bytes(4 * MIB), 11 * MIB);
+            let is_moved = !refusals::end() && !grown.is_null() && allocator.heap().reaches(grown);
+            allocator.audit().unwrap();
+            let (block, size) = if grown.is_null() { (block, 4 * MIB) } else { (grown, 11 * MIB) };
+            assert!((0..4 * MIB).all(|at| block.add(at).read() == 7));
+            free(&allocator, block, size);
+            free(&allocator, behind, MIB);
+            is_moved
+        }
+    };
+    assert!((0..100).any(|_| is_moved()));
+}
+
 /// Others may want what both would have together.
 #[test]
 fn a_block_does_not_move_to_what_is_kept_near_the_cap() {

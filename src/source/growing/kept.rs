@@ -61,6 +61,11 @@ impl Kept {
         true
     }
 
+    /// Whether a span has so many bytes.
+    pub(super) fn has(&self, bytes: usize) -> bool {
+        self.spans().any(|(_, span)| span.1 >= bytes)
+    }
+
     /// So many bytes, from the smallest span that has them.
     pub(super) fn take(&mut self, bytes: usize) -> Option<NonNull<u8>> {
         let with_enough = self.spans().filter(|(_, span)| span.1 >= bytes);
@@ -132,8 +137,9 @@ impl Kept {
     }
 
     /// Gives so many bytes back, or a piece if that is less: the smallest spans, which are of least use, and last a
-    /// part of one. What the system does not take stays.
-    pub(super) fn give_back_smallest(&mut self, stayed: &mut Stayed, bytes: usize) {
+    /// part of one. What the system does not take stays. Returns whether there were any.
+    pub(super) fn give_back_smallest(&mut self, stayed: &mut Stayed, bytes: usize) -> bool {
+        let before = self.bytes;
         let mut left = bytes.min(PIECE);
         while left > 0 {
             let smallest = self.spans().min_by_key(|(_, span)| span.1);
@@ -145,6 +151,7 @@ impl Kept {
                 unsafe { stayed.unmap_or_put(start.as_ptr(), bytes) };
             }
         }
+        self.bytes < before
     }
 
     /// Puts the last span in the place of another.

@@ -103,6 +103,11 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
             && layout.align() <= mapping::page()
             && state.table.wanted_bytes() == 0
             && self.budget(state, heap).left >= bytes;
+        if may_copy && !state.kept.has(new_bytes) && heap.has_in_memory(layout) {
+            if let Some((target, _)) = heap.alloc_to_clear(layout) {
+                return Elsewhere::Known(Resized::MoveTo(target));
+            }
+        }
         if may_copy {
             if let Some(target) = state.kept.take(new_bytes) {
                 // SAFETY: what is kept was mapped here.
