@@ -19,8 +19,9 @@
 //!   is asked for in a row lies in a row, and a second free of a slot is certain to be seen.
 //! - A run is the heap's, or for a time a thread's cache's (`run/owned.rs`).
 //! - `lowest` is the first word of the bitmap with a slot that is free.
-//! - Behind the bitmap of a long run a word tells how many of the bitmap's were used. What was never used may not even
-//!   be in memory, and stays so when the run is given up.
+//! - The slots of a long run are *opened* as they are needed, as many at once as lie in one of the system's pages: those
+//!   behind have no bit yet. What was never used may not even be in memory, and stays so when the run is given up.
+//!   (That halves what many threads have in memory that allocate little each, and their time.)
 //! - The first slot lies at a multiple of the slots' alignment.
 //! - A byte per page in front of the arena ([`Pages`]) tells which pages are runs, and whose.
 //!
@@ -41,6 +42,7 @@ pub(crate) use pages::{Geometry, Grid, HEAP, LeadsInto, Owner, Pages};
 
 use crate::block::{Arena, mark_freed};
 use crate::size::{BlockSize, GRANULE, Index, SlotSize};
+use crate::sync::in_place::AtomicU16;
 #[cfg(any(not(target_pointer_width = "64"), all(feature = "std", unix)))]
 use crate::sync::in_place::AtomicU32;
 #[cfg(target_pointer_width = "64")]
@@ -64,8 +66,10 @@ struct Header {
     first: u8,
     /// The number of the size class.
     number: u8,
+    /// Slots that may be in use. Who gives one back reads that, while the owner opens more.
+    opened: u16,
     /// Slots that there are.
-    slots: u32,
+    slots: u16,
     /// How a number of granules is divided by those of a slot: a [`Divisor`].
     inverse: u32,
     exponent: u8,
@@ -76,6 +80,9 @@ struct Header {
 }
 
 const _: () = assert!(size_of::<Header>() % size_of::<u64>() == 0);
+
+/// A page of the system's has so many bytes, or more.
+const SYSTEM_PAGE: usize = 4096;
 
 /// The number of no word.
 const FULL: u8 = u8::MAX;
@@ -108,8 +115,7 @@ impl Division {
         let most_words = (page.granules() as usize / 64).max(1);
         let mut slots = (room / bytes).min(most_words * 64);
         loop {
-            let reach = usize::from(page.granules() > Pages::USUAL_GRANULES);
-            let bitmap = (slots.div_ceil(64) + reach) * size_of::<u64>();
+            let bitmap = slots.div_ceil(64) * size_of::<u64>();
             let behind_bitmap = Pages::MISALIGNMENT + size_of::<Header>() + bitmap;
             let first = behind_bitmap.next_multiple_of(slot.align()) - Pages::MISALIGNMENT;
             let fitting = room.saturating_sub(first) / bytes;
@@ -284,15 +290,26 @@ impl Run {
         Word(self.header.wrapping_add(1).cast::<u64>().wrapping_add(word as usize))
     }
 
-    /// The words of the bitmap.
+    /// How many slots are opened.
+    ///
+    /// # Safety
+    ///
+    /// - It is a run.
+    #[inline(always)]
+    unsafe fn opened(self) -> u32 {
+        // SAFETY: a run's header is initialised, and that field accessed like this only, but by its owner.
+        unsafe { AtomicU16::from_ptr(&raw mut (*self.header).opened) }.load(Ordering::Relaxed).into()
+    }
+
+    /// The words of the bitmap that have slots which are opened.
     ///
     /// # Safety
     ///
     /// - It is a run.
     #[inline(always)]
     unsafe fn words(self) -> u32 {
-        // SAFETY: a run's header is initialised.
-        unsafe { (*self.header).slots }.div_ceil(64)
+        // SAFETY: the caller's contract.
+        unsafe { self.opened() }.div_ceil(64)
     }
 
     /// The first word of the bitmap with a slot that is free, from such a word on, or [`FULL`].
@@ -306,7 +323,8 @@ impl Run {
         found.map_or(FULL, |word| word as u8)
     }
 
-    /// As [`lowest_word`](Self::lowest_word), for the sake of taking slots from there.
+    /// As [`lowest_word`](Self::lowest_word), for the sake of taking slots from there: if there is none, more are
+    /// opened.
     ///
     /// # Safety
     ///
@@ -315,26 +333,50 @@ impl Run {
         // SAFETY: the caller's contract.
         unsafe {
             let word = self.lowest_word(from);
-            if let Some(reach) = self.reach().filter(|reach| word != FULL && reach.read() <= word.into()) {
-                reach.write(u64::from(word) + 1);
-            }
-            word
+            if word == FULL { self.open_more() } else { word }
         }
     }
 
-    /// The word that tells how many of the bitmap were used, if the run is a long one.
+    /// Opens more slots, if there are any that are not: those that lie in the system's page in which the first of them
+    /// begins, but no more than one word of the bitmap has. Returns the number of that word, or [`FULL`].
+    ///
+    /// # Safety
+    ///
+    /// - It is a run, and the caller is its owner. Slots that are not opened have bits that are zero.
+    #[inline(never)]
+    unsafe fn open_more(self) -> u8 {
+        // SAFETY: a run's header is its owner's to write, and so is the bitmap. All slots lie in the page.
+        unsafe {
+            let (opened, slots, granules) = (self.opened(), self.slots(), self.granules());
+            if opened == slots {
+                return FULL;
+            }
+            let (word, in_word) = (opened / 64, opened % 64);
+            let left = (slots - opened).min(64 - in_word);
+            let count = if self.is_long() {
+                let first = self.granule(u32::from((*self.header).first) + opened * granules);
+                let to_end = (SYSTEM_PAGE - first.addr() % SYSTEM_PAGE) / GRANULE;
+                left.min((to_end as u32 / granules).max(1))
+            } else {
+                left
+            };
+            let bitmap = self.word(word);
+            bitmap.write(bitmap.read() | (!0 >> (64 - count)) << in_word);
+            let opened = (opened + count) as u16;
+            AtomicU16::from_ptr(&raw mut (*self.header).opened).store(opened, Ordering::Relaxed);
+            word as u8
+        }
+    }
+
+    /// Whether the run is longer than usual.
     ///
     /// # Safety
     ///
     /// - It is a run.
-    unsafe fn reach(self) -> Option<Word> {
-        let header = self.header;
-        // SAFETY: a run's header is initialised.
-        unsafe {
-            let slots = (*header).slots * u32::from((*header).granules);
-            // All slots together are nearly as long as the page.
-            (slots > Pages::USUAL_GRANULES).then(|| self.word(self.words()))
-        }
+    unsafe fn is_long(self) -> bool {
+        // All slots together are nearly as long as the page.
+        // SAFETY: the caller's contract.
+        unsafe { self.slots() * self.granules() > Pages::USUAL_GRANULES }
     }
 
     /// Cuts a page into free slots.
@@ -352,7 +394,8 @@ impl Run {
             used: 0,
             first: first as u8,
             number: slot.number() as u8,
-            slots,
+            opened: 0,
+            slots: slots as u16,
             inverse,
             exponent,
             granules: slot.granules() as u8,
@@ -361,11 +404,8 @@ impl Run {
         // SAFETY: header and bitmap lie in the page in front of the first slot (`Division::of`).
         unsafe {
             run.header.write(header);
-            run.reach().into_iter().for_each(|reach| reach.write(1));
-            for word in 0..slots.div_ceil(64) {
-                let bits = (slots - word * 64).min(64);
-                run.word(word).write(!0 >> (64 - bits));
-            }
+            (0..slots.div_ceil(64)).for_each(|word| run.word(word).write(0));
+            while run.open_more() != FULL && !run.is_long() {}
         }
         run
     }
@@ -410,20 +450,42 @@ impl Run {
         }
     }
 
-    /// The number of the slot that begins so many granules from the page, if one does.
+    /// The number of the slot that begins so many granules from the page, if one does that is opened.
     ///
     /// # Safety
     ///
     /// - It is a run.
     #[inline(always)]
     pub(crate) unsafe fn slot_at(self, in_page: u32) -> Option<u32> {
+        // SAFETY: the caller's contract.
+        unsafe { self.slot_below(in_page, self.opened()) }
+    }
+
+    /// As [`slot_at`](Self::slot_at), for who opens them.
+    ///
+    /// # Safety
+    ///
+    /// - It is a run, and the caller is its owner.
+    #[inline(always)]
+    pub(crate) unsafe fn own_slot_at(self, in_page: u32) -> Option<u32> {
+        // SAFETY: nobody else writes that field (contract). What is read plainly is compared in one instruction.
+        unsafe { self.slot_below(in_page, (*self.header).opened.into()) }
+    }
+
+    /// The number of the slot that begins so many granules from the page, if one does whose number is less than that.
+    ///
+    /// # Safety
+    ///
+    /// - It is a run.
+    #[inline(always)]
+    unsafe fn slot_below(self, in_page: u32, limit: u32) -> Option<u32> {
         let header = self.header;
         // SAFETY: a run's header is initialised.
-        let (first, slots, divisor) = unsafe {
+        let (first, divisor) = unsafe {
             let divisor = Divisor { inverse: (*header).inverse, exponent: (*header).exponent };
-            (u32::from((*header).first), (*header).slots, divisor)
+            (u32::from((*header).first), divisor)
         };
-        divisor.divide(in_page.wrapping_sub(first), slots)
+        divisor.divide(in_page.wrapping_sub(first), limit)
     }
 
     /// Gives a slot back; `None`, and nothing is done, if it is free already.
@@ -510,7 +572,7 @@ impl Run {
     /// - It is a run.
     pub(crate) unsafe fn slots(self) -> u32 {
         // SAFETY: a run's header is initialised.
-        unsafe { (*self.header).slots }
+        u32::from(unsafe { (*self.header).slots })
     }
 
     /// How many slots are in use.
@@ -567,7 +629,7 @@ impl Run {
         unsafe { (*self.header).prev = prev }
     }
 
-    /// Leaves a word in front of each slot that was used that reads as the header of a free block, so that a second
+    /// Leaves a word in front of each slot that was opened that reads as the header of a free block, so that a second
     /// free of a slot is seen after the run is gone.
     ///
     /// # Safety
@@ -577,11 +639,8 @@ impl Run {
         // SAFETY: a run's header is initialised. All slots lie in the page, and so do the words in front
         // of them, because a run header lies in front of the first one.
         unsafe {
-            let header = self.header;
-            let (granules, slots) = (u32::from((*header).granules), (*header).slots);
-            let first = self.granule((*header).first.into());
-            let used = self.reach().map_or(slots, |reach| slots.min(reach.read() as u32 * 64));
-            mark_freed(first, granules, used);
+            let first = self.granule((*self.header).first.into());
+            mark_freed(first, self.granules(), self.opened());
         }
     }
 
@@ -591,11 +650,10 @@ impl Run {
     ///
     /// - It is a run, and remains one as long as the iterator is used.
     pub(crate) unsafe fn slots_in_use(self) -> impl Iterator<Item = u32> {
-        let header = self.header;
         // SAFETY: a run's header is initialised.
-        let (first, granules, slots) =
-            unsafe { (u32::from((*header).first), u32::from((*header).granules), (*header).slots) };
-        (0..slots).filter_map(move |number| {
+        let (first, granules, opened) =
+            unsafe { (u32::from((*self.header).first), self.granules(), self.opened()) };
+        (0..opened).filter_map(move |number| {
             // SAFETY: the slot has a bit (contract).
             let is_used = unsafe { self.is_used(number) };
             is_used.then_some(first + number * granules)
@@ -619,27 +677,25 @@ impl Run {
             return Err("its run header names no slot size");
         }
         let division = Division::of(page, SlotSize::of_granules(granules));
-        if (u32::from(header.first), header.slots) != (division.first, division.slots)
+        if (u32::from(header.first), u32::from(header.slots)) != (division.first, division.slots)
             || (Divisor { inverse: header.inverse, exponent: header.exponent })
                 != Divisor::new(granules as u32)
             || usize::from(header.number) != SlotSize::of_granules(granules).number()
         {
             return Err("its run header does not describe the division of its page");
         }
+        let opened = u32::from(header.opened);
+        if opened > division.slots {
+            return Err("it has more slots opened than there are");
+        }
         let is_heap = owner == HEAP;
-        let mut free = 0;
+        let mut free = division.slots - opened;
         for word in 0..division.slots.div_ceil(64) {
-            let bits = (division.slots - word * 64).min(64);
+            let bits = opened.saturating_sub(word * 64).min(64);
             // SAFETY: a word that has bits lies in front of the first slot.
             let map = unsafe { self.word(word).read() };
             if bits < 64 && map >> bits != 0 {
-                return Err("its bitmap has slots that there are not");
-            }
-            // SAFETY: the header describes the page.
-            let is_reached =
-                unsafe { self.reach() }.is_none_or(|reach| unsafe { reach.read() } > word.into());
-            if !is_reached && map.count_ones() != bits {
-                return Err("it has slots in use beyond what is said to be used of it");
+                return Err("its bitmap has slots that are not opened");
             }
             free += map.count_ones();
         }

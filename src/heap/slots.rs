@@ -230,21 +230,20 @@ impl Heap {
         // SAFETY: RUNS, a listed run has room.
         let taken = unsafe { run.take() };
         self.count_live(taken.granules);
-        if taken.is_last_of_word {
-            self.go_on_in(run, slot);
-        }
-        Some(taken.slot)
+        Some(if taken.is_last_of_word { self.go_on_in(run, slot, taken.slot) } else { taken.slot })
     }
 
-    /// Goes on to the next word of the first run of a class, or takes it off the list if it is full.
+    /// Goes on to the next word of the first run of a class, or takes it off the list if it is full. Returns what was
+    /// taken from it, so that the caller need not keep that.
     #[inline(never)]
-    fn go_on_in(&mut self, run: Run, slot: SlotSize) {
+    fn go_on_in(&mut self, run: Run, slot: SlotSize, taken: NonNull<u8>) -> NonNull<u8> {
         // SAFETY: RUNS, it is the first one of its class.
         unsafe {
             if !run.go_on() {
                 self.classes.unlist_first(self.arena, slot);
             }
         }
+        taken
     }
 
     /// Takes a slot of a new run, if the class is to ask for one and has earned it.
@@ -325,7 +324,7 @@ impl Heap {
     pub(super) unsafe fn put_slot(&mut self, run: Run, in_page: u32) -> Released {
         // SAFETY: RUNS; the caller's contract.
         unsafe {
-            let Some(returned) = run.slot_at(in_page).and_then(|number| run.put(number)) else {
+            let Some(returned) = run.own_slot_at(in_page).and_then(|number| run.put(number)) else {
                 return Released::Rejected;
             };
             // The most frequent way is one of its own.

@@ -29,7 +29,7 @@ impl Run {
         let header = self.header;
         // SAFETY: a run's header is the heap's own (contract).
         unsafe {
-            let free = (*header).slots - u32::from((*header).used);
+            let free = self.slots() - u32::from((*header).used);
             (*header).lowest = FULL;
             self.look_after(u16::MAX);
             free
@@ -47,7 +47,7 @@ impl Run {
         unsafe {
             let free = self.free_slots();
             (*header).lowest = self.next_word(0);
-            (*header).used = ((*header).slots - free) as u16;
+            (*header).used = (self.slots() - free) as u16;
             free
         }
     }
@@ -110,7 +110,10 @@ impl Run {
     /// - It is a run, and the caller is its owner.
     pub(crate) unsafe fn free_slots(self) -> u32 {
         // SAFETY: the bitmap has that many words.
-        unsafe { (0..self.words()).map(|word| self.word(word).read().count_ones()).sum() }
+        unsafe {
+            let opened: u32 = (0..self.words()).map(|word| self.word(word).read().count_ones()).sum();
+            opened + self.slots() - self.opened()
+        }
     }
 
     /// The lowest free slots.

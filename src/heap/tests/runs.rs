@@ -73,6 +73,20 @@ fn a_second_free_of_a_slot_is_a_fault_whatever_became_of_its_run() {
 }
 
 #[test]
+fn what_was_never_used_of_a_long_run_is_not_touched_when_it_is_given_up() {
+    let mut bench = Bench::with_runs(64 << 20);
+    let blocks = bench.until_runs(500, 1);
+    let slot = *blocks.last().unwrap();
+    assert!(bench.try_free(slot.wrapping_add(10 * 512)).is_err(), "nothing was handed out there");
+    blocks.iter().for_each(|&block| bench.free(block));
+    assert_eq!(bench.runs(), 0);
+    assert!(bench.try_free(slot).is_err());
+    // Those of one page of the system's were ready.
+    let behind = (slot.addr() + 4096 - bench.memory.as_ptr().addr()) / 8;
+    assert!(bench.memory[behind..].iter().all(|&word| word == 0));
+}
+
+#[test]
 fn a_pointer_into_a_slot_or_between_slots_is_a_fault() {
     let mut bench = Bench::with_runs(1 << 20);
     let slot = *bench.until_runs(40, 1).last().unwrap();

@@ -59,7 +59,7 @@ fn cached_alloc(layout: Layout) -> *mut u8 {
     unsafe { CACHED.alloc(layout) }
 }
 
-#[library_benchmark(config = at_most(59))]
+#[library_benchmark(config = at_most(63))]
 #[bench::of_64_bytes(block_of(&CACHED, SMALL), SMALL)]
 fn cached_dealloc(block: *mut u8, layout: Layout) {
     // SAFETY: the block is given back once, with its layout.
@@ -70,14 +70,14 @@ library_benchmark_group!(name = cached, benchmarks = [cached_alloc, cached_deall
 
 #[library_benchmark]
 #[bench::of_64_bytes(args = (served_before(&LOCKED, SMALL)), config = at_most(56))]
-#[bench::of_1600_bytes(args = (served_before(&LOCKED, LARGE)), config = at_most(132))]
+#[bench::of_1600_bytes(args = (served_before(&LOCKED, LARGE)), config = at_most(134))]
 fn locked_alloc(layout: Layout) -> *mut u8 {
     // SAFETY: the layout is not of zero bytes.
     unsafe { LOCKED.alloc(layout) }
 }
 
 #[library_benchmark]
-#[bench::of_64_bytes(args = (block_of(&LOCKED, SMALL), SMALL), config = at_most(67))]
+#[bench::of_64_bytes(args = (block_of(&LOCKED, SMALL), SMALL), config = at_most(68))]
 #[bench::of_1600_bytes(args = (block_of(&LOCKED, LARGE), LARGE), config = at_most(136))]
 fn locked_dealloc(block: *mut u8, layout: Layout) {
     // SAFETY: the block is given back once, with its layout.

@@ -37,5 +37,6 @@ macro_rules! in_place {
 }
 
 in_place!(AtomicU8, u8);
+in_place!(AtomicU16, u16);
 in_place!(AtomicU32, u32);
 in_place!(AtomicU64, u64);
