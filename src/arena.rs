@@ -106,7 +106,7 @@ fn check_len(len: usize) -> Result<(), RegionError> {
 ///   [`reset`](Self::reset), be there values that were leaked or not. Destructors run when values are dropped, and not
 ///   with the arena.
 /// - It belongs to one thread at a time and needs no lock. For several threads, and for other threads' values,
-///   `&Locked` and `&ThreadCached` are allocators, too.
+///   `&Locked` and `&'static ThreadCached` are allocators, too.
 /// - A block grows, shrinks and is cleared where it lies, if it can. A layout of zero bytes takes no memory.
 /// - A pointer that is given back to the wrong arena ends the program with one sentence; see
 ///   [`Fault`](crate::Fault).
@@ -132,6 +132,16 @@ fn check_len(len: usize) -> Result<(), RegionError> {
 /// // error: cannot move out of `arena` because it is borrowed
 /// drop(arena);
 /// assert_eq!(*number, 7);
+/// ```
+///
+/// Threads keep what they know of a `ThreadCached`, so that it has to be there as long as the program runs:
+///
+/// ```compile_fail,E0597
+/// # use allocator_api2::boxed::Box;
+/// # use mem_alloc_rust::{FreeList, ThreadCached};
+/// let cached = ThreadCached::<FreeList>::new();
+/// // error: `cached` does not live long enough
+/// let number = Box::new_in(7, &cached);
 /// ```
 pub struct Arena<M> {
     heap: UnsafeCell<Heap>,

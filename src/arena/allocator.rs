@@ -20,7 +20,9 @@ macro_rules! implement_allocator {
         implement_allocator!([M] Arena<M>, |arena| arena);
         // Blocks may lie in the allocator itself: it cannot be moved as long as it is borrowed.
         implement_allocator!([S: Source, R: RawMutex] &Locked<S, R>, |locked| &Shared(*locked));
-        implement_allocator!([S: Source] &ThreadCached<S>, |cached| &Shared(*cached));
+        // One that threads have caches of must never be dropped or moved, which safe code cannot be asked to promise
+        // otherwise: that it lies in static memory does not say that it is a static.
+        implement_allocator!([S: Source + 'static] &'static ThreadCached<S>, |cached| &Shared(*cached));
     };
     ([$($parameters:tt)*] $allocator:ty, |$this:ident| $blocks:expr) => {
         // SAFETY: blocks do not overlap, and are valid as long as a copy of the allocator is there, as said above.

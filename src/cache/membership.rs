@@ -21,8 +21,9 @@ impl<S: Source> ThreadCached<S> {
     /// # Safety
     ///
     /// - The reference is kept, or used after the caller returned, only if the allocator lies in static
-    ///   memory. There it stays where it is as long as the program runs (documented: it must be neither moved
-    ///   nor dropped), or the library that it is part of is loaded.
+    ///   memory. There it stays where it is as long as the program runs, or the library that it is part of is
+    ///   loaded: who uses it by `GlobalAlloc` has to know that it must be neither moved nor dropped, and others
+    ///   have a `&'static` to it.
     unsafe fn everlasting(&self) -> &'static Self {
         // SAFETY: the caller's contract.
         unsafe { &*core::ptr::from_ref(self) }
