@@ -2,13 +2,18 @@
 //!
 //! Std takes and writes a call stack under a lock of its own, and allocates meanwhile. If that is refused, and is to be
 //! followed by a call stack again, or by std's own report of it, the thread waits for itself. So what is asked for
-//! [then](is_being_taken) is served by the system, as it is for a thread that panics.
+//! [then](is_being_taken) is served by the system, as it is for a thread that panics. Where the system has nothing
+//! either, no call stack is begun; and if it has nothing any more before the end, the [program ends](end_if_written).
 
 use crate::attention::while_telling;
 use crate::environment::look_at;
-use crate::stderr::Output;
+use crate::stderr::{Output, write_line_with};
+use crate::text::fill;
+use core::alloc::{GlobalAlloc, Layout};
+use core::cell::Cell;
 use core::fmt::Write;
 use core::sync::atomic::{AtomicU8, Ordering};
+use std::alloc::System;
 use std::backtrace::Backtrace;
 
 /// What the environment says of that: looked up once, as std does it, so that a refusal takes a bounded time.
@@ -43,15 +48,52 @@ pub(crate) fn write_if_wanted() {
     }
 }
 
+std::thread_local! {
+    static IS_WRITTEN: Cell<bool> = const { Cell::new(false) };
+}
+
 /// Writes the call stack to stderr, while which the system serves this thread: std takes more than an arena may have
 /// left.
 #[inline(never)]
 pub(crate) fn write() {
     let mut output = Output::stderr();
+    if !system_has_enough() {
+        output.write("stack backtrace: none, the system has no memory for it\n");
+        output.flush();
+        return;
+    }
+    let before = IS_WRITTEN.replace(true);
     while_telling(|| {
         let _ = writeln!(output, "stack backtrace:\n{}", Backtrace::force_capture());
     });
+    IS_WRITTEN.set(before);
     output.flush();
+}
+
+/// Whether the system has as much memory as a call stack takes with the names of a program of usual size, whose file
+/// std reads: 64 MiB.
+fn system_has_enough() -> bool {
+    const ENOUGH: Layout = Layout::new::<[u64; 8 << 20]>();
+    // SAFETY: the layout is of more than no bytes, and the block is given back once. It is not touched, so that it is
+    // never in memory.
+    unsafe {
+        // A compiler may leave out a block that nobody looks at.
+        let block = core::hint::black_box(System.alloc(ENOUGH));
+        let has_enough = !block.is_null();
+        if has_enough {
+            System.dealloc(block, ENOUGH);
+        }
+        has_enough
+    }
+}
+
+/// Ends the program if this thread is writing a call stack, for which the system has just refused memory: std would
+/// tell of that, and wait for the lock under which it writes.
+pub(crate) fn end_if_written() {
+    if IS_WRITTEN.get() {
+        write_line_with(|out| fill(out, "the system has no memory left for the call stack", &[]));
+        std::process::abort();
+    }
 }
 
 /// Whether the calling thread is just taking or writing a call stack: whether a function that does so is among those
@@ -61,7 +103,6 @@ pub(crate) fn write() {
 #[inline(never)]
 pub(crate) fn is_being_taken() -> bool {
     use crate::unwind;
-    use core::alloc::Layout;
     use core::fmt;
 
     /// Between those functions and an allocation are fewer callers.

@@ -10,7 +10,6 @@ use crate::call_stack;
 use crate::hook::Hook;
 use crate::text::{Sink, display, fill};
 use core::fmt;
-use core::sync::atomic::{AtomicBool, Ordering};
 
 /// What the caller wanted to do with the pointer.
 ///
@@ -243,14 +242,10 @@ pub fn set_fault_hook(hook: fn(&Fault)) {
 #[inline(never)]
 #[allow(improper_ctypes_definitions, reason = "extern \"C\" only for its rule that no panic leaves it")]
 pub(crate) extern "C" fn raise(fault: Fault) -> ! {
-    /// A hook that allocates would come back here without end, where its thread is inside the allocator.
-    static REENTERED: AtomicBool = AtomicBool::new(false);
     let is_reentry = fault == Fault::Reentry;
-    let is_repeated = is_reentry && REENTERED.load(Ordering::Relaxed);
-    if is_reentry {
-        REENTERED.store(true, Ordering::Relaxed);
-    }
-    if let Some(hook) = HOOK.get().filter(|_| !is_repeated) {
+    // A hook that makes a mistake itself, as one that allocates where its thread is inside the allocator does, is not
+    // told of that.
+    if let Some(hook) = HOOK.get().filter(|_| is_first_of_thread()) {
         hook(&fault);
     }
     #[cfg(feature = "std")]
@@ -264,6 +259,26 @@ pub(crate) extern "C" fn raise(fault: Fault) -> ! {
     }
     #[cfg(not(feature = "std"))]
     panic!("{fault}")
+}
+
+/// Whether the calling thread has had no other fault, as far as is known: without `std`, whether none has.
+fn is_first_of_thread() -> bool {
+    #[cfg(feature = "std")]
+    {
+        std::thread_local! {
+            static IS_AT_FAULT: core::cell::Cell<bool> = const { core::cell::Cell::new(false) };
+        }
+        !IS_AT_FAULT.replace(true)
+    }
+    #[cfg(not(feature = "std"))]
+    {
+        use core::sync::atomic::{AtomicBool, Ordering};
+
+        static IS_AT_FAULT: AtomicBool = AtomicBool::new(false);
+        let is_at_fault = IS_AT_FAULT.load(Ordering::Relaxed);
+        IS_AT_FAULT.store(true, Ordering::Relaxed);
+        !is_at_fault
+    }
 }
 
 /// Ends the program with one sentence on stderr.

@@ -53,7 +53,7 @@
 //! | `stderr` | text on stderr or in a file, without an allocation (`std`) | yes |
 //! | `unwind` | who called whom (`std`, Unix) | yes |
 //! | | `unwind/last_callers`: that they are the same as the last time | |
-//! | `call_stack` | the call stack of who made a mistake, or was refused, on stderr (`std`) | no |
+//! | `call_stack` | the call stack of who made a mistake, or was refused, on stderr (`std`) | yes |
 //! | `fault` | what can be wrong with a pointer, one sentence each, and the end of the program | yes |
 //! | `refusal` | what is told when a request is refused | yes |
 //! | `block` | header, footer, links: the one file that knows an offset; the memory layout is drawn there | yes |

@@ -1,6 +1,7 @@
 //! Blocks that come from the operating system's allocator when the arena cannot serve them.
 
 use super::Contents;
+use crate::call_stack;
 use crate::stats::Stats;
 use core::alloc::{GlobalAlloc, Layout};
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -42,7 +43,9 @@ impl Overflow {
                 Contents::Zeroes => System.alloc_zeroed(layout),
             }
         };
-        if !block.is_null() {
+        if block.is_null() {
+            call_stack::end_if_written();
+        } else {
             self.blocks.fetch_add(1, Ordering::Relaxed);
             self.bytes.fetch_add(layout.size(), Ordering::Relaxed);
         }
@@ -72,7 +75,9 @@ impl Overflow {
         let (before, size) = (layout.size().max(1), size.max(1));
         // SAFETY: the caller's contract; a size of zero is served like one.
         let resized = unsafe { System.realloc(block, at_least_one_byte(layout), size) };
-        if !resized.is_null() {
+        if resized.is_null() {
+            call_stack::end_if_written();
+        } else {
             // The sum wraps around when it becomes less.
             self.bytes.fetch_add(size.wrapping_sub(before), Ordering::Relaxed);
         }

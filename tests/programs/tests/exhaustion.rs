@@ -93,7 +93,34 @@ fn play(role: &str) {
             write!(stdout, "{backtrace}").unwrap();
             drop(taken);
         }
+        #[cfg(target_os = "linux")]
+        other if other.starts_with(NO_MORE) => with_no_more_than(other),
         other => panic!("no such role: {other}"),
+    }
+}
+
+/// A child that may have some more address space, so many KiB, which the role names.
+#[cfg(target_os = "linux")]
+const NO_MORE: &str = "no more than ";
+
+/// Is refused something that it can do without, and makes a mistake.
+#[cfg(target_os = "linux")]
+fn with_no_more_than(role: &str) {
+    let more: u64 = role[NO_MORE.len()..].parse().unwrap();
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: u64 = pages.split(' ').next().unwrap().parse().unwrap();
+    // SAFETY: a plain system call, and the size of a page.
+    unsafe {
+        let most = pages * libc::sysconf(libc::_SC_PAGESIZE) as u64 + (more << 10);
+        libc::setrlimit(libc::RLIMIT_AS, &libc::rlimit { rlim_cur: most, rlim_max: most });
+    }
+    assert!(Vec::<u8>::new().try_reserve(2 << 20).is_err());
+    eprintln!("went on");
+    let block = Box::into_raw(Box::new([0u8; 5000]));
+    // SAFETY: the second release is the mistake, which ends the program.
+    unsafe {
+        drop(Box::from_raw(block));
+        drop(Box::from_raw(block));
     }
 }
 
@@ -170,6 +197,22 @@ fn a_call_stack_is_written_when_the_arena_is_full() {
     }
 }
 
+/// Where the system has no memory for a call stack, std would tell of that under the lock which it has while it writes
+/// one, and wait for itself.
+#[cfg(target_os = "linux")]
+fn without_memory_for_a_call_stack_there_is_none() {
+    for more in [0, 300, 3000, 10_000, 20_000, 40_000, 67_000, 100_000] {
+        for backtrace in BACKTRACES {
+            let role = format!("{NO_MORE}{more}");
+            let child = process::run_child(&role, &[], &[("RUST_BACKTRACE", backtrace)]);
+            process::assert_aborted(&child);
+            child.stderr(
+                starts_with("mem_alloc_rust: no memory for ").and(contains("\nwent on\ndouble free: 0x")),
+            );
+        }
+    }
+}
+
 /// As a wrapper's refusal is, of which the allocator knows nothing.
 #[cfg(unix)]
 fn a_refusal_by_somebody_else_ends_the_program() {
@@ -218,6 +261,8 @@ fn main() {
         a_refusal_by_a_full_arena_names_its_call_site,
         #[cfg(unix)]
         a_call_stack_is_written_when_the_arena_is_full,
+        #[cfg(target_os = "linux")]
+        without_memory_for_a_call_stack_there_is_none,
         #[cfg(unix)]
         a_refusal_by_somebody_else_ends_the_program,
         #[cfg(unix)]

@@ -292,6 +292,20 @@ fn a_hook_is_told_and_may_end_the_program_its_own_way() {
 
 #[test]
 #[cfg(unix)]
+fn a_hook_that_makes_a_mistake_is_not_told_of_that() {
+    let test = "a_hook_that_makes_a_mistake_is_not_told_of_that";
+    if process::role().as_deref() == Some(test) {
+        mem_alloc_rust::set_fault_hook(|_| free(block().wrapping_add(4)));
+        free(block().wrapping_add(4));
+        return;
+    }
+    let child = run_test(test);
+    process::assert_aborted(&child);
+    assert!(process::stderr(&child).starts_with("invalid free: 0x"));
+}
+
+#[test]
+#[cfg(unix)]
 fn a_hook_that_panics_cannot_unwind() {
     let test = "a_hook_that_panics_cannot_unwind";
     if process::role().as_deref() == Some(test) {
