@@ -386,12 +386,10 @@ impl<S: Source> ThreadCached<S> {
             }
         }
         let source = &self.locked.source;
-        source.note_visit(heap);
-        if source.take_fall(heap) {
+        if source.note_cache(heap) {
             // So much less is in use that what is kept here may be all that whole runs are kept for.
             outcome = outcome.and_then(|()| self.give_back_lists(lists, heap));
-            source.note_visit(heap);
-            source.take_fall(heap);
+            source.note_cache(heap);
         }
         outcome
     }

@@ -215,16 +215,17 @@ pub(crate) mod sealed {
             true
         }
 
-        /// A block or a run of the heap's was given back or taken, or a cache has come to the heap: what is free may go
-        /// back to the system.
+        /// A block or a run of the heap's was given back or taken: what is free may go back to the system.
         #[inline(always)]
         fn note_visit(&self, heap: &mut Heap) {
             let _ = heap;
         }
 
-        /// Whether so much less is in use than when this was asked last that memory went back to the system.
+        /// A cache has come to the heap, as in [`note_visit`](Self::note_visit). Returns whether so much less is in use
+        /// than the last time that memory went back to the system: then caches are to give back what they have, and
+        /// this is to be noted once more.
         #[inline(always)]
-        fn take_fall(&self, heap: &mut Heap) -> bool {
+        fn note_cache(&self, heap: &mut Heap) -> bool {
             let _ = heap;
             false
         }

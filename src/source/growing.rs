@@ -131,6 +131,9 @@ struct State {
     mark: usize,
     /// Something was given back because less is in use, and caches have not been told.
     has_fallen: bool,
+    /// They have been: what they gave back may have been all that whole runs were kept for, so that more can go back
+    /// than is told by what is in use.
+    are_caches_told: bool,
     /// How many more visits pass before the pace, which refused, is asked again.
     pause: u8,
 }
@@ -168,6 +171,7 @@ impl State {
             pace: Pace::new(),
             mark: 0,
             has_fallen: false,
+            are_caches_told: false,
             pause: 0,
         }
     }
@@ -323,16 +327,23 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
     fn give_back_fallen(&self, state: &mut State, heap: &mut Heap, live: usize) {
         if self.is_beyond_cap.load(Ordering::Relaxed) {
             self.trim_all(state, heap);
+            state.has_fallen = true;
         } else {
             let most = state.committed(heap);
             let State { pace, kept, stayed, .. } = state;
             kept.give_back(stayed, |bytes| pace.allows(bytes, most));
             state.most_in_use = state.most_in_use.min(live + state.in_own_pages() + state.kept.bytes());
             let fall = state.mark - live;
-            if fall <= least_fall(live) || !state.pace.has(fall.min(most), most) {
+            let is_far = fall > least_fall(live);
+            // What was kept for the sake of what caches had is not known before it goes back. What goes back beyond the
+            // allowance is owed.
+            let least = if is_far { fall } else { least_fall(live) };
+            if !(is_far || state.are_caches_told) || !state.pace.has(least.min(most), most) {
                 state.pause = PAUSE;
                 return self.settle_limits(state, heap);
             }
+            state.has_fallen = is_far;
+            state.are_caches_told = false;
             state.further.unmap_empty();
             let (kept, least) = (least_fall(live), least_fall(live) >> STRETCH_SHARE_LOG2);
             let mut given_back = give_back(heap, least, kept, HUGE_PAGES);
@@ -341,7 +352,7 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
             let charged = if mapping::TELLS_WHAT_IS_RESIDENT { given_back } else { fall };
             state.pace.charge(charged, most);
         }
-        (state.mark, state.has_fallen) = (live, true);
+        state.mark = live;
         self.settle_limits(state, heap);
     }
 
@@ -565,7 +576,7 @@ impl<const CAP: usize, const HUGE_PAGES: bool> sealed::Source for Growing<CAP, H
         let state = unsafe { self.state(heap) };
         let live = heap.live_bytes() + state.further.live_bytes();
         state.mark = state.mark.max(live);
-        if state.mark - live + state.kept.bytes() > least_fall(live) {
+        if state.mark - live + state.kept.bytes() > least_fall(live) || state.are_caches_told {
             match state.pause.checked_sub(1) {
                 Some(pause) if !self.is_beyond_cap.load(Ordering::Relaxed) => state.pause = pause,
                 _ => self.give_back_fallen(state, heap, live),
@@ -574,9 +585,15 @@ impl<const CAP: usize, const HUGE_PAGES: bool> sealed::Source for Growing<CAP, H
     }
 
     #[inline(always)]
-    fn take_fall(&self, heap: &mut Heap) -> bool {
+    fn note_cache(&self, heap: &mut Heap) -> bool {
         // SAFETY: the heap is here.
-        core::mem::take(&mut unsafe { self.state(heap) }.has_fallen)
+        unsafe { self.state(heap) }.pause = 0;
+        self.note_visit(heap);
+        // SAFETY: as above.
+        let state = unsafe { self.state(heap) };
+        let has_fallen = core::mem::take(&mut state.has_fallen);
+        state.are_caches_told |= has_fallen;
+        has_fallen
     }
 
     fn trim(&self, heap: &mut Heap) -> usize {

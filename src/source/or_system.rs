@@ -115,8 +115,8 @@ impl<S: sealed::Source> sealed::Source for OrSystem<S> {
     }
 
     #[inline(always)]
-    fn take_fall(&self, heap: &mut Heap) -> bool {
-        self.0.take_fall(heap)
+    fn note_cache(&self, heap: &mut Heap) -> bool {
+        self.0.note_cache(heap)
     }
 
     fn trim(&self, heap: &mut Heap) -> usize {

@@ -193,6 +193,19 @@ fn a_block_that_doubles_moves_to_what_small_blocks_left() {
     assert!((0..100).any(|_| is_moved()));
 }
 
+#[test]
+fn a_block_about_the_border_does_not_move_each_time() {
+    let allocator = Allocator::new();
+    let block = served(&allocator, MIB + MIB / 4);
+    // SAFETY: the block is in use.
+    let [less, little] = unsafe {
+        let less = allocator.realloc(block, bytes(MIB + MIB / 4), MIB - MIB / 4);
+        [less, allocator.realloc(less, bytes(MIB - MIB / 4), MIB / 2)]
+    };
+    assert!(less == block && allocator.heap().reaches(little));
+    free(&allocator, little, MIB / 2);
+}
+
 /// Others may want what both would have together.
 #[test]
 fn a_block_does_not_move_to_what_is_kept_near_the_cap() {
@@ -614,16 +627,50 @@ fn what_is_only_reserved_is_free_for_each_cache() {
     assert!((155 * MIB..156 * MIB + 100_000).contains(&many), "no more than there may be");
 }
 
+/// What caches give back may be little, and all that much more was kept for.
+#[test]
+fn what_is_free_after_caches_were_told_goes_back() {
+    let allocator = Locked::<Growing<{ 1024 * MIB }>>::new();
+    let note_cache = || allocator.source.note_cache(&mut allocator.heap());
+    // SAFETY: the layouts are of more than no bytes, and what was served is given back, once.
+    unsafe {
+        let last = 31;
+        let blocks: Vec<_> = (0..8000).map(|_| allocator.alloc(bytes(4000))).collect();
+        for (number, &block) in blocks.iter().enumerate() {
+            block.write_bytes(7, 4000);
+            if number % 32 != last {
+                allocator.dealloc(block, bytes(4000));
+            }
+        }
+        // The pace may not allow it at once.
+        let is_told = (0..400).any(|_| {
+            sleep(Duration::from_millis(10));
+            note_cache()
+        });
+        assert!(is_told);
+        let few: Vec<_> = blocks.into_iter().skip(last).step_by(32).collect();
+        assert!(few.len() * 4000 < MIB, "that is no fall");
+        // As caches do.
+        few.into_iter().for_each(|block| allocator.heap().dealloc(block).unwrap());
+        let is_all_back = (0..400).any(|_| {
+            sleep(Duration::from_millis(10));
+            note_cache();
+            allocator.committed_bytes() < 2 * MIB
+        });
+        assert!(is_all_back, "{} bytes", allocator.committed_bytes());
+    }
+}
+
 /// Whoever frees what makes memory fall, caches are told, once.
 #[test]
 fn a_fall_is_told_whoever_sees_it() {
     let allocator = Locked::<Growing<{ 1024 * MIB }>>::new();
-    let take_fall = || allocator.source.take_fall(&mut allocator.heap());
+    let note_cache = || allocator.source.note_cache(&mut allocator.heap());
     // SAFETY: the layouts are of more than no bytes, and what was served is given back, once.
     unsafe {
         let blocks: Vec<_> = (0..1000).map(|_| allocator.alloc(bytes(100_000))).collect();
-        assert!(!take_fall());
+        assert!(!note_cache());
         blocks.into_iter().for_each(|block| allocator.dealloc(block, bytes(100_000)));
     }
-    assert_eq!([take_fall(), take_fall()], [true, false]);
+    assert_eq!([note_cache(), note_cache()], [true, false]);
 }

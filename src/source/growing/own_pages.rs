@@ -79,8 +79,9 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
         let Some(new_bytes) = mapping::whole_pages(layout.size().max(1)) else {
             return Elsewhere::Known(Resized::Refused);
         };
-        if layout.size() < OWN_PAGES_FROM {
-            // What has become small moves in among its like, if there is room.
+        if layout.size() <= OWN_PAGES_FROM / 2 {
+            // What has become small moves in among its like, if there is room: with less than half, so that one that
+            // grows and shrinks about the border does not move each time.
             if let Some((target, _)) = heap.alloc_to_clear(layout) {
                 return Elsewhere::Known(Resized::MoveTo(target));
             }
