@@ -9,9 +9,7 @@
 //! and there is none where that is more than a sixth.
 //!
 //! What is in use one after the other counts, too: a class that was served a page's length in blocks since it
-//! asked for a run gets a first one, if a page is little beside what is free. And a class that has lost its run
-//! without a slot in use asks no sooner: to cut one and to give it up takes ten times what a block does. (A
-//! program with eight blocks of sizes that take turns takes half the time.)
+//! asked for a run gets a first one, if a page is little beside what is free.
 //!
 //! Of a class's runs that have room, one is used until it is full, and then the one that was full last, so
 //! that the others become empty. An empty run is given up at once, unless it is the only one of its class
@@ -57,8 +55,9 @@ pub(super) struct SlotClasses {
     served: [u32; SlotSize::TABLE],
     /// A bit for each class that has a run with room.
     with_room: u64,
-    /// A bit for each class that had a run, and lost it without a slot in use.
-    idled: u64,
+    /// A bit for each class that had a page's length served since it asked, and has a run for that, or had
+    /// to give it up for that of another class.
+    busy: u64,
     /// The bit of the class that may have the one run without slots in use that is kept.
     maybe_idle: u64,
     /// A bit for each class that is to ask for a run: that may have enough blocks, as far as is known
@@ -74,7 +73,7 @@ impl SlotClasses {
             blocks: [0; SlotSize::TABLE],
             served: [0; SlotSize::TABLE],
             with_room: 0,
-            idled: 0,
+            busy: 0,
             maybe_idle: 0,
             candidates: 0,
         }
@@ -100,8 +99,7 @@ impl SlotClasses {
             *served = served.saturating_add(size.granules());
             let page = Pages::usual(page);
             let least = page >> LEAST_SHARE_LOG2;
-            let has_idled = self.idled & 1 << slot.number() != 0;
-            if *served >= page || !has_idled && *served >= least && *blocks * size.granules() >= least {
+            if *served >= least && (*blocks * size.granules() >= least || *served >= page) {
                 // Blocks of this size serve requests of this class and of the next.
                 self.candidates |= 3 << slot.number();
             }
@@ -123,28 +121,12 @@ impl SlotClasses {
         slot.number().checked_sub(1).map_or(own, |below| own.wrapping_add(self.blocks[below]))
     }
 
-    /// A class asks for a run, in a heap whose pages have so many granules. Returns whether it was served a page's
-    /// length in blocks since it asked the last time, about; `None` if it has to be, and was not.
-    fn ask(&mut self, slot: SlotSize, page: u32) -> Option<bool> {
-        let bit = 1 << slot.number();
-        self.candidates &= !bit;
-        let own = self.served[slot.number()];
-        let below = slot.number().checked_sub(1).map_or(0, |below| self.served[below]);
-        let lasts = own.saturating_add(below) >= Pages::usual(page);
-        if !lasts && self.idled & bit != 0 {
-            return None;
-        }
-        self.served[slot.number()] = 0;
-        slot.number().checked_sub(1).into_iter().for_each(|below| self.served[below] = 0);
-        Some(lasts)
-    }
-
-    /// Notes that a class has lost a run without a slot in use.
-    fn note_lost(&mut self, slot: SlotSize) {
-        self.runs[slot.number()] -= 1;
-        if self.runs[slot.number()] == 0 {
-            self.idled |= 1 << slot.number();
-        }
+    /// How many granules a class had served with blocks since it asked the last time, about. It asks now.
+    fn ask(&mut self, slot: SlotSize) -> u32 {
+        self.candidates &= !(1 << slot.number());
+        let own = core::mem::take(&mut self.served[slot.number()]);
+        let below = slot.number().checked_sub(1).map_or(0, |below| core::mem::take(&mut self.served[below]));
+        own.saturating_add(below)
     }
 
     /// The counts of blocks by class.
@@ -281,7 +263,7 @@ impl Heap {
         let usual = u64::from(Pages::usual(self.pages.granules()));
         let in_blocks = u64::from(self.classes.blocks(slot)) * u64::from(slot.granules());
         let in_runs = u64::from(self.classes.runs(slot)) * page;
-        let Some(lasts) = self.classes.ask(slot, self.pages.granules()) else { return false };
+        let served = u64::from(self.classes.ask(slot));
         if !self.pages.exist() {
             return false;
         }
@@ -292,9 +274,16 @@ impl Heap {
         if !is_dense && (in_blocks_instead * 64 < page * LEAST_ANYHOW || live > free) {
             return false;
         }
-        if in_runs == 0 && lasts && page << LITTLE_SHARE_LOG2 <= free && page <= live << IDLE_SHARE_LOG2 {
+        let bit = 1 << slot.number();
+        if in_runs == 0
+            && (served >= usual || self.classes.busy & bit != 0)
+            && page << LITTLE_SHARE_LOG2 <= free
+            && page <= live << IDLE_SHARE_LOG2
+        {
+            self.classes.busy |= bit;
             return true;
         }
+        self.classes.busy &= !bit;
         let is_enough = in_runs > 0 || in_blocks << LEAST_SHARE_LOG2 >= usual;
         // Objects over half a page's granules, and live over free memory, each side times all denominators.
         is_enough && (in_blocks + in_runs) * free * 2 >= page * live * u64::from(slot.granules())
@@ -323,7 +312,6 @@ impl Heap {
         }
         self.classes.runs[slot.number()] += 1;
         self.classes.candidates |= 1 << slot.number();
-        self.classes.idled &= !(1 << slot.number());
         true
     }
 
@@ -423,7 +411,7 @@ impl Heap {
         // SAFETY: the caller's contract; RUNS.
         unsafe {
             self.classes.unlist(self.arena, slot, run);
-            self.classes.note_lost(slot);
+            self.classes.runs[slot.number()] -= 1;
             run.mark_freed();
             self.pages.forget(run);
             let index = run.index(self.arena);
@@ -473,10 +461,12 @@ impl Heap {
     /// The page of the run without slots in use, if there is one. Its class gets another one as soon as it asks.
     fn take_idle_page(&mut self) -> Option<Index> {
         let (run, slot) = self.idle_run()?;
+        self.classes.busy |= 1 << slot.number();
+        self.classes.candidates |= 1 << slot.number();
         // SAFETY: RUNS, it is listed, and has no slot in use.
         unsafe {
             self.classes.unlist(self.arena, slot, run);
-            self.classes.note_lost(slot);
+            self.classes.runs[slot.number()] -= 1;
             run.mark_freed();
         }
         Some(run.index(self.arena))
