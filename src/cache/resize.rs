@@ -1,7 +1,7 @@
 //! Changes of size that the thread's cache does not serve at once.
 
 use super::ThreadCached;
-use super::class::{Class, LARGEST_SMALL_PAYLOAD};
+use super::class::{Class, LARGEST_PAYLOAD, LARGEST_SMALL_PAYLOAD};
 use crate::fault::Action;
 use crate::heap::{Resized, copy};
 use crate::source::Source;
@@ -12,7 +12,9 @@ impl<S: Source> ThreadCached<S> {
     /// A change of size of a block that is not small or is not to be, or that the cache does not serve at once.
     ///
     /// What the cache or the depot has is taken, and copying takes less time than a turn of the lock. What they have
-    /// not is for the heap: there a block may grow where it is.
+    /// not is for the heap: there a block may grow where it is. What was too large for caches and becomes one of theirs
+    /// moves always: where it is, it would be cached when it is released, and keep what was cut from it from becoming
+    /// one again.
     ///
     /// # Safety
     ///
@@ -32,9 +34,12 @@ impl<S: Source> ThreadCached<S> {
                 // SAFETY: the slot is this thread's.
                 class.is_small() && unsafe { slot.find(block) }.is_some_and(|(_, class)| class.is_small())
             };
+            // Nothing is copied from what is no block.
+            let comes_in = || layout.size() > LARGEST_PAYLOAD && self.locked.has(block);
             // SAFETY: as above.
-            unsafe { slot.take_instead(block, class, align, &self.depot) }
-                .or_else(|| if is_small() { self.take_or_refill(slot, class, align).1 } else { None })
+            unsafe { slot.take_instead(block, class, align, &self.depot) }.or_else(|| {
+                if is_small() || comes_in() { self.take_or_refill(slot, class, align).1 } else { None }
+            })
         });
         let Some(target) = target.map(NonNull::as_ptr) else {
             // SAFETY: the caller's contract.

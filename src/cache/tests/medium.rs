@@ -232,6 +232,33 @@ fn what_is_large_enough_is_not_copied() {
     });
 }
 
+/// What was too large for caches and becomes small leaves all of its block free: it would keep the place where it was
+/// otherwise, in a cache or in use.
+#[test]
+fn what_shrinks_to_a_size_that_is_cached_moves() {
+    alone(|| {
+        A.drain();
+        let large = Layout::from_size_align(64 << 10, 8).unwrap();
+        // SAFETY: the layouts are of more than no bytes, and each block is given back once.
+        unsafe {
+            for size in [1, 100, 3000, 30_000] {
+                let small = Layout::from_size_align(size, 8).unwrap();
+                let block = A.alloc(large);
+                block.write_bytes(7, size);
+                let shrunk = A.realloc(block, large, size);
+                assert_ne!(shrunk, block);
+                assert!(core::slice::from_raw_parts(shrunk, size).iter().all(|&byte| byte == 7));
+                let again = A.alloc(large);
+                assert_eq!(again, block, "all of it is free");
+                A.dealloc(again, large);
+                A.dealloc(shrunk, small);
+            }
+        }
+        A.drain();
+        A.audit().unwrap();
+    });
+}
+
 fn allocate_one(layout: Layout) -> usize {
     // SAFETY: the layout is of more than no bytes.
     unsafe { A.alloc(layout) }.expose_provenance()

@@ -200,10 +200,10 @@ fn a_block_about_the_border_does_not_move_each_time() {
     // SAFETY: the block is in use.
     let [less, little] = unsafe {
         let less = allocator.realloc(block, bytes(MIB + MIB / 4), MIB - MIB / 4);
-        [less, allocator.realloc(less, bytes(MIB - MIB / 4), MIB / 2)]
+        [less, allocator.realloc(less, bytes(MIB - MIB / 4), MIB / 4)]
     };
     assert!(less == block && allocator.heap().reaches(little));
-    free(&allocator, little, MIB / 2);
+    free(&allocator, little, MIB / 4);
 }
 
 /// Others may want what both would have together.

@@ -79,9 +79,9 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
         let Some(new_bytes) = mapping::whole_pages(layout.size().max(1)) else {
             return Elsewhere::Known(Resized::Refused);
         };
-        if layout.size() <= OWN_PAGES_FROM / 2 {
-            // What has become small moves in among its like, if there is room: with less than half, so that one that
-            // grows and shrinks about the border does not move each time.
+        if layout.size() < OWN_PAGES_FROM && layout.size() <= bytes / 2 {
+            // What has become small moves in among its like, if there is room; but not what keeps most of its pages, so
+            // that a block that grows and shrinks about the border does not move each time.
             if let Some((target, _)) = heap.alloc_to_clear(layout) {
                 return Elsewhere::Known(Resized::MoveTo(target));
             }
