@@ -242,7 +242,6 @@ pub fn set_fault_hook(hook: fn(&Fault)) {
 #[inline(never)]
 #[allow(improper_ctypes_definitions, reason = "extern \"C\" only for its rule that no panic leaves it")]
 pub(crate) extern "C" fn raise(fault: Fault) -> ! {
-    let is_reentry = fault == Fault::Reentry;
     // A hook that makes a mistake itself, as one that allocates where its thread is inside the allocator does, is not
     // told of that.
     if let Some(hook) = HOOK.get().filter(|_| is_first_of_thread()) {
@@ -252,7 +251,7 @@ pub(crate) extern "C" fn raise(fault: Fault) -> ! {
     {
         crate::stderr::write_line_with(|out| fault.write_to(out));
         // Where this thread is inside the allocator, it cannot take a call stack, which allocates.
-        if !is_reentry {
+        if fault != Fault::Reentry {
             call_stack::write_if_wanted();
         }
         std::process::abort()
