@@ -207,13 +207,14 @@ impl core::error::Error for Fault {}
 
 static HOOK: Hook<Fault> = Hook::new();
 
-/// Sets a function that is told of every fault before the program ends.
+/// Sets a function that is told of a fault before the program ends.
 ///
 /// A `no_std` program uses it to write the sentence to its own console and to stop the machine its own way.
 /// The hook may diverge. If it returns, the program ends as it would have without a hook: with `std` by the
 /// sentence on stderr, with `RUST_BACKTRACE=1` the call stack, and an abort, without by a panic that cannot unwind.
 /// The hook runs outside the allocator's lock, but for [`Fault::Reentry`]; it should not allocate, because the
-/// program's memory can no longer be trusted.
+/// program's memory can no longer be trusted. With `std` it is told of the first fault of each thread only: not of those
+/// that it makes itself.
 ///
 /// ```
 /// use mem_alloc_rust::{Fault, create_allocator, set_fault_hook};
@@ -242,9 +243,7 @@ pub fn set_fault_hook(hook: fn(&Fault)) {
 #[inline(never)]
 #[allow(improper_ctypes_definitions, reason = "extern \"C\" only for its rule that no panic leaves it")]
 pub(crate) extern "C" fn raise(fault: Fault) -> ! {
-    // A hook that makes a mistake itself, as one that allocates where its thread is inside the allocator does, is not
-    // told of that.
-    if let Some(hook) = HOOK.get().filter(|_| is_first_of_thread()) {
+    if let Some(hook) = HOOK.get().filter(|_| !is_repeated(&fault)) {
         hook(&fault);
     }
     #[cfg(feature = "std")]
@@ -260,24 +259,28 @@ pub(crate) extern "C" fn raise(fault: Fault) -> ! {
     panic!("{fault}")
 }
 
-/// Whether the calling thread has had no other fault, as far as is known: without `std`, whether none has.
-fn is_first_of_thread() -> bool {
-    #[cfg(feature = "std")]
-    {
-        std::thread_local! {
-            static IS_AT_FAULT: core::cell::Cell<bool> = const { core::cell::Cell::new(false) };
-        }
-        !IS_AT_FAULT.replace(true)
+/// Whether the calling thread had a fault before: a hook that makes a mistake itself, as one that allocates where its
+/// thread is inside the allocator does, would come back here without end.
+#[cfg(feature = "std")]
+fn is_repeated(_: &Fault) -> bool {
+    std::thread_local! {
+        static IS_AT_FAULT: core::cell::Cell<bool> = const { core::cell::Cell::new(false) };
     }
-    #[cfg(not(feature = "std"))]
-    {
-        use core::sync::atomic::{AtomicBool, Ordering};
+    IS_AT_FAULT.replace(true)
+}
 
-        static IS_AT_FAULT: AtomicBool = AtomicBool::new(false);
-        let is_at_fault = IS_AT_FAULT.load(Ordering::Relaxed);
-        IS_AT_FAULT.store(true, Ordering::Relaxed);
-        !is_at_fault
+/// The same where there are no threads that could be told apart, whose hooks may diverge: as far as it is about being
+/// inside the allocator.
+#[cfg(not(feature = "std"))]
+fn is_repeated(fault: &Fault) -> bool {
+    use core::sync::atomic::{AtomicBool, Ordering};
+
+    static IS_REENTERED: AtomicBool = AtomicBool::new(false);
+    let is_repeated = *fault == Fault::Reentry && IS_REENTERED.load(Ordering::Relaxed);
+    if *fault == Fault::Reentry {
+        IS_REENTERED.store(true, Ordering::Relaxed);
     }
+    is_repeated
 }
 
 /// Ends the program with one sentence on stderr.

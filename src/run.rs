@@ -368,6 +368,16 @@ impl Run {
         }
     }
 
+    /// Whether what lies so many granules from the page belongs to the slots that are opened, or lies in front of these.
+    ///
+    /// # Safety
+    ///
+    /// - It is a run.
+    pub(crate) unsafe fn is_opened_at(self, in_page: u32) -> bool {
+        // SAFETY: the caller's contract.
+        unsafe { in_page < u32::from((*self.header).first) + self.opened() * self.granules() }
+    }
+
     /// Whether the run is longer than usual.
     ///
     /// # Safety

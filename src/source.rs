@@ -91,7 +91,7 @@ pub(crate) mod sealed {
         /// the heap to pass on has that.
         const HAS_ELSEWHERE: bool = false;
 
-        /// Requests of so many bytes are served elsewhere, if they can be.
+        /// Requests of so many bytes are served elsewhere, if they can be, unless the [heap](Self::prefers_heap) is better.
         const ELSEWHERE_FROM: usize = usize::MAX;
 
         /// Whether there may come to be more in use than is allowed.

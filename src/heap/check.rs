@@ -119,7 +119,10 @@ impl Heap {
                     Some(number) if !run.is_used(number) => {
                         Fault::AlreadyFree { action, address, bytes: run.slot_size().bytes() }
                     }
-                    _ => Fault::NotABlock { action, address, may_have_been_freed: false },
+                    // There may have been one of a run that was there before.
+                    _ => {
+                        Fault::NotABlock { action, address, may_have_been_freed: !run.is_opened_at(in_page) }
+                    }
                 }
             };
         }

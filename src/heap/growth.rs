@@ -177,18 +177,18 @@ impl Heap {
         most.checked_div(self.pages.granules()).unwrap_or(0) as usize
     }
 
-    /// Whether a block for `layout` would be cut from what was used before, and was not given back since, as far as is
-    /// known: a free block that has changed may be one again that was.
-    pub(crate) fn has_in_memory(&self, layout: Layout) -> bool {
+    /// Where a block for `layout` would be cut from what was used before, and how many bytes it would have there; `None`
+    /// if there is no such place, or it was given back. (A free block that has changed does not know of that.)
+    pub(crate) fn used_place(&self, layout: Layout) -> Option<(*mut u8, usize)> {
         let gap = if layout.align() > GRANULE { layout.align() } else { 0 };
-        let Some(size) = layout.size().checked_add(gap).and_then(BlockSize::for_payload) else {
-            return false;
-        };
-        match self.find_large(size) {
+        let size = BlockSize::for_payload(layout.size().checked_add(gap)?)?;
+        let place = match self.find_large(size) {
             // SAFETY: LISTED, or it is the victim.
-            Some((index, _)) => unsafe { !self.arena.tag(index).is_given_back() },
-            None => self.used_up_to.granules_since(self.top) >= size.granules(),
-        }
+            Some((index, _)) => unsafe { (!self.arena.tag(index).is_given_back()).then_some(index)? },
+            None if self.used_up_to.granules_since(self.top) >= size.granules() => self.top,
+            None => return None,
+        };
+        Some((self.arena.at_index(place), size.payload()))
     }
 
     /// Gives back what is free and lies in whole pages of the system's: each free block of at least `least` bytes

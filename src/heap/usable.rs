@@ -49,7 +49,7 @@ impl Heap {
     ///
     /// Where blocks and pages begin does not change as long as a block is in use. What else is read are headers, which
     /// are relaxed atomics, and what a run's header says about all of its slots, which does not change as long as one
-    /// is in use, either.
+    /// is in use, either, but for how many are opened: of those more and more.
     ///
     /// # Safety
     ///

@@ -327,7 +327,7 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
     fn give_back_fallen(&self, state: &mut State, heap: &mut Heap, live: usize) {
         if self.is_beyond_cap.load(Ordering::Relaxed) {
             self.trim_all(state, heap);
-            state.has_fallen = true;
+            (state.has_fallen, state.are_caches_told) = (state.mark - live > least_fall(live), false);
         } else {
             let most = state.committed(heap);
             let State { pace, kept, stayed, .. } = state;
@@ -337,8 +337,8 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
             let is_far = fall > least_fall(live);
             // What was kept for the sake of what caches had is not known before it goes back. What goes back beyond the
             // allowance is owed.
-            let least = if is_far { fall } else { least_fall(live) };
-            if !(is_far || state.are_caches_told) || !state.pace.has(least.min(most), most) {
+            let wanted = if is_far { fall } else { least_fall(live) };
+            if !(is_far || state.are_caches_told) || !state.pace.has(wanted.min(most), most) {
                 state.pause = PAUSE;
                 return self.settle_limits(state, heap);
             }
@@ -349,7 +349,7 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
             let mut given_back = give_back(heap, least, kept, HUGE_PAGES);
             state.further.each(|heap| given_back += give_back(heap, least, kept, HUGE_PAGES));
             // More may have been free than what memory in use has fallen by, and less in memory.
-            let charged = if mapping::TELLS_WHAT_IS_RESIDENT { given_back } else { fall };
+            let charged = if mapping::TELLS_WHAT_IS_RESIDENT { given_back } else { wanted };
             state.pace.charge(charged, most);
         }
         state.mark = live;
@@ -364,6 +364,11 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
         state.further.unmap_empty();
         given_back
     }
+}
+
+/// Whether a heap has room for a block that was used before, and is in memory.
+fn has_in_memory(heap: &Heap, layout: Layout) -> bool {
+    heap.used_place(layout).is_some_and(|(start, bytes)| mapping::is_mostly_resident(start, bytes))
 }
 
 /// How much memory in use has to fall before something is given back.
@@ -470,7 +475,7 @@ impl<const CAP: usize, const HUGE_PAGES: bool> sealed::Source for Growing<CAP, H
         // SAFETY: the heap is here.
         let kept = unsafe { &self.state(heap).kept };
         let is_kept = layout.align() <= mapping::page() && kept.has(layout.size());
-        !is_kept && heap.has_in_memory(layout)
+        !is_kept && has_in_memory(heap, layout)
     }
 
     unsafe fn dealloc_elsewhere(&self, heap: &mut Heap, block: *mut u8) -> Option<Leftover> {

@@ -131,6 +131,10 @@ fn a_block_that_doubles_moves_to_what_is_kept() {
 fn leave_free(allocator: &Allocator, size: usize) {
     const SMALL: usize = 50_000;
     let blocks: Vec<_> = (0..size / SMALL).map(|_| served(allocator, SMALL)).collect();
+    for &block in &blocks {
+        // SAFETY: it holds that many bytes.
+        unsafe { block.write_bytes(1, SMALL) };
+    }
     blocks.into_iter().for_each(|block| free(allocator, block, SMALL));
 }
 
@@ -167,6 +171,40 @@ fn what_small_blocks_leave_serves_large_ones() {
         }
     };
     assert!((0..100).any(|_| is_served()));
+}
+
+/// It does not know of what it was merged with.
+#[test]
+#[cfg(target_os = "linux")]
+fn what_was_given_back_serves_no_large_block() {
+    let allocator = Allocator::new();
+    let [first, last] = [50_000; 2].map(|size| {
+        leave_free(&allocator, 20 * MIB);
+        served(&allocator, size)
+    });
+    allocator.trim();
+    // One that is in memory comes to lie in front of what is not.
+    free(&allocator, first, 50_000);
+    // SAFETY: the layout is of more than no bytes, and the block is given back once.
+    let block = unsafe { allocator.alloc_zeroed(bytes(10 * MIB)) };
+    assert!(!block.is_null() && mapping::resident_bytes(block, 10 * MIB) < MIB);
+    free(&allocator, block, 10 * MIB);
+    free(&allocator, last, 50_000);
+}
+
+/// Caches are told of a fall once, also where more is committed than the cap allows.
+#[test]
+fn beyond_the_cap_caches_are_told_once() {
+    let allocator = Allocator::new();
+    let note_cache = || allocator.source.note_cache(&mut allocator.heap());
+    let mut blocks: Vec<_> = (0..8000).map(|_| served(&allocator, 5000)).collect();
+    blocks.drain(..7000).for_each(|block| free(&allocator, block, 5000));
+    assert!((0..100).any(|_| !note_cache()));
+    // What is in use lies at the end, so that all is committed.
+    allocator.set_cap(10 * MIB);
+    assert!(allocator.committed_bytes() > 10 * MIB);
+    assert!((0..10).all(|_| !note_cache()), "nothing is less in use");
+    blocks.into_iter().for_each(|block| free(&allocator, block, 5000));
 }
 
 #[test]

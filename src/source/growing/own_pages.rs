@@ -1,7 +1,7 @@
 //! Blocks with pages of their own: where these come from, and how they become more and fewer.
 
 use super::span::{HUGE_PAGE, map_block_at};
-use super::{Growing, OWN_PAGES_FROM, State};
+use super::{Growing, OWN_PAGES_FROM, State, has_in_memory};
 use crate::heap::{Heap, Resized};
 use crate::mapping;
 use crate::source::{Elsewhere, ToMove};
@@ -79,9 +79,9 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
         let Some(new_bytes) = mapping::whole_pages(layout.size().max(1)) else {
             return Elsewhere::Known(Resized::Refused);
         };
-        if layout.size() < OWN_PAGES_FROM && layout.size() <= bytes / 2 {
-            // What has become small moves in among its like, if there is room; but not what keeps most of its pages, so
-            // that a block that grows and shrinks about the border does not move each time.
+        if layout.size() < OWN_PAGES_FROM && layout.size() <= (bytes / 2).max(OWN_PAGES_FROM / 4) {
+            // What has become small moves in among its like, if there is room; but not what is still large and keeps
+            // most of its pages, so that a block that grows and shrinks about the border does not move each time.
             if let Some((target, _)) = heap.alloc_to_clear(layout) {
                 return Elsewhere::Known(Resized::MoveTo(target));
             }
@@ -104,7 +104,7 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
             && layout.align() <= mapping::page()
             && state.table.wanted_bytes() == 0
             && self.budget(state, heap).left >= bytes;
-        if may_copy && !state.kept.has(new_bytes) && heap.has_in_memory(layout) {
+        if may_copy && !state.kept.has(new_bytes) && has_in_memory(heap, layout) {
             if let Some((target, _)) = heap.alloc_to_clear(layout) {
                 return Elsewhere::Known(Resized::MoveTo(target));
             }
