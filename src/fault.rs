@@ -213,8 +213,8 @@ static HOOK: Hook<Fault> = Hook::new();
 /// The hook may diverge. If it returns, the program ends as it would have without a hook: with `std` by the
 /// sentence on stderr, with `RUST_BACKTRACE=1` the call stack, and an abort, without by a panic that cannot unwind.
 /// The hook runs outside the allocator's lock, but for [`Fault::Reentry`]; it should not allocate, because the
-/// program's memory can no longer be trusted. With `std` it is told of the first fault of each thread only: not of those
-/// that it makes itself.
+/// program's memory can no longer be trusted. With `std` it is told of the first fault of each thread only: not of
+/// those that it makes itself.
 ///
 /// ```
 /// use mem_alloc_rust::{Fault, create_allocator, set_fault_hook};

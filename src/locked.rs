@@ -375,7 +375,7 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
             return self.alloc_slow(layout, Contents::Any);
         }
         let found = if S::HAS_ELSEWHERE {
-            self.find(&mut heap, layout).map(|(block, _)| block)
+            self.find(&mut heap, layout, Contents::Any).map(|(block, _)| block)
         } else {
             heap.alloc_otherwise(layout)
         };
@@ -393,7 +393,7 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
             return self.overflow(layout, contents, self);
         }
         let mut heap = self.heap_out_of_line();
-        let Some((block, dirty)) = self.find(&mut heap, layout) else {
+        let Some((block, dirty)) = self.find(&mut heap, layout, contents) else {
             return self.refused(heap, layout, contents, self);
         };
         drop(heap);
@@ -407,22 +407,34 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
         true
     }
 
-    /// A block of the heap's or from elsewhere, and how many bytes at its beginning are not known to be zero.
+    /// A block of the heap's or from elsewhere that is to contain that, and how many bytes at its beginning are not
+    /// known to be zero.
     #[inline(always)]
-    pub(crate) fn find(&self, heap: &mut Heap, layout: Layout) -> Option<(NonNull<u8>, usize)> {
+    pub(crate) fn find(
+        &self,
+        heap: &mut Heap,
+        layout: Layout,
+        contents: Contents,
+    ) -> Option<(NonNull<u8>, usize)> {
         if !S::HAS_ELSEWHERE {
             return heap.alloc_to_clear(layout);
         }
-        self.find_anywhere(heap, layout)
+        self.find_anywhere(heap, layout, contents)
     }
 
     /// As [`find`](Self::find), for sources with blocks elsewhere.
     #[inline(never)]
-    fn find_anywhere(&self, heap: &mut Heap, layout: Layout) -> Option<(NonNull<u8>, usize)> {
+    fn find_anywhere(
+        &self,
+        heap: &mut Heap,
+        layout: Layout,
+        contents: Contents,
+    ) -> Option<(NonNull<u8>, usize)> {
         if !heap.is_initialized() || !self.source.may_serve(heap, layout.size()) {
             return None;
         }
-        if layout.size() >= S::ELSEWHERE_FROM && !self.source.prefers_heap(heap, layout) {
+        let is_zeroed = matches!(contents, Contents::Zeroes);
+        if layout.size() >= S::ELSEWHERE_FROM && !self.source.prefers_heap(heap, layout, is_zeroed) {
             return self.source.alloc_elsewhere(heap, layout).or_else(|| heap.alloc_to_clear(layout));
         }
         let found = heap.alloc_to_clear(layout).or_else(|| self.source.alloc_elsewhere(heap, layout));

@@ -190,14 +190,14 @@ pub(crate) fn resident_bytes(start: *mut u8, bytes: usize) -> usize {
     }
 }
 
-/// Whether most pages of a span are in memory, as far as those at its beginning and its end tell, and the system.
-pub(crate) fn is_mostly_resident(start: *mut u8, bytes: usize) -> bool {
+/// Whether half of a span is in memory, or more, as far as the pages at its beginning and its end tell, and the system.
+pub(crate) fn is_half_resident(start: *mut u8, bytes: usize) -> bool {
     const LOOKED_AT: usize = 1 << 20;
     let first = start.wrapping_add(start.addr().wrapping_neg() % page());
     let whole = (start.addr() + bytes).saturating_sub(first.addr()) / page() * page();
     let part = whole.min(LOOKED_AT);
     let last = first.wrapping_add(whole - part);
-    [first, last].into_iter().all(|start| resident_bytes(start, part) >= part / 4 * 3)
+    [first, last].map(|start| resident_bytes(start, part)).iter().sum::<usize>() >= part
 }
 
 /// Whether a mapping can become longer, and move with what it contains.

@@ -19,8 +19,8 @@
 //!   is asked for in a row lies in a row, and a second free of a slot is certain to be seen.
 //! - A run is the heap's, or for a time a thread's cache's (`run/owned.rs`).
 //! - `lowest` is the first word of the bitmap with a slot that is free.
-//! - The slots of a long run are *opened* as they are needed, as many at once as lie in one of the system's pages: those
-//!   behind have no bit yet. What was never used may not even be in memory, and stays so when the run is given up.
+//! - The slots of a long run are *opened* as they are needed, as many at once as lie in one of the system's pages:
+//!   those behind have no bit yet. What was never used may not even be in memory, and stays so when the run is given up.
 //!   (That halves what many threads have in memory that allocate little each, and their time.)
 //! - The first slot lies at a multiple of the slots' alignment.
 //! - A byte per page in front of the arena ([`Pages`]) tells which pages are runs, and whose.
@@ -368,7 +368,8 @@ impl Run {
         }
     }
 
-    /// Whether what lies so many granules from the page belongs to the slots that are opened, or lies in front of these.
+    /// Whether what lies so many granules from the page belongs to the slots that are opened, or lies in front of
+    /// these.
     ///
     /// # Safety
     ///

@@ -91,7 +91,8 @@ pub(crate) mod sealed {
         /// the heap to pass on has that.
         const HAS_ELSEWHERE: bool = false;
 
-        /// Requests of so many bytes are served elsewhere, if they can be, unless the [heap](Self::prefers_heap) is better.
+        /// Requests of so many bytes are served elsewhere, if they can be, unless the [heap](Self::prefers_heap) is
+        /// better.
         const ELSEWHERE_FROM: usize = usize::MAX;
 
         /// Whether there may come to be more in use than is allowed.
@@ -145,9 +146,10 @@ pub(crate) mod sealed {
             None
         }
 
-        /// Whether a block that is to come [from elsewhere](Self::ELSEWHERE_FROM) is better the heap's now.
-        fn prefers_heap(&self, heap: &Heap, layout: Layout) -> bool {
-            let _ = (heap, layout);
+        /// Whether a block that is to come [from elsewhere](Self::ELSEWHERE_FROM), and perhaps to be cleared, is better
+        /// the heap's now.
+        fn prefers_heap(&self, heap: &Heap, layout: Layout, is_zeroed: bool) -> bool {
+            let _ = (heap, layout, is_zeroed);
             false
         }
 

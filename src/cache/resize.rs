@@ -13,8 +13,8 @@ impl<S: Source> ThreadCached<S> {
     ///
     /// What the cache or the depot has is taken, and copying takes less time than a turn of the lock. What they have
     /// not is for the heap: there a block may grow where it is. What was too large for caches and becomes one of theirs
-    /// moves if there is a place for it: where it is, it would be cached when it is released, and keep what was cut from it from becoming
-    /// one again.
+    /// moves if there is a place for it: where it is, it would be cached when it is released, and keep what was cut
+    /// from it from becoming one again.
     ///
     /// # Safety
     ///

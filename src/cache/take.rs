@@ -85,7 +85,7 @@ impl<S: Source> ThreadCached<S> {
 
     /// An allocation from the heap, after draining if need be.
     pub(super) fn alloc_locked(&self, mut heap: Guard<'_>, layout: Layout, contents: Contents) -> *mut u8 {
-        let Some((block, dirty)) = self.locked.find(&mut heap, layout) else {
+        let Some((block, dirty)) = self.locked.find(&mut heap, layout, contents) else {
             return self.alloc_drained(heap, layout, contents);
         };
         drop(heap);
@@ -98,7 +98,7 @@ impl<S: Source> ThreadCached<S> {
     #[inline(never)]
     fn alloc_drained(&self, heap: Guard<'_>, layout: Layout, contents: Contents) -> *mut u8 {
         let (mut heap, is_drained) = self.drained_for(heap, layout);
-        let found = if is_drained { self.locked.find(&mut heap, layout) } else { None };
+        let found = if is_drained { self.locked.find(&mut heap, layout, contents) } else { None };
         let Some((block, dirty)) = found else { return self.locked.refused(heap, layout, contents, self) };
         drop(heap);
         // SAFETY: the block was found for this request.

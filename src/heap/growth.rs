@@ -177,8 +177,8 @@ impl Heap {
         most.checked_div(self.pages.granules()).unwrap_or(0) as usize
     }
 
-    /// Where a block for `layout` would be cut from what was used before, and how many bytes it would have there; `None`
-    /// if there is no such place, or it was given back. (A free block that has changed does not know of that.)
+    /// Where a block for `layout` would be cut from what was used before, and how many bytes it would have there;
+    /// `None` if there is no such place, or it was given back. (A free block that has changed does not know of that.)
     pub(crate) fn used_place(&self, layout: Layout) -> Option<(*mut u8, usize)> {
         let gap = if layout.align() > GRANULE { layout.align() } else { 0 };
         let size = BlockSize::for_payload(layout.size().checked_add(gap)?)?;

@@ -68,7 +68,7 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
                 if let (Resized::Refused, Ok(layout)) =
                     (resized, Layout::from_size_align(new_size, layout.align()))
                 {
-                    let found = self.find_anywhere(&mut heap, layout);
+                    let found = self.find_anywhere(&mut heap, layout, Contents::Any);
                     resized = found.map_or(resized, |(target, _)| Resized::MoveTo(target));
                 }
                 return (heap, resized);
@@ -79,7 +79,7 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
             };
             let goes = new_size >= S::ELSEWHERE_FROM
                 && new_size > layout.size()
-                && new_layout.is_some_and(|layout| !self.source.prefers_heap(&heap, layout))
+                && new_layout.is_some_and(|layout| !self.source.prefers_heap(&heap, layout, false))
                 && heap.is_live(block);
             if goes {
                 if let Some(resized) = elsewhere(&mut heap) {

@@ -366,9 +366,9 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
     }
 }
 
-/// Whether a heap has room for a block that was used before, and is in memory.
+/// Whether a heap has room for a block that was used before, half of which is in memory at least.
 fn has_in_memory(heap: &Heap, layout: Layout) -> bool {
-    heap.used_place(layout).is_some_and(|(start, bytes)| mapping::is_mostly_resident(start, bytes))
+    heap.used_place(layout).is_some_and(|(start, bytes)| mapping::is_half_resident(start, bytes))
 }
 
 /// How much memory in use has to fall before something is given back.
@@ -471,11 +471,12 @@ impl<const CAP: usize, const HUGE_PAGES: bool> sealed::Source for Growing<CAP, H
 
     /// What is free and in memory serves first: pages that are kept, and then what the heap has. So a program that goes
     /// from large blocks to small ones, or back, has no more in memory than it used at a time.
-    fn prefers_heap(&self, heap: &Heap, layout: Layout) -> bool {
+    fn prefers_heap(&self, heap: &Heap, layout: Layout, is_zeroed: bool) -> bool {
         // SAFETY: the heap is here.
         let kept = unsafe { &self.state(heap).kept };
         let is_kept = layout.align() <= mapping::page() && kept.has(layout.size());
-        !is_kept && has_in_memory(heap, layout)
+        // What is not in memory after all takes no more than new pages do, unless it is cleared.
+        !is_kept && if is_zeroed { has_in_memory(heap, layout) } else { heap.used_place(layout).is_some() }
     }
 
     unsafe fn dealloc_elsewhere(&self, heap: &mut Heap, block: *mut u8) -> Option<Leftover> {

@@ -71,8 +71,8 @@ impl<S: sealed::Source> sealed::Source for OrSystem<S> {
         self.0.alloc_elsewhere(heap, layout)
     }
 
-    fn prefers_heap(&self, heap: &Heap, layout: Layout) -> bool {
-        self.0.prefers_heap(heap, layout)
+    fn prefers_heap(&self, heap: &Heap, layout: Layout, is_zeroed: bool) -> bool {
+        self.0.prefers_heap(heap, layout, is_zeroed)
     }
 
     unsafe fn dealloc_elsewhere(&self, heap: &mut Heap, block: *mut u8) -> Option<Leftover> {

@@ -1,7 +1,7 @@
 //! Blocks with pages of their own: where these come from, and how they become more and fewer.
 
 use super::span::{HUGE_PAGE, map_block_at};
-use super::{Growing, OWN_PAGES_FROM, State, has_in_memory};
+use super::{Growing, OWN_PAGES_FROM, State};
 use crate::heap::{Heap, Resized};
 use crate::mapping;
 use crate::source::{Elsewhere, ToMove};
@@ -104,7 +104,7 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
             && layout.align() <= mapping::page()
             && state.table.wanted_bytes() == 0
             && self.budget(state, heap).left >= bytes;
-        if may_copy && !state.kept.has(new_bytes) && has_in_memory(heap, layout) {
+        if may_copy && !state.kept.has(new_bytes) && heap.used_place(layout).is_some() {
             if let Some((target, _)) = heap.alloc_to_clear(layout) {
                 return Elsewhere::Known(Resized::MoveTo(target));
             }
