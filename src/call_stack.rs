@@ -7,8 +7,7 @@
 
 use crate::attention::while_telling;
 use crate::environment::look_at;
-use crate::stderr::{Output, write_line_with};
-use crate::text::fill;
+use crate::stderr::{Output, write_line};
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::Cell;
 use core::fmt::Write;
@@ -48,6 +47,9 @@ pub(crate) fn write_if_wanted() {
     }
 }
 
+/// What is written instead of a call stack.
+const NONE: &str = "stack backtrace: none, no memory";
+
 std::thread_local! {
     static IS_WRITTEN: Cell<bool> = const { Cell::new(false) };
 }
@@ -56,12 +58,10 @@ std::thread_local! {
 /// left.
 #[inline(never)]
 pub(crate) fn write() {
-    let mut output = Output::stderr();
     if !system_has_enough() {
-        output.write("stack backtrace: none, the system has no memory for it\n");
-        output.flush();
-        return;
+        return write_line(NONE);
     }
+    let mut output = Output::stderr();
     let before = IS_WRITTEN.replace(true);
     while_telling(|| {
         let _ = writeln!(output, "stack backtrace:\n{}", Backtrace::force_capture());
@@ -91,7 +91,7 @@ fn system_has_enough() -> bool {
 /// tell of that, and wait for the lock under which it writes.
 pub(crate) fn end_if_written() {
     if IS_WRITTEN.get() {
-        write_line_with(|out| fill(out, "the system has no memory left for the call stack", &[]));
+        write_line(NONE);
         std::process::abort();
     }
 }

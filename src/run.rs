@@ -19,8 +19,9 @@
 //!   is asked for in a row lies in a row, and a second free of a slot is certain to be seen.
 //! - A run is the heap's, or for a time a thread's cache's (`run/owned.rs`).
 //! - `lowest` is the first word of the bitmap with a slot that is free.
-//! - The slots of a long run are *opened* as they are needed, as many at once as lie in one of the system's pages:
-//!   those behind have no bit yet. What was never used may not even be in memory, and stays so when the run is given up.
+//! - The slots of a run are *opened* as they are needed, as many at once as lie in one of the system's pages: those
+//!   behind have no bit yet. What of a long run was never used may not even be in memory, and stays so when it is given
+//!   up.
 //!   (That halves what many threads have in memory that allocate little each, and their time.)
 //! - The first slot lies at a multiple of the slots' alignment.
 //! - A byte per page in front of the arena ([`Pages`]) tells which pages are runs, and whose.
@@ -353,13 +354,9 @@ impl Run {
             }
             let (word, in_word) = (opened / 64, opened % 64);
             let left = (slots - opened).min(64 - in_word);
-            let count = if self.is_long() {
-                let first = self.granule(u32::from((*self.header).first) + opened * granules);
-                let to_end = (SYSTEM_PAGE - first.addr() % SYSTEM_PAGE) / GRANULE;
-                left.min((to_end as u32 / granules).max(1))
-            } else {
-                left
-            };
+            let first = self.granule(u32::from((*self.header).first) + opened * granules);
+            let to_end = (SYSTEM_PAGE - first.addr() % SYSTEM_PAGE) / GRANULE;
+            let count = left.min((to_end as u32 / granules).max(1));
             let bitmap = self.word(word);
             bitmap.write(bitmap.read() | (!0 >> (64 - count)) << in_word);
             let opened = (opened + count) as u16;
@@ -377,17 +374,6 @@ impl Run {
     pub(crate) unsafe fn is_opened_at(self, in_page: u32) -> bool {
         // SAFETY: the caller's contract.
         unsafe { in_page < u32::from((*self.header).first) + self.opened() * self.granules() }
-    }
-
-    /// Whether the run is longer than usual.
-    ///
-    /// # Safety
-    ///
-    /// - It is a run.
-    unsafe fn is_long(self) -> bool {
-        // All slots together are nearly as long as the page.
-        // SAFETY: the caller's contract.
-        unsafe { self.slots() * self.granules() > Pages::USUAL_GRANULES }
     }
 
     /// Cuts a page into free slots.
@@ -416,7 +402,7 @@ impl Run {
         unsafe {
             run.header.write(header);
             (0..slots.div_ceil(64)).for_each(|word| run.word(word).write(0));
-            while run.open_more() != FULL && !run.is_long() {}
+            run.open_more();
         }
         run
     }
