@@ -21,8 +21,7 @@
 //! - `lowest` is the first word of the bitmap with a slot that is free.
 //! - The slots of a run are *opened* as they are needed, as many at once as lie in one of the system's pages: those
 //!   behind have no bit yet. What of a long run was never used may not even be in memory, and stays so when it is given
-//!   up.
-//!   (That halves what many threads have in memory that allocate little each, and their time.)
+//!   up. (That halves what many threads have in memory that allocate little each, and their time.)
 //! - The first slot lies at a multiple of the slots' alignment.
 //! - A byte per page in front of the arena ([`Pages`]) tells which pages are runs, and whose.
 //!

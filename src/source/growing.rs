@@ -73,7 +73,7 @@ const LEAST_CAP: usize = 64 << 10;
 /// - Requests of 1 MiB and more get pages of their own, which grow without being copied where the system can do that
 ///   (Linux), and go back when they are freed; what may not go back yet (below) serves such requests, and so does what
 ///   is free and in memory otherwise. With all that is in use, pages that wait are to be no more than a sixteenth more
-///   than that was at most; what is more goes back, 8 MiB with each such request. All of it counts towards the cap.
+///   than that was at most; what is more goes back, 8 MiB at a time. All of it counts towards the cap.
 /// - What is full to 4 GiB is followed by further spans, each with a heap of its own: so far do 32-bit sizes and
 ///   positions reach, which keep blocks small. Their blocks are in no thread's cache.
 /// - When memory in use has fallen by a sixteenth (1 MiB at least), free stretches of a 128th of that and more go back
@@ -84,9 +84,10 @@ const LEAST_CAP: usize = 64 << 10;
 /// - When the system refuses, the request is refused, nothing is lost, and a later one may succeed. A child process
 ///   that was forked has all of it.
 ///
-/// With `true` for `HUGE_PAGES` what lies beyond the first 16 MiB, and blocks of 2 MiB and more, also if they grow to
-/// that, are in huge pages where the system gives them on request (Linux). No more than 16,384 blocks are: each may be
-/// one of the 65,530 mappings that a process may have. See [choosing](crate::choosing) for what they cost and gain.
+/// With `true` for `HUGE_PAGES` what lies beyond the first 16 MiB, and blocks of 2 MiB and more that have pages of their
+/// own, also if they grow to that, are in huge pages where the system gives them on request (Linux). No more than 16,384
+/// blocks are: each may be one of the 65,530 mappings that a process may have. See [choosing](crate::choosing) for what
+/// they cost and gain.
 ///
 /// On Unix, with `std`. The bound in time that a fixed arena has is not that of a growing one: a request may take
 /// system calls.
