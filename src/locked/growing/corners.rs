@@ -668,7 +668,7 @@ fn what_is_only_reserved_is_free_for_each_cache() {
 /// What caches give back may be little, and all that much more was kept for.
 #[test]
 fn what_is_free_after_caches_were_told_goes_back() {
-    let allocator = Locked::<Growing<{ 1024 * MIB }>>::new();
+    let allocator = Locked::<Growing<{ 64 * MIB }>>::new();
     let note_cache = || allocator.source.note_cache(&mut allocator.heap());
     // SAFETY: the layouts are of more than no bytes, and what was served is given back, once.
     unsafe {
