@@ -84,9 +84,9 @@ const LEAST_CAP: usize = 64 << 10;
 /// - When the system refuses, the request is refused, nothing is lost, and a later one may succeed. A child process
 ///   that was forked has all of it.
 ///
-/// With `true` for `HUGE_PAGES` what lies beyond the first 16 MiB, and blocks of 2 MiB and more that have pages of their
-/// own, also if they grow to that, are in huge pages where the system gives them on request (Linux). No more than 16,384
-/// blocks are: each may be one of the 65,530 mappings that a process may have. See [choosing](crate::choosing) for what
+/// With `true` for `HUGE_PAGES` what lies beyond the first 16 MiB, and blocks of 2 MiB and more that have pages of
+/// their own, also if they grow to that, are in huge pages where the system gives them on request (Linux). No more than
+/// 16,384 blocks are: each may be one of the 65,530 mappings that a process may have. See [choosing](crate::choosing) for what
 /// they cost and gain.
 ///
 /// On Unix, with `std`. The bound in time that a fixed arena has is not that of a growing one: a request may take
@@ -216,6 +216,18 @@ impl State {
     /// Whether a block with pages of its own, so many bytes, is to be in huge ones. It is not noted.
     fn wants_huge_pages(&self, bytes: usize) -> bool {
         mapping::HAS_HUGE_PAGES && bytes >= HUGE_PAGE && self.table.count() < MOST_IN_HUGE_PAGES
+    }
+
+    /// Whether a large block is better the heap's: what is free and in memory serves first, pages that are kept, and
+    /// then what the heap has. So a program that goes from large blocks to small ones, or back, has no more in memory
+    /// than it used at a time.
+    fn prefers_heap(&self, heap: &Heap, layout: Layout, is_zeroed: bool) -> bool {
+        if layout.align() <= mapping::page() && self.kept.has(layout.size()) {
+            return false;
+        }
+        // What is not in memory after all takes no more than new pages do, unless it is cleared.
+        heap.used_place(layout)
+            .is_some_and(|(start, bytes)| !is_zeroed || mapping::is_half_resident(start, bytes))
     }
 
     /// Bytes in use that are not the first heap's.
@@ -367,11 +379,6 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
     }
 }
 
-/// Whether a heap has room for a block that was used before, half of which is in memory at least.
-fn has_in_memory(heap: &Heap, layout: Layout) -> bool {
-    heap.used_place(layout).is_some_and(|(start, bytes)| mapping::is_half_resident(start, bytes))
-}
-
 /// How much memory in use has to fall before something is given back.
 fn least_fall(live: usize) -> usize {
     LEAST_FALL.max(live >> FALL_SHARE_LOG2)
@@ -470,14 +477,9 @@ impl<const CAP: usize, const HUGE_PAGES: bool> sealed::Source for Growing<CAP, H
         found
     }
 
-    /// What is free and in memory serves first: pages that are kept, and then what the heap has. So a program that goes
-    /// from large blocks to small ones, or back, has no more in memory than it used at a time.
     fn prefers_heap(&self, heap: &Heap, layout: Layout, is_zeroed: bool) -> bool {
         // SAFETY: the heap is here.
-        let kept = unsafe { &self.state(heap).kept };
-        let is_kept = layout.align() <= mapping::page() && kept.has(layout.size());
-        // What is not in memory after all takes no more than new pages do, unless it is cleared.
-        !is_kept && if is_zeroed { has_in_memory(heap, layout) } else { heap.used_place(layout).is_some() }
+        unsafe { self.state(heap) }.prefers_heap(heap, layout, is_zeroed)
     }
 
     unsafe fn dealloc_elsewhere(&self, heap: &mut Heap, block: *mut u8) -> Option<Leftover> {

@@ -29,8 +29,8 @@ pub const HEIGHTS: [usize; 12] = [100, 300, 200, 60, 400, 20, 250, 30, 350, 150,
 /// The number of the wave that the last one is compared with.
 pub const THIRD: usize = 2;
 
-/// How many entries stay, and how many of them each wave replaces; and for how many there is room, so many more that the
-/// table need not become larger: a hash map does, by twice, when it has had many removed and put in. (It did in the
+/// How many entries stay, and how many of them each wave replaces; and for how many there is room, so many more that
+/// the table need not become larger: a hash map does, by twice, when it has had many removed and put in. (It did in the
 /// ninth wave, and the last one had 17 MiB more in use than the third.)
 const ENTRIES: u64 = 400_000;
 const REPLACED: u64 = 20_000;

@@ -104,7 +104,7 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
             && layout.align() <= mapping::page()
             && state.table.wanted_bytes() == 0
             && self.budget(state, heap).left >= bytes;
-        if may_copy && !state.kept.has(new_bytes) && heap.used_place(layout).is_some() {
+        if may_copy && state.prefers_heap(heap, layout, false) {
             if let Some((target, _)) = heap.alloc_to_clear(layout) {
                 return Elsewhere::Known(Resized::MoveTo(target));
             }
