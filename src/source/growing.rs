@@ -86,8 +86,8 @@ const LEAST_CAP: usize = 64 << 10;
 ///
 /// With `true` for `HUGE_PAGES` what lies beyond the first 16 MiB, and blocks of 2 MiB and more that have pages of
 /// their own, also if they grow to that, are in huge pages where the system gives them on request (Linux). No more than
-/// 16,384 blocks are: each may be one of the 65,530 mappings that a process may have. See [choosing](crate::choosing) for what
-/// they cost and gain.
+/// 16,384 blocks are: each may be one of the 65,530 mappings that a process may have. See [choosing](crate::choosing)
+/// for what they cost and gain.
 ///
 /// On Unix, with `std`. The bound in time that a fixed arena has is not that of a growing one: a request may take
 /// system calls.
