@@ -10,8 +10,8 @@
 //!    request takes the smallest free block that fits, or one that is a thirty-second larger at most.
 //! 3. If there is none, the block comes from the *top*, the span behind the last block. A block that is broad
 //!    beside the arena is taken from the far end of the top, where it does not cut what is free in two.
-//! 4. Before a request is refused, runs without a slot in use are given up, and a small request takes a free
-//!    slot of any larger class.
+//! 4. Before a request is refused, runs without a slot in use are given up, a small request takes a free
+//!    slot of any larger class, and a run with few slots in use is broken up: these become blocks.
 //!
 //! # How a release is served
 //!
@@ -19,13 +19,14 @@
 //! merged with its free neighbours at once, be they free blocks or the top.
 //!
 //! Nothing else is held back: a run without a slot in use is kept while it is the only one of its class
-//! that has room, there is one of those at most, and it is no more than four times what is in use.
+//! that has room, something is in use, and all of those are little beside what is free (`heap/idle.rs`).
 //!
 //! # Bounds
 //!
 //! Every call takes a bounded number of steps. The longest are those of the tries, one for each bit in
 //! which the sizes of a bin differ (`heap/trie.rs`), and marking the slots of a run that is given up, 512
-//! at most. Aligned requests look at a constant number of free blocks (`heap/align.rs`). Copying and
+//! at most. Before a refusal, idle runs of all classes are given up, aligned requests look at up to 256 free blocks
+//! (`heap/align.rs`), and 24 runs are looked at for one that can be broken up (`heap/break_up.rs`). Copying and
 //! clearing take as long as there are bytes.
 //!
 //! # Invariants
@@ -52,17 +53,20 @@
 
 mod align;
 mod audit;
+mod break_up;
 mod census;
 mod check;
 mod extend;
 mod figures;
 mod free_blocks;
 mod growth;
+mod idle;
 mod owned;
 mod release;
 #[cfg(any(feature = "allocator-api2", feature = "nightly"))]
 mod reset;
 mod resize;
+mod slot_sizes;
 mod slots;
 mod take;
 #[cfg(test)]
@@ -89,6 +93,7 @@ use core::ptr::NonNull;
 use figures::Figures;
 use free_blocks::FreeBlocks;
 use growth::Growth;
+use idle::LastResort;
 use slots::SlotClasses;
 use take::End;
 
@@ -138,7 +143,7 @@ impl fmt::Display for RegionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooSmall { len } => {
-                write!(f, "a region of {len} bytes holds not even one block of 16 bytes")
+                write!(f, "a region of {len} bytes has no room for even the smallest block")
             }
             Self::TooLarge { len } => {
                 write!(
@@ -438,9 +443,15 @@ impl Heap {
     fn alloc_block(&mut self, bytes: usize, align: usize, end: End) -> Option<NonNull<u8>> {
         let size = BlockSize::for_payload(bytes)?;
         let arena = self.arena;
-        match self.take(size, align, end) {
-            Some(index) => Some(self.hand_out(arena, index)),
-            None => self.last_resort(bytes, size, align, end),
+        loop {
+            if let Some(index) = self.take(size, align, end) {
+                return Some(self.hand_out(arena, index));
+            }
+            match self.last_resort(bytes, size, align, end) {
+                LastResort::Refused => return None,
+                LastResort::Served(block) => return Some(block),
+                LastResort::MadeRoom => {}
+            }
         }
     }
 

@@ -34,12 +34,14 @@ mod list;
 #[cfg(all(feature = "std", unix))]
 mod owned;
 mod pages;
+mod sparse;
 mod word;
 
 pub(crate) use list::RunList;
 #[cfg(all(feature = "std", unix))]
 pub(crate) use owned::Spot;
 pub(crate) use pages::{Geometry, Grid, HEAP, LeadsInto, Owner, Pages};
+pub(crate) use sparse::ScatteredSlots;
 #[cfg(all(feature = "std", unix))]
 pub(crate) use word::EmptyWord;
 pub(crate) use word::Word;
@@ -547,6 +549,26 @@ impl Run {
         unsafe {
             let first = self.granule((*self.header).first.into());
             mark_freed(first, self.granules(), self.opened());
+        }
+    }
+
+    /// As [`mark_freed`](Self::mark_freed), for each slot that is free, unless the one in front of it is in use.
+    ///
+    /// # Safety
+    ///
+    /// - It is a run of the heap's, and all of the page but slots in use is the heap's own.
+    pub(crate) unsafe fn mark_freed_between(self) {
+        // SAFETY: as for `mark_freed`; the word in front of a slot lies in the one before.
+        unsafe {
+            let (granules, mut is_front_used) = (self.granules(), false);
+            for number in 0..self.opened() {
+                let is_used = self.is_used(number);
+                if !is_used && !is_front_used && number > 0 {
+                    let slot = self.granule(u32::from((*self.header).first) + number * granules);
+                    mark_freed(slot, granules, 1);
+                }
+                is_front_used = is_used;
+            }
         }
     }
 

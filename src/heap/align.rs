@@ -9,21 +9,20 @@ use crate::size::{BlockSize, GRANULE, Index, MAX_REGION, Remainder, alignment_ga
 
 /// How many free blocks that may or may not hold an aligned block are looked at before one is taken that
 /// certainly does.
-const PROBES: Probes = Probes { blocks: 1, sizes: 1 };
+const PROBES: Probes = Probes { of_each: 1, sizes: 1 };
 
 /// How many are looked at before a request is refused.
 ///
 /// So a request is refused though it would fit only if no free span has room for the block wherever it
-/// begins, and as many free blocks as these, or all of as many sizes, are larger than the lower end of the bin
-/// of the block's size, and do not hold it aligned. The next search goes on with those of the same size that
-/// were not looked at.
-const LAST_PROBES: Probes = Probes { blocks: 12, sizes: 4 };
+/// begins, and as many free blocks of as many sizes as these, from the lower end of the bin of the block's size on, do
+/// not hold it aligned. The next search goes on with those of the same sizes that were not looked at.
+const LAST_PROBES: Probes = Probes { of_each: 4, sizes: 64 };
 
-/// How many free blocks to look at, and how many sizes to go through: to the next block of the same size it
-/// takes a quarter of the steps that it takes to the next size.
+/// How many free blocks of each size to look at, and how many sizes to go through: to the next block of the same size
+/// it takes a quarter of the steps that it takes to the next size.
 #[derive(Clone, Copy)]
 struct Probes {
-    blocks: u32,
+    of_each: u32,
     sizes: u32,
 }
 
@@ -137,30 +136,44 @@ impl Heap {
     /// One of so many free blocks that holds a block of `size` at such a place, from the bin of that size on;
     /// with its size and the granules to skip in it.
     ///
-    /// The next search begins with the one where this one ends, if there are several of that size.
+    /// After the last size comes the first one again, as long as there are blocks that were not looked at. What was
+    /// looked at is the last of its size then, for the next search, too.
     #[inline(never)]
     fn probe(&mut self, size: BlockSize, place: Place, probes: Probes) -> Option<(Index, BlockSize, u32)> {
-        let Probes { mut blocks, mut sizes } = probes;
+        let Probes { of_each, mut sizes } = probes;
         let mut first = self.free.first_block_from(Bin::of(size))?;
-        let mut index = first;
+        let mut are_more = false;
         loop {
             // SAFETY: LISTED.
-            let (whole, next) = unsafe { (self.arena.tag(index).size(), self.arena.next(index)) };
-            let gap = self.gap_at(index, place);
-            let holds = gap + size.granules() as usize <= whole.granules() as usize;
-            blocks -= 1;
-            sizes -= u32::from(next.is_none());
-            if holds || blocks == 0 || sizes == 0 {
+            let whole = unsafe { self.arena.tag(first).size() };
+            let (mut index, mut left) = (first, of_each);
+            while left > 0 && !index.is_none() {
+                let gap = self.gap_at(index, place);
+                if gap + size.granules() as usize <= whole.granules() as usize {
+                    // SAFETY: LISTED.
+                    unsafe { self.free.begin_with(self.arena, index, whole) };
+                    return Some((index, whole, gap as u32));
+                }
+                left -= 1;
+                // SAFETY: LISTED.
+                index = unsafe { self.arena.next(index) };
+            }
+            sizes -= 1;
+            if !index.is_none() {
+                are_more = true;
                 // SAFETY: LISTED.
                 unsafe { self.free.begin_with(self.arena, index, whole) };
-                return holds.then_some((index, whole, gap as u32));
+                first = index;
             }
-            index = next;
-            if index.is_none() {
-                // SAFETY: LISTED, and it is the first one of its size.
-                first = unsafe { self.free.next_first_block(self.arena, first, whole)? };
-                index = first;
+            if sizes == 0 {
+                return None;
             }
+            // SAFETY: LISTED, and it is the first one of its size.
+            let next = unsafe { self.free.next_first_block(self.arena, first, whole) };
+            let again = || {
+                if core::mem::take(&mut are_more) { self.free.first_block_from(Bin::of(size)) } else { None }
+            };
+            first = next.or_else(again)?;
         }
     }
 

@@ -49,7 +49,11 @@ impl Heap {
     /// Counts the slots of the run of so many bytes at a block's distance from the arena's origin, if it is one.
     fn count_run(&self, offset: usize, bytes: usize, stats: &mut Stats) {
         let address = self.arena.address(Index::NONE).wrapping_add(offset);
-        let Some((run, 0)) = self.pages.run_at(address) else { return };
+        let Some((run, 0)) = self.pages.run_at(address) else {
+            // The block that the map of pages lies in.
+            stats.overhead_bytes += bytes;
+            return;
+        };
         // SAFETY: RUNS; the heap is borrowed, and caches are at none of their runs (contract of `ThreadCached`'s
         // census).
         let (size, slots, used) =

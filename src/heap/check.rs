@@ -148,6 +148,11 @@ impl Heap {
                 let bytes = (granules as usize * GRANULE).saturating_sub(HEADER);
                 Fault::AlreadyFree { action, address, bytes }
             }
+            // It may have been a slot of a run that has become part of the top with all others: then what stands in
+            // front of it was another's.
+            Chain::InFreeBlock if index >= self.top => {
+                Fault::AlreadyFree { action, address, bytes: GRANULE - HEADER }
+            }
             // If it was merged, what lies there now was handed out since, and may be anything.
             _ => Fault::NotABlock { action, address, may_have_been_freed: tag.is_free() },
         }

@@ -167,7 +167,7 @@ impl Heap {
         }
     }
 
-    fn map_block(&self) -> Option<Index> {
+    pub(super) fn map_block(&self) -> Option<Index> {
         match self.map_place() {
             MapPlace::Block(index) => Some(index),
             _ => None,
@@ -301,7 +301,7 @@ impl Heap {
             _ => self.geometry_for(grid, arena, whole),
         };
         let Some(map) = self.place_for_map(geometry.map_bytes(whole), Some(lower)) else { return false };
-        lower.give_up_idle_run();
+        lower.give_up_idle_runs();
         let pages = if lower.classes.have_runs() { lower.pages } else { Pages::none() };
         let (top, peak, map_block) = (lower.top, lower.figures.peak(), lower.map_block());
         let below = Lower { region: lower.region, arena, top, peak, pages, map_block };
@@ -429,7 +429,7 @@ impl Heap {
     ///   was handed out of it.
     /// - The map is to lie where [`place_for_map`](Self::place_for_map) says, or in front of the new arena.
     unsafe fn continue_above(&mut self, lower: Lower, geometry: Geometry, map: NewMap) {
-        self.give_up_idle_run();
+        self.give_up_idle_runs();
         let arena = lower.arena;
         let distance = self.arena.address(Index::FIRST) - arena.address(Index::FIRST);
         let shifted = |index: Index| Index::new(index.get() + (distance / GRANULE) as u32);

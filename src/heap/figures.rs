@@ -18,7 +18,7 @@
 use super::Heap;
 use crate::size::GRANULE;
 use core::marker::PhantomPinned;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// Granules of the blocks and slots in use, the most there ever were since the peak began, and all that there are.
 #[derive(Debug)]
@@ -26,14 +26,17 @@ pub(crate) struct Figures {
     live: AtomicU32,
     peak: AtomicU32,
     arena: AtomicU32,
+    /// How many threads read a run's header without the lock, and whether one may cease to be a run meanwhile.
+    readers: AtomicU32,
+    breaks_up: AtomicBool,
     _pinned: PhantomPinned,
 }
 
 impl Figures {
     /// Nothing is in use; all zero bytes.
     pub(super) const fn new() -> Self {
-        let [live, peak, arena] = [const { AtomicU32::new(0) }; 3];
-        Self { live, peak, arena, _pinned: PhantomPinned }
+        let [live, peak, arena, readers] = [const { AtomicU32::new(0) }; 4];
+        Self { live, peak, arena, readers, breaks_up: AtomicBool::new(false), _pinned: PhantomPinned }
     }
 
     /// Granules that are in use.
@@ -74,6 +77,37 @@ impl Figures {
     /// Notes how many granules blocks can be made of.
     pub(super) fn set_arena(&mut self, granules: u32) {
         self.arena.store(granules, Ordering::Relaxed);
+    }
+
+    /// Reads what runs' headers say, without the lock, unless one with slots in use may cease to be a run just now.
+    pub(super) fn while_runs_stay<T>(&self, read: impl FnOnce() -> T) -> Option<T> {
+        // Either who breaks up a run sees this reader, or the reader sees that one is broken up: the order of all four
+        // accesses is one that both agree on.
+        self.readers.fetch_add(1, Ordering::SeqCst);
+        let result = (!self.breaks_up.load(Ordering::SeqCst)).then(read);
+        self.readers.fetch_sub(1, Ordering::Release);
+        result
+    }
+
+    /// From now on nobody reads a run's header without the lock, until [`runs_stay`](Self::runs_stay) is called. False,
+    /// and nothing has changed, if somebody does just now.
+    pub(super) fn runs_may_go(&self) -> bool {
+        /// How often to look whether those who read have ended, who take no time unless they are interrupted.
+        const LOOKS: u32 = 1000;
+        self.breaks_up.store(true, Ordering::SeqCst);
+        for _ in 0..LOOKS {
+            if self.readers.load(Ordering::SeqCst) == 0 {
+                return true;
+            }
+            core::hint::spin_loop();
+        }
+        self.runs_stay();
+        false
+    }
+
+    /// The end of [`runs_may_go`](Self::runs_may_go).
+    pub(super) fn runs_stay(&self) {
+        self.breaks_up.store(false, Ordering::Release);
     }
 
     /// Counts granules that have come into use.

@@ -184,6 +184,7 @@ impl FreeBlocks {
     /// # Safety
     ///
     /// - `first` is the first free block of `size` in its bin.
+    #[inline(never)]
     pub(super) unsafe fn next_first_block(
         &self,
         arena: Arena,

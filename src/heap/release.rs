@@ -47,8 +47,8 @@ impl Heap {
         self.count_block_gone(tag.size());
         // SAFETY: the caller's contract.
         unsafe { self.merge(index, tag, neighbours) };
-        if self.is_too_idle() {
-            self.give_up_idle_run();
+        if self.is_idle() {
+            self.begin_anew();
         }
         true
     }
@@ -223,4 +223,16 @@ pub(super) struct Neighbours {
     left: Option<BlockSize>,
     /// The header behind, unless the top lies there.
     right: Option<Tag>,
+}
+
+impl Neighbours {
+    /// Granules of the free block in front, if there is one.
+    pub(super) fn free_in_front(&self) -> u32 {
+        self.left.map_or(0, BlockSize::granules)
+    }
+
+    /// Granules of the free block behind, if there is one.
+    pub(super) fn free_behind(&self) -> u32 {
+        self.right.filter(|tag| tag.is_free()).map_or(0, |tag| tag.size().granules())
+    }
 }

@@ -9,16 +9,14 @@
 //! and there is none where that is more than a sixth.
 //!
 //! What is in use one after the other counts, too: a class that was served a page's length in blocks since it
-//! asked for a run gets a first one, if a page is little beside what is free.
+//! had a run gets a first one, as long as two thirds of the arena are free, and all runs of such classes are little
+//! beside that.
 //!
 //! Of a class's runs that have room, one is used until it is full, and then the one that was full last, so
 //! that the others become empty. An empty run is given up at once, unless it is the only one of its class
-//! with room: then the class is likely to want it again. One is kept at most, which another class that asks
-//! gets; it is given up when it is more than four times as much as what is in use, and before a request is
-//! refused. (With five, programs that allocate few objects of many sizes in turn take a tenth less time, and a
-//! request that comes to nothing more than 3,000 instructions.)
+//! with room, which may be kept (`heap/idle.rs`).
 
-use super::take::End;
+use super::slot_sizes::SlotSizes;
 use super::{Heap, Released};
 use crate::block::Arena;
 use crate::run::{HEAP, Pages, Returned, Run, RunList};
@@ -33,14 +31,6 @@ const LEAST_SHARE_LOG2: u32 = 5;
 const LEAST_DENSE: u64 = 63;
 const LEAST_ANYHOW: u64 = 53;
 
-/// How little of the free memory a page has to be for a class that has a lot served, but little in use at a
-/// time: 1/128.
-const LITTLE_SHARE_LOG2: u32 = 7;
-
-/// A run without a slot in use is kept while it is no more than so many times as much as what is in use: four
-/// times.
-const IDLE_SHARE_LOG2: u32 = 2;
-
 /// What is known of each size class; all zero bytes in the beginning.
 #[derive(Debug)]
 pub(super) struct SlotClasses {
@@ -51,18 +41,39 @@ pub(super) struct SlotClasses {
     /// How many blocks are in use that hold what a slot of the class does, and not what one of the next
     /// class does.
     blocks: [u32; SlotSize::TABLE],
-    /// How many granules were served with such blocks since the class asked for a run the last time.
-    served: [u32; SlotSize::TABLE],
-    /// A bit for each class that has a run with room.
-    with_room: u64,
-    /// A bit for each class that had a page's length served since it asked, and has a run for that, or had
-    /// to give it up for that of another class.
-    busy: u64,
-    /// The bit of the class that may have the one run without slots in use that is kept.
-    maybe_idle: u64,
-    /// A bit for each class that is to ask for a run: that may have enough blocks, as far as is known
-    /// without a look at what is free, and was served some since it asked the last time.
-    candidates: u64,
+    /// How much was served with such blocks.
+    served: [Served; SlotSize::TABLE],
+    /// Classes that have a run with room.
+    pub(super) with_room: SlotSizes,
+    /// Classes that had a page's length served since they asked, and have a run for that.
+    pub(super) busy: SlotSizes,
+    /// Classes that may have an idle run.
+    pub(super) maybe_idle: SlotSizes,
+    /// Classes that are to ask for a run: they may have enough blocks, as far as is known without a look at what is
+    /// free, and were served some since they asked the last time.
+    candidates: SlotSizes,
+    /// How many granules were in use when no run was found that can be broken up; zero if that was never so.
+    pub(super) sought_in_vain: u32,
+}
+
+/// How many granules were served with blocks of a class; all zero bytes in the beginning.
+#[derive(Clone, Copy, Debug)]
+struct Served {
+    /// Since the class asked for a run the last time.
+    since_asked: u16,
+    /// Since that was a page's length.
+    in_all: u16,
+}
+
+impl Served {
+    const NOTHING: Self = Self { since_asked: 0, in_all: 0 };
+
+    #[inline(always)]
+    fn add(&mut self, size: BlockSize) {
+        let granules = size.granules() as u16;
+        self.since_asked = self.since_asked.saturating_add(granules);
+        self.in_all = self.in_all.saturating_add(granules);
+    }
 }
 
 impl SlotClasses {
@@ -71,11 +82,12 @@ impl SlotClasses {
             with_room_lists: [RunList::EMPTY; SlotSize::TABLE],
             runs: [0; SlotSize::TABLE],
             blocks: [0; SlotSize::TABLE],
-            served: [0; SlotSize::TABLE],
-            with_room: 0,
-            busy: 0,
-            maybe_idle: 0,
-            candidates: 0,
+            served: [Served::NOTHING; SlotSize::TABLE],
+            with_room: SlotSizes::NONE,
+            busy: SlotSizes::NONE,
+            maybe_idle: SlotSizes::NONE,
+            candidates: SlotSizes::NONE,
+            sought_in_vain: 0,
         }
     }
 
@@ -96,12 +108,13 @@ impl SlotClasses {
             let blocks = &mut self.blocks[slot.number()];
             *blocks = blocks.wrapping_add(1);
             let served = &mut self.served[slot.number()];
-            *served = served.saturating_add(size.granules());
+            served.add(size);
             let page = Pages::usual(page);
             let least = page >> LEAST_SHARE_LOG2;
-            if *served >= least && (*blocks * size.granules() >= least || *served >= page) {
+            let is_enough = *blocks * size.granules() >= least || u32::from(served.in_all) >= page;
+            if is_enough && u32::from(served.since_asked) >= least {
                 // Blocks of this size serve requests of this class and of the next.
-                self.candidates |= 3 << slot.number();
+                self.candidates.add_with_next(slot);
             }
         }
     }
@@ -121,12 +134,20 @@ impl SlotClasses {
         slot.number().checked_sub(1).map_or(own, |below| own.wrapping_add(self.blocks[below]))
     }
 
-    /// How many granules a class had served with blocks since it asked the last time, about. It asks now.
-    fn ask(&mut self, slot: SlotSize) -> u32 {
-        self.candidates &= !(1 << slot.number());
-        let own = core::mem::take(&mut self.served[slot.number()]);
-        let below = slot.number().checked_sub(1).map_or(0, |below| core::mem::take(&mut self.served[below]));
-        own.saturating_add(below)
+    /// How many granules a class had served with blocks, about. It asks now. What is `enough` is counted anew
+    /// afterwards.
+    fn ask(&mut self, slot: SlotSize, enough: u32) -> u32 {
+        self.candidates.remove(slot);
+        let of_both = slot.number().saturating_sub(1)..=slot.number();
+        let served = self.served.get_mut(of_both).unwrap_or_default();
+        let in_all = served.iter().map(|served| u32::from(served.in_all)).sum();
+        for served in served {
+            served.since_asked = 0;
+            if in_all >= enough {
+                served.in_all = 0;
+            }
+        }
+        in_all
     }
 
     /// The counts of blocks by class.
@@ -137,6 +158,13 @@ impl SlotClasses {
     /// Forgets all that is known.
     pub(super) fn forget_all(&mut self) {
         *self = Self::new();
+    }
+
+    /// There are no runs any more.
+    pub(super) fn forget_runs(&mut self) {
+        self.with_room_lists = [RunList::EMPTY; SlotSize::TABLE];
+        self.runs = [0; SlotSize::TABLE];
+        [self.with_room, self.maybe_idle, self.busy] = [SlotSizes::NONE; 3];
     }
 
     /// Counts a run, and lists it if it is to be listed.
@@ -150,6 +178,17 @@ impl SlotClasses {
             // SAFETY: the caller's contract.
             unsafe { self.list(arena, slot, run) };
         }
+    }
+
+    /// Counts a run no more, and lists it no more.
+    ///
+    /// # Safety
+    ///
+    /// - It is a run of that class in the arena, and listed.
+    pub(super) unsafe fn discharge(&mut self, arena: Arena, slot: SlotSize, run: Run) {
+        // SAFETY: the caller's contract.
+        unsafe { self.unlist(arena, slot, run) };
+        self.runs[slot.number()] -= 1;
     }
 
     /// Whether any class has a run.
@@ -170,7 +209,7 @@ impl SlotClasses {
 
     /// Whether the map says that a class has a run with room.
     pub(super) fn is_with_room(&self, slot: SlotSize) -> bool {
-        self.with_room & 1 << slot.number() != 0
+        self.with_room.has(slot)
     }
 
     /// Puts a run that has room on the list of its class, behind the first one.
@@ -179,10 +218,10 @@ impl SlotClasses {
     ///
     /// - It is a run of that class in the arena, and not listed; those listed are runs.
     #[inline(always)]
-    unsafe fn list(&mut self, arena: Arena, slot: SlotSize, run: Run) {
+    pub(super) unsafe fn list(&mut self, arena: Arena, slot: SlotSize, run: Run) {
         // SAFETY: the caller's contract.
         unsafe { self.with_room_lists[slot.number()].push_behind_first(arena, run) };
-        self.with_room |= 1 << slot.number();
+        self.with_room.add(slot);
     }
 
     /// Takes a run off the list of those that have room.
@@ -213,7 +252,7 @@ impl SlotClasses {
     #[inline(always)]
     fn note_room(&mut self, slot: SlotSize) {
         if self.with_room_lists[slot.number()].is_empty() {
-            self.with_room &= !(1 << slot.number());
+            self.with_room.remove(slot);
         }
     }
 }
@@ -255,15 +294,15 @@ impl Heap {
     /// Gives a class a run, if it is to ask for one and has earned it.
     #[inline(always)]
     pub(super) fn add_run_of_candidate(&mut self, slot: SlotSize) -> bool {
-        self.classes.candidates & 1 << slot.number() != 0 && self.add_run(slot)
+        self.classes.candidates.has(slot) && self.add_run(slot)
     }
 
     fn has_earned(&mut self, slot: SlotSize) -> bool {
         let page = u64::from(self.pages.granules());
-        let usual = u64::from(Pages::usual(self.pages.granules()));
+        let usual = Pages::usual(self.pages.granules());
         let in_blocks = u64::from(self.classes.blocks(slot)) * u64::from(slot.granules());
         let in_runs = u64::from(self.classes.runs(slot)) * page;
-        let served = u64::from(self.classes.ask(slot));
+        let is_busy = self.classes.ask(slot, usual) >= usual || self.classes.busy.has(slot);
         if !self.pages.exist() {
             return false;
         }
@@ -274,17 +313,17 @@ impl Heap {
         if !is_dense && (in_blocks_instead * 64 < page * LEAST_ANYHOW || live > free) {
             return false;
         }
-        let bit = 1 << slot.number();
         if in_runs == 0
-            && (served >= usual || self.classes.busy & bit != 0)
-            && page << LITTLE_SHARE_LOG2 <= free
-            && page <= live << IDLE_SHARE_LOG2
+            && is_busy
+            && live > 0
+            && live * 2 <= free
+            && self.are_little(self.classes.busy.count() + 1)
         {
-            self.classes.busy |= bit;
+            self.classes.busy.add(slot);
             return true;
         }
-        self.classes.busy &= !bit;
-        let is_enough = in_runs > 0 || in_blocks << LEAST_SHARE_LOG2 >= usual;
+        self.classes.busy.remove(slot);
+        let is_enough = in_runs > 0 || in_blocks << LEAST_SHARE_LOG2 >= u64::from(usual);
         // Objects over half a page's granules, and live over free memory, each side times all denominators.
         is_enough && (in_blocks + in_runs) * free * 2 >= page * live * u64::from(slot.granules())
     }
@@ -295,14 +334,10 @@ impl Heap {
         if !self.has_earned(slot) {
             return false;
         }
-        let index = match self.take_idle_page() {
-            Some(index) => index,
-            None => {
-                let Some(index) = self.take_page() else { return false };
-                // SAFETY: the page was just taken from the heap, as a block.
-                unsafe { self.arena.set_tag(index, self.arena.tag(index).cut_into_slots()) };
-                index
-            }
+        let idle = if self.may_keep_one_more() { None } else { self.take_idle_page() };
+        let Some(index) = idle.or_else(|| self.take_page_for_slots()).or_else(|| self.take_idle_page())
+        else {
+            return false;
         };
         // SAFETY: the page is a block of the heap's own, or a run without slots in use that is on no list.
         unsafe {
@@ -311,8 +346,16 @@ impl Heap {
             self.classes.list(self.arena, slot, run);
         }
         self.classes.runs[slot.number()] += 1;
-        self.classes.candidates |= 1 << slot.number();
+        self.classes.candidates.add(slot);
         true
+    }
+
+    /// Takes a page of what is free.
+    fn take_page_for_slots(&mut self) -> Option<Index> {
+        let index = self.take_page()?;
+        // SAFETY: the page was just taken from the heap, as a block.
+        unsafe { self.arena.set_tag(index, self.arena.tag(index).cut_into_slots()) };
+        Some(index)
     }
 
     /// Gives back the slot that begins so many granules from the start of a run.
@@ -356,147 +399,5 @@ impl Heap {
             }
         }
         true
-    }
-
-    /// Lists a run that was full. Returns whether the class may have an idle run, so that the run is to be
-    /// [settled](Self::settle).
-    ///
-    /// # Safety
-    ///
-    /// - It is a run, and that happened to it.
-    #[inline(always)]
-    pub(super) unsafe fn list_again(&mut self, run: Run) -> bool {
-        // SAFETY: RUNS; a run is listed exactly if it has room.
-        unsafe {
-            let slot = run.slot_size();
-            self.classes.list(self.arena, slot, run);
-            self.classes.maybe_idle & 1 << slot.number() != 0
-        }
-    }
-
-    /// Gives up a run that is empty, or, if it is in use, the idle one of its class.
-    ///
-    /// # Safety
-    ///
-    /// - It is a listed run.
-    #[inline(never)]
-    pub(crate) unsafe fn settle(&mut self, run: Run) {
-        // SAFETY: RUNS; a run is listed exactly if it has room.
-        unsafe {
-            let slot = run.slot_size();
-            if run.used() > 0 {
-                self.give_up_idle_run();
-                return;
-            }
-            let is_alone = self.classes.head(slot) == run.index(self.arena) && run.links().0.is_none();
-            let bit = 1 << slot.number();
-            if is_alone && self.classes.maybe_idle & !bit == 0 {
-                self.classes.maybe_idle = bit;
-            } else {
-                self.give_up(run, slot);
-            }
-            if self.is_too_idle() {
-                self.give_up_idle_run();
-            }
-        }
-    }
-
-    /// Makes a run without slots in use a free block, or part of one, or of the top. Returns where that begins.
-    ///
-    /// # Safety
-    ///
-    /// - It is a listed run of that class, and none of its slots is in use.
-    #[inline(never)]
-    unsafe fn give_up(&mut self, run: Run, slot: SlotSize) -> Option<Index> {
-        // SAFETY: the caller's contract; RUNS.
-        unsafe {
-            self.classes.unlist(self.arena, slot, run);
-            self.classes.runs[slot.number()] -= 1;
-            run.mark_freed();
-            self.pages.forget(run);
-            let index = run.index(self.arena);
-            let tag = self.arena.tag(index).in_one_piece();
-            // What the neighbours say is right, unless the heap was overwritten: then the page is lost.
-            self.merge_out_of_line(index, tag)
-        }
-    }
-
-    /// Whether there may be a run without slots in use.
-    #[inline(always)]
-    pub(super) fn has_idle_run(&self) -> bool {
-        self.classes.maybe_idle != 0
-    }
-
-    /// Whether that is too much beside what is in use.
-    #[inline(always)]
-    pub(super) fn is_too_idle(&self) -> bool {
-        self.has_idle_run() && self.figures.live() < self.pages.granules().div_ceil(1 << IDLE_SHARE_LOG2)
-    }
-
-    /// The first listed run of the class that may have an idle one, if that has no slot in use, and the class.
-    /// None is thought to be idle any more.
-    #[inline(never)]
-    fn idle_run(&mut self) -> Option<(Run, SlotSize)> {
-        let idle = core::mem::take(&mut self.classes.maybe_idle);
-        if idle == 0 {
-            return None;
-        }
-        let slot = SlotSize::numbered(idle.trailing_zeros());
-        let head = self.classes.head(slot);
-        let run = Run::at(self.arena, head);
-        // SAFETY: RUNS.
-        (!head.is_none() && unsafe { run.used() } == 0).then_some((run, slot))
-    }
-
-    /// Makes the run without slots in use a free block, if there is one. Returns where that begins, or the
-    /// top if it is part of that now.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn give_up_idle_run(&mut self) -> Option<Index> {
-        let (idle, slot) = self.idle_run()?;
-        // SAFETY: RUNS, it is listed, and has no slot in use.
-        unsafe { self.give_up(idle, slot) }
-    }
-
-    /// The page of the run without slots in use, if there is one. Its class gets another one as soon as it asks.
-    fn take_idle_page(&mut self) -> Option<Index> {
-        let (run, slot) = self.idle_run()?;
-        self.classes.busy |= 1 << slot.number();
-        self.classes.candidates |= 1 << slot.number();
-        // SAFETY: RUNS, it is listed, and has no slot in use.
-        unsafe {
-            self.classes.unlist(self.arena, slot, run);
-            self.classes.runs[slot.number()] -= 1;
-            run.mark_freed();
-        }
-        Some(run.index(self.arena))
-    }
-
-    /// What is left to try before a request is refused: the idle run becomes a free block, and a small request
-    /// takes a slot that is larger than need be. (Nothing else became free since there was no block to be had,
-    /// so that is not searched for again.)
-    #[cold]
-    #[inline(never)]
-    pub(super) fn last_resort(
-        &mut self,
-        bytes: usize,
-        size: BlockSize,
-        align: usize,
-        end: End,
-    ) -> Option<NonNull<u8>> {
-        let taken = self.give_up_idle_run().and_then(|freed| self.take_out_of(freed, size, align, end));
-        if let Some(index) = taken {
-            return Some(self.hand_out(self.arena, index));
-        }
-        let slot = SlotSize::serving(bytes, align)?;
-        let mut candidates = self.classes.with_room & !0 << slot.number();
-        while candidates != 0 {
-            let larger = SlotSize::numbered(candidates.trailing_zeros());
-            if larger.align() >= align {
-                return self.take_slot(larger);
-            }
-            candidates &= candidates - 1;
-        }
-        None
     }
 }

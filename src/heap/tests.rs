@@ -423,3 +423,30 @@ fn holes_of_one_size_are_looked_at_in_turn() {
     assert!(expected > 10 && served == expected, "{served} of {expected}");
     bench.heap.audit().unwrap();
 }
+
+/// Blocks of which each has one place only in what is free, where most of that is in between.
+#[test]
+fn aligned_requests_are_served_as_long_as_there_is_a_place_for_them() {
+    for (least, most, align, percent) in [(400, 500, 512, 65), (200, 250, 256, 72), (60, 100, 128, 60)] {
+        let mut bench = Bench::new(1 << 20);
+        let (mut live, mut bytes, mut state) = (Vec::new(), 0, 1u64);
+        let mut random = |most: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % most
+        };
+        for round in 0..20_000 {
+            while bytes > (percent << 20) / 100 {
+                let (block, size): (NonNull<u8>, usize) = live.swap_remove(random(live.len()));
+                bytes -= size;
+                // SAFETY: each block is given back once.
+                unsafe { bench.heap.dealloc(block.as_ptr()) }.unwrap();
+            }
+            let size = least + random(most - least);
+            let layout = Layout::from_size_align(size, align).unwrap();
+            let block = bench.heap.alloc(layout);
+            live.push((block.unwrap_or_else(|| panic!("{size} at {align} in round {round}")), size));
+            bytes += size;
+        }
+        bench.heap.audit().unwrap();
+    }
+}

@@ -40,12 +40,30 @@ impl Heap {
     pub unsafe fn usable_size(&self, block: *mut u8) -> Result<usize, Fault> {
         let used = self.arena.address(Index::FIRST)..self.arena.address(self.top);
         // SAFETY: the heap is borrowed; the caller's contract. Without a region there is no such address.
-        let usable = unsafe { Self::usable_size_at(self, block, |address| used.contains(&address)) };
+        let usable = unsafe { Self::usable_size_as_it_is(self, block, |address| used.contains(&address)) };
         usable.ok_or_else(|| self.fault_of(block, Action::UsableSize))
     }
 
     /// As [`usable_size`](Self::usable_size), for a heap that another thread may have to itself. `None` if the pointer
-    /// cannot be that of a block in use.
+    /// cannot be that of a block in use, or if it is to be asked for with the lock.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`usable_size_as_it_is`](Self::usable_size_as_it_is).
+    pub(crate) unsafe fn usable_size_at(
+        heap: *const Self,
+        block: *mut u8,
+        is_in_arena: impl Fn(usize) -> bool,
+    ) -> Option<usize> {
+        // SAFETY: the caller's contract. No run is broken up meanwhile.
+        unsafe {
+            let read = || Self::usable_size_as_it_is(heap, block, is_in_arena);
+            Self::figures(heap).while_runs_stay(read).flatten()
+        }
+    }
+
+    /// As [`usable_size`](Self::usable_size), for a heap that another thread may have to itself but breaks up no runs.
+    /// `None` if the pointer cannot be that of a block in use.
     ///
     /// Where blocks and pages begin does not change as long as a block is in use. What else is read are headers, which
     /// are relaxed atomics, and what a run's header says about all of its slots, which does not change as long as one
@@ -56,7 +74,7 @@ impl Heap {
     /// - The heap is there.
     /// - `is_in_arena` is true for addresses of the heap's region only, and for all those of its blocks.
     /// - As for [`usable_size`](Self::usable_size).
-    pub(crate) unsafe fn usable_size_at(
+    unsafe fn usable_size_as_it_is(
         heap: *const Self,
         block: *mut u8,
         is_in_arena: impl Fn(usize) -> bool,

@@ -173,8 +173,8 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
         usable.or_else(|| unsafe { self.usable_size_rejected(block) })
     }
 
-    /// The way of a pointer that is none of a block in use of the heap's: a block elsewhere or of the system's, or a
-    /// misuse.
+    /// The way of a pointer that is to be looked at with the lock, or is none of a block in use of the heap's: a block
+    /// elsewhere or of the system's, or a misuse.
     ///
     /// # Safety
     ///
@@ -183,6 +183,10 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     #[inline(never)]
     unsafe fn usable_size_rejected(&self, block: *mut u8) -> Option<usize> {
         let heap = self.heap_out_of_line();
+        // SAFETY: the caller's contract.
+        if let Ok(usable) = unsafe { heap.usable_size(block) } {
+            return Some(usable);
+        }
         if S::HAS_ELSEWHERE {
             // SAFETY: the caller's contract.
             if let Some(usable) = unsafe { self.source.usable_size_elsewhere(&heap, block) } {

@@ -101,17 +101,29 @@ pub(super) fn check_sizes(heap: &Heap, stats: &Stats) -> Result<(), String> {
     }
 }
 
-/// A used block is the next of the live ones, and at most one granule larger than it has to be.
+/// A used block is the next of the live ones, and at most one granule larger than it has to be, or than the slot that it
+/// was before its run was broken up.
 fn check_live(address: usize, header: BlockHeader, expected: Option<&LiveBlock>) -> Result<(), String> {
     let Some(block) = expected.filter(|block| block.start() == address) else {
         return Err(format!("a used block at {address:#x} that nobody has"));
     };
     let tight = block_bytes(block.size()).unwrap_or(usize::MAX);
-    if header.size() < tight || header.size() - tight > GRANULE {
+    let was_slot = [1, 2].iter().any(|more| is_slot_size(header.size().wrapping_sub(more * GRANULE)));
+    if header.size() < tight || header.size() - tight > GRANULE && !was_slot {
         let (number, size) = (block.number, header.size());
         return Err(format!("#{number} has {size} bytes, and needs {tight}"));
     }
     Ok(())
+}
+
+/// Whether slots have so many bytes: each multiple of 8 up to 256, of 32 up to 512, of 64 up to 768.
+fn is_slot_size(bytes: usize) -> bool {
+    match bytes {
+        8..=256 => bytes % 8 == 0,
+        257..=512 => bytes % 32 == 0,
+        513..=768 => bytes % 64 == 0,
+        _ => false,
+    }
 }
 
 /// A slot in use is the next of the live blocks, which fits.

@@ -92,7 +92,12 @@ impl Parts {
     }
 
     fn check(&self) {
-        self.heaps.iter().for_each(|heap| heap.audit().unwrap());
+        for heap in &self.heaps {
+            heap.audit().unwrap();
+            let stats = heap.stats();
+            let sum = stats.live_bytes + stats.free_bytes + stats.overhead_bytes;
+            assert_eq!(stats.arena_bytes, sum, "{stats:?}");
+        }
     }
 
     /// Frees everything, and expects each heap to be one span.

@@ -115,13 +115,110 @@ fn where_memory_is_tight_there_are_no_new_runs() {
 #[test]
 fn a_free_slot_serves_a_smaller_request_before_it_is_refused() {
     let mut bench = Bench::with_runs(1 << 20);
-    let slot = *bench.until_runs(200, 1).last().unwrap();
+    bench.until_runs(200, 1);
+    // One whose neighbours are in use.
+    let slot = bench.fill_run(200)[3];
     while !bench.alloc(700).is_null() {}
-    while !bench.alloc(8).is_null() && bench.heap.pages.run_at(slot.addr()).is_some() {}
+    while !bench.alloc(8).is_null() {}
     bench.free(slot);
     let served = bench.alloc(100);
     assert_eq!(served, slot);
     assert!(bench.alloc(300).is_null());
+}
+
+/// Objects of so many bytes that fill most of the arena, of which each of so many is left.
+fn few_of_many(bench: &mut Bench, bytes: usize, every: usize) -> Vec<*mut u8> {
+    let all: Vec<_> =
+        core::iter::from_fn(|| Some(bench.alloc(bytes)).filter(|block| !block.is_null())).collect();
+    let (left, freed): (Vec<_>, Vec<_>) =
+        all.into_iter().enumerate().partition(|(number, _)| number % every == 0);
+    freed.into_iter().for_each(|(_, block)| bench.free(block));
+    left.into_iter().map(|(_, block)| block).collect()
+}
+
+#[test]
+fn runs_with_few_slots_in_use_are_broken_up_before_a_refusal() {
+    const FEW: u8 = 0x5A;
+    for (bytes, every, larger) in
+        [(8, 300, 2000), (16, 100, 1500), (24, 9, 80), (64, 64, 1000), (200, 9, 750), (600, 5, 1500)]
+    {
+        let mut bench = Bench::with_runs(1 << 18);
+        let few = few_of_many(&mut bench, bytes, every);
+        // SAFETY: each of them is in use, and has so many bytes.
+        few.iter().for_each(|&object| unsafe { object.write_bytes(FEW, bytes) });
+        let runs = bench.runs();
+        let free = bench.heap.stats().free_bytes + bench.heap.stats().free_slot_bytes;
+        let mut served = Vec::new();
+        loop {
+            let block = bench.alloc(larger);
+            if block.is_null() {
+                break;
+            }
+            // SAFETY: it was just served.
+            unsafe { block.write_bytes(0xFF, larger) };
+            served.push(block);
+        }
+        let part = served.len() * larger * 100 / free;
+        assert!(
+            part >= if bench.runs() < runs / 2 { 40 } else { 60 },
+            "{bytes} bytes: {part} % of what is free, {} of {runs} runs",
+            bench.runs()
+        );
+        // What is left is where it was, and can be resized and freed.
+        for &object in &few {
+            // SAFETY: as above.
+            assert!((0..bytes).all(|at| unsafe { object.add(at).read() } == FEW));
+        }
+        served.into_iter().for_each(|block| bench.free(block));
+        let (moved, freed) = few.split_at(few.len() / 2);
+        freed.iter().for_each(|&object| bench.free(object));
+        for &object in freed {
+            let fault = bench.try_free(object);
+            assert!(
+                matches!(
+                    fault,
+                    Err(Fault::AlreadyFree { .. } | Fault::NotABlock { .. } | Fault::NeverAllocated { .. })
+                ),
+                "{fault:?}"
+            );
+        }
+        let moved: Vec<_> = moved.iter().map(|&object| bench.realloc(object, bytes, 3 * bytes)).collect();
+        for object in moved {
+            // SAFETY: it holds as many bytes as before, and more.
+            assert!((0..bytes).all(|at| unsafe { object.add(at).read() } == FEW));
+            bench.free(object);
+        }
+        assert_eq!((bench.heap.stats().live_bytes, bench.heap.stats().free_blocks), (0, 1));
+    }
+}
+
+#[test]
+fn slots_that_lie_side_by_side_keep_their_run() {
+    let mut bench = Bench::with_runs(1 << 18);
+    let all: Vec<_> =
+        core::iter::from_fn(|| Some(bench.alloc(64)).filter(|block| !block.is_null())).collect();
+    for (number, &object) in all.iter().enumerate() {
+        if number % 16 > 1 {
+            bench.free(object);
+        }
+    }
+    let runs = bench.runs();
+    while !bench.alloc(2000).is_null() {}
+    assert!(bench.runs() + 1 >= runs, "{} of {runs}", bench.runs());
+}
+
+/// What was looked for in vain is not looked for again before there is more that is free.
+#[test]
+fn a_refusal_does_not_look_for_what_was_not_there() {
+    let mut bench = Bench::with_runs(1 << 20);
+    let few = few_of_many(&mut bench, 64, 2);
+    while !bench.alloc(200).is_null() {}
+    let sought = bench.heap.classes.sought_in_vain;
+    assert!(sought > 0);
+    bench.free(few[0]);
+    assert!(bench.alloc(200).is_null() && bench.heap.classes.sought_in_vain == sought);
+    few[1..].iter().take(100).for_each(|&object| bench.free(object));
+    assert!(!bench.alloc(200).is_null());
 }
 
 #[test]
@@ -161,18 +258,70 @@ fn a_class_that_is_busy_gets_a_run_though_little_is_in_use_at_a_time() {
     assert_eq!(bench.runs(), 0);
 }
 
-#[test]
-fn classes_that_take_turns_pass_pages_on() {
-    let mut bench = Bench::with_runs(1 << 20);
-    bench.alloc(100_000);
-    for _ in 0..1000 {
-        for size in [8, 24, 56, 120] {
+/// One block after the other, of each of the sizes in turn, so many times. Returns where those of the last turn were.
+fn take_turns(bench: &mut Bench, sizes: &[usize], turns: usize) -> Vec<*mut u8> {
+    let mut turn = || {
+        let pass = |&size| {
             let block = bench.alloc(size);
             bench.free(block);
-        }
+            block
+        };
+        sizes.iter().map(pass).collect()
+    };
+    (1..turns).for_each(|_| drop(turn()));
+    turn()
+}
+
+#[test]
+fn classes_that_take_turns_keep_their_runs() {
+    let mut bench = Bench::with_runs(1 << 20);
+    bench.alloc(100_000);
+    let sizes = [24, 56, 120, 300];
+    let blocks = take_turns(&mut bench, &sizes, 1000);
+    assert_eq!(bench.runs(), sizes.len());
+    for _ in 0..10 {
+        assert_eq!(take_turns(&mut bench, &sizes, 1), blocks, "each is served from its own run");
     }
-    assert!((1..=2).contains(&bench.runs()), "{} runs", bench.runs());
     bench.heap.audit().unwrap();
+}
+
+#[test]
+fn idle_runs_are_little_beside_what_is_free() {
+    let sizes: Vec<_> = (3..30).map(|granules| granules * GRANULE).collect();
+    for (arena, most) in [(1 << 20, 7), (2 << 20, 15), (8 << 20, sizes.len())] {
+        let mut bench = Bench::with_runs(arena);
+        bench.alloc(1000);
+        take_turns(&mut bench, &sizes, 2000);
+        assert!((most - 1..=most).contains(&bench.runs()), "{} runs", bench.runs());
+        bench.heap.audit().unwrap();
+        // All of them are free for what needs them.
+        let free = bench.heap.stats().free_bytes;
+        assert!(!bench.alloc(free - 4).is_null() && bench.runs() == 0);
+    }
+}
+
+#[test]
+fn when_nothing_is_in_use_the_heap_is_as_in_the_beginning() {
+    let sizes: Vec<_> = (3..30).map(|granules| granules * GRANULE).collect();
+    for last in [8, 24, 100, 5000, 400_000] {
+        let mut bench = Bench::with_runs(8 << 20);
+        let first = bench.alloc(100);
+        let others: Vec<_> = (0..100).map(|number| bench.alloc(1000 + 8 * number)).collect();
+        let blocks = take_turns(&mut bench, &sizes, 2000);
+        let last = bench.alloc(last);
+        bench.free(first);
+        others.iter().step_by(2).chain(others.iter().skip(1).step_by(2)).for_each(|&block| bench.free(block));
+        assert!(bench.runs() > 20);
+        bench.free(last);
+        let stats = bench.heap.stats();
+        assert_eq!((bench.runs(), stats.live_bytes, stats.free_blocks), (0, 0, 1));
+        bench.heap.audit().unwrap();
+        for block in blocks.into_iter().chain([first, last]) {
+            let fault = bench.try_free(block);
+            assert!(matches!(fault, Err(Fault::AlreadyFree { .. })), "{fault:?}");
+        }
+        assert_eq!(bench.alloc(100), first);
+    }
 }
 
 #[test]

@@ -104,6 +104,12 @@ impl<'a> Engine<'a> {
         .context("cannot count a call")
     }
 
+    /// Bytes of the largest free block.
+    #[must_use]
+    pub fn largest_free(&self) -> usize {
+        self.allocator.stats().largest_free_bytes
+    }
+
     fn address(&self) -> usize {
         std::ptr::from_ref(self.allocator).addr()
     }

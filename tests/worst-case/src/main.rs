@@ -61,7 +61,7 @@ enum Command {
         #[arg(long, default_value_t = 6000)]
         runs: usize,
         /// Ends the search after so many seconds, even if there were fewer runs
-        #[arg(long, default_value_t = 300)]
+        #[arg(long, default_value_t = 120)]
         seconds: u64,
         /// Writes the table to a file, as comma-separated values
         #[arg(long, value_name = "FILE")]

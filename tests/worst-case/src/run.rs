@@ -1,6 +1,7 @@
 //! Carries out a genome and keeps the most expensive call of each kind.
 
 use crate::arena::Arena;
+use crate::bounds::bound;
 use crate::count::Count;
 use crate::engine::{Engine, Way};
 use crate::genome::{Genome, Order, Selection, Size, Sizes, Step};
@@ -32,11 +33,14 @@ pub enum Goal {
     AlignedRefusal,
     /// A change of size that is refused.
     ResizeRefusal,
+    /// An allocation or a change of size that was served by the last step before it would have been refused: what was
+    /// kept for later has become what it needs.
+    LastStep,
 }
 
 impl Goal {
     /// Every kind.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Alloc,
         Self::AlignedAlloc,
         Self::Free,
@@ -45,12 +49,18 @@ impl Goal {
         Self::Refusal,
         Self::AlignedRefusal,
         Self::ResizeRefusal,
+        Self::LastStep,
     ];
 
-    /// Whether the call got null.
+    /// Whether the call came to the last step before a refusal.
     #[must_use]
-    pub fn is_refusal(self) -> bool {
-        matches!(self, Self::Refusal | Self::AlignedRefusal | Self::ResizeRefusal)
+    pub fn has_last_step(self) -> bool {
+        matches!(self, Self::Refusal | Self::AlignedRefusal | Self::ResizeRefusal | Self::LastStep)
+    }
+
+    /// Whether the call asks for memory.
+    fn asks(self) -> bool {
+        self != Self::Free
     }
 
     /// The name in tables and of files.
@@ -65,6 +75,7 @@ impl Goal {
             Self::Refusal => "alloc-refused",
             Self::AlignedRefusal => "aligned-alloc-refused",
             Self::ResizeRefusal => "realloc-refused",
+            Self::LastStep => "last-step",
         }
     }
 }
@@ -115,7 +126,6 @@ impl Worst {
     }
 
     fn note(&mut self, goal: Goal, call: Call) {
-        self.total += call.count;
         let worst = &mut self.calls[goal as usize];
         if worst.is_none_or(|worst| worst.count.instructions < call.count.instructions) {
             *worst = Some(call);
@@ -151,6 +161,23 @@ impl Runner {
     ///
     /// If there is no memory for the arena, or calls cannot be counted.
     pub fn run(&mut self, genome: &Genome, way: Way) -> Result<Worst> {
+        let (mut worst, mut suspects) = self.run_once(genome, way, Vec::new())?;
+        if !suspects.is_empty() {
+            // What was free before each of them is seen when all is done once more.
+            (_, suspects) = self.run_once(genome, Way::Uncounted, suspects)?;
+        }
+        suspects.iter().for_each(|suspect| worst.note(suspect.goal(), suspect.call));
+        Ok(worst)
+    }
+
+    /// The most expensive calls but suspects, and these. If there are some already, sees what is free before each of
+    /// them.
+    fn run_once(
+        &mut self,
+        genome: &Genome,
+        way: Way,
+        suspects: Vec<Suspect>,
+    ) -> Result<(Worst, Vec<Suspect>)> {
         if self.arena.as_ref().is_none_or(|arena| arena.bytes() != genome.arena) {
             self.arena = Some(Arena::new(genome.arena)?);
         }
@@ -166,6 +193,7 @@ impl Runner {
         // this call.
         unsafe { allocator.init(arena.start(), arena.bytes()) }.context("the arena is refused")?;
         let mut state = State::new(engine, genome.arena, self.most_instructions);
+        state.suspects = suspects;
         for (number, step) in genome.steps.iter().enumerate() {
             if state.is_over() {
                 break;
@@ -174,7 +202,26 @@ impl Runner {
             state.number = 0;
             state.carry_out(step)?;
         }
-        Ok(state.worst)
+        Ok((state.worst, state.suspects))
+    }
+}
+
+/// A call that was served and took more than it may, unless it came to the last step before a refusal.
+#[derive(Clone, Copy)]
+struct Suspect {
+    goal: Goal,
+    call: Call,
+    /// The most that could be asked for before the call, if that is known.
+    largest_free: Option<usize>,
+}
+
+impl Suspect {
+    /// What kind of call it was after all. A block that is larger than what was asked for by its alignment, and two
+    /// granules, holds it wherever it lies.
+    fn goal(&self) -> Goal {
+        let certain = self.call.size + self.call.align + 16;
+        let is_last_step = self.largest_free.is_some_and(|free| free < certain);
+        if is_last_step { Goal::LastStep } else { self.goal }
     }
 }
 
@@ -215,7 +262,13 @@ struct State<'a> {
     step: usize,
     number: u64,
     worst: Worst,
+    /// In the order of their calls, and before how many of them it was seen what is free.
+    suspects: Vec<Suspect>,
+    seen: usize,
 }
+
+/// No more suspects than these are looked at in one run, the most expensive ones: to see what is free takes time.
+const MOST_SUSPECTS: usize = 4;
 
 impl<'a> State<'a> {
     fn new(engine: Engine<'a>, arena: usize, most_instructions: u64) -> Self {
@@ -230,6 +283,8 @@ impl<'a> State<'a> {
             step: 0,
             number: 0,
             worst: Worst::default(),
+            suspects: Vec::new(),
+            seen: 0,
         }
     }
 
@@ -280,7 +335,10 @@ impl<'a> State<'a> {
     }
 
     fn is_over(&self) -> bool {
-        self.worst.made >= MOST_CALLS || self.worst.total.instructions >= self.most_instructions
+        let are_all_seen = self.seen > 0 && self.seen == self.suspects.len();
+        self.worst.made >= MOST_CALLS
+            || self.worst.total.instructions >= self.most_instructions
+            || are_all_seen
     }
 
     fn bytes(&self, size: Size) -> usize {
@@ -293,12 +351,27 @@ impl<'a> State<'a> {
     fn note(&mut self, goal: Goal, layout: Layout, count: Count) {
         let call =
             Call { step: self.step, number: self.number, size: layout.size(), align: layout.align(), count };
-        self.worst.note(goal, call);
+        self.worst.total += count;
+        if !goal.asks() || count.instructions <= bound(goal) {
+            return self.worst.note(goal, call);
+        }
+        self.suspects.push(Suspect { goal, call, largest_free: None });
+        if self.suspects.len() > MOST_SUSPECTS {
+            let instructions = |at: &usize| self.suspects[*at].call.count.instructions;
+            let cheapest = (0..self.suspects.len()).min_by_key(instructions);
+            cheapest.map(|at| self.suspects.remove(at));
+        }
     }
 
     fn count_call(&mut self) {
         self.number += 1;
         self.worst.made += 1;
+        if let Some(suspect) = self.suspects.get_mut(self.seen)
+            && (suspect.call.step, suspect.call.number) == (self.step, self.number)
+        {
+            suspect.largest_free = Some(self.engine.largest_free());
+            self.seen += 1;
+        }
     }
 
     /// Allocates a block; null if that is refused.

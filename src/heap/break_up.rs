@@ -1,0 +1,184 @@
+//! Breaking up a run that has few slots in use, where a request would be refused otherwise: those become blocks, and
+//! all that lies between them is free for any size.
+//!
+//! ```text
+//!  ┌────────┬────────────┬──────┬──────┬──────┬──────┬──────┬──────┬────────┐
+//!  │ header │ run header │ free │ used │ free │ free │ used │ free │ next's │
+//!  └────────┴────────────┴──────┴──────┴──────┴──────┴──────┴──────┴ header ┘
+//!  ┌────────┬─────────────────┬─┬───────┬─┬─────────┬─┬───────┬─┬───┬────────┐
+//!  │ header │   free block    │h│ block │h│  free   │h│ block │h│ … │ next's │
+//!  └────────┴─────────────────┴─┴───────┴─┴─────────┴─┴───────┴─┴───┴ header ┘
+//! ```
+//!
+//! A slot fills all of its place, so that its block has a granule more, and neither its header nor that of what follows
+//! has room unless the slots on both sides are free. So a run can be broken up if none of its slots in use lie side by
+//! side, as it is where few are left of many. (No pointer changes: what allocators with size classes call internal
+//! fragmentation of a page that is hardly used is given back to all classes without moving anything.)
+
+use super::Heap;
+use crate::block::Tag;
+use crate::run::{Run, ScatteredSlots};
+use crate::size::{BlockSize, GRANULE, Index, SlotSize, worst_alignment_gap};
+use core::alloc::Layout;
+
+/// So many runs are looked at for one that can be broken up and has room then.
+const MOST_LOOKED_AT: usize = 24;
+
+/// A run that can be broken up, and its neighbour behind it if that is to be as well.
+pub(crate) struct SparseRuns(Run, Option<Run>);
+
+impl Heap {
+    /// A run, or two that are neighbours, so that there is a free block for such a request when they are broken up.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn sparse_runs(&mut self, layout: Layout) -> Option<SparseRuns> {
+        let size = BlockSize::for_payload(layout.size())?;
+        let gap = if layout.align() > GRANULE { worst_alignment_gap(layout.align()) } else { 0 };
+        let granules = size.granules().checked_add(u32::try_from(gap).ok()?)?;
+        if !self.is_worth_looking() {
+            return None;
+        }
+        let found = self.sparse_runs_for(granules);
+        if found.is_none() {
+            self.classes.sought_in_vain = self.figures.live();
+        }
+        found
+    }
+
+    /// Breaks up a run, or two. Returns whether that was done: not if somebody looks at what runs' headers say.
+    ///
+    /// # Safety
+    ///
+    /// - They were [found](Self::sparse_runs) just now.
+    /// - Nobody looks at headers of runs without the lock, but in [`usable_size_at`](Self::usable_size_at).
+    pub(crate) unsafe fn break_up(&mut self, runs: SparseRuns) -> bool {
+        if !self.figures.runs_may_go() {
+            return false;
+        }
+        let SparseRuns(first, second) = runs;
+        // SAFETY: RUNS, they are listed (contract).
+        let is_done =
+            unsafe { self.break_up_run(first) && second.is_none_or(|second| self.break_up_run(second)) };
+        self.figures.runs_stay();
+        is_done
+    }
+
+    /// Finds some and [breaks them up](Self::break_up), unless caches have copies of where pages are: their threads may look at any
+    /// run's header.
+    pub(super) fn break_up_for(&mut self, layout: Layout) -> bool {
+        // SAFETY: there are no caches.
+        !self.facts.is_copied && self.sparse_runs(layout).is_some_and(|runs| unsafe { self.break_up(runs) })
+    }
+
+    /// Whether there may be a run to be broken up: none was found the last time, and not a page's length less is in use
+    /// now.
+    fn is_worth_looking(&self) -> bool {
+        let sought = self.classes.sought_in_vain;
+        sought == 0 || self.figures.live() + self.pages.granules() <= sought
+    }
+
+    /// A run that can be broken up and leaves a gap of so many granules then, with what is free beside it, and with what
+    /// its neighbour leaves if it is broken up, too.
+    fn sparse_runs_for(&self, granules: u32) -> Option<SparseRuns> {
+        let mut left = MOST_LOOKED_AT;
+        for slot in SlotSize::all().filter(|&slot| self.classes.is_with_room(slot)) {
+            let mut index = self.classes.head(slot);
+            while !index.is_none() && left > 0 {
+                left -= 1;
+                let run = Run::at(self.arena, index);
+                // SAFETY: RUNS.
+                let (used, next) = unsafe { (ScatteredSlots::of(run), run.links().0) };
+                if let Some(next) = used.and_then(|used| self.gap_beside(index, &used, granules)) {
+                    return Some(SparseRuns(run, next));
+                }
+                index = next;
+            }
+        }
+        None
+    }
+
+    /// Whether a run at a position has a gap of so many granules between its slots in use, with what is free beside it:
+    /// `None` if not, and the run behind it that has to be broken up as well for that, if there is one.
+    fn gap_beside(&self, index: Index, used: &ScatteredSlots, granules: u32) -> Option<Option<Run>> {
+        let page = self.pages.granules();
+        // SAFETY: RUNS.
+        let neighbours = self.neighbours(index, unsafe { self.arena.tag(index) }.in_one_piece())?;
+        let mut behind = index + self.pages.block();
+        let mut free_behind = neighbours.free_behind();
+        if free_behind > 0 {
+            behind = behind + BlockSize::from_granules(free_behind);
+        }
+        if behind == self.top {
+            free_behind += self.committed.granules_since(self.top);
+        }
+        let mut last = 0;
+        for (start, gap) in used.gaps(page) {
+            let in_front = if start == 0 { neighbours.free_in_front() } else { 0 };
+            last = in_front + gap + if start + gap == page { free_behind } else { 0 };
+            if last >= granules {
+                return Some(None);
+            }
+        }
+        if last + page < granules || behind == self.top {
+            return None;
+        }
+        let next = self.listed_run_at(behind)?;
+        // SAFETY: RUNS.
+        let first = unsafe { ScatteredSlots::of(next) }?.gaps(page).next()?.1;
+        (last + first >= granules).then_some(Some(next))
+    }
+
+    /// The run of the heap's with room that begins at a position, if there is one.
+    fn listed_run_at(&self, index: Index) -> Option<Run> {
+        let (run, in_page) = self.run_at(self.arena.at_index(index))?;
+        // SAFETY: RUNS.
+        let is_listed = in_page == 0 && unsafe { run.has_room() } && !self.is_run_of_cache(run);
+        is_listed.then_some(run)
+    }
+
+    /// Makes blocks of a run's slots in use, and frees the rest. False, and nothing is done, if its neighbours deny that
+    /// it is a block.
+    ///
+    /// # Safety
+    ///
+    /// - It is a listed run of the heap's.
+    unsafe fn break_up_run(&mut self, run: Run) -> bool {
+        // SAFETY: the caller's contract.
+        let Some(used) = (unsafe { ScatteredSlots::of(run) }) else { return false };
+        let (arena, page) = (self.arena, self.pages.granules());
+        let index = run.index(arena);
+        let at = |place: u32| Index::new(index.get() + place);
+        // SAFETY: RUNS; a run is listed exactly if it has room. Headers lie in front of slots in use, and behind them
+        // where their blocks end, both in what is free (`ScatteredSlots::of`); so does the run's own header, which is not needed
+        // any more.
+        unsafe {
+            let tag = arena.tag(index).in_one_piece();
+            if self.neighbours(index, tag).is_none() {
+                return false;
+            }
+            self.classes.discharge(arena, run.slot_size(), run);
+            run.mark_freed_between();
+            self.pages.forget(run);
+            // Until all is a chain of blocks, they are all in use.
+            for (start, gap) in used.gaps(page).filter(|&(_, gap)| gap > 1) {
+                let is_left_free = start == 0 && tag.is_left_free();
+                arena.set_tag(
+                    at(start),
+                    Tag::used(BlockSize::from_granules(gap)).with_left_free(is_left_free),
+                );
+            }
+            for (&place, (_, gap)) in used.places().iter().zip(used.gaps(page).skip(1)) {
+                // What is too small to be a block is part of the one in front.
+                let size = BlockSize::from_granules(used.granules() + 1 + if gap == 1 { 1 } else { 0 });
+                arena.set_tag(at(place), Tag::used(size));
+                self.count_gone(used.granules());
+                self.count_block(size);
+            }
+            for (start, _) in used.gaps(page).filter(|&(_, gap)| gap > 1) {
+                let freed = self.merge_out_of_line(at(start), arena.tag(at(start)));
+                invariant!(freed.is_some());
+            }
+        }
+        true
+    }
+}
