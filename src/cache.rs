@@ -363,7 +363,7 @@ impl<S: Source> ThreadCached<S> {
         let mut outcome = Ok(());
         let budget = self.budget(heap);
         self.depot.allow(budget);
-        let looked = lists.visit(class, budget, |unneeded| {
+        let looked = lists.visit(class, budget, self.pressure.served_per_visit(), |unneeded| {
             outcome = outcome.and(give_back_unneeded(heap, &self.strays, unneeded));
         });
         if let Some(Looked { renewed, is_of_use }) = looked {

@@ -38,6 +38,17 @@ impl<S: Source> ThreadCached<S> {
         (heap, true)
     }
 
+    /// Breaks up runs of the heap's for the sake of a request that would be refused otherwise, while no thread is in its
+    /// cache, where it may look at any run's header. Returns whether there were some.
+    pub(super) fn break_up_for(&self, heap: &mut Heap, layout: Layout) -> bool {
+        let Some(runs) = heap.sparse_runs(layout) else { return false };
+        self.close_all();
+        // SAFETY: they were found just now, and all gates are closed.
+        let is_done = unsafe { heap.break_up(runs) };
+        self.open_all();
+        is_done
+    }
+
     /// Takes back what is in all caches, and on its way between them.
     pub(super) fn drain_into<'a>(&self, mut heap: Guard<'a>, afterwards: Afterwards) -> Guard<'a> {
         self.close_all();

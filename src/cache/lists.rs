@@ -56,15 +56,19 @@ pub(super) struct Lists {
     /// The medium class that gave back a block last to make room for others, and whether any may have one.
     made_room: Class,
     may_have_medium: bool,
-    /// How often a class came to the lock, or to the end of its slots at hand, since the cache was looked over.
-    visits: u8,
+    /// How often a class came to the end of its lists, or of its slots at hand, and how often to the lock, since the
+    /// cache was looked over.
+    visits: u32,
+    at_lock: u32,
+    /// How many blocks the lists of small classes had that it has begun to take from in the meantime.
+    begun: u32,
     /// How often the cache was looked over since a class was renewed.
     looks: u8,
     /// How many allocations, and releases of what has gone to the depot, were served without such a visit, but for what
     /// is counted elsewhere: in `room`, and by the runs.
     served: i32,
-    /// How often in a row the cache was found to be of no use.
-    futile: u8,
+    /// How much less was served than is expected.
+    owed: u32,
     /// The class that was renewed last.
     renewed: Class,
     /// Of use while the cache is asleep.
@@ -144,9 +148,11 @@ impl Lists {
             made_room: Class::NONE,
             may_have_medium: false,
             visits: 0,
+            at_lock: 0,
+            begun: 0,
             looks: 0,
             served: 0,
-            futile: 0,
+            owed: 0,
             renewed: Class::NONE,
             trial: Trial::new(),
         }
@@ -174,7 +180,8 @@ impl Lists {
     pub(super) fn begin(&mut self, budget: usize) {
         self.trial = Trial::new();
         (self.budget, self.left) = (budget, budget as isize);
-        (self.visits, self.served, self.futile) = (0, 0, 0);
+        (self.visits, self.at_lock, self.begun) = (0, 0, 0);
+        (self.served, self.owed) = (0, 0);
         self.batch = ByClass::new(0);
         self.granted = ByClass::new(0);
         self.room = ByClass::new(Room::NONE);
@@ -437,7 +444,11 @@ impl Lists {
     /// Makes a full list, which may be one of another cache, the current one, which is empty.
     pub(super) fn adopt(&mut self, class: Class, list: FullList) {
         invariant!(self.current.get(class).is_null());
-        self.may_have_medium |= !class.is_small();
+        if class.is_small() {
+            self.begun += u32::from(list.count);
+        } else {
+            self.may_have_medium = true;
+        }
         *self.current.get_mut(class) = list.first.as_ptr();
         let batch = self.batch.get_mut(class);
         if *batch < list.count {
@@ -574,7 +585,7 @@ mod tests {
         budget: usize,
         give_back: impl FnMut(Unneeded),
     ) -> Option<Class> {
-        let looked = lists.visit(class, budget, give_back);
+        let looked = lists.visit(class, budget, 1, give_back);
         lists.lengthen(class);
         looked.map(|looked| looked.renewed)
     }

@@ -45,13 +45,13 @@ impl<S: Source> ThreadCached<S> {
         let slot = class_serving(layout).and_then(|_| self.own_slot().or_else(|| self.join()));
         // SAFETY: the slot is this thread's.
         let found = slot.and_then(|slot| Some((slot, unsafe { slot.find(block) }?)));
-        let Some((slot, (found, class))) = found else {
+        let Some((slot, (_, class))) = found else {
             let heap = self.unless_cached(self.heap(), block, layout, Action::Free);
             // SAFETY: the caller's contract.
             return unsafe { self.dealloc_locked(heap, block, layout) };
         };
         // SAFETY: the slot is this thread's; the caller's contract.
-        match unsafe { slot.give_slowly((found, class), &self.depot) } {
+        match unsafe { slot.give_slowly(block, &self.depot) } {
             Given::Yes => return,
             Given::TooMuch => return self.give_back_empty_runs(),
             Given::No => {}
@@ -62,6 +62,13 @@ impl<S: Source> ThreadCached<S> {
             return unsafe { self.dealloc_locked(heap, block, layout) };
         }
         // It is time to look the cache over, the depot did not take a full list, or the gate was closed a moment ago.
+        // What was found before may have been a slot of a run that was broken up since.
+        // SAFETY: the slot is this thread's.
+        let Some((found, class)) = (unsafe { slot.find(block) }) else {
+            let heap = self.unless_cached(heap, block, layout, Action::Free);
+            // SAFETY: the caller's contract.
+            return unsafe { self.dealloc_locked(heap, block, layout) };
+        };
         let (mut full, mut outcome) = (None, Ok(()));
         let give = |lists: &mut Lists| {
             outcome = self.visit(slot, lists, class, &mut heap);

@@ -75,6 +75,10 @@ impl<S: Source> ThreadCached<S> {
                 // SAFETY: as above; what was refused is unchanged.
                 (heap, result) = unsafe { self.locked.resize(heap, block, layout, new_size) };
             }
+            if matches!(result, Resized::Refused) && self.break_up_for(&mut heap, new_layout) {
+                // SAFETY: as above.
+                (heap, result) = unsafe { self.locked.resize(heap, block, layout, new_size) };
+            }
         }
         drop(heap);
         match result {

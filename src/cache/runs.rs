@@ -223,6 +223,11 @@ impl Runs {
         }
     }
 
+    /// As [`take_served`](Self::take_served), and goes on.
+    pub(super) fn served(&self) -> u32 {
+        self.served
+    }
+
     /// How many slots were taken since this was asked last, but for those that come from where others are at hand.
     pub(super) fn take_served(&mut self) -> u32 {
         core::mem::take(&mut self.served)

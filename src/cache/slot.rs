@@ -431,25 +431,28 @@ impl Slot {
         unsafe { self.inside_slowly(take)? }
     }
 
-    /// Puts what was [found](Self::find), and is of that class, into the cache, also on a new list, for which a full
-    /// one goes to the depot if need be, and where the gate is never plainly open.
+    /// Puts a block or a slot into the cache, also on a new list, for which a full one goes to the depot if need be, and
+    /// where the gate is never plainly open. It is looked for anew: between two passages of the gate, the run that it was
+    /// a slot of may have been broken up.
     ///
     /// # Safety
     ///
     /// - The caller is the owner. It is in use, and nobody uses its bytes any more.
-    pub(super) unsafe fn give_slowly(&self, (found, class): (Found, Class), depot: &Depot) -> Given {
+    pub(super) unsafe fn give_slowly(&self, block: *mut u8, depot: &Depot) -> Given {
         // SAFETY: the caller's contract. The owner is inside of the gate.
-        let give = |_: &Place, lists: &mut Lists| unsafe {
+        let give = |place: &Place, lists: &mut Lists| unsafe {
+            let found = place.find(block)?;
+            let (class, _) = found.unless_cached()?;
             let given = lists.give(found);
             if given != Given::No || !lists.count_visit(class) {
-                return given;
+                return Some(given);
             }
             lists.lengthen(class);
             lists.pass_on_others(class, depot);
-            lists.give_or_pass_on(found, class, depot)
+            Some(lists.give_or_pass_on(found, class, depot))
         };
         // SAFETY: the caller's contract.
-        unsafe { self.inside_slowly(give) }.unwrap_or(Given::No)
+        unsafe { self.inside_slowly(give) }.flatten().unwrap_or(Given::No)
     }
 
     /// What looks like a block or a slot in use that is in no cache and small enough for this one, and its class;

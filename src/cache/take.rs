@@ -98,7 +98,10 @@ impl<S: Source> ThreadCached<S> {
     #[inline(never)]
     fn alloc_drained(&self, heap: Guard<'_>, layout: Layout, contents: Contents) -> *mut u8 {
         let (mut heap, is_drained) = self.drained_for(heap, layout);
-        let found = if is_drained { self.locked.find(&mut heap, layout, contents) } else { None };
+        let mut found = if is_drained { self.locked.find(&mut heap, layout, contents) } else { None };
+        if found.is_none() && self.break_up_for(&mut heap, layout) {
+            found = self.locked.find(&mut heap, layout, contents);
+        }
         let Some((block, dirty)) = found else { return self.locked.refused(heap, layout, contents, self) };
         drop(heap);
         // SAFETY: the block was found for this request.
@@ -194,8 +197,10 @@ impl<S: Source> ThreadCached<S> {
     ) -> Option<NonNull<u8>> {
         let slot = class.slot_size()?;
         let mut free = 0;
-        // What other classes do not need is what this one does.
-        give_back_empty_runs(lists, heap);
+        if !lists.may_have_run() {
+            // What other classes do not need is what this one does.
+            give_back_empty_runs(lists, heap);
+        }
         // An empty one is enough, whatever it has.
         while free < MOST_BLOCKS && !lists.has_many_empty_runs() && lists.may_have_run() {
             let Some((run, more)) = heap.hand_over_run(slot, lists.runs.owner()) else { break };

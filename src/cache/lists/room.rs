@@ -22,6 +22,10 @@ impl Room {
         self.0 += u32::from(more);
     }
 
+    pub(super) fn shrink(&mut self, less: u8) {
+        self.0 -= u32::from(less);
+    }
+
     /// A block was taken. The list had less room than [`MOST_BLOCKS`](super::MOST_BLOCKS), so that nothing is carried.
     #[inline(always)]
     pub(super) fn take(&mut self) {

@@ -12,6 +12,8 @@
 use super::{FullList, LISTS, Lists, MOST_BLOCKS, Unneeded};
 use crate::cache::class::{Class, MEDIUM_CLASSES};
 use crate::cache::depot::Depot;
+#[cfg(doc)]
+use crate::cache::pressure::Pressure;
 use crate::sync::unless_explored;
 use core::ptr::{NonNull, null_mut};
 
@@ -22,22 +24,19 @@ pub(in crate::cache) const LARGEST_SHARE_LOG2: u32 = 3;
 /// the mean, and what is free in them is where the heap would have it, too.
 const RUNS_SHARE_LOG2: u32 = 2;
 
-/// After so many visits to the lock or the depot a cache is looked over. Threads that have most of what they need at
-/// hand come seldom, and what they do not need is to go back nevertheless.
-const VISITS: u8 = unless_explored(32, 8) as u8;
+/// After so many calls of its thread a cache is looked over, as far as they are known when it comes to the lock or to the
+/// end of what is at hand. So what is looked for costs each call the same, however often a thread comes.
+const CALLS: u32 = unless_explored(1024, 8) as u32;
 
 /// With each so many looks one class is renewed. That costs the program more: it goes on with blocks that the processor
 /// has not got in its cache.
 const LOOKS_TO_RENEW: u8 = unless_explored(4, 1) as u8;
 
-/// A cache is of use if it serves so many allocations between two looks. A thread that releases as much as it allocates
-/// comes to the lock with every third call then. One that does so more often is better off without a cache, even if
-/// others wait for the lock.
-const SERVED_AT_LEAST: u32 = VISITS as u32;
-
-/// A cache that is found to be of no use so often in a row falls asleep. One that has just woken must get to know its
-/// thread's sizes first.
-const PATIENCE: u8 = unless_explored(32, 4) as u8;
+/// A cache falls asleep when it has served so much less than what makes it [of use](Pressure::served_per_visit), as much
+/// as is expected of so many visits. One that has just woken must get to know its thread's sizes first. (What counts is
+/// the sum: a thread that allocates more than its cache may have, and releases all of it, finds what there is of use for
+/// a moment each time.)
+const PATIENCE: u32 = unless_explored(1024, 16) as u32;
 
 /// What a cache was found to be like when it was looked over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,34 +57,31 @@ pub(super) fn bytes_of(class: Class, blocks: usize) -> isize {
 
 impl Lists {
     /// The owner has come to the lock for the sake of a class. If it is time, the cache is looked over, and what goes
-    /// back is given to `give_back`; the cache may keep so many bytes from then on. Returns what it was like then.
+    /// back is given to `give_back`; the cache may keep so many bytes from then on, and is of use if it serves so many
+    /// calls for each visit. Returns what it was like then.
     pub(in crate::cache) fn visit(
         &mut self,
         class: Class,
         budget: usize,
+        per_visit: u32,
         give_back: impl FnMut(Unneeded),
     ) -> Option<Looked> {
         *self.came.get_mut(class) = true;
-        let is_time = if class.is_small() {
-            self.visits = (self.visits + 1).min(VISITS);
-            self.visits == VISITS
-        } else {
-            // Who comes for the sake of one medium block was counted on the way.
-            self.is_due()
-        };
-        is_time.then(|| self.look_over(budget, give_back))
+        self.at_lock += 1;
+        self.is_due().then(|| self.look_over(budget, per_visit, give_back))
     }
 
-    /// Whether the next visit is the one at which the cache is looked over.
-    pub(in crate::cache) fn is_due(&self) -> bool {
-        self.visits + 1 >= VISITS
+    /// Whether it is time to look the cache over, as far as is known.
+    fn is_due(&self) -> bool {
+        (self.visits + self.at_lock + self.begun).saturating_add_signed(self.served) + self.runs.served()
+            >= CALLS
     }
 
     /// A class has come to the end of its slots at hand, or of its lists. False if it is to come to the lock: it is
     /// time to look the cache over.
     pub(in crate::cache) fn count_visit(&mut self, class: Class) -> bool {
         *self.came.get_mut(class) = true;
-        self.visits += u8::from(!self.is_due());
+        self.visits += 1;
         !self.is_due()
     }
 
@@ -107,6 +103,7 @@ impl Lists {
             let of_class = self.room.get_mut(class).count_anew();
             // Lists that were enough did not make it come.
             *self.came.get_mut(class) |= of_class > 0;
+            self.trim(class, of_class);
             taken += of_class;
         }
         let others = core::mem::take(&mut self.served);
@@ -115,7 +112,7 @@ impl Lists {
 
     /// Whether the cache has more runs without a slot in use than it may.
     pub(in crate::cache) fn has_many_empty_runs(&self) -> bool {
-        self.runs.bytes_of_empty() > self.budget
+        self.runs.bytes_of_empty() > self.budget << RUNS_SHARE_LOG2
     }
 
     /// Whether the cache may have another run.
@@ -206,7 +203,8 @@ impl Lists {
     /// the budget is left, or so many that it takes long enough. The way to the lock is one for all of them.
     pub(in crate::cache) fn make_room(&mut self, class: Class, mut give_back: impl FnMut(NonNull<u8>)) {
         let wanted = bytes_of(class, self.wanted(class));
-        let may_be_kept = class.is_small() || self.may_have_one(class);
+        // A block more of those that there are is no reason to take others out.
+        let may_be_kept = class.is_small() || self.batch.get(class) == 0 && self.may_have_one(class);
         if self.left >= wanted || !self.may_have_medium || !may_be_kept {
             return;
         }
@@ -285,9 +283,9 @@ impl Lists {
     /// which is returned; and others, as long as it is more than what the lists may keep.
     #[cold]
     #[inline(never)]
-    fn look_over(&mut self, budget: usize, mut give_back: impl FnMut(Unneeded)) -> Looked {
-        self.futile = if self.take_served() >= SERVED_AT_LEAST { 0 } else { self.futile + 1 };
-        let is_of_use = self.futile < PATIENCE;
+    fn look_over(&mut self, budget: usize, per_visit: u32, mut give_back: impl FnMut(Unneeded)) -> Looked {
+        self.owed = (self.owed + self.at_lock * per_visit).saturating_sub(self.take_served());
+        let is_of_use = self.owed < PATIENCE * per_visit;
         for class in Class::all_with_slots() {
             if self.has(class) && self.runs.was_used(class, self.current.get(class)) {
                 *self.came.get_mut(class) = true;
@@ -330,7 +328,7 @@ impl Lists {
                 self.runs.note_look(class, self.current.get(class));
             }
         }
-        self.visits = 0;
+        (self.visits, self.at_lock, self.begun) = (0, 0, 0);
         if is_time_to_renew {
             (self.looks, self.renewed) = (0, renewed);
         }
@@ -350,6 +348,16 @@ impl Lists {
         *self.granted.get_mut(class) = granted;
         *self.batch.get_mut(class) = granted;
         self.room.get_mut(class).set(granted);
+    }
+
+    /// Makes the lists of a class shorter, as far as they have room, if less was taken from them than one of them may
+    /// have.
+    fn trim(&mut self, class: Class, taken: u32) {
+        let needed = self.granted.get(class).max(u8::try_from(taken).unwrap_or(u8::MAX));
+        let more = self.batch.get(class).saturating_sub(needed).min(self.room.get(class).blocks());
+        *self.batch.get_mut(class) -= more;
+        self.room.get_mut(class).shrink(more);
+        self.left += bytes_of(class, more.into());
     }
 
     /// Gives the lists of a class that has a run the length of half a page, if they are not longer. What is freed
@@ -547,7 +555,7 @@ mod tests {
         consumer.adopt(class, list);
         assert_eq!(consumer.bytes(), 64 * 16);
         let mut count = 0;
-        assert!((0..VISITS).any(|_| come(&mut consumer, class, LITTLE, |_| count += 1).is_some()));
+        assert!((0..CALLS).any(|_| come(&mut consumer, class, LITTLE, |_| count += 1).is_some()));
         assert_eq!((count, consumer.bytes()), (64, 0));
     }
 
@@ -562,13 +570,13 @@ mod tests {
         // SAFETY: each block has 16 bytes and is on no list.
         assert!(blocks.iter().all(|&block| unsafe { lists.push_either(class, block) }));
         let mut given_back = Vec::new();
-        let mut visit = |times: u8| {
+        let mut visit = |times: u32| {
             (0..times)
                 .filter_map(|_| come(&mut lists, other, BUDGET, |unneeded| given_back.push(unneeded)))
                 .count()
         };
         // The class came since the cache was looked over last.
-        assert_eq!([visit(VISITS - 1), visit(VISITS - 1), visit(1)], [1, 0, 1]);
+        assert_eq!([visit(CALLS - 1), visit(CALLS - 1), visit(1)], [1, 0, 1]);
         let given_back = given_back.into_iter().map(|unneeded| match unneeded {
             Unneeded::Block(block) => block,
             Unneeded::Run(run) => panic!("{run:?} is given back"),
@@ -580,7 +588,25 @@ mod tests {
         // SAFETY: as above.
         assert!(blocks.iter().all(|&block| unsafe { lists.push_either(class, block) }));
         let mut count = 0;
-        assert!((0..VISITS).any(|_| come(&mut lists, class, 0, |_| count += 1).is_some()));
+        assert!((0..CALLS).any(|_| come(&mut lists, class, 0, |_| count += 1).is_some()));
         assert_eq!(count, 2, "what is more than the budget goes back, who ever comes");
+    }
+
+    /// A thread that allocates more than its cache may have, and releases all of it, again and again.
+    #[test]
+    fn what_is_of_use_now_and_then_is_not_enough() {
+        let class = Class::serving(2000, 1).unwrap();
+        for (served, is_of_use) in [(CALLS / 8, false), (CALLS, true)] {
+            let mut lists = Lists::new();
+            lists.begin(BUDGET);
+            let mut looks = (0..40 * CALLS).filter_map(|call| {
+                if call % CALLS == 0 {
+                    (0..served).for_each(|_| lists.served += 1);
+                }
+                lists.count_visit(class);
+                lists.visit(class, BUDGET, 1, nothing_is_given_back)
+            });
+            assert_eq!(looks.all(|looked| looked.is_of_use), is_of_use, "{served}");
+        }
     }
 }

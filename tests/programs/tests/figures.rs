@@ -408,7 +408,7 @@ fn what_caches_have_is_told_apart_and_stays_there() {
 #[cfg(all(feature = "std", unix))]
 #[test]
 fn looking_changes_no_address() {
-    static A: ThreadCached<FreeList> = ThreadCached::new();
+    static A: ThreadCached<FreeList<{ 64 << 20 }>> = ThreadCached::new();
     const LOOKS: &str = "MEM_ALLOC_RUST_LOOKS";
     let test = "looking_changes_no_address";
     let trace = |looks: bool| {
