@@ -11,7 +11,7 @@ use crate::stderr::{Output, write_line};
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::Cell;
 use core::fmt::Write;
-use core::sync::atomic::{AtomicU8, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::alloc::System;
 use std::backtrace::Backtrace;
 
@@ -49,6 +49,33 @@ pub(crate) fn write_if_wanted() {
 
 /// What is written instead of a call stack.
 const NONE: &str = "stack backtrace: none, no memory";
+const NONE_AFTER_FORK: &str =
+    "stack backtrace: none, as this process was forked while another thread took one";
+
+/// How many threads are taking or writing one, and above, in which process.
+static TAKEN: AtomicU32 = AtomicU32::new(0);
+const PROCESS_LOG2: u32 = 8;
+
+/// Notes that this thread begins to take one. False if the process was forked while another thread did: nobody gives
+/// back std's lock then.
+fn begin() -> bool {
+    let one_more = |taken| with_one_more(taken, std::process::id());
+    TAKEN.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
+}
+
+/// What is to be noted instead, if one more can be taken in the process of that number.
+fn with_one_more(taken: u32, process: u32) -> Option<u32> {
+    let process = process << PROCESS_LOG2;
+    let (is_here, count) = (taken >> PROCESS_LOG2 == process >> PROCESS_LOG2, taken % (1 << PROCESS_LOG2));
+    let can_be_taken = if is_here { count + 1 < 1 << PROCESS_LOG2 } else { count == 0 };
+    let others = if is_here { count } else { 0 };
+    can_be_taken.then_some(process | (others + 1))
+}
+
+/// Notes that this thread has ended what it has begun.
+fn end() {
+    TAKEN.fetch_sub(1, Ordering::Relaxed);
+}
 
 std::thread_local! {
     static IS_WRITTEN: Cell<bool> = const { Cell::new(false) };
@@ -61,12 +88,16 @@ pub(crate) fn write() {
     if !system_has_enough() {
         return write_line(NONE);
     }
+    if !begin() {
+        return write_line(NONE_AFTER_FORK);
+    }
     let mut output = Output::stderr();
     let before = IS_WRITTEN.replace(true);
     while_telling(|| {
         let _ = writeln!(output, "stack backtrace:\n{}", Backtrace::force_capture());
     });
     IS_WRITTEN.set(before);
+    end();
     output.flush();
 }
 
@@ -151,4 +182,23 @@ fn is_caller(most: u32, is_it: &mut dyn FnMut(&crate::unwind::Caller) -> bool) -
 #[cfg(not(unix))]
 pub(crate) fn is_being_taken() -> bool {
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_another_process_is_at_one_none_is_taken() {
+        let one = with_one_more(0, 7).unwrap();
+        let two = with_one_more(one, 7).unwrap();
+        assert_eq!((with_one_more(one, 8), with_one_more(two, 8)), (None, None));
+        assert_eq!(
+            with_one_more(two - 2, 8),
+            Some(one + (1 << PROCESS_LOG2)),
+            "all of the other's are taken"
+        );
+        let most = (1..255).fold(one, |taken, _| with_one_more(taken, 7).unwrap());
+        assert_eq!(with_one_more(most, 7), None);
+    }
 }

@@ -13,9 +13,9 @@
 //! ```
 //!
 //! The memory that the program can use is decided at build time, and a block costs 4 bytes of bookkeeping. No call
-//! of a [`Locked`] over one arena was found that takes more than 2,619 instructions, aside from copying and filling
-//! memory (4 KiB at most where the caller asks for none, 16 in an arena of 64 MiB or more) and from waiting for the
-//! lock; the repository's CI searches for more expensive ones, and fails over 3,000 (over a refusal of 40,000). The
+//! of a [`Locked`] over one arena was found that takes more than 3,000 instructions, or 40,000 if it comes to the last
+//! step before a refusal, aside from copying and filling memory (4 KiB at most where the caller asks for none, 16 in an
+//! arena of 64 MiB or more) and from waiting for the lock; the repository's CI searches for more expensive ones. The
 //! crate is `no_std`; its default feature `std` adds what only a hosted program can do.
 //!
 //! # Ways in

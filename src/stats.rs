@@ -58,7 +58,8 @@ pub struct Stats {
     /// Bytes that nobody can have: what runs of slots need for themselves, and an end of the arena that is too short
     /// for a block.
     pub overhead_bytes: usize,
-    /// Bytes of the largest free block: the largest request that succeeds now is 4 bytes less.
+    /// Bytes of the largest free block: the largest request that succeeds now is 4 bytes less. With
+    /// [`Growing`](crate::Growing) a larger one may succeed, as far as the cap and the system let it.
     pub largest_free_bytes: usize,
     /// Bytes of the free slots in runs that no thread owns: a small request of their size takes them first.
     pub free_slot_bytes: usize,

@@ -2,7 +2,7 @@
 
 use super::{Arena, ArenaError, check_len};
 use crate::size::GRANULE;
-use alloc::alloc::{alloc_zeroed, dealloc};
+use alloc::alloc::{alloc, dealloc};
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
@@ -61,9 +61,9 @@ impl Arena<Boxed> {
         let out_of_memory = ArenaError::OutOfMemory { len: bytes };
         let layout = Layout::from_size_align(bytes, GRANULE).map_err(|_| out_of_memory)?;
         // SAFETY: the layout is of more than no bytes.
-        let start = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or(out_of_memory)?;
-        // SAFETY: the block is this arena's own until it is dropped, and all zero.
-        Ok(unsafe { Self::of(Boxed { start, layout }, start.as_ptr(), bytes, true)? })
+        let start = NonNull::new(unsafe { alloc(layout) }).ok_or(out_of_memory)?;
+        // SAFETY: the block is this arena's own until it is dropped.
+        Ok(unsafe { Self::of(Boxed { start, layout }, start.as_ptr(), bytes, false)? })
     }
 }
 

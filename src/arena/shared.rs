@@ -1,6 +1,7 @@
 //! The blocks of a global allocator: what is allocated with `&A` of a static one.
 
 use super::blocks::{Blocks, moved};
+use crate::size::GRANULE;
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::NonNull;
 
@@ -29,14 +30,16 @@ impl<A: GlobalAlloc> Blocks for Shared<'_, A> {
 
     #[inline]
     unsafe fn resize(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Option<NonNull<u8>> {
-        // A `realloc` keeps the alignment, and its block has to be given back with that.
-        // SAFETY: the caller's contract, and `new` is a layout of more than no bytes.
-        unsafe {
-            if new.align() == old.align() {
-                NonNull::new(self.0.realloc(block.as_ptr(), old, new.size()))
-            } else {
-                moved(self, block, old, new)
-            }
+        // A `realloc` keeps the alignment, and its block has to be given back with that, unless both are no more than
+        // any block has, be it one of the system's.
+        let is_usual = new.align().max(old.align()) <= GRANULE;
+        match Layout::from_size_align(old.size(), new.align()) {
+            // SAFETY: the caller's contract, and `new` is a layout of more than no bytes.
+            Ok(layout) if is_usual || new.align() == old.align() => unsafe {
+                NonNull::new(self.0.realloc(block.as_ptr(), layout, new.size()))
+            },
+            // SAFETY: as above.
+            _ => unsafe { moved(self, block, old, new) },
         }
     }
 }

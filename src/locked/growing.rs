@@ -10,7 +10,7 @@ impl<const CAP: usize, const HUGE_PAGES: bool, R: RawMutex> Locked<Growing<CAP, 
     /// What is in use is never taken away. If that is more than the cap, what is free goes back to the system, and
     /// requests are refused until enough was given back that what is in use, and what is asked for, are within the cap
     /// again. Memory that the allocator has already serves them then, and no more is had from the system as long as it
-    /// has more than the cap.
+    /// has more than the cap. With less than 64 KiB nothing is served.
     ///
     /// ```
     /// use mem_alloc_rust::{Growing, Locked};

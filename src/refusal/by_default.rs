@@ -5,7 +5,7 @@ use crate::attention::{is_telling, while_telling};
 use crate::call_stack;
 use crate::environment::look_at;
 use crate::stderr::{Output, write_line};
-use core::sync::atomic::{AtomicU8, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 /// How often a refusal is reported on stderr.
 ///
@@ -48,12 +48,27 @@ static SAID: AtomicU8 = AtomicU8::new(often::UNKNOWN);
 static ENVIRONMENT: AtomicU8 = AtomicU8::new(often::UNKNOWN);
 
 /// How far the report of a first refusal is.
-static PROGRESS: AtomicU8 = AtomicU8::new(progress::NONE);
+static PROGRESS: AtomicU32 = AtomicU32::new(progress::NONE);
 
 mod progress {
-    pub(super) const NONE: u8 = 0;
-    pub(super) const BEGUN: u8 = 1;
-    pub(super) const DONE: u8 = 2;
+    pub(super) const NONE: u32 = 0;
+    pub(super) const DONE: u32 = 1;
+
+    /// It was begun by this process. A child that was forked meanwhile does not wait for what nobody goes on with.
+    pub(super) fn begun() -> u32 {
+        std::process::id().wrapping_add(DONE).max(DONE + 1)
+    }
+
+    /// Whether it is being written by this process.
+    pub(super) fn is_begun(found: u32) -> bool {
+        // Nobody is asked for the process where that need not be known.
+        found != NONE && found != DONE && found == begun()
+    }
+
+    /// Whether the first report is yet to be written by this process.
+    pub(super) fn is_open(found: u32) -> bool {
+        found == NONE || found != DONE && !is_begun(found)
+    }
 }
 
 /// Says how often refusals are reported on stderr, where there is no [hook](super::set_refusal_hook): once in a
@@ -103,7 +118,7 @@ pub(super) fn is_wanted() -> bool {
     match how_often() {
         often::NEVER => false,
         often::EACH => true,
-        _ => PROGRESS.load(Ordering::Relaxed) == progress::NONE,
+        _ => progress::is_open(PROGRESS.load(Ordering::Relaxed)),
     }
 }
 
@@ -123,13 +138,13 @@ fn from_environment() -> u8 {
 
 /// Whether another thread is just reporting what it was refused. The program may end as soon as this one gets null.
 pub(crate) fn is_being_told() -> bool {
-    PROGRESS.load(Ordering::Acquire) == progress::BEGUN && !is_telling()
+    progress::is_begun(PROGRESS.load(Ordering::Acquire)) && !is_telling()
 }
 
 /// Reports a refusal.
 pub(super) fn tell(refusal: &Refusal) {
-    let begun =
-        PROGRESS.compare_exchange(progress::NONE, progress::BEGUN, Ordering::Relaxed, Ordering::Relaxed);
+    let begin = |found| progress::is_open(found).then(progress::begun);
+    let begun = PROGRESS.fetch_update(Ordering::Relaxed, Ordering::Relaxed, begin);
     if begun.is_err() && how_often() != often::EACH {
         return;
     }
@@ -152,5 +167,17 @@ fn write(refusal: &Refusal, wants_backtrace: bool) {
     output.flush();
     if wants_backtrace {
         call_stack::write();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::progress::*;
+
+    #[test]
+    fn what_another_process_has_begun_is_not_waited_for() {
+        let other = begun() ^ 1 << 20;
+        assert_eq!([NONE, DONE, begun(), other].map(is_open), [true, false, false, true]);
+        assert_eq!([NONE, DONE, begun(), other].map(is_begun), [false, false, true, false]);
     }
 }

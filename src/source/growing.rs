@@ -80,7 +80,8 @@ const LEAST_CAP: usize = 64 << 10;
 ///   to the system, in a second as much as there is and 256 MiB at most, so that a program that frees and allocates in
 ///   turn does not pay each time. [`trim`](crate::Locked::trim) gives back everything now.
 /// - The cap can be changed [while the program runs](crate::Locked::set_cap), and by the environment variable
-///   `MEM_ALLOC_RUST_CAP` (bytes, or with a suffix `K`, `M`, `G` or `T`), which is read once, at the first request.
+///   `MEM_ALLOC_RUST_CAP` (bytes, or with a suffix `K`, `M`, `G` or `T`), which is read once, at the first request, and
+///   not in a program that has more rights than who has started it. With less than 64 KiB nothing is served.
 /// - When the system refuses, the request is refused, nothing is lost, and a later one may succeed. A child process
 ///   that was forked has all of it.
 ///

@@ -1,15 +1,15 @@
 //! The cap that an environment variable sets, read without an allocation.
 
-use crate::environment::variable;
+use crate::environment::{has_more_rights, variable};
 use crate::raw_lock::preserving_errno;
 use crate::stderr::write_line;
 
 /// The variable's name.
 const NAME: &core::ffi::CStr = c"MEM_ALLOC_RUST_CAP";
 
-/// The cap in bytes that the environment gives, if it gives one. What is none is told on stderr.
+/// The cap in bytes that the environment gives, if it gives one, and may. What is none is told on stderr.
 pub(super) fn from_environment() -> Option<usize> {
-    let value = variable(NAME)?;
+    let value = variable(NAME).filter(|_| !has_more_rights())?;
     let cap = parse(value);
     if cap.is_none() {
         let message = "mem_alloc_rust: MEM_ALLOC_RUST_CAP is no number of bytes such as 67108864, 65536K, 64M, 64MiB \

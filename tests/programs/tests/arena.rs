@@ -367,3 +367,21 @@ fn growing_what_was_freed_ends_the_program() {
         }
     });
 }
+
+/// What becomes smaller stays where it is, at a smaller alignment, too.
+#[test]
+fn what_becomes_smaller_stays_at_a_smaller_alignment() {
+    fn shrinks(allocator: impl Allocator) {
+        let (old, new) = (layout(50_000, 8), layout(40_000, 4));
+        let block = allocator.allocate(old).unwrap().cast::<u8>();
+        // SAFETY: the block is in use, and given back once, with the layout that it has then.
+        unsafe {
+            let smaller = allocator.shrink(block, old, new).unwrap().cast();
+            assert_eq!(smaller, block);
+            allocator.deallocate(smaller, new);
+        }
+    }
+    shrinks(&LOCKED);
+    shrinks(&CACHED);
+    shrinks(&Arena::boxed(ARENA).unwrap());
+}
