@@ -552,7 +552,7 @@ impl Run {
         }
     }
 
-    /// As [`mark_freed`](Self::mark_freed), for each slot that is free, unless the one in front of it is in use.
+    /// As [`mark_freed`](Self::mark_freed), for each slot that is free, unless the one in front of it is in use, or none.
     ///
     /// # Safety
     ///
@@ -560,14 +560,17 @@ impl Run {
     pub(crate) unsafe fn mark_freed_between(self) {
         // SAFETY: as for `mark_freed`; the word in front of a slot lies in the one before.
         unsafe {
-            let (granules, mut is_front_used) = (self.granules(), false);
-            for number in 0..self.opened() {
-                let is_used = self.is_used(number);
-                if !is_used && !is_front_used && number > 0 {
-                    let slot = self.granule(u32::from((*self.header).first) + number * granules);
-                    mark_freed(slot, granules, 1);
+            let (granules, first, opened) = (self.granules(), u32::from((*self.header).first), self.opened());
+            let mut free_from = 0;
+            for end in self.slots_in_use().map(|used| (used - first) / granules).chain([opened]) {
+                if end > free_from + 1 {
+                    mark_freed(
+                        self.granule(first + (free_from + 1) * granules),
+                        granules,
+                        end - free_from - 1,
+                    );
                 }
-                is_front_used = is_used;
+                free_from = end + 1;
             }
         }
     }

@@ -462,9 +462,13 @@ impl Slot {
     ///
     /// - The caller is the owner.
     pub(super) unsafe fn find(&self, block: *mut u8) -> Option<(Found, Class)> {
+        // What a run's header says is looked at inside of the gate: outside, the run may be broken up.
+        let find = |place: &Place, _: &mut Lists| {
+            let found = place.find(block)?;
+            found.unless_cached().map(|(class, _)| (found, class))
+        };
         // SAFETY: the caller's contract.
-        let found = unsafe { self.inside_slowly(|place, _| place.find(block)) }??;
-        found.unless_cached().map(|(class, _)| (found, class))
+        unsafe { self.inside_slowly(find)? }
     }
 
     /// Enters the gate while it is plainly open, runs an operation, and leaves; `None` if that cannot be, or

@@ -1,7 +1,7 @@
 //! Allocations: from the thread's cache, and what fills that.
 
 use super::class::{Class, LARGEST_SMALL_PAYLOAD};
-use super::drain::{give_back, give_back_empty_runs, raise_outside};
+use super::drain::{give_back, raise_outside};
 use super::lists::{Lists, MOST_BLOCKS};
 use super::slot::Slot;
 use super::trial::Call;
@@ -199,7 +199,8 @@ impl<S: Source> ThreadCached<S> {
         let mut free = 0;
         if !lists.may_have_run() {
             // What other classes do not need is what this one does.
-            give_back_empty_runs(lists, heap);
+            // SAFETY: it was just taken out of the cache.
+            lists.runs.take_empty(|run| unsafe { heap.take_over_run(run) });
         }
         // An empty one is enough, whatever it has.
         while free < MOST_BLOCKS && !lists.has_many_empty_runs() && lists.may_have_run() {

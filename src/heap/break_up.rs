@@ -35,12 +35,12 @@ impl Heap {
         let size = BlockSize::for_payload(layout.size())?;
         let gap = if layout.align() > GRANULE { worst_alignment_gap(layout.align()) } else { 0 };
         let granules = size.granules().checked_add(u32::try_from(gap).ok()?)?;
-        if !self.is_worth_looking() {
+        if granules > self.growth.capacity || !self.is_worth_looking(granules) {
             return None;
         }
         let found = self.sparse_runs_for(granules);
         if found.is_none() {
-            self.classes.sought_in_vain = self.figures.live();
+            self.classes.sought_in_vain = (granules, self.figures.live());
         }
         found
     }
@@ -70,11 +70,11 @@ impl Heap {
         !self.facts.is_copied && self.sparse_runs(layout).is_some_and(|runs| unsafe { self.break_up(runs) })
     }
 
-    /// Whether there may be a run to be broken up: none was found the last time, and not a page's length less is in use
-    /// now.
-    fn is_worth_looking(&self) -> bool {
-        let sought = self.classes.sought_in_vain;
-        sought == 0 || self.figures.live() + self.pages.granules() <= sought
+    /// Whether there may be a run to be broken up for so many granules: unless none was found the last time for as many
+    /// at most, and what is in use has not changed by a page's length since.
+    fn is_worth_looking(&self, granules: u32) -> bool {
+        let (sought, live) = self.classes.sought_in_vain;
+        sought == 0 || granules < sought || self.figures.live().abs_diff(live) >= self.pages.granules()
     }
 
     /// A run that can be broken up and leaves a gap of so many granules then, with what is free beside it, and with what

@@ -4,7 +4,7 @@
 //! A reader has a `&Figures` while another thread has a `&mut Heap`. Two things make that sound, and neither costs an
 //! instruction of the paths that `.ci/instructions` counts:
 //!
-//! - The figures are atomics. Who has the heap to itself is the only writer, so that a relaxed store does, and what it
+//! - The figures are atomics. Who has the heap to itself is the only writer of what is counted, so that a relaxed store does, and what it
 //!   reads itself it reads plainly: a compiler folds that into the addition, as it would not fold an atomic load.
 //! - [`PhantomPinned`] makes the figures, and by that the heap, not [`Unpin`]. A `&mut` to such a type does not claim
 //!   to be the only way to it, as one to any other type does; so a future may point into itself, and a waiter into the

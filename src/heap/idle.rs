@@ -1,7 +1,7 @@
 //! Idle runs: those without a slot in use that are kept, one of a class, because the class is likely to want it again.
 //!
 //! A program that has few objects of many sizes, one after the other, has a run of each of them, and cuts none and
-//! gives none up. All idle runs together are no more than 1/32 of what is free. They are given up before a request is
+//! gives none up. One is kept anyhow, and more as long as all of them are 1/32 of what is free. They are given up before a request is
 //! refused, and when nothing is in use any more: then the heap is as it was in the beginning. A class that has enough
 //! objects for a run gets the page of one where there may not be more of them.
 
@@ -187,7 +187,6 @@ impl Heap {
     /// The page of an idle run, if there is one.
     pub(super) fn take_idle_page(&mut self) -> Option<Index> {
         let (run, slot) = self.next_idle_run()?;
-        self.classes.busy.remove(slot);
         // SAFETY: RUNS, it is listed, and has no slot in use.
         unsafe {
             self.classes.discharge(self.arena, slot, run);

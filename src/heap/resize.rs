@@ -13,7 +13,7 @@ use super::Heap;
 use super::take::End;
 use crate::block::Tag;
 use crate::fault::{Action, Fault};
-use crate::run::Run;
+use crate::run::{HEAP, Run};
 use crate::size::{BlockSize, GRANULE, Index, Remainder, SlotSize, alignment_gap};
 use core::alloc::Layout;
 use core::ptr::NonNull;
@@ -136,7 +136,8 @@ impl Heap {
         // SAFETY: both hold so many bytes and do not overlap. The slot was found in use, and nobody uses
         // its bytes any more.
         unsafe {
-            if self.is_run_of_cache(run) {
+            // It is a cache's, or was broken up for the sake of this request, and the slot is a block now.
+            if self.pages.owner_of(run) != HEAP {
                 return Resized::MoveTo(target);
             }
             target.copy_from_nonoverlapping(here, layout.size().min(new_size));

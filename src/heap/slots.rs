@@ -52,8 +52,9 @@ pub(super) struct SlotClasses {
     /// Classes that are to ask for a run: they may have enough blocks, as far as is known without a look at what is
     /// free, and were served some since they asked the last time.
     candidates: SlotSizes,
-    /// How many granules were in use when no run was found that can be broken up; zero if that was never so.
-    pub(super) sought_in_vain: u32,
+    /// For how many granules no run was found that can be broken up, and how many were in use then; zero if that was
+    /// never so.
+    pub(super) sought_in_vain: (u32, u32),
 }
 
 /// How many granules were served with blocks of a class; all zero bytes in the beginning.
@@ -87,7 +88,7 @@ impl SlotClasses {
             busy: SlotSizes::NONE,
             maybe_idle: SlotSizes::NONE,
             candidates: SlotSizes::NONE,
-            sought_in_vain: 0,
+            sought_in_vain: (0, 0),
         }
     }
 
@@ -189,6 +190,9 @@ impl SlotClasses {
         // SAFETY: the caller's contract.
         unsafe { self.unlist(arena, slot, run) };
         self.runs[slot.number()] -= 1;
+        if self.runs[slot.number()] == 0 {
+            self.busy.remove(slot);
+        }
     }
 
     /// Whether any class has a run.
@@ -377,7 +381,8 @@ impl Heap {
             }
             self.count_gone(run.granules());
             match returned {
-                Returned::ToFullRun if !self.list_again(run) => Released::Slot,
+                // The only slot of a run is the last one, too.
+                Returned::ToFullRun if !self.list_again(run) && run.used() > 0 => Released::Slot,
                 _ => Released::SlotOf(run),
             }
         }

@@ -214,7 +214,7 @@ fn a_refusal_does_not_look_for_what_was_not_there() {
     let few = few_of_many(&mut bench, 64, 2);
     while !bench.alloc(200).is_null() {}
     let sought = bench.heap.classes.sought_in_vain;
-    assert!(sought > 0);
+    assert!(sought.0 > 0);
     bench.free(few[0]);
     assert!(bench.alloc(200).is_null() && bench.heap.classes.sought_in_vain == sought);
     few[1..].iter().take(100).for_each(|&object| bench.free(object));
@@ -338,4 +338,74 @@ fn a_slot_that_grows_keeps_its_contents() {
         assert!((0..16).all(|offset| unsafe { block.add(offset).read() } == 7), "{larger}");
     }
     assert_eq!(bench.realloc(block, size, 16), block, "a block shrinks where it is");
+}
+
+/// The run of a slot that grows may be the one that is broken up for that.
+#[test]
+fn slots_of_runs_that_are_broken_up_for_their_sake_move() {
+    let mut state = 1u64;
+    let mut random = |most: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % most
+    };
+    for every in 9..=15 {
+        let mut bench = Bench::with_runs(64 << 10);
+        let mut few = few_of_many(&mut bench, 48, every);
+        for (number, &object) in few.iter().enumerate() {
+            // SAFETY: each of them is in use, and has so many bytes.
+            unsafe { object.write_bytes(number as u8, 48) };
+        }
+        for _ in 0..4 * few.len() {
+            let number = random(few.len());
+            let size = 500 + random(300);
+            let moved = bench.realloc(few[number], 48, size);
+            if moved.is_null() {
+                continue;
+            }
+            // SAFETY: it has more than so many bytes.
+            assert!((0..48).all(|at| unsafe { moved.add(at).read() } == number as u8), "{number}");
+            few[number] = bench.realloc(moved, size, 48);
+            bench.heap.audit().unwrap();
+        }
+    }
+}
+
+/// A run that becomes larger keeps its short pages, of which some have one slot each of some sizes.
+#[test]
+fn empty_runs_of_one_slot_are_noted() {
+    let mut memory = vec![0u64; 1 << 17];
+    let start: *mut u8 = memory.as_mut_ptr().cast();
+    let mut heap = Heap::new();
+    // SAFETY: the vector lives as long as the heap and is not touched otherwise. What is given back came from the heap.
+    unsafe {
+        heap.init(start, 2048, true).unwrap();
+        let layout = |bytes| Layout::from_size_align(bytes, 8).unwrap();
+        let alloc = |heap: &mut Heap, bytes: usize, count: usize| -> Vec<*mut u8> {
+            (0..count).map(|_| heap.alloc(layout(bytes)).unwrap().as_ptr()).collect()
+        };
+        let small = alloc(&mut heap, 8, 40);
+        small[..32].iter().for_each(|&block| heap.dealloc(block).unwrap());
+        heap.extend(start.add(2048), (1 << 20) - 2048, true).unwrap();
+        let of_one_slot = alloc(&mut heap, 208, 8);
+        of_one_slot.into_iter().for_each(|block| heap.dealloc(block).unwrap());
+        small[32..].iter().for_each(|&block| heap.dealloc(block).unwrap());
+        heap.audit().unwrap();
+        assert_eq!((heap.stats().live_bytes, heap.stats().free_blocks), (0, 1));
+        let larger = alloc(&mut heap, 1000, 40);
+        heap.audit().unwrap();
+        larger.into_iter().for_each(|block| heap.dealloc(block).unwrap());
+    }
+}
+
+/// What was refused for its size says nothing of smaller requests.
+#[test]
+fn a_large_refusal_does_not_keep_runs_from_being_broken_up() {
+    for refused in [0, 1 << 20, 40_000] {
+        let mut bench = Bench::with_runs(64 << 10);
+        bench.alloc(3000);
+        assert!(refused == 0 || bench.alloc(refused).is_null() || refused < 64 << 10);
+        let few = few_of_many(&mut bench, 48, 12);
+        assert!(bench.alloc(refused.max(64 << 10)).is_null() && !bench.alloc(520).is_null());
+        assert!(!bench.alloc(560).is_null() && !few.is_empty());
+    }
 }
