@@ -552,29 +552,6 @@ impl Run {
         }
     }
 
-    /// As [`mark_freed`](Self::mark_freed), for each slot that is free, unless the one in front of it is in use, or none.
-    ///
-    /// # Safety
-    ///
-    /// - It is a run of the heap's, and all of the page but slots in use is the heap's own.
-    pub(crate) unsafe fn mark_freed_between(self) {
-        // SAFETY: as for `mark_freed`; the word in front of a slot lies in the one before.
-        unsafe {
-            let (granules, first, opened) = (self.granules(), u32::from((*self.header).first), self.opened());
-            let mut free_from = 0;
-            for end in self.slots_in_use().map(|used| (used - first) / granules).chain([opened]) {
-                if end > free_from + 1 {
-                    mark_freed(
-                        self.granule(first + (free_from + 1) * granules),
-                        granules,
-                        end - free_from - 1,
-                    );
-                }
-                free_from = end + 1;
-            }
-        }
-    }
-
     /// How many granules from the page the slots in use lie, the lowest first.
     ///
     /// # Safety

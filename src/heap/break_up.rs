@@ -157,7 +157,7 @@ impl Heap {
                 return false;
             }
             self.classes.discharge(arena, run.slot_size(), run);
-            run.mark_freed_between();
+            used.mark_freed_between(run);
             self.pages.forget(run);
             // Until all is a chain of blocks, they are all in use.
             for (start, gap) in used.gaps(page).filter(|&(_, gap)| gap > 1) {

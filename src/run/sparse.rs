@@ -1,6 +1,7 @@
 //! Runs with few slots in use, none of which lie side by side.
 
 use super::Run;
+use crate::block::mark_freed;
 
 /// So many are few.
 const MOST: usize = 12;
@@ -63,5 +64,27 @@ impl ScatteredSlots {
         let starts = core::iter::once(0).chain(self.places().iter().map(|place| place + self.granules + 1));
         let ends = self.places().iter().copied().chain(core::iter::once(page));
         starts.zip(ends).map(|(start, end)| (start, end - start))
+    }
+
+    /// Leaves a word in front of each slot that is free, unless the one in front of it is in use, or none, that reads as
+    /// the header of a free block; as for a run that is [given up](Run::mark_freed).
+    ///
+    /// # Safety
+    ///
+    /// - These are the slots in use of that run of the heap's, and all of the page but these is the heap's own.
+    pub(crate) unsafe fn mark_freed_between(&self, run: Run) {
+        // SAFETY: a run's header is initialised. The word in front of a slot lies in the one before, which is free.
+        unsafe {
+            let (first, opened) = (u32::from((*run.header).first), run.opened());
+            let numbers = self.places().iter().map(|place| (place - first) / self.granules);
+            let mut free_from = 0;
+            for end in numbers.chain([opened]) {
+                if end > free_from + 1 {
+                    let start = run.granule(first + (free_from + 1) * self.granules);
+                    mark_freed(start, self.granules, end - free_from - 1);
+                }
+                free_from = end + 1;
+            }
+        }
     }
 }
