@@ -38,8 +38,8 @@ impl<S: Source> ThreadCached<S> {
         (heap, true)
     }
 
-    /// Breaks up runs of the heap's for the sake of a request that would be refused otherwise, while no thread is in its
-    /// cache, where it may look at any run's header. Returns whether there were some.
+    /// Breaks up runs of the heap's for the sake of a request that would be refused otherwise, while no thread is in
+    /// its cache, where it may look at any run's header. Returns whether there were some.
     pub(super) fn break_up_for(&self, heap: &mut Heap, layout: Layout) -> bool {
         if S::HAS_CAP && !self.locked.source.may_serve(heap, layout.size()) {
             return false;

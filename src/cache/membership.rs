@@ -133,6 +133,7 @@ impl<S: Source> Home for ThreadCached<S> {
         // SAFETY: `before_fork` took the lock in this thread, which is the only one now, and forgot the
         // guard.
         let mut heap = unsafe { self.locked.remembered_guard() };
+        heap.note_fork();
         let own = home::slot();
         let mut outcome = Ok(());
         for slot in self.occupied().filter(|slot| !core::ptr::eq(*slot, own)) {

@@ -431,9 +431,9 @@ impl Slot {
         unsafe { self.inside_slowly(take)? }
     }
 
-    /// Puts a block or a slot into the cache, also on a new list, for which a full one goes to the depot if need be, and
-    /// where the gate is never plainly open. It is looked for anew: between two passages of the gate, the run that it was
-    /// a slot of may have been broken up.
+    /// Puts a block or a slot into the cache, also on a new list, for which a full one goes to the depot if need be,
+    /// and where the gate is never plainly open. It is looked for anew: between two passages of the gate, the run that
+    /// it was a slot of may have been broken up.
     ///
     /// # Safety
     ///

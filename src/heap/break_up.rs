@@ -12,8 +12,7 @@
 //!
 //! A slot fills all of its place, so that its block has a granule more, and neither its header nor that of what follows
 //! has room unless the slots on both sides are free. So a run can be broken up if none of its slots in use lie side by
-//! side, as it is where few are left of many. (No pointer changes: what allocators with size classes call internal
-//! fragmentation of a page that is hardly used is given back to all classes without moving anything.)
+//! side, as it is where few are left of many. Nothing moves, and no pointer changes.
 
 use super::Heap;
 use crate::block::Tag;
@@ -63,8 +62,8 @@ impl Heap {
         is_done
     }
 
-    /// Finds some and [breaks them up](Self::break_up), unless caches have copies of where pages are: their threads may look at any
-    /// run's header.
+    /// Finds some and [breaks them up](Self::break_up), unless caches have copies of where pages are: their threads may
+    /// look at any run's header.
     pub(super) fn break_up_for(&mut self, layout: Layout) -> bool {
         // SAFETY: there are no caches.
         !self.facts.is_copied && self.sparse_runs(layout).is_some_and(|runs| unsafe { self.break_up(runs) })
@@ -77,8 +76,8 @@ impl Heap {
         sought == 0 || granules < sought || self.figures.live().abs_diff(live) >= self.pages.granules()
     }
 
-    /// A run that can be broken up and leaves a gap of so many granules then, with what is free beside it, and with what
-    /// its neighbour leaves if it is broken up, too.
+    /// A run that can be broken up and leaves a gap of so many granules then, with what is free beside it, and with
+    /// what its neighbour leaves if it is broken up, too.
     fn sparse_runs_for(&self, granules: u32) -> Option<SparseRuns> {
         let mut left = MOST_LOOKED_AT;
         for slot in SlotSize::all().filter(|&slot| self.classes.is_with_room(slot)) {
@@ -136,8 +135,8 @@ impl Heap {
         is_listed.then_some(run)
     }
 
-    /// Makes blocks of a run's slots in use, and frees the rest. False, and nothing is done, if its neighbours deny that
-    /// it is a block.
+    /// Makes blocks of a run's slots in use, and frees the rest. False, and nothing is done, if its neighbours deny
+    /// that it is a block.
     ///
     /// # Safety
     ///
@@ -149,8 +148,8 @@ impl Heap {
         let index = run.index(arena);
         let at = |place: u32| Index::new(index.get() + place);
         // SAFETY: RUNS; a run is listed exactly if it has room. Headers lie in front of slots in use, and behind them
-        // where their blocks end, both in what is free (`ScatteredSlots::of`); so does the run's own header, which is not needed
-        // any more.
+        // where their blocks end, both in what is free (`ScatteredSlots::of`); so does the run's own header, which is
+        // not needed any more.
         unsafe {
             let tag = arena.tag(index).in_one_piece();
             if self.neighbours(index, tag).is_none() {

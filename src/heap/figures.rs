@@ -4,8 +4,9 @@
 //! A reader has a `&Figures` while another thread has a `&mut Heap`. Two things make that sound, and neither costs an
 //! instruction of the paths that `.ci/instructions` counts:
 //!
-//! - The figures are atomics. Who has the heap to itself is the only writer of what is counted, so that a relaxed store does, and what it
-//!   reads itself it reads plainly: a compiler folds that into the addition, as it would not fold an atomic load.
+//! - The figures are atomics. Who has the heap to itself is the only writer of what is counted, so that a relaxed store
+//!   does, and what it reads itself it reads plainly: a compiler folds that into the addition, as it would not fold an
+//!   atomic load.
 //! - [`PhantomPinned`] makes the figures, and by that the heap, not [`Unpin`]. A `&mut` to such a type does not claim
 //!   to be the only way to it, as one to any other type does; so a future may point into itself, and a waiter into the
 //!   list that it waits on. (A wrapper that says just that, `UnsafePinned`, is not stable yet: RFC 3467.)
@@ -105,6 +106,12 @@ impl Figures {
         false
     }
 
+    /// In a child process that was forked: who read there is not there any more.
+    #[cfg(all(feature = "std", unix))]
+    pub(super) fn forget_readers(&self) {
+        self.readers.store(0, Ordering::Relaxed);
+    }
+
     /// The end of [`runs_may_go`](Self::runs_may_go).
     pub(super) fn runs_stay(&self) {
         self.breaks_up.store(false, Ordering::Release);
@@ -175,6 +182,12 @@ impl Heap {
     /// The peak begins anew, from what is in use now. Takes constant time.
     pub fn reset_peak(&mut self) {
         self.figures.reset_peak();
+    }
+
+    /// In a child process that was forked: only the calling thread is there.
+    #[cfg(all(feature = "std", unix))]
+    pub(crate) fn note_fork(&self) {
+        self.figures.forget_readers();
     }
 
     /// The figures of a heap that another thread may have to itself.

@@ -1,9 +1,9 @@
 //! Idle runs: those without a slot in use that are kept, one of a class, because the class is likely to want it again.
 //!
 //! A program that has few objects of many sizes, one after the other, has a run of each of them, and cuts none and
-//! gives none up. One is kept anyhow, and more as long as all of them are 1/32 of what is free. They are given up before a request is
-//! refused, and when nothing is in use any more: then the heap is as it was in the beginning. A class that has enough
-//! objects for a run gets the page of one where there may not be more of them.
+//! gives none up. One is kept anyhow, and more as long as all of them are 1/32 of what is free. They are given up
+//! before a request is refused, and when nothing is in use any more: then the heap is as it was in the beginning. A
+//! class that has enough objects for a run gets the page of one where there may not be more of them.
 
 use super::Heap;
 use super::slot_sizes::SlotSizes;

@@ -48,9 +48,9 @@ impl<S: Source> Locked<S> {
     ///
     /// Each signal gets a report, between a line that begins with `mem_alloc_rust: report` and one with its end. (A
     /// signal that comes while one of the same number has not been delivered yet is one with that, as all are.) The
-    /// handler waits for nobody but who reads stderr. If it has interrupted the allocator, or another thread is at it, it has the signal
-    /// sent again in a millisecond, by a timer, a thousand times at most; then the report is what is known without the
-    /// lock. On systems other than Linux that is so at once.
+    /// handler waits for nobody but who reads stderr. If it has interrupted the allocator, or another thread is at it,
+    /// it has the signal sent again in a millisecond, by a timer, a thousand times at most; then the report is what is
+    /// known without the lock. On systems other than Linux that is so at once.
     ///
     /// The handler takes the place of one that there may be. It is called on the stack for signals, if the thread has
     /// one, as those of std have. System calls that it interrupts go on, but for those that no signal lets go on: a

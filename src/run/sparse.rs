@@ -58,16 +58,16 @@ impl ScatteredSlots {
         self.places.get(..self.count).unwrap_or_default()
     }
 
-    /// What lies in front of each of them, and behind the last one, in a page of so many granules, if each has a granule
-    /// more: where that begins, and its granules.
+    /// What lies in front of each of them, and behind the last one, in a page of so many granules, if each has a
+    /// granule more: where that begins, and its granules.
     pub(crate) fn gaps(&self, page: u32) -> impl Iterator<Item = (u32, u32)> {
         let starts = core::iter::once(0).chain(self.places().iter().map(|place| place + self.granules + 1));
         let ends = self.places().iter().copied().chain(core::iter::once(page));
         starts.zip(ends).map(|(start, end)| (start, end - start))
     }
 
-    /// Leaves a word in front of each slot that is free, unless the one in front of it is in use, or none, that reads as
-    /// the header of a free block; as for a run that is [given up](Run::mark_freed).
+    /// Leaves a word in front of each slot that is free, unless the one in front of it is in use, or none, that reads
+    /// as the header of a free block; as for a run that is [given up](Run::mark_freed).
     ///
     /// # Safety
     ///

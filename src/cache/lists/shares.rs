@@ -24,18 +24,18 @@ pub(in crate::cache) const LARGEST_SHARE_LOG2: u32 = 3;
 /// the mean, and what is free in them is where the heap would have it, too.
 const RUNS_SHARE_LOG2: u32 = 2;
 
-/// After so many calls of its thread a cache is looked over, as far as they are known when it comes to the lock or to the
-/// end of what is at hand. So what is looked for costs each call the same, however often a thread comes.
+/// After so many calls of its thread a cache is looked over, as far as they are known when it comes to the lock or to
+/// the end of what is at hand. So what is looked for costs each call the same, however often a thread comes.
 const CALLS: u32 = unless_explored(1024, 8) as u32;
 
 /// With each so many looks one class is renewed. That costs the program more: it goes on with blocks that the processor
 /// has not got in its cache.
 const LOOKS_TO_RENEW: u8 = unless_explored(4, 1) as u8;
 
-/// A cache falls asleep when it has served so much less than what makes it [of use](Pressure::served_per_visit), as much
-/// as is expected of so many visits. One that has just woken must get to know its thread's sizes first. (What counts is
-/// the sum: a thread that allocates more than its cache may have, and releases all of it, finds what there is of use for
-/// a moment each time.)
+/// A cache falls asleep when it has served so much less than what makes it [of use](Pressure::served_per_visit), as
+/// much as is expected of so many visits. One that has just woken must get to know its thread's sizes first. (What
+/// counts is the sum: a thread that allocates more than its cache may have, and releases all of it, finds what there is
+/// of use for a moment each time.)
 const PATIENCE: u32 = unless_explored(1024, 16) as u32;
 
 /// What a cache was found to be like when it was looked over.
