@@ -59,7 +59,7 @@ pub struct Stats {
     /// for a block.
     pub overhead_bytes: usize,
     /// Bytes of the largest free block: the largest request that succeeds now is 4 bytes less. With
-    /// [`Growing`](crate::Growing) a larger one may succeed, as far as the cap and the system let it.
+    /// `Growing` a larger one may succeed, as far as the cap and the system let it.
     pub largest_free_bytes: usize,
     /// Bytes of the free slots in runs that no thread owns: a small request of their size takes them first.
     pub free_slot_bytes: usize,
