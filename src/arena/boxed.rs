@@ -2,7 +2,7 @@
 
 use super::{Arena, ArenaError, check_len};
 use crate::size::GRANULE;
-use alloc::alloc::{alloc, dealloc};
+use alloc::alloc::{alloc_zeroed, dealloc};
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
@@ -37,9 +37,9 @@ unsafe impl Send for Boxed {}
 unsafe impl Sync for Boxed {}
 
 impl Arena<Boxed> {
-    /// An arena over `bytes` bytes of the global allocator. A little of them is used for bookkeeping: up to 14 bytes
-    /// at the ends, and a byte for each page: of 4 KiB, of 1/256 of a smaller arena, or of 16 KiB of one of 64 MiB or
-    /// more.
+    /// An arena over `bytes` bytes of the global allocator, which is asked to clear them. A little of them is used for
+    /// bookkeeping: up to 14 bytes at the ends, and a byte for each page: of 4 KiB, of 1/256 of a smaller arena, or of
+    /// 16 KiB of one of 64 MiB or more.
     ///
     /// ```
     /// use allocator_api2::vec::Vec;
@@ -61,9 +61,9 @@ impl Arena<Boxed> {
         let out_of_memory = ArenaError::OutOfMemory { len: bytes };
         let layout = Layout::from_size_align(bytes, GRANULE).map_err(|_| out_of_memory)?;
         // SAFETY: the layout is of more than no bytes.
-        let start = NonNull::new(unsafe { alloc(layout) }).ok_or(out_of_memory)?;
-        // SAFETY: the block is this arena's own until it is dropped.
-        Ok(unsafe { Self::of(Boxed { start, layout }, start.as_ptr(), bytes, false)? })
+        let start = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or(out_of_memory)?;
+        // SAFETY: the block is this arena's own until it is dropped, and all zero.
+        Ok(unsafe { Self::of(Boxed { start, layout }, start.as_ptr(), bytes, true)? })
     }
 }
 

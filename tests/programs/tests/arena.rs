@@ -383,5 +383,5 @@ fn what_becomes_smaller_stays_at_a_smaller_alignment() {
     }
     shrinks(&LOCKED);
     shrinks(&CACHED);
-    shrinks(&Arena::boxed(ARENA).unwrap());
+    shrinks(Arena::boxed(ARENA).unwrap());
 }
