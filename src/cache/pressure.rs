@@ -23,8 +23,8 @@ const OF_USE: usize = 128 << 10;
 
 /// A cache is of use if it serves as many calls as its thread comes to the lock. A thread that releases as much as it
 /// allocates comes to the lock with every third call then. One that does so more often is better off without a cache,
-/// even if others wait for the lock. Where there are no others, a way to the lock through the cache costs as much as six
-/// calls gain that the cache serves.
+/// even if others wait for the lock. Where there are no others, a way to the lock through the cache costs as much as
+/// six calls gain that the cache serves.
 const SERVED_PER_VISIT: u32 = 1;
 const SERVED_PER_VISIT_ALONE: u32 = 6;
 

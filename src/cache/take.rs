@@ -203,7 +203,7 @@ impl<S: Source> ThreadCached<S> {
             lists.runs.take_empty(|run| unsafe { heap.take_over_run(run) });
         }
         // An empty one is enough, whatever it has.
-        while free < MOST_BLOCKS && !lists.has_many_empty_runs() && lists.may_have_run() {
+        while free < MOST_BLOCKS && lists.may_have_run() {
             let Some((run, more)) = heap.hand_over_run(slot, lists.runs.owner()) else { break };
             // SAFETY: it was just handed over.
             unsafe { lists.runs.accept(run) };
