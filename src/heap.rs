@@ -93,7 +93,6 @@ use core::ptr::NonNull;
 use figures::Figures;
 use free_blocks::FreeBlocks;
 use growth::Growth;
-use idle::LastResort;
 use slots::SlotClasses;
 use take::End;
 
@@ -443,15 +442,9 @@ impl Heap {
     fn alloc_block(&mut self, bytes: usize, align: usize, end: End) -> Option<NonNull<u8>> {
         let size = BlockSize::for_payload(bytes)?;
         let arena = self.arena;
-        loop {
-            if let Some(index) = self.take(size, align, end) {
-                return Some(self.hand_out(arena, index));
-            }
-            match self.last_resort(bytes, size, align, end) {
-                LastResort::Refused => return None,
-                LastResort::Served(block) => return Some(block),
-                LastResort::MadeRoom => {}
-            }
+        match self.take(size, align, end) {
+            Some(index) => Some(self.hand_out(arena, index)),
+            None => self.last_resort(bytes, size, align, end),
         }
     }
 

@@ -197,7 +197,7 @@ impl Heap {
 
     /// What is left to try before a request is refused: idle runs become free blocks, a small request takes a slot that
     /// is larger than need be, and a run with few slots in use is [broken up](Self::break_up_for). (Of what became free
-    /// with idle runs only that is searched.)
+    /// with idle runs only that is searched. When one was broken up, the request is served as any other.)
     #[cold]
     #[inline(never)]
     pub(super) fn last_resort(
@@ -206,33 +206,21 @@ impl Heap {
         size: BlockSize,
         align: usize,
         end: End,
-    ) -> LastResort {
+    ) -> Option<NonNull<u8>> {
         while self.has_idle_run() {
             let freed = self.give_up_idle_run();
             if let Some(index) = freed.and_then(|freed| self.take_out_of(freed, size, align, end)) {
-                return LastResort::Served(self.hand_out(self.arena, index));
+                return Some(self.hand_out(self.arena, index));
             }
         }
         if let Some(slot) = SlotSize::serving(bytes, align) {
             let with_room = self.classes.with_room.from(slot);
             let larger = with_room.iter().find(|slot| slot.align() >= align);
             if let Some(block) = larger.and_then(|larger| self.take_slot(larger)) {
-                return LastResort::Served(block);
+                return Some(block);
             }
         }
-        let layout = Layout::from_size_align(bytes, align);
-        if layout.is_ok_and(|layout| self.break_up_for(layout)) {
-            LastResort::MadeRoom
-        } else {
-            LastResort::Refused
-        }
+        let layout = Layout::from_size_align(bytes, align).ok()?;
+        if self.break_up_for(layout) { self.alloc_block(bytes, align, end) } else { None }
     }
-}
-
-/// What came of the last attempt to serve a request.
-pub(super) enum LastResort {
-    Refused,
-    Served(NonNull<u8>),
-    /// A block for it is free now.
-    MadeRoom,
 }

@@ -69,8 +69,8 @@ fn cached_dealloc(block: *mut u8, layout: Layout) {
 library_benchmark_group!(name = cached, benchmarks = [cached_alloc, cached_dealloc]);
 
 #[library_benchmark]
-#[bench::of_64_bytes(args = (served_before(&LOCKED, SMALL)), config = at_most(56))]
-#[bench::of_1600_bytes(args = (served_before(&LOCKED, LARGE)), config = at_most(134))]
+#[bench::of_64_bytes(args = (served_before(&LOCKED, SMALL)), config = at_most(55))]
+#[bench::of_1600_bytes(args = (served_before(&LOCKED, LARGE)), config = at_most(133))]
 fn locked_alloc(layout: Layout) -> *mut u8 {
     // SAFETY: the layout is not of zero bytes.
     unsafe { LOCKED.alloc(layout) }
