@@ -32,6 +32,15 @@ impl Outside {
         self.peak.store(self.peak_with(first.peak_bytes()), Ordering::Relaxed);
     }
 
+    /// Does something with one of the heaps elsewhere, and notes how much more or less is in use in it then.
+    pub(super) fn following<T>(&self, heap: &mut Heap, act: impl FnOnce(&mut Heap) -> T) -> T {
+        let before = heap.live_bytes();
+        let outcome = act(heap);
+        let others = self.live().saturating_sub(before);
+        self.set_live(others + heap.live_bytes());
+        outcome
+    }
+
     /// Notes how many bytes are in use elsewhere.
     pub(super) fn set_live(&self, bytes: usize) {
         self.live.store(bytes, Ordering::Relaxed);

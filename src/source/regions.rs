@@ -5,6 +5,7 @@ use crate::fault::{Action, Fault};
 use crate::heap::{AuditError, Heap, RegionError, Resized, end_of_span};
 use crate::refusal::Memory;
 use crate::run::Grid;
+use crate::size::GRANULE;
 use crate::stats::Stats;
 use core::alloc::Layout;
 use core::cell::UnsafeCell;
@@ -56,10 +57,23 @@ use core::ptr::NonNull;
 /// - The threads' caches of a [`ThreadCached`](crate::ThreadCached) are filled from the first region, of which they
 ///   keep a share.
 pub struct Regions<const OTHERS: usize = 7> {
-    /// Beside the first, which is the allocator's own. Those that are not in use have no region.
-    others: UnsafeCell<[Heap; OTHERS]>,
+    others: UnsafeCell<Others<OTHERS>>,
     /// What is in use in the others.
     outside: Outside,
+}
+
+/// What a heap has refused that has not been asked since it changed.
+const NOTHING_REFUSED: usize = 0;
+
+/// What is reached with the lock only.
+struct Others<const OTHERS: usize> {
+    /// Beside the first, which is the allocator's own. Those that are not in use have no region.
+    heaps: [Heap; OTHERS],
+    /// Bytes of the smallest request that each has refused since it changed, or [`NOTHING_REFUSED`]: as long as it does
+    /// not change again, it need not be asked for as many.
+    refused: [usize; OTHERS],
+    /// There are regions that touch and are not one: there was no room for the map of their pages.
+    have_neighbours: bool,
 }
 
 // SAFETY: the heaps are reached under the lock of the first one only, which is passed to each function.
@@ -67,19 +81,25 @@ unsafe impl<const OTHERS: usize> Sync for Regions<OTHERS> {}
 
 impl<const OTHERS: usize> Regions<OTHERS> {
     const fn new() -> Self {
-        Self { others: UnsafeCell::new([const { Heap::new() }; OTHERS]), outside: Outside::NEW }
+        let others = Others {
+            heaps: [const { Heap::new() }; OTHERS],
+            refused: [NOTHING_REFUSED; OTHERS],
+            have_neighbours: false,
+        };
+        Self { others: UnsafeCell::new(others), outside: Outside::NEW }
     }
 
     /// All heaps. The first one tells that this thread has the lock.
     fn heaps<'a>(&'a self, first: &'a mut Heap) -> Heaps<'a> {
         // SAFETY: who has the first heap has the lock, and nobody else is at the others then.
-        Heaps { first, others: unsafe { &mut *self.others.get() } }
+        let Others { heaps, refused, have_neighbours } = unsafe { &mut *self.others.get() };
+        Heaps { first, others: heaps, refused, have_neighbours }
     }
 
     /// The other heaps, to look at.
     fn others<'a>(&'a self, _first: &'a Heap) -> &'a [Heap; OTHERS] {
         // SAFETY: as above.
-        unsafe { &*self.others.get() }
+        unsafe { &(*self.others.get()).heaps }
     }
 }
 
@@ -87,6 +107,8 @@ impl<const OTHERS: usize> Regions<OTHERS> {
 struct Heaps<'a> {
     first: &'a mut Heap,
     others: &'a mut [Heap],
+    refused: &'a mut [usize],
+    have_neighbours: &'a mut bool,
 }
 
 impl Heaps<'_> {
@@ -97,9 +119,31 @@ impl Heaps<'_> {
         }
     }
 
-    /// The other heap whose region an address lies in.
+    /// The other heap whose region an address lies in, to be changed.
     fn other_with(&mut self, address: usize) -> Option<&mut Heap> {
-        self.others.iter_mut().find(|heap| heap.has_in_region(address))
+        let mut others = self.others.iter_mut().zip(self.refused.iter_mut());
+        let (heap, refused) = others.find(|(heap, _)| heap.has_in_region(address))?;
+        *refused = NOTHING_REFUSED;
+        Some(heap)
+    }
+
+    /// A block of one of the others', and how many bytes of it are to be cleared.
+    fn alloc_in_others(&mut self, outside: &Outside, layout: Layout) -> Option<(NonNull<u8>, usize)> {
+        for (heap, refused) in self.others.iter_mut().zip(self.refused.iter_mut()) {
+            if *refused != NOTHING_REFUSED && layout.size() >= *refused {
+                continue;
+            }
+            let found = outside.following(heap, |heap| heap.alloc_to_clear(layout));
+            if found.is_some() {
+                *refused = NOTHING_REFUSED;
+                return found;
+            }
+            // Where alignment does not matter.
+            if layout.align() <= GRANULE {
+                *refused = layout.size().max(1);
+            }
+        }
+        None
     }
 
     /// The regions, each with its number.
@@ -145,8 +189,11 @@ impl Heaps<'_> {
     fn tidy(&mut self) -> bool {
         let count = 1 + self.others.len();
         let mut has_changed = false;
-        while (0..count).any(|upper| (0..count).any(|lower| lower != upper && self.join(lower, upper))) {
+        while *self.have_neighbours
+            && (0..count).any(|upper| (0..count).any(|lower| lower != upper && self.join(lower, upper)))
+        {
             has_changed = true;
+            self.look_for_neighbours();
         }
         for number in 0..count {
             has_changed |= self.get(number).is_some_and(Heap::move_map_behind_top);
@@ -154,10 +201,17 @@ impl Heaps<'_> {
         has_changed
     }
 
+    /// Notes whether there are regions that touch.
+    fn look_for_neighbours(&mut self) {
+        let begins = |address| self.regions().any(|(_, (from, _))| from == address);
+        let have_neighbours = self.regions().any(|(_, (_, to))| begins(to));
+        *self.have_neighbours = have_neighbours;
+    }
+
     /// Makes two heaps one, which takes the place of the first of them, if the lower one's region ends where the upper
     /// one's begins.
     fn join(&mut self, lower: usize, upper: usize) -> bool {
-        let Self { first, others } = self;
+        let Self { first, others, .. } = self;
         let (before, from) = others.split_at_mut(lower.max(upper).saturating_sub(1));
         let Some(later) = from.first_mut() else { return false };
         let earlier = match lower.min(upper).checked_sub(1) {
@@ -192,13 +246,15 @@ impl<const OTHERS: usize> Regions<OTHERS> {
         let mut heaps = self.heaps(first);
         // SAFETY: the caller's contract.
         unsafe { heaps.add(start, len)? };
+        heaps.look_for_neighbours();
         heaps.tidy();
-        self.note_outside(first);
+        self.note_regions(first);
         Ok(())
     }
 
-    /// To be called after more or less came to be in use in the others, or they became others.
-    fn note_outside(&self, first: &Heap) {
+    /// To be called after the regions became other ones.
+    fn note_regions(&self, first: &mut Heap) {
+        self.heaps(first).refused.fill(NOTHING_REFUSED);
         let others = self.others(first);
         self.outside.set_live(others.iter().map(Heap::live_bytes).sum());
         self.outside.set_arena(others.iter().map(Heap::arena_bytes).sum());
@@ -240,20 +296,21 @@ impl<const OTHERS: usize> sealed::Source for Regions<OTHERS> {
     fn alloc_elsewhere(&self, heap: &mut Heap, layout: Layout) -> Option<(NonNull<u8>, usize)> {
         self.outside.note_peak(heap);
         let mut heaps = self.heaps(heap);
-        let mut found = heaps.others.iter_mut().find_map(|heap| heap.alloc_to_clear(layout));
-        if found.is_none() && heaps.tidy() {
-            let mut all = core::iter::once(&mut *heaps.first).chain(heaps.others.iter_mut());
-            found = all.find_map(|heap| heap.alloc_to_clear(layout));
+        let found = heaps.alloc_in_others(&self.outside, layout);
+        if found.is_some() || !heaps.tidy() {
+            return found;
         }
-        self.note_outside(heap);
-        found
+        self.note_regions(heap);
+        let mut heaps = self.heaps(heap);
+        let found = heaps.first.alloc_to_clear(layout);
+        found.or_else(|| heaps.alloc_in_others(&self.outside, layout))
     }
 
     unsafe fn dealloc_elsewhere(&self, heap: &mut Heap, block: *mut u8) -> Option<Leftover> {
         self.outside.note_peak(heap);
         // SAFETY: the caller's contract.
-        let outcome = unsafe { self.heaps(heap).other_with(block.addr())?.dealloc(block) };
-        self.note_outside(heap);
+        let dealloc = |heap: &mut Heap| unsafe { heap.dealloc(block) };
+        let outcome = self.outside.following(self.heaps(heap).other_with(block.addr())?, dealloc);
         outcome.ok().map(|()| Leftover::NOTHING)
     }
 
@@ -268,8 +325,8 @@ impl<const OTHERS: usize> sealed::Source for Regions<OTHERS> {
         let mut heaps = self.heaps(heap);
         let Some(other) = heaps.other_with(block.addr()) else { return Elsewhere::Unknown };
         // SAFETY: the caller's contract.
-        let mut resized = unsafe { other.resize(block, layout, new_size) };
-        self.note_outside(heap);
+        let resize = |heap: &mut Heap| unsafe { heap.resize(block, layout, new_size) };
+        let mut resized = self.outside.following(other, resize);
         if let (Resized::Refused, Ok(new_layout)) =
             (resized, Layout::from_size_align(new_size, layout.align()))
         {
