@@ -40,7 +40,7 @@ impl Heap {
     #[inline(never)]
     pub(super) fn take_aligned(&mut self, size: BlockSize, align: usize, end: End) -> Option<Index> {
         let place = Place::Multiple(align);
-        self.take_at(size, place, PROBES, end).or_else(|| {
+        self.take_free_at(size, place, PROBES).or_else(|| self.take_top_at(size, place, end)).or_else(|| {
             let (index, whole, gap) = self.probe(size, place, LAST_PROBES)?;
             Some(self.carve_behind(index, whole, gap, size))
         })
@@ -67,10 +67,15 @@ impl Heap {
             .then(|| self.carve_behind(index, whole, gap as u32, size))
     }
 
-    /// Takes a block that is a page.
+    /// Takes a block that is a page out of a free block.
     #[inline(never)]
-    pub(super) fn take_page(&mut self) -> Option<Index> {
-        self.take_at(self.pages.block(), Place::Page, PROBES, End::Near)
+    pub(super) fn take_page_of_free(&mut self) -> Option<Index> {
+        self.take_free_at(self.pages.block(), Place::Page, PROBES)
+    }
+
+    /// Takes a block that is a page from the top.
+    pub(super) fn take_page_of_top(&mut self) -> Option<Index> {
+        self.take_top_at(self.pages.block(), Place::Page, End::Near)
     }
 
     /// The granules to skip from a position to the next place.
@@ -82,9 +87,9 @@ impl Heap {
     }
 
     /// Takes a block of `size` at such a place: from the victim, from one of so many free blocks that may
-    /// hold it, from one that certainly does, or from the top.
+    /// hold it, from one that certainly does.
     #[inline(never)]
-    fn take_at(&mut self, size: BlockSize, place: Place, probes: Probes, end: End) -> Option<Index> {
+    fn take_free_at(&mut self, size: BlockSize, place: Place, probes: Probes) -> Option<Index> {
         let needed = size.granules() as usize;
         if let Some(victim) = self.victim_holding(size) {
             let gap = self.gap_at(self.victim, place);
@@ -97,7 +102,7 @@ impl Heap {
         {
             return Some(self.carve_behind(index, whole, gap, size));
         }
-        self.take_top_at(size, place, end)
+        None
     }
 
     /// Takes a block of `size` at such a place from the top.

@@ -8,6 +8,10 @@
 //! its header is much of a short page or few slots do not divide a page well, it is for arenas that are free by half,
 //! and there is none where that is more than a sixth.
 //!
+//! A run's page comes from a free block that holds one, and else from the top. But if there is much between the blocks,
+//! beside the top, no run is cut from that while a hole is left that holds an object of the class: what gaps in front
+//! of aligned blocks have would be lost to small objects, until it is too late for aligned ones.
+//!
 //! What is in use one after the other counts, too: a class that was served a page's length in blocks since it
 //! had a run gets a first one, as long as two thirds of the arena are free, and all runs of such classes are little
 //! beside that.
@@ -30,6 +34,10 @@ const LEAST_SHARE_LOG2: u32 = 5;
 /// that it is cut while half of the arena is free.
 const LEAST_DENSE: u64 = 63;
 const LEAST_ANYHOW: u64 = 53;
+
+/// What lies free between blocks serves objects before there are more runs from the top, if it is more than this share
+/// of that: 1/4.
+const HOLES_SHARE_LOG2: u32 = 2;
 
 /// What is known of each size class; all zero bytes in the beginning.
 #[derive(Debug)]
@@ -339,7 +347,7 @@ impl Heap {
             return false;
         }
         let idle = if self.may_keep_one_more() { None } else { self.take_idle_page() };
-        let Some(index) = idle.or_else(|| self.take_page_for_slots()).or_else(|| self.take_idle_page())
+        let Some(index) = idle.or_else(|| self.take_page_for_slots(slot)).or_else(|| self.take_idle_page())
         else {
             return false;
         };
@@ -354,9 +362,21 @@ impl Heap {
         true
     }
 
-    /// Takes a page of what is free.
-    fn take_page_for_slots(&mut self) -> Option<Index> {
-        let index = self.take_page()?;
+    /// Whether the next object of a class is better put where there is a hole for it than into a run from the top.
+    fn has_hole_for(&self, slot: SlotSize) -> bool {
+        let top = self.growth.capacity.saturating_sub(self.top.get());
+        let free = self.growth.capacity.saturating_sub(self.figures.live());
+        free.saturating_sub(top) > top >> HOLES_SHARE_LOG2
+            && self.free.good_fit(self.arena, BlockSize::from_granules(slot.granules() + 1)).is_some()
+    }
+
+    /// Takes a page of what is free, for a class.
+    fn take_page_for_slots(&mut self, slot: SlotSize) -> Option<Index> {
+        let index = match self.take_page_of_free() {
+            None if self.has_hole_for(slot) => return None,
+            None => self.take_page_of_top()?,
+            Some(index) => index,
+        };
         // SAFETY: the page was just taken from the heap, as a block.
         unsafe { self.arena.set_tag(index, self.arena.tag(index).cut_into_slots()) };
         Some(index)
