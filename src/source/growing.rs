@@ -1,6 +1,7 @@
 //! Memory from the operating system, as much as is needed, up to a cap.
 
 mod cap;
+mod fall;
 mod further;
 mod kept;
 mod own_pages;
@@ -24,7 +25,7 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use further::Further;
 use kept::Kept;
 use pace::Pace;
-use span::{HUGE_PAGE, give_back, init, reserve, trim, uncommit};
+use span::{HUGE_PAGE, init, reserve};
 use stayed::Stayed;
 use table::Table;
 
@@ -35,17 +36,6 @@ const OWN_PAGES_FROM: usize = 1 << 20;
 /// where others are one with their neighbours, and a process has 65,530 mappings at most (Linux, unless it is told
 /// otherwise).
 const MOST_IN_HUGE_PAGES: usize = 1 << 14;
-
-/// Memory in use has to fall by this share of it, or so many bytes, before something is given back: 1/16 and 1 MiB.
-/// Then it is free stretches of this share of the fall, 1/128: more of them would be smaller, and take more calls of
-/// the system.
-const FALL_SHARE_LOG2: u32 = 4;
-const LEAST_FALL: usize = 1 << 20;
-const STRETCH_SHARE_LOG2: u32 = 7;
-
-/// When the pace has refused, so many visits pass before it is asked again, so that what goes back goes so many visits
-/// later at most: to ask takes as long as a quick visit does, and most often the answer is the same.
-const PAUSE: u8 = 16;
 
 /// The least cap, and the least that is reserved, in bytes.
 const LEAST_CAP: usize = 64 << 10;
@@ -189,29 +179,9 @@ impl State {
             + self.stayed.bytes()
     }
 
-    /// Gives back the pages that are kept, and those that stayed. Returns how many bytes of what had stayed were in
-    /// memory.
-    fn give_back_kept(&mut self) -> usize {
-        self.kept.give_back(&mut self.stayed, |_| true);
-        self.stayed.give_back()
-    }
-
     /// Bytes of blocks with pages of their own.
     fn in_own_pages(&self) -> usize {
         self.mapped + self.pending
-    }
-
-    /// Gives back what is kept and too much beside what is in use: as a block grows it takes pages of the system's, and
-    /// leaves what is kept where it is, and so does the heap. No more than a piece with each call, since the lock is
-    /// held; the next visit goes on.
-    fn bound_kept(&mut self, heap: &Heap) {
-        let in_use = heap.live_bytes() + self.outside();
-        self.most_in_use = self.most_in_use.max(in_use);
-        let most = self.most_in_use + (self.most_in_use >> FALL_SHARE_LOG2);
-        let too_much = (in_use + self.kept.bytes()).saturating_sub(most).next_multiple_of(mapping::page());
-        if too_much > 0 && self.kept.give_back_smallest(&mut self.stayed, too_much) {
-            self.pause = 0;
-        }
     }
 
     /// Whether a block with pages of its own, so many bytes, is to be in huge ones. It is not noted.
@@ -321,68 +291,6 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
         let in_use = heap.live_bytes() + unsafe { self.state(heap) }.outside();
         in_use.saturating_add(bytes) <= self.cap()
     }
-
-    /// Gives back what stands in the way of another request, under the cap or in the system: what is kept, and what is
-    /// committed and was never used. Returns whether there was any.
-    fn make_room(&self, state: &mut State, heap: &mut Heap) -> bool {
-        let before = state.committed(heap);
-        state.give_back_kept();
-        uncommit(heap, 0, HUGE_PAGES);
-        state.further.unmap_empty();
-        state.further.each(|heap| uncommit(heap, 0, HUGE_PAGES));
-        self.settle_limits(state, heap);
-        state.committed(heap) < before
-    }
-
-    /// What memory in use has fallen by since something was given back, and what is kept, is too much: it goes back, as
-    /// far as the pace allows. Returns whether it did.
-    #[cold]
-    #[inline(never)]
-    fn give_back_fallen(&self, state: &mut State, heap: &mut Heap, live: usize) {
-        if self.is_beyond_cap.load(Ordering::Relaxed) {
-            self.trim_all(state, heap);
-            (state.has_fallen, state.are_caches_told) = (state.mark - live > least_fall(live), false);
-        } else {
-            let most = state.committed(heap);
-            let State { pace, kept, stayed, .. } = state;
-            kept.give_back(stayed, |bytes| pace.allows(bytes, most));
-            state.most_in_use = state.most_in_use.min(live + state.in_own_pages() + state.kept.bytes());
-            let fall = state.mark - live;
-            let is_far = fall > least_fall(live);
-            // What was kept for the sake of what caches had is not known before it goes back. What goes back beyond the
-            // allowance is owed.
-            let wanted = if is_far { fall } else { least_fall(live) };
-            if !(is_far || state.are_caches_told) || !state.pace.has(wanted.min(most), most) {
-                state.pause = PAUSE;
-                return self.settle_limits(state, heap);
-            }
-            state.has_fallen = is_far;
-            state.are_caches_told = false;
-            state.further.unmap_empty();
-            let (kept, least) = (least_fall(live), least_fall(live) >> STRETCH_SHARE_LOG2);
-            let mut given_back = give_back(heap, least, kept, HUGE_PAGES);
-            state.further.each(|heap| given_back += give_back(heap, least, kept, HUGE_PAGES));
-            // More may have been free than what memory in use has fallen by, and less in memory.
-            let charged = if mapping::TELLS_WHAT_IS_RESIDENT { given_back } else { wanted };
-            state.pace.charge(charged, most);
-        }
-        state.mark = live;
-        self.settle_limits(state, heap);
-    }
-
-    /// Gives back all that is free. Returns how many bytes of that were in memory.
-    fn trim_all(&self, state: &mut State, heap: &mut Heap) -> usize {
-        let mut given_back = state.kept.resident_bytes() + trim(heap, HUGE_PAGES);
-        given_back += state.give_back_kept();
-        state.further.each(|heap| given_back += trim(heap, HUGE_PAGES));
-        state.further.unmap_empty();
-        given_back
-    }
-}
-
-/// How much memory in use has to fall before something is given back.
-fn least_fall(live: usize) -> usize {
-    LEAST_FALL.max(live >> FALL_SHARE_LOG2)
 }
 
 impl<const CAP: usize, const HUGE_PAGES: bool> sealed::Source for Growing<CAP, HUGE_PAGES> {
@@ -582,28 +490,12 @@ impl<const CAP: usize, const HUGE_PAGES: bool> sealed::Source for Growing<CAP, H
 
     #[inline(always)]
     fn note_visit(&self, heap: &mut Heap) {
-        // SAFETY: the heap is here.
-        let state = unsafe { self.state(heap) };
-        let live = heap.live_bytes() + state.further.live_bytes();
-        state.mark = state.mark.max(live);
-        if state.mark - live + state.kept.bytes() > least_fall(live) || state.are_caches_told {
-            match state.pause.checked_sub(1) {
-                Some(pause) if !self.is_beyond_cap.load(Ordering::Relaxed) => state.pause = pause,
-                _ => self.give_back_fallen(state, heap, live),
-            }
-        }
+        self.look_for_fall(heap);
     }
 
     #[inline(always)]
     fn note_cache(&self, heap: &mut Heap) -> bool {
-        // SAFETY: the heap is here.
-        unsafe { self.state(heap) }.pause = 0;
-        self.note_visit(heap);
-        // SAFETY: as above.
-        let state = unsafe { self.state(heap) };
-        let has_fallen = core::mem::take(&mut state.has_fallen);
-        state.are_caches_told |= has_fallen;
-        has_fallen
+        self.look_for_fall_of_cache(heap)
     }
 
     fn trim(&self, heap: &mut Heap) -> usize {
