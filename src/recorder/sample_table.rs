@@ -9,8 +9,9 @@
 //! any block of the sample may lie there.
 
 use super::{everlasting, give_back, set_once};
+use crate::stderr::write_line;
 use core::ptr::null_mut;
-use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// Buckets of the first level.
 const FIRST_BITS: u32 = 4;
@@ -64,6 +65,9 @@ static LEVELS: [AtomicPtr<Bucket>; LEVEL_COUNT] = [const { AtomicPtr::new(null_m
 static PAGES: [AtomicU8; 1 << 20] = [const { AtomicU8::new(0) }; 1 << 20];
 const PAGE_SHIFT: u32 = 12;
 
+/// Whether it was told that the sample is without some.
+static IS_FULL_TOLD: AtomicBool = AtomicBool::new(false);
+
 /// Whether a block may be in the sample.
 #[inline(always)]
 pub(super) fn may_have(block: *mut u8) -> bool {
@@ -105,10 +109,16 @@ fn bucket_for(level: usize, address: usize) -> Option<&'static Bucket> {
     bucket(level, address)
 }
 
-/// Enters an allocation. If there is no place and no memory for more, the sample is without it.
+/// Enters an allocation. If there is no place and no memory for more, the sample is without it, which is told the first
+/// time.
 pub(super) fn insert(sample: &Sample) {
     let mut buckets = (0..LEVEL_COUNT).map_while(|level| bucket_for(level, sample.address));
-    let _ = buckets.any(|bucket| bucket.insert(sample));
+    if !buckets.any(|bucket| bucket.insert(sample)) && !IS_FULL_TOLD.swap(true, Ordering::Relaxed) {
+        write_line(
+            "mem_alloc_rust: the sample of what is in use is full, and heap profiles lack some of it from now on; a \
+             larger INTERVAL takes fewer",
+        );
+    }
 }
 
 /// A release that is about to happen: the block is in the sample no more. Returns it, if it was.
@@ -256,7 +266,10 @@ mod tests {
     fn a_hundred_thousand_blocks_can_be_in_it_and_more_do_no_harm() {
         let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let samples: Vec<_> = (1..=150_000).map(sample).collect();
-        samples.iter().for_each(insert);
+        samples[..50_000].iter().for_each(insert);
+        assert!(!IS_FULL_TOLD.load(Ordering::Relaxed));
+        samples[50_000..].iter().for_each(insert);
+        assert!(IS_FULL_TOLD.load(Ordering::Relaxed));
         let found = samples.iter().filter_map(|sample| release(block(sample))).count();
         assert!((100_000..131_000).contains(&found), "{found}");
         assert_eq!(all(), []);

@@ -54,7 +54,8 @@ use std::os::fd::{AsFd, AsRawFd};
 /// ```
 ///
 /// All `Sampled` allocators of a process share one sample. Some 100,000 blocks can be in it: at the usual interval,
-/// that is 50 GiB in use. A child that was forked goes on with its parent's.
+/// that is 50 GiB in use. What has no place any more is in no profile, which a sentence on stderr says
+/// once. A child that was forked goes on with its parent's.
 // The interval is a part of the type because a field that is not zero would put a static arena into the program's file.
 #[derive(Debug)]
 pub struct Sampled<A, const INTERVAL: usize = { 512 << 10 }> {
