@@ -20,8 +20,37 @@ use crate::run::{Run, ScatteredSlots};
 use crate::size::{BlockSize, GRANULE, Index, SlotSize, worst_alignment_gap};
 use core::alloc::Layout;
 
-/// So many runs are looked at for one that can be broken up and has room then.
-const MOST_LOOKED_AT: usize = 24;
+/// So many runs with few slots in use are looked at for one that can be broken up and has room then, or more runs that
+/// have too many: a look at one of these is a glance at its header.
+const MOST_LOOKED_AT: u32 = 24;
+const GLANCES: u32 = 8;
+
+/// When none was found, what is in use has to change by this share of a page before the next search, or so many requests
+/// to be refused: one eighth, and eight.
+const CHANGE_SHARE_LOG2: u32 = 3;
+const REFUSALS: u8 = 8;
+
+/// The last search in which no run was found that can be broken up; all zero bytes if there was none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SoughtInVain {
+    /// For how many granules it was.
+    pub(super) granules: u32,
+    /// How many were in use then.
+    pub(super) live: u32,
+    /// How many requests were refused since without a search, though what is in use had changed.
+    refused: u8,
+    /// The class that the next search begins with.
+    next: u8,
+}
+
+impl SoughtInVain {
+    pub(super) const NOTHING: Self = Self { granules: 0, live: 0, refused: 0, next: 0 };
+
+    /// There is no run to be broken up for anything, while so many granules are in use.
+    pub(super) const fn anything(live: u32) -> Self {
+        Self { granules: 1, live, ..Self::NOTHING }
+    }
+}
 
 /// A run that can be broken up, and its neighbour behind it if that is to be as well.
 pub(crate) struct SparseRuns(Run, Option<Run>);
@@ -39,7 +68,8 @@ impl Heap {
         }
         let found = self.sparse_runs_for(granules);
         if found.is_none() {
-            self.classes.sought_in_vain = (granules, self.figures.live());
+            let sought = &mut self.classes.sought_in_vain;
+            (sought.granules, sought.live, sought.refused) = (granules, self.figures.live(), 0);
         }
         found
     }
@@ -70,25 +100,40 @@ impl Heap {
     }
 
     /// Whether there may be a run to be broken up for so many granules: unless none was found the last time for as many
-    /// at most, and what is in use has not changed by a page's length since.
-    fn is_worth_looking(&self, granules: u32) -> bool {
-        let (sought, live) = self.classes.sought_in_vain;
-        sought == 0 || granules < sought || self.figures.live().abs_diff(live) >= self.pages.granules()
+    /// at most, and what is in use has hardly changed since.
+    fn is_worth_looking(&mut self, granules: u32) -> bool {
+        let page = self.pages.granules();
+        let sought = &mut self.classes.sought_in_vain;
+        let change = self.figures.live().abs_diff(sought.live);
+        if sought.granules == 0 || granules < sought.granules || change > page >> CHANGE_SHARE_LOG2 {
+            return true;
+        }
+        if change > 0 {
+            sought.refused = sought.refused.saturating_add(1);
+        }
+        sought.refused >= REFUSALS
     }
 
     /// A run that can be broken up and leaves a gap of so many granules then, with what is free beside it, and with
     /// what its neighbour leaves if it is broken up, too.
-    fn sparse_runs_for(&self, granules: u32) -> Option<SparseRuns> {
-        let mut left = MOST_LOOKED_AT;
-        for slot in SlotSize::all().filter(|&slot| self.classes.is_with_room(slot)) {
+    fn sparse_runs_for(&mut self, granules: u32) -> Option<SparseRuns> {
+        let mut left = MOST_LOOKED_AT * GLANCES;
+        let first = SlotSize::numbered(u32::from(self.classes.sought_in_vain.next));
+        let below = SlotSize::all().filter(|slot| slot.number() < first.number());
+        for slot in SlotSize::all().filter(|slot| slot.number() >= first.number()).chain(below) {
             let mut index = self.classes.head(slot);
-            while !index.is_none() && left > 0 {
-                left -= 1;
+            while !index.is_none() {
                 let run = Run::at(self.arena, index);
                 // SAFETY: RUNS.
                 let (used, next) = unsafe { (ScatteredSlots::of(run), run.links().0) };
-                if let Some(next) = used.and_then(|used| self.gap_beside(index, &used, granules)) {
+                if let Some(next) = used.as_ref().and_then(|used| self.gap_beside(index, used, granules)) {
                     return Some(SparseRuns(run, next));
+                }
+                left = left.saturating_sub(if used.is_some() { GLANCES } else { 1 });
+                if left == 0 {
+                    // The others come first the next time.
+                    self.classes.sought_in_vain.next = ((slot.number() + 1) % SlotSize::COUNT) as u8;
+                    return None;
                 }
                 index = next;
             }
@@ -99,10 +144,9 @@ impl Heap {
     /// Whether a run at a position has a gap of so many granules between its slots in use, with what is free beside it:
     /// `None` if not, and the run behind it that has to be broken up as well for that, if there is one.
     fn gap_beside(&self, index: Index, used: &ScatteredSlots, granules: u32) -> Option<Option<Run>> {
-        let page = self.pages.granules();
-        // SAFETY: RUNS.
-        let neighbours = self.neighbours(index, unsafe { self.arena.tag(index) }.in_one_piece())?;
-        let mut behind = index + self.pages.block();
+        let own = self.block_of_run(index);
+        let neighbours = self.neighbours(index, own)?;
+        let mut behind = index + own.size();
         let mut free_behind = neighbours.free_behind();
         if free_behind > 0 {
             behind = behind + BlockSize::from_granules(free_behind);
@@ -111,20 +155,29 @@ impl Heap {
             free_behind += self.committed.granules_since(self.top);
         }
         let mut last = 0;
-        for (start, gap) in used.gaps(page) {
+        for (start, gap) in used.gaps(own.granules()) {
             let in_front = if start == 0 { neighbours.free_in_front() } else { 0 };
-            last = in_front + gap + if start + gap == page { free_behind } else { 0 };
+            // What is too small to be a block is part of the one in front.
+            let gap_alone = if gap > 1 { gap } else { 0 };
+            last = in_front + gap_alone + if start + gap == own.granules() { free_behind } else { 0 };
             if last >= granules {
                 return Some(None);
             }
         }
-        if last + page < granules || behind == self.top {
+        if behind == self.top {
             return None;
         }
         let next = self.listed_run_at(behind)?;
         // SAFETY: RUNS.
-        let first = unsafe { ScatteredSlots::of(next) }?.gaps(page).next()?.1;
+        let first = unsafe { ScatteredSlots::of(next) }?.gaps(self.block_of_run(behind).granules()).next()?.1;
         (last + first >= granules).then_some(Some(next))
+    }
+
+    /// The header of the block that a run at a position is: that has a granule or two more than a page, where what was
+    /// left of a free block was too small to be one.
+    fn block_of_run(&self, index: Index) -> Tag {
+        // SAFETY: RUNS.
+        unsafe { self.arena.tag(index) }.in_one_piece()
     }
 
     /// The run of the heap's with room that begins at a position, if there is one.
@@ -144,14 +197,15 @@ impl Heap {
     unsafe fn break_up_run(&mut self, run: Run) -> bool {
         // SAFETY: the caller's contract.
         let Some(used) = (unsafe { ScatteredSlots::of(run) }) else { return false };
-        let (arena, page) = (self.arena, self.pages.granules());
+        let arena = self.arena;
         let index = run.index(arena);
         let at = |place: u32| Index::new(index.get() + place);
         // SAFETY: RUNS; a run is listed exactly if it has room. Headers lie in front of slots in use, and behind them
         // where their blocks end, both in what is free (`ScatteredSlots::of`); so does the run's own header, which is
         // not needed any more.
         unsafe {
-            let tag = arena.tag(index).in_one_piece();
+            let tag = self.block_of_run(index);
+            let granules = tag.granules();
             if self.neighbours(index, tag).is_none() {
                 return false;
             }
@@ -159,21 +213,21 @@ impl Heap {
             used.mark_freed_between(run);
             self.pages.forget(run);
             // Until all is a chain of blocks, they are all in use.
-            for (start, gap) in used.gaps(page).filter(|&(_, gap)| gap > 1) {
+            for (start, gap) in used.gaps(granules).filter(|&(_, gap)| gap > 1) {
                 let is_left_free = start == 0 && tag.is_left_free();
                 arena.set_tag(
                     at(start),
                     Tag::used(BlockSize::from_granules(gap)).with_left_free(is_left_free),
                 );
             }
-            for (&place, (_, gap)) in used.places().iter().zip(used.gaps(page).skip(1)) {
+            for (&place, (_, gap)) in used.places().iter().zip(used.gaps(granules).skip(1)) {
                 // What is too small to be a block is part of the one in front.
                 let size = BlockSize::from_granules(used.granules() + 1 + if gap == 1 { 1 } else { 0 });
                 arena.set_tag(at(place), Tag::used(size));
                 self.count_gone(used.granules());
                 self.count_block(size);
             }
-            for (start, _) in used.gaps(page).filter(|&(_, gap)| gap > 1) {
+            for (start, _) in used.gaps(granules).filter(|&(_, gap)| gap > 1) {
                 let freed = self.merge_out_of_line(at(start), arena.tag(at(start)));
                 invariant!(freed.is_some());
             }

@@ -81,6 +81,7 @@ impl Figures {
     }
 
     /// Reads what runs' headers say, without the lock, unless one with slots in use may cease to be a run just now.
+    #[cfg(target_has_atomic = "32")]
     pub(super) fn while_runs_stay<T>(&self, read: impl FnOnce() -> T) -> Option<T> {
         // Either who breaks up a run sees this reader, or the reader sees that one is broken up: the order of all four
         // accesses is one that both agree on.
@@ -88,6 +89,12 @@ impl Figures {
         let result = (!self.breaks_up.load(Ordering::SeqCst)).then(read);
         self.readers.fetch_sub(1, Ordering::Release);
         result
+    }
+
+    /// As above; where several readers cannot be counted, none reads.
+    #[cfg(not(target_has_atomic = "32"))]
+    pub(super) fn while_runs_stay<T>(&self, _: impl FnOnce() -> T) -> Option<T> {
+        None
     }
 
     /// From now on nobody reads a run's header without the lock, until [`runs_stay`](Self::runs_stay) is called. False,

@@ -6,6 +6,7 @@
 //! class that has enough objects for a run gets the page of one where there may not be more of them.
 
 use super::Heap;
+use super::break_up::SoughtInVain;
 use super::slot_sizes::SlotSizes;
 use super::take::End;
 use crate::run::Run;
@@ -197,7 +198,7 @@ impl Heap {
 
     /// What is left to try before a request is refused: idle runs become free blocks, a small request takes a slot that
     /// is larger than need be, and a run with few slots in use is [broken up](Self::break_up_for). (Of what became free
-    /// with idle runs only that is searched. When one was broken up, the request is served as any other.)
+    /// with idle runs only that is searched.)
     #[cold]
     #[inline(never)]
     pub(super) fn last_resort(
@@ -220,7 +221,14 @@ impl Heap {
                 return Some(block);
             }
         }
-        let layout = Layout::from_size_align(bytes, align).ok()?;
-        if self.break_up_for(layout) { self.alloc_block(bytes, align, end) } else { None }
+        if !self.break_up_for(Layout::from_size_align(bytes, align).ok()?) {
+            return None;
+        }
+        // Once is enough.
+        let sought = self.classes.sought_in_vain;
+        self.classes.sought_in_vain = SoughtInVain::anything(self.figures.live());
+        let found = self.alloc_block(bytes, align, end);
+        self.classes.sought_in_vain = sought;
+        found
     }
 }

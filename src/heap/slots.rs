@@ -20,6 +20,7 @@
 //! that the others become empty. An empty run is given up at once, unless it is the only one of its class
 //! with room, which may be kept (`heap/idle.rs`).
 
+use super::break_up::SoughtInVain;
 use super::slot_sizes::SlotSizes;
 use super::{Heap, Released};
 use crate::block::Arena;
@@ -60,9 +61,7 @@ pub(super) struct SlotClasses {
     /// Classes that are to ask for a run: they may have enough blocks, as far as is known without a look at what is
     /// free, and were served some since they asked the last time.
     candidates: SlotSizes,
-    /// For how many granules no run was found that can be broken up, and how many were in use then; zero if that was
-    /// never so.
-    pub(super) sought_in_vain: (u32, u32),
+    pub(super) sought_in_vain: SoughtInVain,
 }
 
 /// How many granules were served with blocks of a class; all zero bytes in the beginning.
@@ -96,7 +95,7 @@ impl SlotClasses {
             busy: SlotSizes::NONE,
             maybe_idle: SlotSizes::NONE,
             candidates: SlotSizes::NONE,
-            sought_in_vain: (0, 0),
+            sought_in_vain: SoughtInVain::NOTHING,
         }
     }
 
@@ -349,6 +348,9 @@ impl Heap {
         let idle = if self.may_keep_one_more() { None } else { self.take_idle_page() };
         let Some(index) = idle.or_else(|| self.take_page_for_slots(slot)).or_else(|| self.take_idle_page())
         else {
+            if self.classes.runs(slot) == 0 {
+                self.classes.busy.remove(slot);
+            }
             return false;
         };
         // SAFETY: the page is a block of the heap's own, or a run without slots in use that is on no list.

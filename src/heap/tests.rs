@@ -1,6 +1,7 @@
 //! One test for each question that the heap has to answer. Here are those about blocks, and what all of
 //! them need. Random and exhaustive sequences are in the package's `tests/`.
 
+mod broken_up;
 mod extend;
 mod faults;
 mod runs;

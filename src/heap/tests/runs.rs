@@ -3,12 +3,12 @@
 use super::*;
 
 impl Bench {
-    fn runs(&self) -> usize {
+    pub(super) fn runs(&self) -> usize {
         self.heap.blocks().filter(|(_, header)| header.is_run()).count()
     }
 
     /// Blocks and slots of so many bytes, until there are so many runs.
-    fn until_runs(&mut self, bytes: usize, runs: usize) -> Vec<*mut u8> {
+    pub(super) fn until_runs(&mut self, bytes: usize, runs: usize) -> Vec<*mut u8> {
         let mut found = Vec::new();
         while self.runs() < runs {
             found.push(self.alloc(bytes));
@@ -18,7 +18,7 @@ impl Bench {
     }
 
     /// Slots, until one lies in a new run.
-    fn fill_run(&mut self, bytes: usize) -> Vec<*mut u8> {
+    pub(super) fn fill_run(&mut self, bytes: usize) -> Vec<*mut u8> {
         let runs = self.runs();
         let mut found = Vec::new();
         while self.runs() == runs {
@@ -124,101 +124,6 @@ fn a_free_slot_serves_a_smaller_request_before_it_is_refused() {
     let served = bench.alloc(100);
     assert_eq!(served, slot);
     assert!(bench.alloc(300).is_null());
-}
-
-/// Objects of so many bytes that fill most of the arena, of which each of so many is left.
-fn few_of_many(bench: &mut Bench, bytes: usize, every: usize) -> Vec<*mut u8> {
-    let all: Vec<_> =
-        core::iter::from_fn(|| Some(bench.alloc(bytes)).filter(|block| !block.is_null())).collect();
-    let (left, freed): (Vec<_>, Vec<_>) =
-        all.into_iter().enumerate().partition(|(number, _)| number % every == 0);
-    freed.into_iter().for_each(|(_, block)| bench.free(block));
-    left.into_iter().map(|(_, block)| block).collect()
-}
-
-#[test]
-fn runs_with_few_slots_in_use_are_broken_up_before_a_refusal() {
-    const FEW: u8 = 0x5A;
-    for (bytes, every, larger) in
-        [(8, 300, 2000), (16, 100, 1500), (24, 9, 80), (64, 64, 1000), (200, 9, 750), (600, 5, 1500)]
-    {
-        let mut bench = Bench::with_runs(1 << 18);
-        let few = few_of_many(&mut bench, bytes, every);
-        // SAFETY: each of them is in use, and has so many bytes.
-        few.iter().for_each(|&object| unsafe { object.write_bytes(FEW, bytes) });
-        let runs = bench.runs();
-        let free = bench.heap.stats().free_bytes + bench.heap.stats().free_slot_bytes;
-        let mut served = Vec::new();
-        loop {
-            let block = bench.alloc(larger);
-            if block.is_null() {
-                break;
-            }
-            // SAFETY: it was just served.
-            unsafe { block.write_bytes(0xFF, larger) };
-            served.push(block);
-        }
-        let part = served.len() * larger * 100 / free;
-        assert!(
-            part >= if bench.runs() < runs / 2 { 40 } else { 60 },
-            "{bytes} bytes: {part} % of what is free, {} of {runs} runs",
-            bench.runs()
-        );
-        // What is left is where it was, and can be resized and freed.
-        for &object in &few {
-            // SAFETY: as above.
-            assert!((0..bytes).all(|at| unsafe { object.add(at).read() } == FEW));
-        }
-        served.into_iter().for_each(|block| bench.free(block));
-        let (moved, freed) = few.split_at(few.len() / 2);
-        freed.iter().for_each(|&object| bench.free(object));
-        for &object in freed {
-            let fault = bench.try_free(object);
-            assert!(
-                matches!(
-                    fault,
-                    Err(Fault::AlreadyFree { .. } | Fault::NotABlock { .. } | Fault::NeverAllocated { .. })
-                ),
-                "{fault:?}"
-            );
-        }
-        let moved: Vec<_> = moved.iter().map(|&object| bench.realloc(object, bytes, 3 * bytes)).collect();
-        for object in moved {
-            // SAFETY: it holds as many bytes as before, and more.
-            assert!((0..bytes).all(|at| unsafe { object.add(at).read() } == FEW));
-            bench.free(object);
-        }
-        assert_eq!((bench.heap.stats().live_bytes, bench.heap.stats().free_blocks), (0, 1));
-    }
-}
-
-#[test]
-fn slots_that_lie_side_by_side_keep_their_run() {
-    let mut bench = Bench::with_runs(1 << 18);
-    let all: Vec<_> =
-        core::iter::from_fn(|| Some(bench.alloc(64)).filter(|block| !block.is_null())).collect();
-    for (number, &object) in all.iter().enumerate() {
-        if number % 16 > 1 {
-            bench.free(object);
-        }
-    }
-    let runs = bench.runs();
-    while !bench.alloc(2000).is_null() {}
-    assert!(bench.runs() + 1 >= runs, "{} of {runs}", bench.runs());
-}
-
-/// What was looked for in vain is not looked for again before there is more that is free.
-#[test]
-fn a_refusal_does_not_look_for_what_was_not_there() {
-    let mut bench = Bench::with_runs(1 << 20);
-    let few = few_of_many(&mut bench, 64, 2);
-    while !bench.alloc(200).is_null() {}
-    let sought = bench.heap.classes.sought_in_vain;
-    assert!(sought.0 > 0);
-    bench.free(few[0]);
-    assert!(bench.alloc(200).is_null() && bench.heap.classes.sought_in_vain == sought);
-    few[1..].iter().take(100).for_each(|&object| bench.free(object));
-    assert!(!bench.alloc(200).is_null());
 }
 
 #[test]
@@ -340,36 +245,6 @@ fn a_slot_that_grows_keeps_its_contents() {
     assert_eq!(bench.realloc(block, size, 16), block, "a block shrinks where it is");
 }
 
-/// The run of a slot that grows may be the one that is broken up for that.
-#[test]
-fn slots_of_runs_that_are_broken_up_for_their_sake_move() {
-    let mut state = 1u64;
-    let mut random = |most: usize| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) as usize % most
-    };
-    for every in 9..=15 {
-        let mut bench = Bench::with_runs(64 << 10);
-        let mut few = few_of_many(&mut bench, 48, every);
-        for (number, &object) in few.iter().enumerate() {
-            // SAFETY: each of them is in use, and has so many bytes.
-            unsafe { object.write_bytes(number as u8, 48) };
-        }
-        for _ in 0..4 * few.len() {
-            let number = random(few.len());
-            let size = 500 + random(300);
-            let moved = bench.realloc(few[number], 48, size);
-            if moved.is_null() {
-                continue;
-            }
-            // SAFETY: it has more than so many bytes.
-            assert!((0..48).all(|at| unsafe { moved.add(at).read() } == number as u8), "{number}");
-            few[number] = bench.realloc(moved, size, 48);
-            bench.heap.audit().unwrap();
-        }
-    }
-}
-
 /// A run that becomes larger keeps its short pages, of which some have one slot each of some sizes.
 #[test]
 fn empty_runs_of_one_slot_are_noted() {
@@ -394,18 +269,5 @@ fn empty_runs_of_one_slot_are_noted() {
         let larger = alloc(&mut heap, 1000, 40);
         heap.audit().unwrap();
         larger.into_iter().for_each(|block| heap.dealloc(block).unwrap());
-    }
-}
-
-/// What was refused for its size says nothing of smaller requests.
-#[test]
-fn a_large_refusal_does_not_keep_runs_from_being_broken_up() {
-    for refused in [0, 1 << 20, 40_000] {
-        let mut bench = Bench::with_runs(64 << 10);
-        bench.alloc(3000);
-        assert!(refused == 0 || bench.alloc(refused).is_null() || refused < 64 << 10);
-        let few = few_of_many(&mut bench, 48, 12);
-        assert!(bench.alloc(refused.max(64 << 10)).is_null() && !bench.alloc(520).is_null());
-        assert!(!bench.alloc(560).is_null() && !few.is_empty());
     }
 }
