@@ -26,7 +26,7 @@
 //! Every call takes a bounded number of steps. The longest are those of the tries, one for each bit in
 //! which the sizes of a bin differ (`heap/trie.rs`), and marking the slots of a run that is given up, 512
 //! at most. Before a refusal, idle runs of all classes are given up, aligned requests look at up to 256 free blocks
-//! (`heap/align.rs`), and 24 runs are looked at for one that can be broken up (`heap/break_up.rs`). Copying and
+//! (`heap/align.rs`), and 24 runs with few slots in use for one that can be broken up (`heap/break_up.rs`). Copying and
 //! clearing take as long as there are bytes.
 //!
 //! # Invariants
@@ -408,7 +408,7 @@ impl Heap {
     fn alloc_bytes(&mut self, bytes: usize, align: usize, end: End) -> Option<NonNull<u8>> {
         let slot = SlotSize::serving(bytes, align);
         if let Some(slot) = slot {
-            let found = self.take_slot(slot).or_else(|| self.take_slot_of_new_run(slot));
+            let found = self.take_slot(slot).or_else(|| self.take_slot_of_new_run(slot, align));
             if found.is_some() {
                 return found;
             }
@@ -433,7 +433,7 @@ impl Heap {
     #[inline(always)]
     pub(crate) fn alloc_otherwise(&mut self, layout: Layout) -> Option<NonNull<u8>> {
         let (bytes, align) = (layout.size(), layout.align());
-        let found = SlotSize::serving(bytes, align).and_then(|slot| self.take_slot_of_new_run(slot));
+        let found = SlotSize::serving(bytes, align).and_then(|slot| self.take_slot_of_new_run(slot, align));
         found.or_else(|| self.alloc_block(bytes, align, End::FarIfBroad))
     }
 
@@ -471,7 +471,7 @@ impl Heap {
         let slot = SlotSize::serving(payload, align);
         for _ in 0..count {
             let from_run =
-                slot.and_then(|slot| self.take_slot(slot).or_else(|| self.take_slot_of_new_run(slot)));
+                slot.and_then(|slot| self.take_slot(slot).or_else(|| self.take_slot_of_new_run(slot, align)));
             let block = from_run.or_else(|| {
                 let index = self.take(size, align.max(GRANULE), End::Near)?;
                 Some(self.hand_out(self.arena, index))

@@ -168,7 +168,7 @@ impl<S: Source> ThreadCached<S> {
             if let Some(slot) = lists.take_of_runs(class) {
                 return Some(slot);
             }
-            if let Some(slot) = self.take_of_new_runs(lists, class, &mut heap) {
+            if let Some(slot) = self.take_of_new_runs(lists, class, align, &mut heap) {
                 return Some(slot);
             }
             lists.make_room(class, |block| {
@@ -188,11 +188,13 @@ impl<S: Source> ThreadCached<S> {
         (Some(self.without_many_strays(heap)), block)
     }
 
-    /// Takes a slot of a class from runs that the heap hands over to a cache, if it may have some, and there are.
+    /// Takes a slot of a class, for an object at a multiple of `align`, from runs that the heap hands over to a cache,
+    /// if it may have some, and there are.
     pub(super) fn take_of_new_runs(
         &self,
         lists: &mut Lists,
         class: Class,
+        align: usize,
         heap: &mut Heap,
     ) -> Option<NonNull<u8>> {
         let slot = class.slot_size()?;
@@ -204,7 +206,7 @@ impl<S: Source> ThreadCached<S> {
         }
         // An empty one is enough, whatever it has.
         while free < MOST_BLOCKS && lists.may_have_run() {
-            let Some((run, more)) = heap.hand_over_run(slot, lists.runs.owner()) else { break };
+            let Some((run, more)) = heap.hand_over_run(slot, align, lists.runs.owner()) else { break };
             // SAFETY: it was just handed over.
             unsafe { lists.runs.accept(run) };
             free += more as usize;

@@ -5,7 +5,9 @@ use super::Heap;
 use super::take::End;
 use crate::bins::Bin;
 use crate::block::Tag;
-use crate::size::{BlockSize, GRANULE, Index, MAX_REGION, Remainder, alignment_gap, worst_alignment_gap};
+use crate::size::{
+    BlockSize, GRANULE, Index, MAX_REGION, Remainder, SlotSize, alignment_gap, worst_alignment_gap,
+};
 
 /// How many free blocks that may or may not hold an aligned block are looked at before one is taken that
 /// certainly does.
@@ -116,7 +118,10 @@ impl Heap {
         }
         let near = (gap > 0).then(|| BlockSize::from_granules(gap as u32));
         let far = match place {
-            Place::Multiple(align) => self.gap_to_far_end(size, align, end),
+            Place::Multiple(align) => {
+                self.classes.aligned_left_gaps |= align > SlotSize::LARGEST_ALIGN && gap > 0;
+                self.gap_to_far_end(size, align, end)
+            }
             Place::Page => None,
         };
         Some(match far.or(near) {

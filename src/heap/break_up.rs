@@ -37,32 +37,46 @@ pub(super) struct SoughtInVain {
     pub(super) granules: u32,
     /// How many were in use then.
     pub(super) live: u32,
-    /// How many requests were refused since without a search, though what is in use had changed.
+    /// How many requests were refused since without a search.
     refused: u8,
-    /// The class that the next search begins with.
-    next: u8,
+    /// Whether all runs were looked at.
+    is_complete: bool,
+    /// The class that the next search begins with, and the run, if that is of the class then.
+    next_class: u8,
+    next_run: Index,
 }
 
 impl SoughtInVain {
-    pub(super) const NOTHING: Self = Self { granules: 0, live: 0, refused: 0, next: 0 };
+    pub(super) const NOTHING: Self =
+        Self { granules: 0, live: 0, refused: 0, is_complete: false, next_class: 0, next_run: Index::NONE };
 
     /// There is no run to be broken up for anything, while so many granules are in use.
     pub(super) const fn anything(live: u32) -> Self {
         Self { granules: 1, live, ..Self::NOTHING }
+    }
+
+    /// The next search begins anew.
+    fn begin_anew(&mut self) {
+        (self.next_class, self.next_run) = (0, Index::NONE);
     }
 }
 
 /// A run that can be broken up, and its neighbour behind it if that is to be as well.
 pub(crate) struct SparseRuns(Run, Option<Run>);
 
+/// The granules of a block that a request certainly fits into.
+fn granules_for(layout: Layout) -> Option<u32> {
+    let size = BlockSize::for_payload(layout.size())?;
+    let gap = if layout.align() > GRANULE { worst_alignment_gap(layout.align()) } else { 0 };
+    size.granules().checked_add(u32::try_from(gap).ok()?)
+}
+
 impl Heap {
     /// A run, or two that are neighbours, so that there is a free block for such a request when they are broken up.
     #[cold]
     #[inline(never)]
     pub(crate) fn sparse_runs(&mut self, layout: Layout) -> Option<SparseRuns> {
-        let size = BlockSize::for_payload(layout.size())?;
-        let gap = if layout.align() > GRANULE { worst_alignment_gap(layout.align()) } else { 0 };
-        let granules = size.granules().checked_add(u32::try_from(gap).ok()?)?;
+        let granules = granules_for(layout)?;
         if granules > self.growth.capacity || !self.is_worth_looking(granules) {
             return None;
         }
@@ -99,30 +113,58 @@ impl Heap {
         !self.facts.is_copied && self.sparse_runs(layout).is_some_and(|runs| unsafe { self.break_up(runs) })
     }
 
+    /// Whether a request that was refused would be refused again, as long as nothing changes: whether all runs were
+    /// looked at.
+    pub(crate) fn has_refused_for_good(&self, layout: Layout) -> bool {
+        let sought = &self.classes.sought_in_vain;
+        let is_sought =
+            granules_for(layout).is_some_and(|granules| (1..=granules).contains(&sought.granules));
+        is_sought && sought.is_complete && sought.live == self.figures.live()
+    }
+
     /// Whether there may be a run to be broken up for so many granules: unless none was found the last time for as many
-    /// at most, and what is in use has hardly changed since.
+    /// at most, and what is in use has hardly changed since. It may be another part of the runs that are looked at, or
+    /// what is in use may be elsewhere, so that there is a search now and then.
     fn is_worth_looking(&mut self, granules: u32) -> bool {
         let page = self.pages.granules();
         let sought = &mut self.classes.sought_in_vain;
         let change = self.figures.live().abs_diff(sought.live);
-        if sought.granules == 0 || granules < sought.granules || change > page >> CHANGE_SHARE_LOG2 {
+        if sought.granules == 0 || granules < sought.granules {
+            sought.begin_anew();
             return true;
         }
-        if change > 0 {
-            sought.refused = sought.refused.saturating_add(1);
+        if change > page >> CHANGE_SHARE_LOG2 {
+            return true;
         }
+        sought.refused = sought.refused.saturating_add(1);
         sought.refused >= REFUSALS
     }
 
     /// A run that can be broken up and leaves a gap of so many granules then, with what is free beside it, and with
     /// what its neighbour leaves if it is broken up, too.
+    ///
+    /// The search goes on where the last one ended.
     fn sparse_runs_for(&mut self, granules: u32) -> Option<SparseRuns> {
         let mut left = MOST_LOOKED_AT * GLANCES;
-        let first = SlotSize::numbered(u32::from(self.classes.sought_in_vain.next));
-        let below = SlotSize::all().filter(|slot| slot.number() < first.number());
-        for slot in SlotSize::all().filter(|slot| slot.number() >= first.number()).chain(below) {
-            let mut index = self.classes.head(slot);
+        let sought = self.classes.sought_in_vain;
+        let first = SlotSize::numbered(u32::from(sought.next_class));
+        let goes_on_at = |slot: SlotSize| {
+            if slot != first || sought.next_run.is_none() {
+                return None;
+            }
+            let run = self.listed_run_at(sought.next_run)?;
+            // SAFETY: RUNS.
+            (unsafe { run.slot_size() } == slot).then_some(sought.next_run)
+        };
+        for slot in SlotSize::all().filter(|slot| slot.number() >= first.number()) {
+            let mut index = goes_on_at(slot).unwrap_or_else(|| self.classes.head(slot));
             while !index.is_none() {
+                if left == 0 {
+                    let sought = &mut self.classes.sought_in_vain;
+                    (sought.next_class, sought.next_run) = (slot.number() as u8, index);
+                    sought.is_complete = false;
+                    return None;
+                }
                 let run = Run::at(self.arena, index);
                 // SAFETY: RUNS.
                 let (used, next) = unsafe { (ScatteredSlots::of(run), run.links().0) };
@@ -130,14 +172,11 @@ impl Heap {
                     return Some(SparseRuns(run, next));
                 }
                 left = left.saturating_sub(if used.is_some() { GLANCES } else { 1 });
-                if left == 0 {
-                    // The others come first the next time.
-                    self.classes.sought_in_vain.next = ((slot.number() + 1) % SlotSize::COUNT) as u8;
-                    return None;
-                }
                 index = next;
             }
         }
+        self.classes.sought_in_vain.is_complete = sought.next_class == 0 && sought.next_run.is_none();
+        self.classes.sought_in_vain.begin_anew();
         None
     }
 

@@ -37,11 +37,11 @@ impl Heap {
         owner != HEAP && self.active_owners & Self::bit(owner) != 0
     }
 
-    /// Makes a run with room of a class a cache's, if there is one, or the class has earned one. Also returns how
-    /// many of its slots are free. They count as in use from now on.
-    pub(crate) fn hand_over_run(&mut self, slot: SlotSize, owner: Owner) -> Option<(Run, u32)> {
+    /// Makes a run with room of a class a cache's, if there is one, or the class has earned one, for the sake of an
+    /// object at a multiple of `align`. Also returns how many of its slots are free. They count as in use from now on.
+    pub(crate) fn hand_over_run(&mut self, slot: SlotSize, align: usize, owner: Owner) -> Option<(Run, u32)> {
         invariant!(self.is_active(owner));
-        if self.classes.head(slot).is_none() && !self.add_run_of_candidate(slot) {
+        if self.classes.head(slot).is_none() && !self.add_run_of_candidate(slot, align) {
             return None;
         }
         // SAFETY: RUNS.

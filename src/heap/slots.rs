@@ -8,9 +8,9 @@
 //! its header is much of a short page or few slots do not divide a page well, it is for arenas that are free by half,
 //! and there is none where that is more than a sixth.
 //!
-//! A run's page comes from a free block that holds one, and else from the top. But if there is much between the blocks,
-//! beside the top, no run is cut from that while a hole is left that holds an object of the class: what gaps in front
-//! of aligned blocks have would be lost to small objects, until it is too late for aligned ones.
+//! A run's page comes from a free block that holds one, and else from the top. But where aligned blocks have left gaps,
+//! and there is much between the blocks, beside the top, no run is cut from that while a hole is left that holds an
+//! object of the class: the gaps would be lost to small objects, until it is too late for aligned ones.
 //!
 //! What is in use one after the other counts, too: a class that was served a page's length in blocks since it
 //! had a run gets a first one, as long as two thirds of the arena are free, and all runs of such classes are little
@@ -25,7 +25,7 @@ use super::slot_sizes::SlotSizes;
 use super::{Heap, Released};
 use crate::block::Arena;
 use crate::run::{HEAP, Pages, Returned, Run, RunList};
-use crate::size::{BlockSize, Index, SlotSize};
+use crate::size::{BlockSize, GRANULE, Index, SlotSize};
 use core::ptr::NonNull;
 
 /// The least that a class has to have in blocks to get its first run, as a share of a page: 1/32.
@@ -61,6 +61,8 @@ pub(super) struct SlotClasses {
     /// Classes that are to ask for a run: they may have enough blocks, as far as is known without a look at what is
     /// free, and were served some since they asked the last time.
     candidates: SlotSizes,
+    /// Blocks at multiples of more than slots are aligned to have left gaps in front of them since the heap was empty.
+    pub(super) aligned_left_gaps: bool,
     pub(super) sought_in_vain: SoughtInVain,
 }
 
@@ -95,6 +97,7 @@ impl SlotClasses {
             busy: SlotSizes::NONE,
             maybe_idle: SlotSizes::NONE,
             candidates: SlotSizes::NONE,
+            aligned_left_gaps: false,
             sought_in_vain: SoughtInVain::NOTHING,
         }
     }
@@ -168,11 +171,12 @@ impl SlotClasses {
         *self = Self::new();
     }
 
-    /// There are no runs any more.
+    /// There are no runs any more, and nothing is in use.
     pub(super) fn forget_runs(&mut self) {
         self.with_room_lists = [RunList::EMPTY; SlotSize::TABLE];
         self.runs = [0; SlotSize::TABLE];
         [self.with_room, self.maybe_idle, self.busy] = [SlotSizes::NONE; 3];
+        self.aligned_left_gaps = false;
     }
 
     /// Counts a run, and lists it if it is to be listed.
@@ -296,16 +300,17 @@ impl Heap {
         taken
     }
 
-    /// Takes a slot of a new run, if the class is to ask for one and has earned it.
+    /// Takes a slot of a new run, for an object at a multiple of `align`, if the class is to ask for one and has earned
+    /// it.
     #[inline(always)]
-    pub(super) fn take_slot_of_new_run(&mut self, slot: SlotSize) -> Option<NonNull<u8>> {
-        if self.add_run_of_candidate(slot) { self.take_slot(slot) } else { None }
+    pub(super) fn take_slot_of_new_run(&mut self, slot: SlotSize, align: usize) -> Option<NonNull<u8>> {
+        if self.add_run_of_candidate(slot, align) { self.take_slot(slot) } else { None }
     }
 
-    /// Gives a class a run, if it is to ask for one and has earned it.
+    /// Gives a class a run, for an object at a multiple of `align`, if it is to ask for one and has earned it.
     #[inline(always)]
-    pub(super) fn add_run_of_candidate(&mut self, slot: SlotSize) -> bool {
-        self.classes.candidates.has(slot) && self.add_run(slot)
+    pub(super) fn add_run_of_candidate(&mut self, slot: SlotSize, align: usize) -> bool {
+        self.classes.candidates.has(slot) && self.add_run(slot, align)
     }
 
     fn has_earned(&mut self, slot: SlotSize) -> bool {
@@ -341,12 +346,13 @@ impl Heap {
 
     /// Gives a class a run, if it has earned one.
     #[inline(never)]
-    fn add_run(&mut self, slot: SlotSize) -> bool {
+    fn add_run(&mut self, slot: SlotSize, align: usize) -> bool {
         if !self.has_earned(slot) {
             return false;
         }
         let idle = if self.may_keep_one_more() { None } else { self.take_idle_page() };
-        let Some(index) = idle.or_else(|| self.take_page_for_slots(slot)).or_else(|| self.take_idle_page())
+        let Some(index) =
+            idle.or_else(|| self.take_page_for_slots(slot, align)).or_else(|| self.take_idle_page())
         else {
             if self.classes.runs(slot) == 0 {
                 self.classes.busy.remove(slot);
@@ -364,18 +370,23 @@ impl Heap {
         true
     }
 
-    /// Whether the next object of a class is better put where there is a hole for it than into a run from the top.
-    fn has_hole_for(&self, slot: SlotSize) -> bool {
+    /// Whether the next object of a class, at a multiple of `align`, is better put where there is a hole for it than
+    /// into a run from the top.
+    fn has_hole_for(&self, slot: SlotSize, align: usize) -> bool {
+        if !self.classes.aligned_left_gaps || align > GRANULE {
+            return false;
+        }
         let top = self.growth.capacity.saturating_sub(self.top.get());
         let free = self.growth.capacity.saturating_sub(self.figures.live());
+        let block = BlockSize::from_granules(slot.granules() + 1);
         free.saturating_sub(top) > top >> HOLES_SHARE_LOG2
-            && self.free.good_fit(self.arena, BlockSize::from_granules(slot.granules() + 1)).is_some()
+            && (self.victim_holding(block).is_some() || self.free.good_fit(self.arena, block).is_some())
     }
 
-    /// Takes a page of what is free, for a class.
-    fn take_page_for_slots(&mut self, slot: SlotSize) -> Option<Index> {
+    /// Takes a page of what is free, for an object of a class at a multiple of `align`.
+    fn take_page_for_slots(&mut self, slot: SlotSize, align: usize) -> Option<Index> {
         let index = match self.take_page_of_free() {
-            None if self.has_hole_for(slot) => return None,
+            None if self.has_hole_for(slot, align) => return None,
             None => self.take_page_of_top()?,
             Some(index) => index,
         };

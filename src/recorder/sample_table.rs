@@ -9,6 +9,7 @@
 //! any block of the sample may lie there.
 
 use super::{everlasting, give_back, set_once};
+use crate::raw_lock::preserving_errno;
 use crate::stderr::write_line;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -114,10 +115,12 @@ fn bucket_for(level: usize, address: usize) -> Option<&'static Bucket> {
 pub(super) fn insert(sample: &Sample) {
     let mut buckets = (0..LEVEL_COUNT).map_while(|level| bucket_for(level, sample.address));
     if !buckets.any(|bucket| bucket.insert(sample)) && !IS_FULL_TOLD.swap(true, Ordering::Relaxed) {
-        write_line(
-            "mem_alloc_rust: the sample of what is in use is full, and heap profiles lack some of it from now on; a \
-             larger INTERVAL takes fewer",
-        );
+        preserving_errno(|| {
+            write_line(
+                "mem_alloc_rust: the sample of what is in use has no place for more, and heap profiles lack some of it \
+                 from now on; a larger INTERVAL takes fewer",
+            );
+        });
     }
 }
 

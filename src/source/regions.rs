@@ -139,7 +139,7 @@ impl Heaps<'_> {
                 return found;
             }
             // Where alignment does not matter.
-            if layout.align() <= GRANULE {
+            if layout.align() <= GRANULE && heap.has_refused_for_good(layout) {
                 *refused = layout.size().max(1);
             }
         }

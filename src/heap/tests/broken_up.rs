@@ -93,13 +93,16 @@ fn a_refusal_does_not_look_for_what_was_not_there() {
         let sought = bench.heap.classes.sought_in_vain;
         (sought.granules, sought.live)
     };
-    let before = sought(&bench);
+    let mut before = sought(&bench);
     assert!(before.0 > 0);
-    // Nor after that, as long as nothing has changed.
-    assert!((0..100).all(|_| bench.alloc(200).is_null()) && sought(&bench) == before);
+    // There is a search now and then, as what is in use may be elsewhere.
     bench.free(few[0]);
-    assert!((0..7).all(|_| bench.alloc(200).is_null()) && sought(&bench) == before);
-    assert!(bench.alloc(200).is_null() && sought(&bench) != before);
+    let again = (0..16).filter(|_| {
+        assert!(bench.alloc(200).is_null());
+        let before = core::mem::replace(&mut before, sought(&bench));
+        sought(&bench) != before
+    });
+    assert_eq!(again.count(), 1);
     few[1..].iter().take(100).for_each(|&object| bench.free(object));
     assert!(!bench.alloc(200).is_null());
 }
