@@ -19,7 +19,8 @@
 //! merged with its free neighbours at once, be they free blocks or the top.
 //!
 //! Nothing else is held back: a run without a slot in use is kept while it is the only one of its class
-//! that has room, something is in use, and all of those are little beside what is free (`heap/idle.rs`).
+//! that has room, something is in use, and all of those are little beside how much more is free
+//! (`heap/idle.rs`).
 //!
 //! # Bounds
 //!

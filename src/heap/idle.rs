@@ -1,7 +1,8 @@
 //! Idle runs: those without a slot in use that are kept, one of a class, because the class is likely to want it again.
 //!
 //! A program that has few objects of many sizes, one after the other, has a run of each of them, and cuts none and
-//! gives none up. One is kept anyhow, and more as long as all of them are 1/32 of what is free. They are given up
+//! gives none up. One is kept anyhow, and more as long as all of them are 1/32 of how much more is free than in use:
+//! where memory is half in use, they would be in the way of what is large. They are given up
 //! before a request is refused, and when nothing is in use any more: then the heap is as it was in the beginning. A
 //! class that has enough objects for a run gets the page of one where there may not be more of them.
 
@@ -14,7 +15,7 @@ use crate::size::{BlockSize, Index, SlotSize};
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
-/// All idle runs are no more than this share of what is free: 1/32.
+/// All idle runs are no more than this share of how much more is free than in use: 1/32.
 const FREE_SHARE_LOG2: u32 = 5;
 
 impl Heap {
@@ -95,10 +96,11 @@ impl Heap {
         count == 1 || self.are_little(count)
     }
 
-    /// Whether so many pages are little beside what is free.
+    /// Whether so many pages are little beside how much more is free than in use.
     pub(super) fn are_little(&self, pages: u32) -> bool {
-        let free = self.growth.capacity.saturating_sub(self.figures.live());
-        pages.saturating_mul(self.pages.granules()) <= free >> FREE_SHARE_LOG2
+        let live = self.figures.live();
+        let more = self.growth.capacity.saturating_sub(live).saturating_sub(live);
+        pages.saturating_mul(self.pages.granules()) <= more >> FREE_SHARE_LOG2
     }
 
     /// Makes a run without slots in use a free block, or part of one, or of the top. Returns where that begins.

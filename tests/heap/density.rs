@@ -104,3 +104,25 @@ fn few_aligned_objects_do_not_keep_the_arena_from_small_ones() {
         assert!(share >= least, "{size} bytes, {in_thousand} of 1000 at {align}: {share:.3}");
     }
 }
+
+/// Objects that only slots are aligned to get runs though there are holes: blocks would leave a gap in front of each.
+#[test]
+fn holes_do_not_keep_aligned_objects_from_runs() {
+    for align in [16, 64] {
+        let mut filler = Filler::new();
+        let mut alloc = |size, align| filler.heap.alloc(Layout::from_size_align(size, align).unwrap());
+        // One that leaves a gap, and holes of a fifth of the arena.
+        alloc(100, 4096).unwrap();
+        let blocks: Vec<_> = (0..ARENA * 2 / 5 / 1450).map(|_| alloc(1450, 8).unwrap()).collect();
+        for hole in blocks.iter().step_by(2) {
+            // SAFETY: it was just served, and is freed once.
+            unsafe { filler.heap.dealloc(hole.as_ptr()) }.unwrap();
+        }
+        let free = ARENA - filler.heap.live_bytes();
+        let layout = Layout::from_size_align(align, align).unwrap();
+        let filled = core::iter::from_fn(|| filler.heap.alloc(layout)).count() * align;
+        let share = filled as f64 / free as f64;
+        println!("objects of {align} bytes at as much: {share:.3}");
+        assert!(share >= 0.75, "{align}: {share:.3}");
+    }
+}

@@ -202,6 +202,17 @@ fn idle_runs_are_little_beside_what_is_free() {
         // All of them are free for what needs them.
         let free = bench.heap.stats().free_bytes;
         assert!(!bench.alloc(free - 4).is_null() && bench.runs() == 0);
+        // Where as much is in use as is free, one is enough.
+        let mut bench = Bench::with_runs(arena);
+        bench.alloc(arena / 2);
+        let mut most = 0;
+        for &bytes in &sizes {
+            let many: Vec<_> = (0..40_000 / bytes).map(|_| bench.alloc(bytes)).collect();
+            most = most.max(bench.runs());
+            many.into_iter().for_each(|slot| bench.free(slot));
+            assert!(bench.runs() <= 1, "{} runs", bench.runs());
+        }
+        assert!(most > 4);
     }
 }
 
