@@ -20,8 +20,8 @@ use crate::run::{Run, ScatteredSlots};
 use crate::size::{BlockSize, GRANULE, Index, SlotSize, worst_alignment_gap};
 use core::alloc::Layout;
 
-/// So many runs with few slots in use are looked at for one that can be broken up and has room then, or more runs that
-/// have too many: a look at one of these is a glance at its header.
+/// So many runs with few slots in use are looked at for one that can be broken up and has room then. Of those that have
+/// too many, or some side by side, as many times more are: a look at one of these is hardly more than a glance.
 const MOST_LOOKED_AT: u32 = 24;
 const GLANCES: u32 = 8;
 
@@ -39,7 +39,7 @@ pub(super) struct SoughtInVain {
     pub(super) live: u32,
     /// How many requests were refused since without a search.
     refused: u8,
-    /// Whether all runs were looked at.
+    /// Whether all runs were looked at in that search.
     is_complete: bool,
     /// The class that the next search begins with, and the run, if that is of the class then.
     next_class: u8,
@@ -53,11 +53,6 @@ impl SoughtInVain {
     /// There is no run to be broken up for anything, while so many granules are in use.
     pub(super) const fn anything(live: u32) -> Self {
         Self { granules: 1, live, ..Self::NOTHING }
-    }
-
-    /// The next search begins anew.
-    fn begin_anew(&mut self) {
-        (self.next_class, self.next_run) = (0, Index::NONE);
     }
 }
 
@@ -113,13 +108,14 @@ impl Heap {
         !self.facts.is_copied && self.sparse_runs(layout).is_some_and(|runs| unsafe { self.break_up(runs) })
     }
 
-    /// Whether a request that was refused would be refused again, as long as nothing changes: whether all runs were
-    /// looked at.
+    /// Whether a request that was refused just now would be refused again, as long as nothing changes: if it is more than
+    /// there is, or there was a search for its sake, in which all runs were looked at.
     pub(crate) fn has_refused_for_good(&self, layout: Layout) -> bool {
         let sought = &self.classes.sought_in_vain;
-        let is_sought =
-            granules_for(layout).is_some_and(|granules| (1..=granules).contains(&sought.granules));
-        is_sought && sought.is_complete && sought.live == self.figures.live()
+        let is_searched = sought.is_complete && sought.refused == 0 && sought.live == self.figures.live();
+        granules_for(layout).is_none_or(|granules| {
+            granules > self.growth.capacity || is_searched && (1..=granules).contains(&sought.granules)
+        })
     }
 
     /// Whether there may be a run to be broken up for so many granules: unless none was found the last time for as many
@@ -129,11 +125,7 @@ impl Heap {
         let page = self.pages.granules();
         let sought = &mut self.classes.sought_in_vain;
         let change = self.figures.live().abs_diff(sought.live);
-        if sought.granules == 0 || granules < sought.granules {
-            sought.begin_anew();
-            return true;
-        }
-        if change > page >> CHANGE_SHARE_LOG2 {
+        if sought.granules == 0 || granules < sought.granules || change > page >> CHANGE_SHARE_LOG2 {
             return true;
         }
         sought.refused = sought.refused.saturating_add(1);
@@ -143,22 +135,21 @@ impl Heap {
     /// A run that can be broken up and leaves a gap of so many granules then, with what is free beside it, and with
     /// what its neighbour leaves if it is broken up, too.
     ///
-    /// The search goes on where the last one ended.
+    /// The search goes on where the last one ended, and round.
     fn sparse_runs_for(&mut self, granules: u32) -> Option<SparseRuns> {
         let mut left = MOST_LOOKED_AT * GLANCES;
-        let sought = self.classes.sought_in_vain;
-        let first = SlotSize::numbered(u32::from(sought.next_class));
-        let goes_on_at = |slot: SlotSize| {
-            if slot != first || sought.next_run.is_none() {
-                return None;
-            }
-            let run = self.listed_run_at(sought.next_run)?;
-            // SAFETY: RUNS.
-            (unsafe { run.slot_size() } == slot).then_some(sought.next_run)
-        };
-        for slot in SlotSize::all().filter(|slot| slot.number() >= first.number()) {
-            let mut index = goes_on_at(slot).unwrap_or_else(|| self.classes.head(slot));
-            while !index.is_none() {
+        let first = usize::from(self.classes.sought_in_vain.next_class);
+        let goes_on_at = self.where_search_goes_on();
+        for step in 0..=SlotSize::COUNT {
+            let slot = SlotSize::numbered(((first + step) % SlotSize::COUNT) as u32);
+            let head = self.classes.head(slot);
+            let (mut index, end) = match (step, goes_on_at) {
+                (0, Some(run)) => (run, Index::NONE),
+                (SlotSize::COUNT, Some(run)) => (head, run),
+                (SlotSize::COUNT, None) => break,
+                _ => (head, Index::NONE),
+            };
+            while !index.is_none() && index != end {
                 if left == 0 {
                     let sought = &mut self.classes.sought_in_vain;
                     (sought.next_class, sought.next_run) = (slot.number() as u8, index);
@@ -175,9 +166,21 @@ impl Heap {
                 index = next;
             }
         }
-        self.classes.sought_in_vain.is_complete = sought.next_class == 0 && sought.next_run.is_none();
-        self.classes.sought_in_vain.begin_anew();
+        let sought = &mut self.classes.sought_in_vain;
+        (sought.next_class, sought.next_run, sought.is_complete) = (0, Index::NONE, true);
         None
+    }
+
+    /// The run that the search is to go on at, if it is still one of the class.
+    fn where_search_goes_on(&self) -> Option<Index> {
+        let SoughtInVain { next_class, next_run, .. } = self.classes.sought_in_vain;
+        if next_run.is_none() {
+            return None;
+        }
+        let run = self.listed_run_at(next_run)?;
+        // SAFETY: RUNS.
+        let slot = unsafe { run.slot_size() };
+        (slot.number() == usize::from(next_class)).then_some(next_run)
     }
 
     /// Whether a run at a position has a gap of so many granules between its slots in use, with what is free beside it:
@@ -223,7 +226,7 @@ impl Heap {
     fn listed_run_at(&self, index: Index) -> Option<Run> {
         let (run, in_page) = self.run_at(self.arena.at_index(index))?;
         // SAFETY: RUNS.
-        let is_listed = in_page == 0 && unsafe { run.has_room() } && !self.is_run_of_cache(run);
+        let is_listed = in_page == 0 && !self.is_run_of_cache(run) && unsafe { run.has_room() };
         is_listed.then_some(run)
     }
 

@@ -10,11 +10,12 @@
 //!
 //! A run's page comes from a free block that holds one, and else from the top. But where aligned blocks have left gaps,
 //! and there is much between the blocks, beside the top, no run is cut from that while a hole is left that holds an
-//! object of the class: the gaps would be lost to small objects, until it is too late for aligned ones.
+//! object of the class: the gaps would be lost to small objects, until it is too late for aligned ones. (Objects at
+//! multiples of 16 and more get runs all the same: as blocks they would leave gaps themselves.)
 //!
 //! What is in use one after the other counts, too: a class that was served a page's length in blocks since it
 //! had a run gets a first one, as long as two thirds of the arena are free, and all runs of such classes are little
-//! beside that.
+//! beside how much more is free than in use.
 //!
 //! Of a class's runs that have room, one is used until it is full, and then the one that was full last, so
 //! that the others become empty. An empty run is given up at once, unless it is the only one of its class
@@ -61,7 +62,7 @@ pub(super) struct SlotClasses {
     /// Classes that are to ask for a run: they may have enough blocks, as far as is known without a look at what is
     /// free, and were served some since they asked the last time.
     candidates: SlotSizes,
-    /// Blocks at multiples of more than slots are aligned to have left gaps in front of them since the heap was empty.
+    /// Blocks at multiples of more than slots are aligned to were taken from the top, and have left gaps in front of them.
     pub(super) aligned_left_gaps: bool,
     pub(super) sought_in_vain: SoughtInVain,
 }

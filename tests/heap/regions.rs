@@ -224,3 +224,25 @@ fn a_refusal_tells_of_all_regions() {
     );
     assert!(stats.arena_bytes > PART + 800);
 }
+
+/// A region that has refused is asked again when there may be room in it.
+#[test]
+fn a_region_that_has_refused_is_asked_again() {
+    let bench = Bench::<1>::new(8);
+    bench.add(0, 4096).unwrap();
+    bench.add(PART, 4 * PART).unwrap();
+    let layout = Layout::array::<u8>(64).unwrap();
+    // SAFETY: the layout is not of zero bytes. (They are too many for an audit after each.)
+    let alloc = || Some(unsafe { bench.allocator.alloc(layout) }).filter(|slot| !slot.is_null());
+    let slots: Vec<_> = std::iter::from_fn(alloc).collect();
+    [56, 40, 24, 8].into_iter().for_each(|bytes| while bench.alloc(bytes).is_some() {});
+    // What lies side by side is one run, if it is as many as that has.
+    let mut rows = slots.chunk_by(|slot, next| next.addr().wrapping_sub(slot.addr()) == 64);
+    let in_row = rows.find(|row| row.len() > 60).unwrap();
+    // Thirteen are too many for a run that is broken up.
+    let kept: Vec<_> = in_row.iter().copied().take(26).step_by(2).collect();
+    in_row.iter().filter(|slot| !kept.contains(slot)).for_each(|&slot| bench.free(slot, 64));
+    assert!(bench.alloc(1000).is_none());
+    bench.free(kept[1], 64);
+    assert!((0..8).any(|_| bench.alloc(1000).is_some()));
+}

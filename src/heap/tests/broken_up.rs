@@ -86,7 +86,7 @@ fn slots_that_lie_side_by_side_keep_their_run() {
 /// What was looked for in vain is not looked for again before there is more that is free.
 #[test]
 fn a_refusal_does_not_look_for_what_was_not_there() {
-    let mut bench = Bench::with_runs(1 << 20);
+    let mut bench = Bench::with_runs(1 << 14);
     let few = few_of_many(&mut bench, 64, 2);
     while !bench.alloc(200).is_null() {}
     let sought = |bench: &Bench| {
@@ -95,15 +95,20 @@ fn a_refusal_does_not_look_for_what_was_not_there() {
     };
     let mut before = sought(&bench);
     assert!(before.0 > 0);
-    // There is a search now and then, as what is in use may be elsewhere.
+    let layout = Layout::from_size_align(200, 8).unwrap();
+    assert!(bench.heap.has_refused_for_good(layout));
     bench.free(few[0]);
+    assert!(!bench.alloc(64).is_null());
+    assert!(bench.alloc(200).is_null() && !bench.heap.has_refused_for_good(layout), "there was no search");
+    // There is one now and then, as what is in use may be elsewhere.
+    bench.free(few[1]);
     let again = (0..16).filter(|_| {
         assert!(bench.alloc(200).is_null());
         let before = core::mem::replace(&mut before, sought(&bench));
         sought(&bench) != before
     });
     assert_eq!(again.count(), 1);
-    few[1..].iter().take(100).for_each(|&object| bench.free(object));
+    few[2..].iter().take(100).for_each(|&object| bench.free(object));
     assert!(!bench.alloc(200).is_null());
 }
 
@@ -250,4 +255,39 @@ fn runs_that_cannot_be_broken_up_hide_no_others() {
     gone.into_iter().for_each(|slot| bench.free(slot));
     assert!(bench.heap.stats().largest_free_bytes < 256);
     assert!(!bench.alloc(256).is_null());
+}
+
+/// Runs that cannot be broken up, more than one search looks at, do not hide others of their class.
+#[test]
+fn a_search_goes_on_where_the_last_one_ended() {
+    let mut bench = Bench::with_runs(4 << 20);
+    let layout = Layout::from_size_align(48, 8).unwrap();
+    let slots: Vec<_> = core::iter::from_fn(|| bench.heap.alloc(layout)).map(NonNull::as_ptr).collect();
+    let mut runs: Vec<Vec<*mut u8>> = Vec::new();
+    let mut last = None;
+    for slot in slots {
+        let run = bench.heap.run_at(slot).map(|(run, _)| run.index(bench.heap.arena));
+        if run.is_some() && run == last {
+            runs.last_mut().unwrap().push(slot);
+        } else if run.is_some() {
+            runs.push(vec![slot]);
+        }
+        last = run;
+    }
+    let (sparse, dense) = runs.split_at(runs.len() / 2);
+    assert!(dense.len() > 300);
+    // SAFETY: each slot is freed once.
+    let mut free = |slot: *mut u8| unsafe { bench.heap.dealloc(slot) }.unwrap();
+    for run in sparse {
+        run.iter()
+            .enumerate()
+            .filter(|&(number, _)| number != run.len() / 2)
+            .for_each(|(_, &slot)| free(slot));
+    }
+    // Those that have room again come first.
+    dense.iter().for_each(|run| free(run[1]));
+    let large = Layout::from_size_align(1000, 8).unwrap();
+    // (What was the first one before is it still.)
+    let served = (0..400).filter(|_| bench.heap.alloc(large).is_some()).count();
+    assert!(served > 20, "{served}");
 }

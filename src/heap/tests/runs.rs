@@ -191,7 +191,7 @@ fn classes_that_take_turns_keep_their_runs() {
 }
 
 #[test]
-fn idle_runs_are_little_beside_what_is_free() {
+fn idle_runs_are_little_beside_how_much_more_is_free_than_in_use() {
     let sizes: Vec<_> = (3..30).map(|granules| granules * GRANULE).collect();
     for (arena, most) in [(1 << 20, 7), (2 << 20, 15), (8 << 20, sizes.len())] {
         let mut bench = Bench::with_runs(arena);
