@@ -25,8 +25,8 @@ use core::alloc::Layout;
 const MOST_LOOKED_AT: u32 = 24;
 const GLANCES: u32 = 8;
 
-/// When none was found, what is in use has to change by this share of a page before the next search, or so many requests
-/// to be refused: one eighth, and eight.
+/// When none was found, what is in use has to change by this share of a page before the next search, or so many
+/// requests to be refused: one eighth, and eight.
 const CHANGE_SHARE_LOG2: u32 = 3;
 const REFUSALS: u8 = 8;
 
@@ -108,8 +108,8 @@ impl Heap {
         !self.facts.is_copied && self.sparse_runs(layout).is_some_and(|runs| unsafe { self.break_up(runs) })
     }
 
-    /// Whether a request that was refused just now would be refused again, as long as nothing changes: if it is more than
-    /// there is, or there was a search for its sake, in which all runs were looked at.
+    /// Whether a request that was refused just now would be refused again, as long as nothing changes: if it is more
+    /// than there is, or there was a search for its sake, in which all runs were looked at.
     pub(crate) fn has_refused_for_good(&self, layout: Layout) -> bool {
         let sought = &self.classes.sought_in_vain;
         let is_searched = sought.is_complete && sought.refused == 0 && sought.live == self.figures.live();

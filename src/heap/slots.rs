@@ -62,7 +62,8 @@ pub(super) struct SlotClasses {
     /// Classes that are to ask for a run: they may have enough blocks, as far as is known without a look at what is
     /// free, and were served some since they asked the last time.
     candidates: SlotSizes,
-    /// Blocks at multiples of more than slots are aligned to were taken from the top, and have left gaps in front of them.
+    /// Blocks at multiples of more than slots are aligned to were taken from the top, and have left gaps in front of
+    /// them.
     pub(super) aligned_left_gaps: bool,
     pub(super) sought_in_vain: SoughtInVain,
 }
