@@ -20,7 +20,7 @@
 //!
 //! Nothing else is held back: a run without a slot in use is kept while it is the only one of its class
 //! that has room, something is in use, and all of those are little beside how much more is free
-//! (`heap/idle.rs`).
+//! than in use (`heap/idle.rs`).
 //!
 //! # Bounds
 //!

@@ -156,11 +156,16 @@ impl Heap {
         self.growth.capacity = u32::try_from(in_use / GRANULE).unwrap_or(u32::MAX).min(self.end.get());
     }
 
+    /// Granules that are not in use, of all that there may be.
+    pub(super) fn free_granules(&self) -> u32 {
+        self.growth.capacity.saturating_sub(self.figures.live())
+    }
+
     /// How many bytes are not in use, of which so many caches may keep a share: in a region that is committed as it is
     /// needed, no more than are in use, or [`LEAST_FREE`] for each of [`MOST_COUNTED`], since what is only reserved is
     /// nothing yet.
     pub(crate) fn free_for(&self, caches: usize) -> usize {
-        let free = self.growth.capacity.saturating_sub(self.figures.live());
+        let free = self.free_granules();
         let least = LEAST_FREE * caches.min(MOST_COUNTED) as u32;
         let most = if self.growth.commit.is_some() { self.figures.live().max(least) } else { free };
         free.min(most) as usize * GRANULE

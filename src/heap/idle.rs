@@ -98,8 +98,7 @@ impl Heap {
 
     /// Whether so many pages are little beside how much more is free than in use.
     pub(super) fn are_little(&self, pages: u32) -> bool {
-        let live = self.figures.live();
-        let more = self.growth.capacity.saturating_sub(live).saturating_sub(live);
+        let more = self.free_granules().saturating_sub(self.figures.live());
         pages.saturating_mul(self.pages.granules()) <= more >> FREE_SHARE_LOG2
     }
 

@@ -325,7 +325,7 @@ impl Heap {
             return false;
         }
         let live = u64::from(self.figures.live());
-        let free = u64::from(self.growth.capacity).saturating_sub(live);
+        let free = u64::from(self.free_granules());
         let in_blocks_instead = u64::from(self.pages.in_blocks_instead(slot));
         let is_dense = in_blocks_instead * 64 >= page * LEAST_DENSE;
         if !is_dense && (in_blocks_instead * 64 < page * LEAST_ANYHOW || live > free) {
@@ -379,7 +379,7 @@ impl Heap {
             return false;
         }
         let top = self.growth.capacity.saturating_sub(self.top.get());
-        let free = self.growth.capacity.saturating_sub(self.figures.live());
+        let free = self.free_granules();
         let block = BlockSize::from_granules(slot.granules() + 1);
         free.saturating_sub(top) > top >> HOLES_SHARE_LOG2
             && (self.victim_holding(block).is_some() || self.free.good_fit(self.arena, block).is_some())
