@@ -77,6 +77,11 @@ pub(crate) struct Reserved {
 }
 
 impl Heap {
+    /// Granules that are not in use, of all that there may be.
+    pub(super) fn free_granules(&self) -> u32 {
+        self.growth.capacity.saturating_sub(self.figures.live())
+    }
+
     /// The position that blocks can reach up to, with what may still be committed.
     pub(super) fn reach(&self) -> u32 {
         let limit = if self.growth.commit.is_some() { self.growth.limit } else { self.end };
@@ -154,11 +159,6 @@ impl Heap {
         let len = self.arena.address(self.end).wrapping_sub(self.region.addr());
         self.growth.limit = self.position_behind(region.min(len));
         self.growth.capacity = u32::try_from(in_use / GRANULE).unwrap_or(u32::MAX).min(self.end.get());
-    }
-
-    /// Granules that are not in use, of all that there may be.
-    pub(super) fn free_granules(&self) -> u32 {
-        self.growth.capacity.saturating_sub(self.figures.live())
     }
 
     /// How many bytes are not in use, of which so many caches may keep a share: in a region that is committed as it is
