@@ -81,7 +81,6 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
             let most = state.committed(heap);
             let State { pace, kept, stayed, .. } = state;
             kept.give_back(stayed, |bytes| pace.allows(bytes, most));
-            state.most_in_use = state.most_in_use.min(live + state.in_own_pages() + state.kept.bytes());
             let fall = state.mark - live;
             let is_far = fall > least_fall(live);
             // What was kept for the sake of what caches had is not known before it goes back. What goes back beyond the
@@ -91,6 +90,8 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
                 state.pause = PAUSE;
                 return self.settle_limits(state, heap);
             }
+            // What did not go back is in memory still, and counts, if it is used again, for no more than it did.
+            state.most_in_use = state.most_in_use.min(live + state.in_own_pages() + state.kept.bytes());
             state.has_fallen = is_far;
             state.are_caches_told = false;
             state.further.unmap_empty();

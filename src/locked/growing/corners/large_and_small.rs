@@ -49,6 +49,30 @@ fn what_small_blocks_leave_serves_large_ones() {
     assert!((0..100).any(|_| is_served()));
 }
 
+/// What a fall would have given back is in memory still if the pace did not allow it, and what is used of that anew
+/// takes nothing from what is kept.
+#[test]
+fn a_wave_finds_the_pages_of_the_one_before() {
+    let is_served = || {
+        let allocator = Allocator::new();
+        keep_pages(&allocator, 8 * MIB);
+        let wave = || {
+            let blocks: Vec<_> = (0..120).map(|_| served(&allocator, 50_000)).collect();
+            // Nothing is asked of the system then.
+            refusals::begin_after(1);
+            let large = served(&allocator, 2 * MIB);
+            let were_any = refusals::end();
+            free(&allocator, large, 2 * MIB);
+            blocks.into_iter().for_each(|block| free(&allocator, block, 50_000));
+            allocator.audit().unwrap();
+            !were_any
+        };
+        wave();
+        wave()
+    };
+    assert!((0..100).any(|_| is_served()));
+}
+
 /// It does not know of what it was merged with.
 #[test]
 #[cfg(target_os = "linux")]
