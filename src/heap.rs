@@ -409,7 +409,7 @@ impl Heap {
     fn alloc_bytes(&mut self, bytes: usize, align: usize, end: End) -> Option<NonNull<u8>> {
         let slot = SlotSize::serving(bytes, align);
         if let Some(slot) = slot {
-            let found = self.take_slot(slot).or_else(|| self.take_slot_of_new_run(slot, align));
+            let found = self.take_slot(slot).or_else(|| self.take_slot_of_new_run(slot, bytes, align));
             if found.is_some() {
                 return found;
             }
@@ -434,7 +434,8 @@ impl Heap {
     #[inline(always)]
     pub(crate) fn alloc_otherwise(&mut self, layout: Layout) -> Option<NonNull<u8>> {
         let (bytes, align) = (layout.size(), layout.align());
-        let found = SlotSize::serving(bytes, align).and_then(|slot| self.take_slot_of_new_run(slot, align));
+        let found =
+            SlotSize::serving(bytes, align).and_then(|slot| self.take_slot_of_new_run(slot, bytes, align));
         found.or_else(|| self.alloc_block(bytes, align, End::FarIfBroad))
     }
 
@@ -471,10 +472,17 @@ impl Heap {
         let Some(size) = BlockSize::for_payload(payload) else { return };
         let slot = SlotSize::serving(payload, align);
         for _ in 0..count {
-            let from_run =
-                slot.and_then(|slot| self.take_slot(slot).or_else(|| self.take_slot_of_new_run(slot, align)));
+            let from_run = slot.and_then(|slot| {
+                let has_room = self.classes.is_with_room(slot) || self.add_run_of_candidate(slot, align);
+                if has_room { self.take_slot(slot) } else { None }
+            });
             let block = from_run.or_else(|| {
-                let index = self.take(size, align.max(GRANULE), End::Near)?;
+                // A block of a class of the caches must not be longer than that.
+                let index = if align > GRANULE {
+                    self.take_aligned_exactly(size, align, End::Near)?
+                } else {
+                    self.take(size, GRANULE, End::Near)?
+                };
                 Some(self.hand_out(self.arena, index))
             });
             let Some(block) = block else { return };

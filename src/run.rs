@@ -96,13 +96,13 @@ struct Division {
 }
 
 impl Pages {
-    /// How many granules blocks have that hold as many objects as a full run of that class, about. (What
-    /// [`Division::of`] finds is exact, and takes a hundred instructions.)
-    pub(crate) const fn in_blocks_instead(&self, slot: SlotSize) -> u32 {
+    /// How many granules as many blocks have as a full run of that class has slots, about, where each takes so many.
+    /// (What [`Division::of`] finds is exact, and takes a hundred instructions.)
+    pub(crate) const fn in_blocks_instead(&self, slot: SlotSize, granules_each: u32) -> u32 {
         /// The run's header, the next block's, and a bitmap of one word: slots that need a longer one are shorter than
         /// blocks by far.
         const BESIDE_SLOTS: u32 = (size_of::<Header>() / GRANULE) as u32 + 2;
-        self.granules().saturating_sub(BESIDE_SLOTS) / slot.granules() * (slot.granules() + 1)
+        self.granules().saturating_sub(BESIDE_SLOTS) / slot.granules() * granules_each
     }
 }
 

@@ -50,6 +50,18 @@ impl BlockSize {
         Self(granules)
     }
 
+    /// The size that a block is to have at a multiple of `align`, where there is room: at one of two granules an even
+    /// number of them. Then what lies behind it is at such a place, too, and there is no gap in front of the next one.
+    pub(crate) const fn at(self, align: usize) -> Self {
+        const { assert!(MAX_REGION / GRANULE % 2 == 0) };
+        if Self::keeps_length_at(align) { self } else { Self(self.0.next_multiple_of(2)) }
+    }
+
+    /// Whether a block at a multiple of `align` is to be no longer than others.
+    pub(crate) const fn keeps_length_at(align: usize) -> bool {
+        align != 2 * GRANULE
+    }
+
     /// The size in granules, header included.
     #[inline(always)]
     pub(crate) const fn granules(self) -> u32 {

@@ -38,11 +38,28 @@ enum Place {
 }
 
 impl Heap {
-    /// Takes a block whose payload is a multiple of `align`, more than [`GRANULE`].
+    /// Takes a block whose payload is a multiple of `align`, more than [`GRANULE`], and that is [longer](BlockSize::at)
+    /// than `size` if there is room for that.
     #[inline(never)]
     pub(super) fn take_aligned(&mut self, size: BlockSize, align: usize, end: End) -> Option<Index> {
+        self.take_one_of(size.at(align), size, align, end)
+    }
+
+    /// As [`take_aligned`](Self::take_aligned), of just that size.
+    #[cfg(all(feature = "std", unix))]
+    pub(super) fn take_aligned_exactly(&mut self, size: BlockSize, align: usize, end: End) -> Option<Index> {
+        self.take_one_of(size, size, align, end)
+    }
+
+    /// Takes a block of the `better` size, or, where there is no room for that, of `size`. It is not the top's turn
+    /// before both were looked for among the free blocks.
+    fn take_one_of(&mut self, better: BlockSize, size: BlockSize, align: usize, end: End) -> Option<Index> {
         let place = Place::Multiple(align);
-        self.take_free_at(size, place, PROBES).or_else(|| self.take_top_at(size, place, end)).or_else(|| {
+        let is_other = better != size;
+        let free = if is_other { self.take_free_at(better, place, PROBES) } else { None };
+        let free = free.or_else(|| self.take_free_at(size, place, PROBES));
+        let found = free.or_else(|| if is_other { self.take_top_at(better, place, end) } else { None });
+        found.or_else(|| self.take_top_at(size, place, end)).or_else(|| {
             let (index, whole, gap) = self.probe(size, place, LAST_PROBES)?;
             Some(self.carve_behind(index, whole, gap, size))
         })

@@ -13,6 +13,12 @@
 //! object of the class: the gaps would be lost to small objects, until it is too late for aligned ones. (Objects at
 //! multiples of 16 and more get runs all the same: as blocks they would leave gaps themselves.)
 //!
+//! A class asks whether it has earned a run when it has enough in blocks for that, as far as its own counts tell, and
+//! then again after as much was served with blocks as it lacked, or a quarter of a page. Blocks are counted for the class
+//! that is as long as they are. An object may need a longer slot for the sake of its alignment, as small hash tables do
+//! at multiples of 16. What is served of these is counted apart, for the class that they need, which asks for their sake
+//! where its slots take hardly more than their blocks.
+//!
 //! What is in use one after the other counts, too: a class that was served a page's length in blocks since it
 //! had a run gets a first one, as long as two thirds of the arena are free, and all runs of such classes are little
 //! beside how much more is free than in use.
@@ -32,9 +38,15 @@ use core::ptr::NonNull;
 /// The least that a class has to have in blocks to get its first run, as a share of a page: 1/32.
 const LEAST_SHARE_LOG2: u32 = 5;
 
-/// What the objects of a full run have to take in blocks, in 64ths of a page, so that the run takes hardly more; and so
-/// that it is cut while half of the arena is free.
+/// A class that lacks more asks for a run again after it was served this share of a page: 1/4. What is free and in use
+/// may have changed by then. (Asking took a fifth of the time where sizes are many.)
+const LONGEST_WAIT_SHARE_LOG2: u32 = 2;
+
+/// What the objects of a full run have to take in blocks, in 64ths of a page, so that the run takes hardly more, or a
+/// sixteenth where they are aligned, since an aligned block takes three times as long; and so that it is cut while half
+/// of the arena is free.
 const LEAST_DENSE: u64 = 63;
+const LEAST_DENSE_ALIGNED: u64 = 60;
 const LEAST_ANYHOW: u64 = 53;
 
 /// What lies free between blocks serves objects before there are more runs from the top, if it is more than this share
@@ -53,6 +65,8 @@ pub(super) struct SlotClasses {
     blocks: [u32; SlotSize::TABLE],
     /// How much was served with such blocks.
     served: [Served; SlotSize::TABLE],
+    /// How much was asked for that is [aligned](Objects::are_aligned) and found no slot of the class.
+    aligned: [Served; SlotSize::TABLE],
     /// Classes that have a run with room.
     pub(super) with_room: SlotSizes,
     /// Classes that had a page's length served since they asked, and have a run for that.
@@ -60,7 +74,7 @@ pub(super) struct SlotClasses {
     /// Classes that may have an idle run.
     pub(super) maybe_idle: SlotSizes,
     /// Classes that are to ask for a run: they may have enough blocks, as far as is known without a look at what is
-    /// free, and were served some since they asked the last time.
+    /// free, and were served as much since they asked the last time as they lacked then.
     candidates: SlotSizes,
     /// Blocks at multiples of more than slots are aligned to were taken from the top, and have left gaps in front of
     /// them.
@@ -71,20 +85,54 @@ pub(super) struct SlotClasses {
 /// How many granules were served with blocks of a class; all zero bytes in the beginning.
 #[derive(Clone, Copy, Debug)]
 struct Served {
-    /// Since the class asked for a run the last time.
-    since_asked: u16,
+    /// How many more have to be before the class asks for a run again.
+    until_asked: u16,
     /// Since that was a page's length.
     in_all: u16,
 }
 
 impl Served {
-    const NOTHING: Self = Self { since_asked: 0, in_all: 0 };
+    const NOTHING: Self = Self { until_asked: 0, in_all: 0 };
 
     #[inline(always)]
     fn add(&mut self, size: BlockSize) {
         let granules = size.granules() as u16;
-        self.since_asked = self.since_asked.saturating_add(granules);
+        self.until_asked = self.until_asked.saturating_sub(granules);
         self.in_all = self.in_all.saturating_add(granules);
+    }
+}
+
+/// What a class asks for a run for.
+#[derive(Clone, Copy, Debug)]
+struct Objects {
+    /// The class that their blocks are counted for.
+    counted_as: SlotSize,
+    /// How many granules one takes in a block, about.
+    in_block: u32,
+    /// What those of a full run have to take in blocks, in 64ths of a page.
+    least_dense: u64,
+    /// They need its slots for their alignment, and not by their length alone.
+    are_aligned: bool,
+}
+
+impl Objects {
+    /// Those that are as long as its slots.
+    #[inline(always)]
+    const fn as_long_as(slot: SlotSize) -> Self {
+        Self { counted_as: slot, in_block: slot.granules() + 1, least_dense: LEAST_DENSE, are_aligned: false }
+    }
+
+    /// Those that such blocks at multiples of `align` hold. Half of the gap to the next one counts, too: objects of other
+    /// lengths may have that, or none.
+    fn aligned(slot: SlotSize, block: BlockSize, align: usize) -> Self {
+        let block = block.at(align);
+        let with_gap = block.granules().next_multiple_of((align / GRANULE) as u32);
+        Self {
+            counted_as: SlotClasses::of_block(block).unwrap_or(slot),
+            in_block: (block.granules() + with_gap) / 2,
+            least_dense: LEAST_DENSE_ALIGNED,
+            are_aligned: true,
+        }
     }
 }
 
@@ -95,6 +143,7 @@ impl SlotClasses {
             runs: [0; SlotSize::TABLE],
             blocks: [0; SlotSize::TABLE],
             served: [Served::NOTHING; SlotSize::TABLE],
+            aligned: [Served::NOTHING; SlotSize::TABLE],
             with_room: SlotSizes::NONE,
             busy: SlotSizes::NONE,
             maybe_idle: SlotSizes::NONE,
@@ -125,7 +174,7 @@ impl SlotClasses {
             let page = Pages::usual(page);
             let least = page >> LEAST_SHARE_LOG2;
             let is_enough = *blocks * size.granules() >= least || u32::from(served.in_all) >= page;
-            if is_enough && u32::from(served.since_asked) >= least {
+            if is_enough && served.until_asked == 0 {
                 // Blocks of this size serve requests of this class and of the next.
                 self.candidates.add_with_next(slot);
             }
@@ -147,15 +196,21 @@ impl SlotClasses {
         slot.number().checked_sub(1).map_or(own, |below| own.wrapping_add(self.blocks[below]))
     }
 
-    /// How many granules a class had served with blocks, about. It asks now. What is `enough` is counted anew
-    /// afterwards.
-    fn ask(&mut self, slot: SlotSize, enough: u32) -> u32 {
-        self.candidates.remove(slot);
-        let of_both = slot.number().saturating_sub(1)..=slot.number();
-        let served = self.served.get_mut(of_both).unwrap_or_default();
-        let in_all = served.iter().map(|served| u32::from(served.in_all)).sum();
-        for served in served {
-            served.since_asked = 0;
+    /// How many granules a class had served with blocks for such objects, about. What is `enough` is counted anew
+    /// afterwards. The class asks again after so many more as it `waits` for.
+    #[inline(never)]
+    fn ask(&mut self, slot: SlotSize, objects: Objects, waits: u32, enough: u32) -> u32 {
+        let own = slot.number();
+        let (below, of_all) = if objects.are_aligned {
+            (own, &mut self.aligned)
+        } else {
+            (own.saturating_sub(1), &mut self.served)
+        };
+        let of_below = if below == own { 0 } else { of_all[below].in_all };
+        let in_all = u32::from(of_all[own].in_all) + u32::from(of_below);
+        for number in [below, own] {
+            let served = &mut of_all[number];
+            served.until_asked = waits as u16;
             if in_all >= enough {
                 served.in_all = 0;
             }
@@ -302,34 +357,100 @@ impl Heap {
         taken
     }
 
-    /// Takes a slot of a new run, for an object at a multiple of `align`, if the class is to ask for one and has earned
-    /// it.
+    /// Takes a slot of a new run, for an object of so many bytes at a multiple of `align`, if the class is to ask for one
+    /// and has earned it.
     #[inline(always)]
-    pub(super) fn take_slot_of_new_run(&mut self, slot: SlotSize, align: usize) -> Option<NonNull<u8>> {
-        if self.add_run_of_candidate(slot, align) { self.take_slot(slot) } else { None }
+    pub(super) fn take_slot_of_new_run(
+        &mut self,
+        slot: SlotSize,
+        bytes: usize,
+        align: usize,
+    ) -> Option<NonNull<u8>> {
+        if align <= GRANULE && !self.classes.candidates.has(slot) {
+            return None;
+        }
+        self.take_slot_of_run_if_earned(slot, bytes, align)
     }
 
-    /// Gives a class a run, for an object at a multiple of `align`, if it is to ask for one and has earned it.
+    #[inline(never)]
+    fn take_slot_of_run_if_earned(
+        &mut self,
+        slot: SlotSize,
+        bytes: usize,
+        align: usize,
+    ) -> Option<NonNull<u8>> {
+        let is_as_long = align <= GRANULE
+            || BlockSize::keeps_length_at(align) && SlotSize::serving(bytes, 1) == Some(slot);
+        let objects = if is_as_long {
+            if !self.classes.candidates.has(slot) {
+                return None;
+            }
+            Objects::as_long_as(slot)
+        } else {
+            self.aligned_objects(slot, BlockSize::for_payload(bytes)?, align)?
+        };
+        if self.add_run(slot, objects, align) { self.take_slot(slot) } else { None }
+    }
+
+    /// The objects that a class asks for a run for now that one is to be put into such a block at a multiple of `align`;
+    /// `None` if it does not ask. Those that can have no run, because slots would take much more than their blocks, do not
+    /// count: others that need slots of the class wait for what they lack.
+    fn aligned_objects(&mut self, slot: SlotSize, block: BlockSize, align: usize) -> Option<Objects> {
+        let objects = Objects::aligned(slot, block, align);
+        let least =
+            if self.figures.live() > self.free_granules() { objects.least_dense } else { LEAST_ANYHOW };
+        if u64::from(objects.in_block) * 64 < u64::from(slot.granules()) * least {
+            return None;
+        }
+        let served = &mut self.classes.aligned[slot.number()];
+        served.add(block);
+        (served.until_asked == 0).then_some(objects)
+    }
+
+    /// Gives a class a run for the sake of objects that are as long as its slots, as all of a cache's are, at a multiple
+    /// of `align`, if it is to ask for one and has earned it.
+    #[cfg(all(feature = "std", unix))]
     #[inline(always)]
     pub(super) fn add_run_of_candidate(&mut self, slot: SlotSize, align: usize) -> bool {
-        self.classes.candidates.has(slot) && self.add_run(slot, align)
+        self.classes.candidates.has(slot) && self.add_run(slot, Objects::as_long_as(slot), align)
     }
 
-    fn has_earned(&mut self, slot: SlotSize) -> bool {
-        let page = u64::from(self.pages.granules());
+    /// Whether a class has earned a run. If not, it asks again when it may have what it lacks, or after the longest wait.
+    #[inline(always)]
+    fn has_earned(&mut self, slot: SlotSize, objects: Objects) -> bool {
         let usual = Pages::usual(self.pages.granules());
-        let in_blocks = u64::from(self.classes.blocks(slot)) * u64::from(slot.granules());
-        let in_runs = u64::from(self.classes.runs(slot)) * page;
-        let is_busy = self.classes.ask(slot, usual) >= usual || self.classes.busy.has(slot);
-        if !self.pages.exist() {
-            return false;
+        let Some(lacks) = self.lacks(slot, objects, usual) else { return true };
+        if lacks > u64::from(usual >> LEAST_SHARE_LOG2) {
+            let longest = u64::from(usual >> LONGEST_WAIT_SHARE_LOG2);
+            self.classes.ask(slot, objects, lacks.min(longest) as u32, u32::MAX);
         }
+        false
+    }
+
+    /// How many more granules a class has to have in blocks to earn a run, about; `u64::MAX` if that is not what it
+    /// lacks, and `None` if it has earned one.
+    #[inline(always)]
+    fn lacks(&mut self, slot: SlotSize, objects: Objects, usual: u32) -> Option<u64> {
+        let page = u64::from(self.pages.granules());
+        let blocks = self.classes.blocks(objects.counted_as).max(self.classes.blocks(slot));
+        let in_blocks = u64::from(blocks) * u64::from(slot.granules());
+        let in_runs = u64::from(self.classes.runs(slot)) * page;
         let live = u64::from(self.figures.live());
         let free = u64::from(self.free_granules());
-        let in_blocks_instead = u64::from(self.pages.in_blocks_instead(slot));
-        let is_dense = in_blocks_instead * 64 >= page * LEAST_DENSE;
-        if !is_dense && (in_blocks_instead * 64 < page * LEAST_ANYHOW || live > free) {
-            return false;
+        let in_blocks_instead = u64::from(self.pages.in_blocks_instead(slot, objects.in_block));
+        let is_dense = in_blocks_instead * 64 >= page * objects.least_dense;
+        let may_be = is_dense || in_blocks_instead * 64 >= page * LEAST_ANYHOW && live <= free;
+        if objects.are_aligned && !may_be {
+            // Others of the class may be denser: they are not to wait.
+            return Some(0);
+        }
+        if !objects.are_aligned {
+            self.classes.candidates.remove(slot);
+        }
+        let in_all = self.classes.ask(slot, objects, usual >> LEAST_SHARE_LOG2, usual);
+        let is_busy = in_all >= usual || self.classes.busy.has(slot);
+        if !may_be || !self.pages.exist() {
+            return Some(u64::MAX);
         }
         if in_runs == 0
             && is_busy
@@ -338,18 +459,22 @@ impl Heap {
             && self.are_little(self.classes.busy.count() + 1)
         {
             self.classes.busy.add(slot);
-            return true;
+            return None;
         }
         self.classes.busy.remove(slot);
         let is_enough = in_runs > 0 || in_blocks << LEAST_SHARE_LOG2 >= u64::from(usual);
         // Objects over half a page's granules, and live over free memory, each side times all denominators.
-        is_enough && (in_blocks + in_runs) * free * 2 >= page * live * u64::from(slot.granules())
+        let (has, needs) = ((in_blocks + in_runs) * free * 2, page * live * u64::from(slot.granules()));
+        if is_enough && has >= needs {
+            return None;
+        }
+        Some(needs.saturating_sub(has).checked_div(free * 2).unwrap_or(u64::MAX))
     }
 
-    /// Gives a class a run, if it has earned one.
+    /// Gives a class a run for such objects, at a multiple of `align`, if it [has earned](Self::has_earned) one.
     #[inline(never)]
-    fn add_run(&mut self, slot: SlotSize, align: usize) -> bool {
-        if !self.has_earned(slot) {
+    fn add_run(&mut self, slot: SlotSize, objects: Objects, align: usize) -> bool {
+        if !self.has_earned(slot, objects) {
             return false;
         }
         let idle = if self.may_keep_one_more() { None } else { self.take_idle_page() };
@@ -368,7 +493,12 @@ impl Heap {
             self.classes.list(self.arena, slot, run);
         }
         self.classes.runs[slot.number()] += 1;
-        self.classes.candidates.add(slot);
+        // It asks again as soon as that is full.
+        if objects.are_aligned {
+            self.classes.aligned[slot.number()].until_asked = 0;
+        } else {
+            self.classes.candidates.add(slot);
+        }
         true
     }
 

@@ -70,7 +70,7 @@ library_benchmark_group!(name = cached, benchmarks = [cached_alloc, cached_deall
 
 #[library_benchmark]
 #[bench::of_64_bytes(args = (served_before(&LOCKED, SMALL)), config = at_most(55))]
-#[bench::of_1600_bytes(args = (served_before(&LOCKED, LARGE)), config = at_most(133))]
+#[bench::of_1600_bytes(args = (served_before(&LOCKED, LARGE)), config = at_most(129))]
 fn locked_alloc(layout: Layout) -> *mut u8 {
     // SAFETY: the layout is not of zero bytes.
     unsafe { LOCKED.alloc(layout) }
