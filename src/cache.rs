@@ -429,6 +429,12 @@ fn class_serving(layout: Layout) -> Option<Class> {
     Class::serving(layout.size(), layout.align())
 }
 
+/// Whether the caches serve such a request.
+#[inline(always)]
+fn is_for_caches(layout: Layout) -> bool {
+    Class::is_there_for(layout.size(), layout.align())
+}
+
 /// The heap, locked.
 type Guard<'a> = MutexGuard<'a, SpinThenSleep, Heap>;
 

@@ -99,6 +99,16 @@ impl Class {
         (bytes <= LARGEST_PAYLOAD && Self::is_worth_keeping(bytes, align)).then(|| Self::holding(bytes))
     }
 
+    /// Whether a class [serves](Self::serving) requests of so many bytes at a multiple of `align`.
+    #[inline(always)]
+    pub(super) fn is_there_for(bytes: usize, align: usize) -> bool {
+        const { assert!(SlotSize::MOST_GRANULES * GRANULE % SlotSize::LARGEST_ALIGN == 0) };
+        if align > GRANULE && bytes <= SlotSize::MOST_GRANULES * GRANULE {
+            return align <= SlotSize::LARGEST_ALIGN;
+        }
+        bytes <= LARGEST_PAYLOAD && Self::is_worth_keeping(bytes, align)
+    }
+
     /// Whether a block of so many bytes that lies at a multiple of `align` may be on a list, from which it is taken for
     /// requests of any alignment: if it is large enough that a program loses little where these take the few places
     /// that are aligned like that, and it has to have others.
@@ -340,6 +350,16 @@ mod tests {
             assert!(!class.is_small() || class == Class::serving_small(bytes).class());
         }
         assert_eq!(Class::serving(LARGEST_PAYLOAD + 1, 1), None);
+    }
+
+    #[test]
+    fn there_is_a_class_where_one_serves() {
+        for bytes in (0..1000).chain((1000..LARGEST_PAYLOAD + 100).step_by(7)) {
+            for align in (0..17).map(|log2| 1 << log2) {
+                let is_served = Class::serving(bytes, align).is_some();
+                assert_eq!(Class::is_there_for(bytes, align), is_served, "{bytes} at {align}");
+            }
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::drain::{give_back, give_back_empty_runs, give_back_list, raise_outside};
 use super::lists::{Given, Lists};
 use super::trial::Call;
-use super::{Guard, ThreadCached, class_serving, home};
+use super::{Guard, ThreadCached, home, is_for_caches};
 use crate::fault::Action;
 use crate::source::Source;
 use core::alloc::Layout;
@@ -24,7 +24,7 @@ impl<S: Source> ThreadCached<S> {
             if this.rests() {
                 let heap = this.unless_cached(this.locked.heap(), block, layout, Action::Free);
                 this.dealloc_locked(heap, block, layout);
-            } else if class_serving(layout).is_none() || !home::slot().give_block(this.identity(), block) {
+            } else if !is_for_caches(layout) || !home::slot().give_block(this.identity(), block) {
                 this.dealloc_slow(block, layout);
             }
         }
@@ -42,7 +42,7 @@ impl<S: Source> ThreadCached<S> {
             // SAFETY: the caller's contract.
             return unsafe { self.dealloc_locked(heap, block, layout) };
         }
-        let slot = class_serving(layout).and_then(|_| self.own_slot().or_else(|| self.join()));
+        let slot = if is_for_caches(layout) { self.own_slot().or_else(|| self.join()) } else { None };
         // SAFETY: the slot is this thread's.
         let found = slot.and_then(|slot| Some((slot, unsafe { slot.find(block) }?)));
         let Some((slot, (_, class))) = found else {
