@@ -43,10 +43,10 @@ const LEAST_SHARE_LOG2: u32 = 5;
 const LONGEST_WAIT_SHARE_LOG2: u32 = 2;
 
 /// What the objects of a full run have to take in blocks, in 64ths of a page, so that the run takes hardly more, or a
-/// sixteenth where they are aligned, since an aligned block takes three times as long; and so that it is cut while half
+/// tenth where they are aligned, since an aligned block takes three times as long; and so that it is cut while half
 /// of the arena is free.
 const LEAST_DENSE: u64 = 63;
-const LEAST_DENSE_ALIGNED: u64 = 60;
+const LEAST_DENSE_ALIGNED: u64 = 58;
 const LEAST_ANYHOW: u64 = 53;
 
 /// What lies free between blocks serves objects before there are more runs from the top, if it is more than this share
@@ -393,8 +393,8 @@ impl Heap {
     }
 
     /// The objects that a class asks for a run for now that one is to be put into such a block at a multiple of `align`;
-    /// `None` if it does not ask. Those that can have no run, because slots would take much more than their blocks, do not
-    /// count: others that need slots of the class wait for what they lack.
+    /// `None` if it does not ask. Those that can have no run however a page is divided, because slots take much more than
+    /// their blocks, do not count: others that need slots of the class wait for what they lack.
     fn aligned_objects(&mut self, slot: SlotSize, block: BlockSize, align: usize) -> Option<Objects> {
         let objects = Objects::aligned(slot, block, align);
         let least =

@@ -81,6 +81,9 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
             let most = state.committed(heap);
             let State { pace, kept, stayed, .. } = state;
             kept.give_back(stayed, |bytes| pace.allows(bytes, most));
+            // What heaps had in use is in memory still, until it goes back: who uses it again takes no more.
+            let in_memory = state.mark + state.in_own_pages() + state.kept.bytes();
+            state.most_in_use = state.most_in_use.min(in_memory);
             let fall = state.mark - live;
             let is_far = fall > least_fall(live);
             // What was kept for the sake of what caches had is not known before it goes back. What goes back beyond the
@@ -90,8 +93,6 @@ impl<const CAP: usize, const HUGE_PAGES: bool> Growing<CAP, HUGE_PAGES> {
                 state.pause = PAUSE;
                 return self.settle_limits(state, heap);
             }
-            // What did not go back is in memory still, and counts, if it is used again, for no more than it did.
-            state.most_in_use = state.most_in_use.min(live + state.in_own_pages() + state.kept.bytes());
             state.has_fallen = is_far;
             state.are_caches_told = false;
             state.further.unmap_empty();

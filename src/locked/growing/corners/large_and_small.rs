@@ -73,6 +73,33 @@ fn a_wave_finds_the_pages_of_the_one_before() {
     assert!((0..100).any(|_| is_served()));
 }
 
+/// A peak that has gone back to the system long ago does not count.
+#[test]
+fn a_peak_of_long_ago_does_not_let_pages_pile_up() {
+    let allocator = Allocator::new();
+    let blocks: Vec<_> = (0..13).map(|_| served(&allocator, 4 * MIB)).collect();
+    blocks.into_iter().for_each(|block| free(&allocator, block, 4 * MIB));
+    while allocator.committed_bytes() > 2 * MIB {
+        sleep(Duration::from_millis(20));
+        free(&allocator, served(&allocator, MIB), MIB);
+    }
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut buffers: Vec<_> = (0..8).map(|_| (served(&allocator, MIB), MIB)).collect();
+    let mut most_in_use = 8 * MIB;
+    for _ in 0..40_000 {
+        let number = random.usize(..buffers.len());
+        let (buffer, size) = buffers[number];
+        free(&allocator, buffer, size);
+        let size = random.usize(MIB..3 * MIB);
+        buffers[number] = (served(&allocator, size), size);
+        most_in_use = most_in_use.max(allocator.live_bytes());
+        let committed = allocator.committed_bytes();
+        assert!(committed < most_in_use * 17 / 16 + MIB, "{committed} bytes for {most_in_use}");
+    }
+    buffers.into_iter().for_each(|(buffer, size)| free(&allocator, buffer, size));
+    allocator.audit().unwrap();
+}
+
 /// It does not know of what it was merged with.
 #[test]
 #[cfg(target_os = "linux")]
