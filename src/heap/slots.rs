@@ -14,10 +14,10 @@
 //! multiples of 16 and more get runs all the same: as blocks they would leave gaps themselves.)
 //!
 //! A class asks whether it has earned a run when it has enough in blocks for that, as far as its own counts tell, and
-//! then again after as much was served with blocks as it lacked, or a quarter of a page. Blocks are counted for the class
-//! that is as long as they are. An object may need a longer slot for the sake of its alignment, as small hash tables do
-//! at multiples of 16. What is served of these is counted apart, for the class that they need, which asks for their sake
-//! where its slots take hardly more than their blocks.
+//! then again after as much was served with blocks as it lacked, or a quarter of a page. Blocks are counted for the
+//! class that is as long as they are. An object may need a longer slot for the sake of its alignment, as small hash
+//! tables do at multiples of 16. What is served of these is counted apart, for the class that they need, which asks for
+//! their sake where its slots take hardly more than their blocks.
 //!
 //! What is in use one after the other counts, too: a class that was served a page's length in blocks since it
 //! had a run gets a first one, as long as two thirds of the arena are free, and all runs of such classes are little
@@ -109,7 +109,7 @@ struct Objects {
     counted_as: SlotSize,
     /// How many granules one takes in a block, about.
     in_block: u32,
-    /// What those of a full run have to take in blocks, in 64ths of a page.
+    /// What those of a full run have to take in blocks where more is in use than free, in 64ths of a page.
     least_dense: u64,
     /// They need its slots for their alignment, and not by their length alone.
     are_aligned: bool,
@@ -122,8 +122,8 @@ impl Objects {
         Self { counted_as: slot, in_block: slot.granules() + 1, least_dense: LEAST_DENSE, are_aligned: false }
     }
 
-    /// Those that such blocks at multiples of `align` hold. Half of the gap to the next one counts, too: objects of other
-    /// lengths may have that, or none.
+    /// Those that such blocks at multiples of `align` hold. Half of the gap to the next one counts, too: objects of
+    /// other lengths may have that, or none.
     fn aligned(slot: SlotSize, block: BlockSize, align: usize) -> Self {
         let block = block.at(align);
         let with_gap = block.granules().next_multiple_of((align / GRANULE) as u32);
@@ -357,8 +357,8 @@ impl Heap {
         taken
     }
 
-    /// Takes a slot of a new run, for an object of so many bytes at a multiple of `align`, if the class is to ask for one
-    /// and has earned it.
+    /// Takes a slot of a new run, for an object of so many bytes at a multiple of `align`, if the class is to ask for
+    /// one and has earned it.
     #[inline(always)]
     pub(super) fn take_slot_of_new_run(
         &mut self,
@@ -381,25 +381,21 @@ impl Heap {
     ) -> Option<NonNull<u8>> {
         let is_as_long = align <= GRANULE
             || BlockSize::keeps_length_at(align) && SlotSize::serving(bytes, 1) == Some(slot);
-        let objects = if is_as_long {
-            if !self.classes.candidates.has(slot) {
-                return None;
-            }
-            Objects::as_long_as(slot)
+        let is_there = if is_as_long {
+            self.add_run_of_candidate(slot, align)
         } else {
-            self.aligned_objects(slot, BlockSize::for_payload(bytes)?, align)?
+            let objects = self.aligned_objects(slot, BlockSize::for_payload(bytes)?, align)?;
+            self.add_run(slot, objects, align)
         };
-        if self.add_run(slot, objects, align) { self.take_slot(slot) } else { None }
+        if is_there { self.take_slot(slot) } else { None }
     }
 
-    /// The objects that a class asks for a run for now that one is to be put into such a block at a multiple of `align`;
-    /// `None` if it does not ask. Those that can have no run however a page is divided, because slots take much more than
-    /// their blocks, do not count: others that need slots of the class wait for what they lack.
+    /// The objects that a class asks for a run for now that one is to be put into such a block at a multiple of
+    /// `align`; `None` if it does not ask. Those that can have no run however a page is divided, because slots take
+    /// much more than their blocks, do not count: others that need slots of the class wait for what they lack.
     fn aligned_objects(&mut self, slot: SlotSize, block: BlockSize, align: usize) -> Option<Objects> {
         let objects = Objects::aligned(slot, block, align);
-        let least =
-            if self.figures.live() > self.free_granules() { objects.least_dense } else { LEAST_ANYHOW };
-        if u64::from(objects.in_block) * 64 < u64::from(slot.granules()) * least {
+        if u64::from(objects.in_block) * 64 < u64::from(slot.granules()) * self.least_dense(objects) {
             return None;
         }
         let served = &mut self.classes.aligned[slot.number()];
@@ -407,15 +403,20 @@ impl Heap {
         (served.until_asked == 0).then_some(objects)
     }
 
-    /// Gives a class a run for the sake of objects that are as long as its slots, as all of a cache's are, at a multiple
-    /// of `align`, if it is to ask for one and has earned it.
-    #[cfg(all(feature = "std", unix))]
+    /// Gives a class a run for the sake of objects that are as long as its slots, as all of a cache's are, at a
+    /// multiple of `align`, if it is to ask for one and has earned it.
     #[inline(always)]
     pub(super) fn add_run_of_candidate(&mut self, slot: SlotSize, align: usize) -> bool {
         self.classes.candidates.has(slot) && self.add_run(slot, Objects::as_long_as(slot), align)
     }
 
-    /// Whether a class has earned a run. If not, it asks again when it may have what it lacks, or after the longest wait.
+    /// What the objects of a full run have to take in blocks now, in 64ths of a page.
+    fn least_dense(&self, objects: Objects) -> u64 {
+        if self.figures.live() > self.free_granules() { objects.least_dense } else { LEAST_ANYHOW }
+    }
+
+    /// Whether a class has earned a run. If not, it asks again when it may have what it lacks, or after the longest
+    /// wait.
     #[inline(always)]
     fn has_earned(&mut self, slot: SlotSize, objects: Objects) -> bool {
         let usual = Pages::usual(self.pages.granules());
@@ -438,9 +439,8 @@ impl Heap {
         let live = u64::from(self.figures.live());
         let free = u64::from(self.free_granules());
         let in_blocks_instead = u64::from(self.pages.in_blocks_instead(slot, objects.in_block));
-        let is_dense = in_blocks_instead * 64 >= page * objects.least_dense;
-        let may_be = is_dense || in_blocks_instead * 64 >= page * LEAST_ANYHOW && live <= free;
-        if objects.are_aligned && !may_be {
+        let is_dense = in_blocks_instead * 64 >= page * self.least_dense(objects);
+        if objects.are_aligned && !is_dense {
             // Others of the class may be denser: they are not to wait.
             return Some(0);
         }
@@ -449,7 +449,7 @@ impl Heap {
         }
         let in_all = self.classes.ask(slot, objects, usual >> LEAST_SHARE_LOG2, usual);
         let is_busy = in_all >= usual || self.classes.busy.has(slot);
-        if !may_be || !self.pages.exist() {
+        if !is_dense || !self.pages.exist() {
             return Some(u64::MAX);
         }
         if in_runs == 0

@@ -142,8 +142,8 @@ fn objects_that_are_no_multiple_of_their_alignment_fill_the_arena() {
     }
 }
 
-/// Objects that are aligned, and too short for slots that are, take no runs from others of their length. (When they asked
-/// for these, others did not: 0.75 and 0.81.)
+/// Objects that are aligned, and too short for slots that are, take no runs from others of their length. (When they
+/// asked for these, others did not: 0.75 and 0.81.)
 #[test]
 fn aligned_objects_do_not_keep_others_from_runs() {
     for (size, least) in [(24, 0.85), (40, 0.92)] {
