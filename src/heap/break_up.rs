@@ -138,15 +138,16 @@ impl Heap {
     /// The search goes on where the last one ended, and round.
     fn sparse_runs_for(&mut self, granules: u32) -> Option<SparseRuns> {
         let mut left = MOST_LOOKED_AT * GLANCES;
-        let first = usize::from(self.classes.sought_in_vain.next_class);
+        let first = SlotSize::numbered(self.classes.sought_in_vain.next_class.into());
         let goes_on_at = self.where_search_goes_on();
-        for step in 0..=SlotSize::COUNT {
-            let slot = SlotSize::numbered(((first + step) % SlotSize::COUNT) as u32);
+        let listed = self.classes.with_room;
+        let round = listed.from(first).iter().chain(listed.below(first).iter()).map(|slot| (slot, false));
+        // The class where it began comes last, too, up to there.
+        for (slot, is_last) in round.chain(goes_on_at.map(|_| (first, true))) {
             let head = self.classes.head(slot);
-            let (mut index, end) = match (step, goes_on_at) {
-                (0, Some(run)) => (run, Index::NONE),
-                (SlotSize::COUNT, Some(run)) => (head, run),
-                (SlotSize::COUNT, None) => break,
+            let (mut index, end) = match goes_on_at {
+                Some(run) if is_last => (head, run),
+                Some(run) if slot == first => (run, Index::NONE),
                 _ => (head, Index::NONE),
             };
             while !index.is_none() && index != end {

@@ -57,6 +57,11 @@ impl SlotSizes {
         Self(self.0 & (!0 << slot.number()))
     }
 
+    /// Those that are smaller than one.
+    pub(super) const fn below(self, slot: SlotSize) -> Self {
+        Self(self.0 & !(!0 << slot.number()))
+    }
+
     /// All of them, the smallest first.
     pub(super) fn iter(self) -> impl Iterator<Item = SlotSize> {
         core::iter::successors(Some(self.0), |bits| Some(bits & bits.wrapping_sub(1)))
