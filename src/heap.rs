@@ -134,8 +134,8 @@ pub enum RegionError {
     Overlaps,
     /// The memory lies neither directly behind nor directly in front of the heap's region.
     NotAdjacent,
-    /// The allocator has as many regions as it has room for, and none of them touches this one, or becomes too large
-    /// with it.
+    /// The allocator has as many regions as it has room for, and this one touches none of them, or none that it can
+    /// become part of: because that would be too large, or because it is too small.
     TooMany,
 }
 

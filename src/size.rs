@@ -50,16 +50,25 @@ impl BlockSize {
         Self(granules)
     }
 
-    /// The size that a block is to have at a multiple of `align`, where there is room: at one of two granules an even
-    /// number of them. Then what lies behind it is at such a place, too, and there is no gap in front of the next one.
+    /// The size that a block is to have at a multiple of `align`, where there is room. It is longer by a granule where
+    /// what is left in front of the next such place would be one, which is too short for a free block, so that there
+    /// would be a whole `align` more; and where it is longer than slots, and hardly longer then, up to that place. Then
+    /// there is no gap in front of the next one.
     pub(crate) const fn at(self, align: usize) -> Self {
-        const { assert!(MAX_REGION / GRANULE % 2 == 0) };
-        if Self::keeps_length_at(align) { self } else { Self(self.0.next_multiple_of(2)) }
-    }
-
-    /// Whether a block at a multiple of `align` is to be no longer than others.
-    pub(crate) const fn keeps_length_at(align: usize) -> bool {
-        align != 2 * GRANULE
+        /// Hardly longer: by a sixteenth.
+        const MOST_LONGER_LOG2: u32 = 4;
+        let (granules, between) = (self.0 as usize, align / GRANULE);
+        if between < 2 {
+            return self;
+        }
+        let up_to_next = (granules + between - 1) & !(between - 1);
+        let is_longer_than_slots = granules > SlotSize::MOST_GRANULES + 1;
+        let most_longer = if is_longer_than_slots { granules >> MOST_LONGER_LOG2 } else { 1 };
+        if up_to_next - granules <= most_longer && up_to_next <= MAX_REGION / GRANULE {
+            Self(up_to_next as u32)
+        } else {
+            self
+        }
     }
 
     /// The size in granules, header included.

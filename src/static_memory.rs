@@ -7,7 +7,7 @@
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-/// So many arenas are noted at most. What lies in another one is taken for static.
+/// So many arenas are noted at most. Where there are more, nothing is taken for static any more.
 const MOST_ARENAS: usize = 16;
 
 /// The span of an arena; its end is zero where there is none.
@@ -27,13 +27,14 @@ pub(crate) fn note_arena(start: usize, bytes: usize) {
     if object_with(start, bytes).is_none() {
         return;
     }
-    if let Some(span) = ARENAS.get(NOTED.fetch_add(1, Ordering::Relaxed)) {
+    if let Some(span) = ARENAS.get(NOTED.fetch_add(1, Ordering::AcqRel)) {
         span.start.store(start, Ordering::Relaxed);
         span.end.store(start + bytes, Ordering::Release);
     }
 }
 
-/// Whether a value lies in static memory and in no arena there.
+/// Whether a value lies in static memory and in no arena there. Arenas that are values are not noted, because they come
+/// and go: what lies in one over static memory is taken for static.
 pub(crate) fn has<T>(value: &T) -> bool {
     let start = core::ptr::from_ref(value).addr();
     let is_in = |span: &Span| {
@@ -41,7 +42,8 @@ pub(crate) fn has<T>(value: &T) -> bool {
         let end = span.end.load(Ordering::Acquire);
         (span.start.load(Ordering::Relaxed)..end).contains(&start)
     };
-    !ARENAS.iter().any(is_in) && object_with(start, size_of::<T>()).is_some()
+    let are_all_noted = NOTED.load(Ordering::Acquire) <= MOST_ARENAS;
+    are_all_noted && !ARENAS.iter().any(is_in) && object_with(start, size_of::<T>()).is_some()
 }
 
 /// Keeps the library that a value lies in loaded as long as the program runs. Nothing is done for the program

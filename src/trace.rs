@@ -48,7 +48,8 @@
 //!
 //! - Bit 3: between this event and the one before in the chunk lie others, in other chunks. Their number follows the
 //!   first byte. So each event of a file has a sequence number of its own, in the order in which they happened: an
-//!   allocation counts when it is done, a release when it begins.
+//!   allocation counts when it is done, a release when it begins. A `realloc` counts when it is done; where it has
+//!   moved, another thread may have the old place already, so that an allocation there comes first in the file.
 //! - Bits 4 to 6: the alignment's logarithm; 7: it is seven or more, and follows as a byte. Zero for releases.
 //! - Bit 7: the [call site](Event::Allocation::site) follows all other fields.
 //!

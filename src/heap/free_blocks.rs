@@ -165,6 +165,20 @@ impl FreeBlocks {
         Some((self.one_of_node(arena, head), found))
     }
 
+    /// The first free block of exactly that size, unless it is large and its bin's trie begins with another size. It
+    /// stays in its bin.
+    #[inline(always)]
+    pub(super) fn first_of(&self, arena: Arena, size: BlockSize) -> Option<Index> {
+        let bin = Bin::of(size);
+        let head = self.head(bin);
+        if head.is_none() {
+            return None;
+        }
+        // SAFETY: LISTED, the root of a bin's trie is a free block of the arena.
+        let is_of_size = bin.is_exact() || unsafe { arena.tag(head).size() } == size;
+        is_of_size.then(|| if bin.is_exact() { head } else { self.one_of_node(arena, head) })
+    }
+
     /// Of several blocks of one size, the second, because that is no node of the trie and is taken out in a
     /// few steps.
     #[inline(always)]

@@ -379,12 +379,13 @@ impl Heap {
         bytes: usize,
         align: usize,
     ) -> Option<NonNull<u8>> {
-        let is_as_long = align <= GRANULE
-            || BlockSize::keeps_length_at(align) && SlotSize::serving(bytes, 1) == Some(slot);
+        let block = BlockSize::for_payload(bytes)?;
+        let is_as_long =
+            align <= GRANULE || SlotSize::serving(bytes, 1) == Some(slot) && block.at(align) == block;
         let is_there = if is_as_long {
             self.add_run_of_candidate(slot, align)
         } else {
-            let objects = self.aligned_objects(slot, BlockSize::for_payload(bytes)?, align)?;
+            let objects = self.aligned_objects(slot, block, align)?;
             self.add_run(slot, objects, align)
         };
         if is_there { self.take_slot(slot) } else { None }

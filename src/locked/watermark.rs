@@ -69,8 +69,8 @@ impl Watermark {
 impl<S: Source, R: RawMutex> Locked<S, R> {
     /// Has a function called, once, when a request would bring the bytes in use beyond `bytes`, so that the program can
     /// shed load before anything is refused. It is told [how many](Self::live_bytes) are in use. To be called again, it
-    /// is set again, which the function may do itself: what that allocates afterwards does not call it. One of
-    /// `usize::MAX` bytes is never called.
+    /// is set again, which the function may do itself: what that allocates afterwards does not call it, nor that of
+    /// another allocator, whose next request is looked at instead. One of `usize::MAX` bytes is never called.
     ///
     /// The function is called by the thread whose request it is, before that is served, and outside of the lock. It may
     /// allocate and release. It must not unwind; if it does, the program ends.

@@ -133,7 +133,8 @@ impl<const SIZE: usize> sealed::Source for FreeList<SIZE> {
 
     #[cfg(all(feature = "std", unix))]
     fn trim(&self, heap: &mut Heap) -> usize {
-        // SAFETY: whole pages of the arena are private.
+        // SAFETY: whole pages of a static or of what the program allocates are private and anonymous, once they were
+        // written; nothing else is to be trimmed (`Locked::trim`).
         unsafe { give_back_all(heap) }
     }
 }

@@ -55,7 +55,8 @@ impl<A> Counted<A> {
     ///
     /// Calls, bytes and blocks are exact, but for calls that other threads are just in. The peak is exact as long as
     /// one thread has allocated. From then on, it may be wrong by 16 KiB for each thread at that moment, in either
-    /// direction: so much may become live or be released on a thread before others know.
+    /// direction: so much may become live or be released on a thread before others know. A request of less than that
+    /// counts for the peak, though it is refused, if a function that is told of refusals releases something.
     pub fn counts(&self) -> Counts {
         totals::counts()
     }
@@ -80,11 +81,10 @@ impl<A: GlobalAlloc> Counted<A> {
         let slot = threads::slot();
         let bytes = layout.size() as isize;
         let live = slot.live_bytes.get();
-        if live.wrapping_add(bytes) > slot.above.get() {
+        if live.checked_add(bytes).is_none_or(|live| live > slot.above.get()) {
             return self.allocate_attentively(layout, contents);
         }
-        // Counted before, because little need be kept for after then, and taken back if it is refused. Meanwhile nobody
-        // looks at the peak.
+        // Counted before, because little need be kept for after then, and taken back if it is refused.
         slot.live_bytes.add_to(live, bytes);
         slot.requested_bytes.add(bytes);
         contents.calls(slot).add(1);
@@ -278,8 +278,8 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Counted<A> {
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         let slot = threads::slot();
         let growth = (new_size as isize).wrapping_sub(layout.size() as isize);
-        let live = slot.live_bytes.get().wrapping_add(growth);
-        if live > slot.above.get() || live < slot.below.get() {
+        let live = slot.live_bytes.get().checked_add(growth);
+        if live.is_none_or(|live| live > slot.above.get() || live < slot.below.get()) {
             // SAFETY: the caller's contract.
             return unsafe { self.realloc_attentively(block, layout, new_size) };
         }

@@ -102,20 +102,28 @@ pub(super) fn check_sizes(heap: &Heap, stats: &Stats) -> Result<(), String> {
 }
 
 /// A used block is the next of the live ones, and at most one granule larger than it has to be, or than the slot that
-/// it was before its run was broken up. At a multiple of two granules it may have one more.
+/// it was before its run was broken up. At a multiple of more than a granule it may have one more, and where it is longer
+/// than slots, up to a sixteenth more.
 fn check_live(address: usize, header: BlockHeader, expected: Option<&LiveBlock>) -> Result<(), String> {
     let Some(block) = expected.filter(|block| block.start() == address) else {
         return Err(format!("a used block at {address:#x} that nobody has"));
     };
     let tight = block_bytes(block.size()).unwrap_or(usize::MAX);
     let was_slot = [1, 2].iter().any(|more| is_slot_size(header.size().wrapping_sub(more * GRANULE)));
-    let more = if block.layout.align() == 2 * GRANULE { 2 * GRANULE } else { GRANULE };
+    let is_long = tight > LARGEST_SLOT + GRANULE;
+    let more = match block.layout.align() {
+        ..=GRANULE => GRANULE,
+        _ if is_long => GRANULE + GRANULE.max(tight / 16),
+        _ => 2 * GRANULE,
+    };
     if header.size() < tight || header.size() - tight > more && !was_slot {
         let (number, size) = (block.number, header.size());
         return Err(format!("#{number} has {size} bytes, and needs {tight}"));
     }
     Ok(())
 }
+
+const LARGEST_SLOT: usize = 768;
 
 /// Whether slots have so many bytes: each multiple of 8 up to 256, of 32 up to 512, of 64 up to 768.
 fn is_slot_size(bytes: usize) -> bool {
