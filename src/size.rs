@@ -120,6 +120,9 @@ impl SlotSize {
     /// by a mask instead of a check.
     pub(crate) const TABLE: usize = 64;
 
+    /// Up to so many granules, each number of them is a size: 256 bytes.
+    const EACH_GRANULE: u8 = 32;
+
     /// The largest slot in granules: 768 bytes.
     pub(crate) const MOST_GRANULES: usize = 96;
 
@@ -132,8 +135,8 @@ impl SlotSize {
         let mut last = 0;
         while number < Self::COUNT {
             last += match last {
-                ..32 => 1,
-                32..64 => 4,
+                ..Self::EACH_GRANULE => 1,
+                ..64 => 4,
                 _ => 8,
             };
             granules[number] = last;
@@ -194,6 +197,12 @@ impl SlotSize {
     #[inline(always)]
     pub(crate) const fn granules(self) -> u32 {
         Self::GRANULES[self.number()] as u32
+    }
+
+    /// Whether it is one of the long ones, which are further apart.
+    #[inline(always)]
+    pub(crate) const fn is_long(self) -> bool {
+        self.granules() > Self::EACH_GRANULE as u32
     }
 
     /// The size in bytes, all of which are the caller's.
