@@ -194,11 +194,11 @@ impl Contents {
     ///
     /// # Safety
     ///
-    /// - The block holds that many bytes, and nobody has its pointer yet.
-    pub(crate) unsafe fn put_into(self, block: NonNull<u8>, dirty: usize) -> *mut u8 {
+    /// - The block comes from that source, holds that many bytes, and nobody has its pointer yet.
+    pub(crate) unsafe fn put_into(self, block: NonNull<u8>, dirty: usize, source: &impl Source) -> *mut u8 {
         if matches!(self, Self::Zeroes) {
             // SAFETY: the caller's contract.
-            unsafe { block.write_bytes(0, dirty) };
+            unsafe { source.clear(block, dirty) };
         }
         block.as_ptr()
     }
@@ -399,7 +399,7 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
         };
         drop(heap);
         // SAFETY: the block was found for this request.
-        unsafe { contents.put_into(block, dirty) }
+        unsafe { contents.put_into(block, dirty, &self.source) }
     }
 
     /// Without std, nothing takes a thread off the usual way.

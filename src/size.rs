@@ -134,10 +134,12 @@ impl SlotSize {
         let mut number = 0;
         let mut last = 0;
         while number < Self::COUNT {
-            last += match last {
-                ..Self::EACH_GRANULE => 1,
-                ..64 => 4,
-                _ => 8,
+            last += if last < Self::EACH_GRANULE {
+                1
+            } else if last < 64 {
+                4
+            } else {
+                8
             };
             granules[number] = last;
             number += 1;

@@ -153,6 +153,17 @@ pub(crate) mod sealed {
             false
         }
 
+        /// Makes so many bytes at the beginning of a block that was just found zero. To be called without the lock.
+        ///
+        /// # Safety
+        ///
+        /// - The block is one of the heap's or from elsewhere, holds that many bytes, and nobody has its pointer yet.
+        #[inline]
+        unsafe fn clear(&self, block: NonNull<u8>, bytes: usize) {
+            // SAFETY: the caller's contract.
+            unsafe { block.write_bytes(0, bytes) };
+        }
+
         /// Gives back a block that does not lie in the heap's region. `None` if it is not known elsewhere.
         ///
         /// # Safety

@@ -76,7 +76,7 @@ impl<S: Source> ThreadCached<S> {
             if let Some(block) = block {
                 drop(heap);
                 // SAFETY: the class holds that many bytes, and nobody has the block's address yet.
-                return unsafe { contents.put_into(block, layout.size()) };
+                return unsafe { contents.put_into(block, layout.size(), &self.locked.source) };
             }
         }
         // Where memory is short, a small request is served to the byte.
@@ -90,7 +90,7 @@ impl<S: Source> ThreadCached<S> {
         };
         drop(heap);
         // SAFETY: the block was found for this request.
-        unsafe { contents.put_into(block, dirty) }
+        unsafe { contents.put_into(block, dirty, &self.locked.source) }
     }
 
     /// An allocation that the heap has no memory for, after draining if that can help.
@@ -105,7 +105,7 @@ impl<S: Source> ThreadCached<S> {
         let Some((block, dirty)) = found else { return self.locked.refused(heap, layout, contents, self) };
         drop(heap);
         // SAFETY: the block was found for this request.
-        unsafe { contents.put_into(block, dirty) }
+        unsafe { contents.put_into(block, dirty, &self.locked.source) }
     }
 
     /// Takes a block of a class, at a multiple of `align`, from the calling thread's cache. Where that has none,

@@ -24,6 +24,7 @@ use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use further::Further;
 use kept::Kept;
+use own_pages::clear_large;
 use pace::Pace;
 use span::{HUGE_PAGE, init, reserve};
 use stayed::Stayed;
@@ -198,7 +199,7 @@ impl State {
         }
         // What is not in memory after all takes no more than new pages do, unless it is cleared.
         heap.used_place(layout)
-            .is_some_and(|(start, bytes)| !is_zeroed || mapping::is_half_resident(start, bytes))
+            .is_some_and(|(start, bytes)| !is_zeroed || mapping::is_resident(start, bytes, 2))
     }
 
     /// Bytes in use that are not the first heap's.
@@ -389,6 +390,14 @@ impl<const CAP: usize, const HUGE_PAGES: bool> sealed::Source for Growing<CAP, H
     fn prefers_heap(&self, heap: &Heap, layout: Layout, is_zeroed: bool) -> bool {
         // SAFETY: the heap is here.
         unsafe { self.state(heap) }.prefers_heap(heap, layout, is_zeroed)
+    }
+
+    #[inline]
+    unsafe fn clear(&self, block: NonNull<u8>, bytes: usize) {
+        // SAFETY: the caller's contract. All memory was mapped here.
+        unsafe {
+            if bytes < OWN_PAGES_FROM { block.write_bytes(0, bytes) } else { clear_large(block, bytes) }
+        };
     }
 
     unsafe fn dealloc_elsewhere(&self, heap: &mut Heap, block: *mut u8) -> Option<Leftover> {

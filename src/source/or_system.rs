@@ -75,6 +75,12 @@ impl<S: sealed::Source> sealed::Source for OrSystem<S> {
         self.0.prefers_heap(heap, layout, is_zeroed)
     }
 
+    #[inline]
+    unsafe fn clear(&self, block: NonNull<u8>, bytes: usize) {
+        // SAFETY: the caller's contract.
+        unsafe { self.0.clear(block, bytes) };
+    }
+
     unsafe fn dealloc_elsewhere(&self, heap: &mut Heap, block: *mut u8) -> Option<Leftover> {
         // SAFETY: the caller's contract.
         unsafe { self.0.dealloc_elsewhere(heap, block) }

@@ -350,6 +350,39 @@ fn large_blocks_do_not_use_up_the_mappings_of_the_process() {
     assert_eq!(allocator.stats().live_bytes, 0);
 }
 
+/// A large table of which little is used does not come into memory because it is cleared where one was before. (It did,
+/// all of it, and took twenty times as long.)
+#[test]
+#[serial]
+#[cfg(target_pointer_width = "64")]
+fn sparse_tables_stay_sparse() {
+    const TABLE: usize = 64 * MIB;
+    let huge_pages = std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled");
+    if huge_pages.is_ok_and(|when| when.contains("[always]")) {
+        // One byte that is used is 2 MiB in memory.
+        return;
+    }
+    for growable in [&LOCKED as &dyn Growable, &CACHED] {
+        let layout = Layout::from_size_align(TABLE, 8).unwrap();
+        let before = resident();
+        for round in 0..20 {
+            // SAFETY: the layout is not of zero bytes. The table is in use until it is freed, once.
+            unsafe {
+                let table = growable.alloc_zeroed(layout);
+                assert!(!table.is_null());
+                for number in 0..40 {
+                    let at = table.add((number * 1_677_721 + round * 40_000) % TABLE);
+                    assert_eq!(at.read(), 0);
+                    at.write(1);
+                }
+                let more = resident().saturating_sub(before);
+                assert!(more < 2 * MIB, "{more} bytes are in memory in round {round}");
+                growable.dealloc(table, layout);
+            }
+        }
+    }
+}
+
 #[test]
 #[serial]
 fn who_frees_and_allocates_in_turn_does_not_pay_each_time() {
