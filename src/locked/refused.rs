@@ -23,7 +23,7 @@ pub(super) fn is_in_distress() -> bool {
 #[cfg(feature = "std")]
 #[inline(never)]
 fn wait_until_told() {
-    const MOST_PAUSES: u32 = 100_000;
+    const MOST_PAUSES: u32 = 6000;
     let (mut backoff, mut left) = (Backoff::new(), MOST_PAUSES);
     while left > 0 && refusal::is_being_told() {
         backoff.pause();

@@ -20,24 +20,29 @@ use core::time::Duration;
 const FIRST: u32 = unless_explored(16, 1) as u32;
 const LOOKS: u32 = unless_explored(3, 1) as u32;
 
-/// How long it sleeps then, to begin anew.
+/// How long it sleeps then, to begin anew; twice as long each time, up to so many times as long. (Where dozens of
+/// threads wait, those that look keep the one that has the lock from its processor.)
 const NAP: Duration = Duration::from_micros(100);
+const LONGEST_NAP: u32 = 16;
 
 /// Waits a little longer each time, and lets other threads run.
 pub(crate) struct Backoff {
     looks: u32,
+    /// How long the next nap is, in those of the first one.
+    nap: u32,
 }
 
 impl Backoff {
     pub(crate) const fn new() -> Self {
-        Self { looks: 0 }
+        Self { looks: 0, nap: 1 }
     }
 
     /// Spins, the fourth time sleeps.
     pub(crate) fn pause(&mut self) {
         if self.looks == LOOKS {
             self.looks = 0;
-            nap();
+            nap(NAP * self.nap);
+            self.nap = (2 * self.nap).min(LONGEST_NAP);
             return;
         }
         for _ in 0..FIRST << (2 * self.looks) {
@@ -51,8 +56,8 @@ impl Backoff {
 /// lock. It waits for a word that nobody knows of: each sandbox in which there are threads allows that, but not each
 /// allows `nanosleep`.
 #[cfg(all(target_os = "linux", not(mem_alloc_rust_shuttle)))]
-fn nap() {
-    let time = super::duration::KernelDuration::new(NAP);
+fn nap(duration: Duration) {
+    let time = super::duration::KernelDuration::new(duration);
     let word = 0u32;
     let command = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
     super::errno::preserving_errno(|| {
@@ -62,8 +67,8 @@ fn nap() {
 }
 
 #[cfg(not(all(target_os = "linux", not(mem_alloc_rust_shuttle))))]
-fn nap() {
-    crate::sync::thread::sleep(NAP);
+fn nap(duration: Duration) {
+    crate::sync::thread::sleep(duration);
 }
 
 #[cfg(test)]
@@ -73,10 +78,12 @@ mod tests {
 
     #[test]
     fn who_has_waited_for_some_time_sleeps_between_looks() {
-        const NAPS: u32 = 20;
+        const NAPS: [u32; 8] = [1, 2, 4, 8, LONGEST_NAP, LONGEST_NAP, LONGEST_NAP, LONGEST_NAP];
         let mut backoff = Backoff::new();
-        let start = Instant::now();
-        (0..NAPS * (LOOKS + 1)).for_each(|_| backoff.pause());
-        assert!(start.elapsed() >= NAPS * NAP);
+        for nap in NAPS {
+            let start = Instant::now();
+            (0..=LOOKS).for_each(|_| backoff.pause());
+            assert!(start.elapsed() >= NAP * nap);
+        }
     }
 }
