@@ -10,8 +10,9 @@
 //!
 //! Long slots, of more than 256 bytes, are for arenas that are four fifths free. Few of them fit a page, so that one
 //! that stays in use keeps much from other sizes; their sizes are far apart; and the header that they spare is little
-//! beside them. (Without them at all, what is free serves as much as in an arena without runs, and programs with such
-//! objects take 1.4 to 3 times the time.)
+//! beside them (but not the gap between blocks at multiples of 32 and more, where that is what they spare). Without them
+//! at all, what is free serves as much as in an arena without runs, and programs with such objects take 1.4 to 3 times
+//! the time.
 //!
 //! A run's page comes from a free block that holds one, and else from the top. But where aligned blocks have left gaps,
 //! and there is much between the blocks, beside the top, no run is cut from that while a hole is left that holds an
@@ -54,7 +55,7 @@ const LEAST_DENSE: u64 = 63;
 const LEAST_DENSE_ALIGNED: u64 = 58;
 const LEAST_ANYHOW: u64 = 53;
 
-/// Long slots are cut as long as live memory is this share of free memory at most: 1/4.
+/// Long slots that spare a header at most are cut as long as live memory is this share of free memory at most: 1/4.
 const LONG_SLOTS_SHARE_LOG2: u32 = 2;
 
 /// What lies free between blocks serves objects before there are more runs from the top, if it is more than this share
@@ -124,24 +125,32 @@ struct Objects {
 }
 
 impl Objects {
-    /// Those that are as long as its slots.
+    /// Those that are as long as its slots, at multiples of `align`.
     #[inline(always)]
-    const fn as_long_as(slot: SlotSize) -> Self {
-        Self { counted_as: slot, in_block: slot.granules() + 1, least_dense: LEAST_DENSE, are_aligned: false }
+    const fn as_long_as(slot: SlotSize, align: usize) -> Self {
+        let in_block = in_block(BlockSize::from_granules(slot.granules() + 1), align);
+        Self { counted_as: slot, in_block, least_dense: LEAST_DENSE, are_aligned: false }
     }
 
-    /// Those that such blocks at multiples of `align` hold. Half of the gap to the next one counts, too: objects of
-    /// other lengths may have that, or none.
+    /// Those that such blocks at multiples of `align` hold.
     fn aligned(slot: SlotSize, block: BlockSize, align: usize) -> Self {
         let block = block.at(align);
-        let with_gap = block.granules().next_multiple_of((align / GRANULE) as u32);
         Self {
             counted_as: SlotClasses::of_block(block).unwrap_or(slot),
-            in_block: (block.granules() + with_gap) / 2,
+            in_block: in_block(block, align),
             least_dense: LEAST_DENSE_ALIGNED,
             are_aligned: true,
         }
     }
+}
+
+/// How many granules an object in such a block at a multiple of `align` takes, about. Half of the gap to the next one
+/// counts, too: objects of other lengths may have that, or none.
+#[inline(always)]
+const fn in_block(block: BlockSize, align: usize) -> u32 {
+    let between = if align > GRANULE { (align / GRANULE) as u32 } else { 1 };
+    let with_gap = (block.granules() + between - 1) & !(between - 1);
+    (block.granules() + with_gap) / 2
 }
 
 impl SlotClasses {
@@ -416,7 +425,7 @@ impl Heap {
     /// multiple of `align`, if it is to ask for one and has earned it.
     #[inline(always)]
     pub(super) fn add_run_of_candidate(&mut self, slot: SlotSize, align: usize) -> bool {
-        self.classes.candidates.has(slot) && self.add_run(slot, Objects::as_long_as(slot), align)
+        self.classes.candidates.has(slot) && self.add_run(slot, Objects::as_long_as(slot, align), align)
     }
 
     /// What the objects of a full run have to take in blocks now, in 64ths of a page.
@@ -458,7 +467,8 @@ impl Heap {
         }
         let in_all = self.classes.ask(slot, objects, usual >> LEAST_SHARE_LOG2, usual);
         let is_busy = in_all >= usual || self.classes.busy.has(slot);
-        let is_too_long = slot.is_long() && live << LONG_SLOTS_SHARE_LOG2 > free;
+        let spares_little = slot.is_long() && objects.in_block <= slot.granules() + 1;
+        let is_too_long = spares_little && live << LONG_SLOTS_SHARE_LOG2 > free;
         if !is_dense || is_too_long || !self.pages.exist() {
             return Some(u64::MAX);
         }
