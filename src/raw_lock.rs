@@ -35,7 +35,8 @@ type Lock = spin::mutex::SpinMutex<()>;
 /// A thread that loses the processor while it holds the lock must not cost every waiter a time slice; and where several
 /// want it all the time, it serves all of them sooner if each has it for some time. So a waiter looks after one, four
 /// and sixteen times some half a microsecond (as long as it takes processors to execute so many hints), and then sleeps
-/// for a tenth of a millisecond. Nobody is woken. Without the feature `std` it is spin's mutex, whose waiters spin.
+/// for a tenth of a millisecond, longer each time, up to 1.6. Nobody is woken. Without the feature `std` it is spin's
+/// mutex, whose waiters spin.
 ///
 /// ```
 /// use mem_alloc_rust::lock_api::RawMutex;

@@ -50,20 +50,27 @@ impl BlockSize {
         Self(granules)
     }
 
-    /// The size that a block is to have at a multiple of `align`, where there is room. It is longer by a granule where
-    /// what is left in front of the next such place would be one, which is too short for a free block, so that there
-    /// would be a whole `align` more; and where it is longer than slots, and hardly longer then, up to that place. Then
-    /// there is no gap in front of the next one.
+    /// The size that a block is to have at a multiple of `align`, where there is room, so that it ends where the next
+    /// one may begin, and equal ones leave no gaps between them. It is longer by a granule at most, which is too short
+    /// for a free block: there would be a whole `align` more in front of the next one. Where it is longer than slots,
+    /// it may be longer by a sixteenth, but by no more than is lost at [`SlotSize::LARGEST_ALIGN`]: what is left at
+    /// larger ones serves others.
     pub(crate) const fn at(self, align: usize) -> Self {
-        /// Hardly longer: by a sixteenth.
         const MOST_LONGER_LOG2: u32 = 4;
+        const MOST_LONGER: usize = SlotSize::LARGEST_ALIGN / GRANULE - 1;
         let (granules, between) = (self.0 as usize, align / GRANULE);
         if between < 2 {
             return self;
         }
         let up_to_next = (granules + between - 1) & !(between - 1);
-        let is_longer_than_slots = granules > SlotSize::MOST_GRANULES + 1;
-        let most_longer = if is_longer_than_slots { granules >> MOST_LONGER_LOG2 } else { 1 };
+        let sixteenth = granules >> MOST_LONGER_LOG2;
+        let most_longer = if granules <= SlotSize::MOST_GRANULES + 1 {
+            1
+        } else if sixteenth < MOST_LONGER {
+            sixteenth
+        } else {
+            MOST_LONGER
+        };
         if up_to_next - granules <= most_longer && up_to_next <= MAX_REGION / GRANULE {
             Self(up_to_next as u32)
         } else {

@@ -7,7 +7,8 @@
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-/// So many arenas are noted at most. Where there are more, nothing is taken for static any more.
+/// So many arenas are noted at most, those that touch as one. Where there are more, nothing is taken for static any
+/// more.
 const MOST_ARENAS: usize = 16;
 
 /// The span of an arena; its end is zero where there is none.
@@ -27,9 +28,19 @@ pub(crate) fn note_arena(start: usize, bytes: usize) {
     if object_with(start, bytes).is_none() {
         return;
     }
+    // A region may be one of several that touch.
+    let end = start + bytes;
+    let extends = |span: &Span| {
+        span.end.compare_exchange(start, end, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+            || span.end.load(Ordering::Acquire) != 0
+                && span.start.compare_exchange(end, start, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    };
+    if ARENAS.iter().any(extends) {
+        return;
+    }
     if let Some(span) = ARENAS.get(NOTED.fetch_add(1, Ordering::AcqRel)) {
         span.start.store(start, Ordering::Relaxed);
-        span.end.store(start + bytes, Ordering::Release);
+        span.end.store(end, Ordering::Release);
     }
 }
 
@@ -159,6 +170,13 @@ mod tests {
         assert!(has(&ARENA[1]));
         note_arena(ARENA.as_ptr().addr(), size_of_val(&ARENA));
         assert!(!has(&ARENA[1]) && !has(&ARENA[63]));
+        static PARTS: [AtomicUsize; 64] = [const { AtomicUsize::new(0) }; 64];
+        // More parts than arenas can be noted, in an order in which both ends of what is noted move.
+        let part = 2 * size_of::<AtomicUsize>();
+        for number in (16..32).chain((0..16).rev()) {
+            note_arena(PARTS.as_ptr().addr() + number * part, part);
+        }
+        assert!(PARTS.iter().all(|part| !has(part)) && has(&NOTED));
         let boxed = Box::new(1);
         let start = core::ptr::from_ref(&*boxed).addr();
         note_arena(start, size_of_val(&*boxed));

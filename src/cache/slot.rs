@@ -362,7 +362,7 @@ impl Slot {
 
     /// Waits until the owner is not inside. To be called after the gate was closed and a barrier everywhere.
     pub(super) fn wait(&self) {
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::of_one_waiter();
         while self.is_entered() {
             backoff.pause();
         }
@@ -371,7 +371,7 @@ impl Slot {
     /// As [`wait`](Self::wait), but not for long: returns whether the owner is outside.
     pub(super) fn wait_briefly(&self) -> bool {
         const PAUSES: u32 = 8;
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::of_one_waiter();
         for _ in 0..PAUSES {
             if !self.is_entered() {
                 return true;

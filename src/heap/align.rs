@@ -39,7 +39,7 @@ enum Place {
 
 impl Heap {
     /// Takes a block whose payload is a multiple of `align`, more than [`GRANULE`], and that is [longer](BlockSize::at)
-    /// than `size` if there is room for that.
+    /// than `size` if there is room for that: one that is free as a whole before all others.
     #[inline(never)]
     pub(super) fn take_aligned(&mut self, size: BlockSize, align: usize, end: End) -> Option<Index> {
         let better = size.at(align);

@@ -400,7 +400,7 @@ impl Heap {
     ) -> Option<NonNull<u8>> {
         let block = BlockSize::for_payload(bytes)?;
         let is_as_long =
-            align <= GRANULE || SlotSize::serving(bytes, 1) == Some(slot) && block.at(align) == block;
+            align <= GRANULE || block.granules() == slot.granules() + 1 && block.at(align) == block;
         let is_there = if is_as_long {
             self.add_run_of_candidate(slot, align)
         } else {

@@ -28,13 +28,20 @@ const LONGEST_NAP: u32 = 16;
 /// Waits a little longer each time, and lets other threads run.
 pub(crate) struct Backoff {
     looks: u32,
-    /// How long the next nap is, in those of the first one.
+    /// How long the next nap is, and the longest one, in those of the first one.
     nap: u32,
+    longest_nap: u32,
 }
 
 impl Backoff {
     pub(crate) const fn new() -> Self {
-        Self { looks: 0, nap: 1 }
+        Self { looks: 0, nap: 1, longest_nap: LONGEST_NAP }
+    }
+
+    /// Of a thread that is the only one to wait, for one that is soon done: its naps stay short.
+    #[cfg(unix)]
+    pub(crate) const fn of_one_waiter() -> Self {
+        Self { looks: 0, nap: 1, longest_nap: 1 }
     }
 
     /// Spins, the fourth time sleeps.
@@ -42,7 +49,7 @@ impl Backoff {
         if self.looks == LOOKS {
             self.looks = 0;
             nap(NAP * self.nap);
-            self.nap = (2 * self.nap).min(LONGEST_NAP);
+            self.nap = (2 * self.nap).min(self.longest_nap);
             return;
         }
         for _ in 0..FIRST << (2 * self.looks) {

@@ -8,7 +8,7 @@ use crate::source::{Elsewhere, ToMove};
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
-/// What of a block is in memory is cleared with the rest if it is this part or more: 1/16. To have a page anew takes
+/// What of a block is in memory is cleared with the rest if it is more than this part: 1/16. To have a page anew takes
 /// twenty times as long as to clear it.
 const CLEARED_WITH_THE_REST: usize = 16;
 

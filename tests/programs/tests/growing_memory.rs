@@ -371,12 +371,14 @@ fn sparse_tables_stay_sparse() {
                 let table = growable.alloc_zeroed(layout);
                 assert!(!table.is_null());
                 for number in 0..40 {
-                    let at = table.add((number * 1_677_721 + round * 40_000) % TABLE);
+                    let at = table.add((number * 1_617_721 + round * 40_000) % TABLE);
                     assert_eq!(at.read(), 0);
                     at.write(1);
                 }
+                // What is used is often the beginning, but for what is nearly all of the table.
+                table.write_bytes(1, MIB);
                 let more = resident().saturating_sub(before);
-                assert!(more < 2 * MIB, "{more} bytes are in memory in round {round}");
+                assert!(more < 3 * MIB, "{more} bytes are in memory in round {round}");
                 growable.dealloc(table, layout);
             }
         }
