@@ -192,21 +192,20 @@ pub(crate) fn resident_bytes(start: *mut u8, bytes: usize) -> usize {
 
 /// Whether more than that part of a span is in memory, as far as some pieces of it tell, and the system: more than a
 /// half for 2, than a quarter for 4.
+#[inline(never)]
 pub(crate) fn is_resident(start: *mut u8, bytes: usize, part_of: usize) -> bool {
     const PIECES: usize = 16;
     const LONGEST_PIECE: usize = 128 << 10;
     let first = start.wrapping_add(start.addr().wrapping_neg() % page());
-    let whole = (start.addr() + bytes).saturating_sub(first.addr()) / page();
-    let (step, piece) = (whole / PIECES, (LONGEST_PIECE / page()).max(1));
-    if step <= piece {
-        return resident_bytes(first, whole * page()) * part_of > whole * page();
+    let step = (start.addr() + bytes).saturating_sub(first.addr()) / page() / PIECES;
+    let piece = (LONGEST_PIECE / page()).clamp(1, step.max(1));
+    let mut resident = 0;
+    for number in 0..PIECES {
+        // In the middle of each step: a table is often used from its beginning.
+        let in_front = number * step + step.saturating_sub(piece) / 2;
+        resident += resident_bytes(first.wrapping_add(in_front * page()), piece * page());
     }
-    // In the middle of each step: a table is often used from its beginning.
-    let of_piece = |number| {
-        let piece_start = first.wrapping_add((number * step + (step - piece) / 2) * page());
-        resident_bytes(piece_start, piece * page())
-    };
-    (0..PIECES).map(of_piece).sum::<usize>() * part_of > PIECES * piece * page()
+    resident * part_of > PIECES * piece * page()
 }
 
 /// Whether a mapping can become longer, and move with what it contains.

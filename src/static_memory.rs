@@ -17,6 +17,16 @@ struct Span {
     end: AtomicUsize,
 }
 
+impl Span {
+    /// Adds a region, if it touches: it may be one of several that do.
+    #[inline(never)]
+    fn grows_by(&self, start: usize, end: usize) -> bool {
+        self.end.compare_exchange(start, end, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+            || self.end.load(Ordering::Acquire) != 0
+                && self.start.compare_exchange(end, start, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+}
+
 static ARENAS: [Span; MOST_ARENAS] =
     [const { Span { start: AtomicUsize::new(0), end: AtomicUsize::new(0) } }; MOST_ARENAS];
 
@@ -28,14 +38,9 @@ pub(crate) fn note_arena(start: usize, bytes: usize) {
     if object_with(start, bytes).is_none() {
         return;
     }
-    // A region may be one of several that touch.
     let end = start + bytes;
-    let extends = |span: &Span| {
-        span.end.compare_exchange(start, end, Ordering::AcqRel, Ordering::Relaxed).is_ok()
-            || span.end.load(Ordering::Acquire) != 0
-                && span.start.compare_exchange(end, start, Ordering::AcqRel, Ordering::Relaxed).is_ok()
-    };
-    if ARENAS.iter().any(extends) {
+    let noted = NOTED.load(Ordering::Acquire).min(MOST_ARENAS);
+    if ARENAS.iter().take(noted).any(|span| span.grows_by(start, end)) {
         return;
     }
     if let Some(span) = ARENAS.get(NOTED.fetch_add(1, Ordering::AcqRel)) {

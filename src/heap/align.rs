@@ -54,7 +54,8 @@ impl Heap {
     #[inline(always)]
     fn take_fitting(&mut self, size: BlockSize, align: usize) -> Option<Index> {
         let index = self.free.first_of(self.arena, size)?;
-        (alignment_gap(self.arena.address(index), align) == 0).then(|| self.carve(index, size, size))
+        (alignment_gap(self.arena.address(index), align) == 0)
+            .then(|| self.carve_behind(index, size, 0, size))
     }
 
     /// As [`take_aligned`](Self::take_aligned), of just that size.

@@ -15,6 +15,7 @@
 //! side, as it is where few are left of many. Nothing moves, and no pointer changes.
 
 use super::Heap;
+use super::slot_sizes::SlotSizes;
 use crate::block::Tag;
 use crate::run::{Run, ScatteredSlots};
 use crate::size::{BlockSize, GRANULE, Index, SlotSize, worst_alignment_gap};
@@ -140,13 +141,25 @@ impl Heap {
         let mut left = MOST_LOOKED_AT * GLANCES;
         let first = SlotSize::numbered(self.classes.sought_in_vain.next_class.into());
         let goes_on_at = self.where_search_goes_on();
-        let listed = self.classes.with_room;
-        let round = listed.from(first).iter().chain(listed.below(first).iter()).map(|slot| (slot, false));
-        // The class where it began comes last, too, up to there.
-        for (slot, is_last) in round.chain(goes_on_at.map(|_| (first, true))) {
+        let mut classes = self.classes.with_room.from(first);
+        let mut rest = self.classes.with_room.below(first);
+        if goes_on_at.is_some() {
+            // The class where it began comes last, too, up to there.
+            rest.add(first);
+        }
+        let mut is_second_round = false;
+        loop {
+            let Some(slot) = classes.pop() else {
+                if rest.is_empty() {
+                    break;
+                }
+                classes = core::mem::replace(&mut rest, SlotSizes::NONE);
+                is_second_round = true;
+                continue;
+            };
             let head = self.classes.head(slot);
             let (mut index, end) = match goes_on_at {
-                Some(run) if is_last => (head, run),
+                Some(run) if slot == first && is_second_round => (head, run),
                 Some(run) if slot == first => (run, Index::NONE),
                 _ => (head, Index::NONE),
             };

@@ -13,42 +13,41 @@
 //! where it is: Dice, Marathe and Shavit, *Lock cohorting*, 2012.)
 
 use crate::sync::{hint, unless_explored};
-use core::time::Duration;
 
 /// How often a waiter tells the processor that it waits, before it looks for the first time; four times as often before
 /// each look that follows, of which there are so many. (Less than a microsecond, and some ten in all.)
 const FIRST: u32 = unless_explored(16, 1) as u32;
 const LOOKS: u32 = unless_explored(3, 1) as u32;
 
-/// How long it sleeps then, to begin anew; twice as long each time, up to so many times as long. (Where dozens of
+/// How many nanoseconds it sleeps then, to begin anew; twice as long each time, up to so many times as long. (Where dozens of
 /// threads wait, those that look keep the one that has the lock from its processor.)
-const NAP: Duration = Duration::from_micros(100);
-const LONGEST_NAP: u32 = 16;
+const NAP: u32 = 100_000;
+const LONGEST_NAP: u32 = 16 * NAP;
 
 /// Waits a little longer each time, and lets other threads run.
 pub(crate) struct Backoff {
     looks: u32,
-    /// How long the next nap is, and the longest one, in those of the first one.
+    /// How many nanoseconds the next nap is, and the longest one.
     nap: u32,
     longest_nap: u32,
 }
 
 impl Backoff {
     pub(crate) const fn new() -> Self {
-        Self { looks: 0, nap: 1, longest_nap: LONGEST_NAP }
+        Self { looks: 0, nap: NAP, longest_nap: LONGEST_NAP }
     }
 
     /// Of a thread that is the only one to wait, for one that is soon done: its naps stay short.
     #[cfg(unix)]
     pub(crate) const fn of_one_waiter() -> Self {
-        Self { looks: 0, nap: 1, longest_nap: 1 }
+        Self { looks: 0, nap: NAP, longest_nap: NAP }
     }
 
     /// Spins, the fourth time sleeps.
     pub(crate) fn pause(&mut self) {
         if self.looks == LOOKS {
             self.looks = 0;
-            nap(NAP * self.nap);
+            nap(self.nap);
             self.nap = (2 * self.nap).min(self.longest_nap);
             return;
         }
@@ -63,8 +62,8 @@ impl Backoff {
 /// lock. It waits for a word that nobody knows of: each sandbox in which there are threads allows that, but not each
 /// allows `nanosleep`.
 #[cfg(all(target_os = "linux", not(mem_alloc_rust_shuttle)))]
-fn nap(duration: Duration) {
-    let time = super::duration::KernelDuration::new(duration);
+fn nap(nanoseconds: u32) {
+    let time = super::duration::KernelDuration::of_nanoseconds(nanoseconds);
     let word = 0u32;
     let command = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
     super::errno::preserving_errno(|| {
@@ -74,23 +73,24 @@ fn nap(duration: Duration) {
 }
 
 #[cfg(not(all(target_os = "linux", not(mem_alloc_rust_shuttle))))]
-fn nap(duration: Duration) {
-    crate::sync::thread::sleep(duration);
+fn nap(nanoseconds: u32) {
+    crate::sync::thread::sleep(core::time::Duration::from_nanos(nanoseconds.into()));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
     #[test]
     fn who_has_waited_for_some_time_sleeps_between_looks() {
-        const NAPS: [u32; 8] = [1, 2, 4, 8, LONGEST_NAP, LONGEST_NAP, LONGEST_NAP, LONGEST_NAP];
+        const NAPS: [u32; 8] =
+            [NAP, 2 * NAP, 4 * NAP, 8 * NAP, LONGEST_NAP, LONGEST_NAP, LONGEST_NAP, LONGEST_NAP];
         let mut backoff = Backoff::new();
         for nap in NAPS {
             let start = Instant::now();
             (0..=LOOKS).for_each(|_| backoff.pause());
-            assert!(start.elapsed() >= NAP * nap);
+            assert!(start.elapsed() >= Duration::from_nanos(nap.into()));
         }
     }
 }

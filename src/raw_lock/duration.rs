@@ -1,7 +1,5 @@
 //! A duration as Linux's system calls take it.
 
-use core::time::Duration;
-
 /// The kernel's word: of 64 bits for programs with 32-bit pointers on x86-64, else as wide as the C language's `long`.
 #[cfg(all(target_arch = "x86_64", target_pointer_width = "32"))]
 type Word = i64;
@@ -17,8 +15,8 @@ pub(crate) struct KernelDuration {
 }
 
 impl KernelDuration {
-    pub(crate) const fn new(duration: Duration) -> Self {
-        // Both fit: naps are shorter than a second.
-        Self { seconds: duration.as_secs() as Word, nanoseconds: duration.subsec_nanos() as Word }
+    /// Less than a second.
+    pub(crate) const fn of_nanoseconds(nanoseconds: u32) -> Self {
+        Self { seconds: 0, nanoseconds: nanoseconds as Word }
     }
 }

@@ -54,7 +54,6 @@ pub(super) unsafe fn has_sent(_: *const libc::siginfo_t) -> bool {
 #[cfg(target_os = "linux")]
 pub(super) fn send_again(signal: c_int, process: u32) {
     use crate::raw_lock::KernelDuration;
-    use core::time::Duration;
 
     #[repr(C)]
     struct Setting {
@@ -63,8 +62,8 @@ pub(super) fn send_again(signal: c_int, process: u32) {
     }
 
     let setting = Setting {
-        interval: KernelDuration::new(Duration::ZERO),
-        value: KernelDuration::new(Duration::from_millis(1)),
+        interval: KernelDuration::of_nanoseconds(0),
+        value: KernelDuration::of_nanoseconds(1_000_000),
     };
     let nowhere = core::ptr::null_mut::<Setting>();
     let set = |timer: c_int| {
