@@ -10,9 +10,9 @@
 //!
 //! Long slots, of more than 256 bytes, are for arenas that are four fifths free. Few of them fit a page, so that one
 //! that stays in use keeps much from other sizes; their sizes are far apart; and the header that they spare is little
-//! beside them (but not the gap between blocks at multiples of 64 and more, where that is what they spare). Without them
-//! at all, what is free serves as much as in an arena without runs, and programs with such objects take 1.4 to 3 times
-//! the time.
+//! beside them (but not the gap between blocks at multiples of 64 and more, where that is what they spare). Without
+//! them at all, what is free serves as much as in an arena without runs, and programs with such objects take 1.4 to 3
+//! times the time.
 //!
 //! A run's page comes from a free block that holds one, and else from the top. But where aligned blocks have left gaps,
 //! and there is much between the blocks, beside the top, no run is cut from that while a hole is left that holds an
@@ -55,8 +55,8 @@ const LEAST_DENSE: u64 = 63;
 const LEAST_DENSE_ALIGNED: u64 = 58;
 const LEAST_ANYHOW: u64 = 53;
 
-/// Long slots are cut as long as live memory is this share of free memory at most, 1/4, unless blocks instead would take
-/// this share more, 1/16.
+/// Long slots are cut as long as live memory is this share of free memory at most, 1/4, unless blocks instead would
+/// take this share more, 1/16.
 const LONG_SLOTS_SHARE_LOG2: u32 = 2;
 const LONG_SLOTS_SPARE_LOG2: u32 = 4;
 

@@ -19,8 +19,8 @@ use crate::sync::{hint, unless_explored};
 const FIRST: u32 = unless_explored(16, 1) as u32;
 const LOOKS: u32 = unless_explored(3, 1) as u32;
 
-/// How many nanoseconds it sleeps then, to begin anew; twice as long each time, up to so many times as long. (Where dozens of
-/// threads wait, those that look keep the one that has the lock from its processor.)
+/// How many nanoseconds it sleeps then, to begin anew; twice as long each time, up to so many. (Where dozens of threads
+/// wait, those that look keep the one that has the lock from its processor.)
 const NAP: u32 = 100_000;
 const LONGEST_NAP: u32 = 16 * NAP;
 
