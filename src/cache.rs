@@ -115,8 +115,8 @@ const SLOTS: usize = unless_explored((Heap::LAST_OWNER - Heap::FIRST_OWNER + 1) 
 /// - One allocator of a process has caches: the first one used that lies in static memory. Any other is a
 ///   `Locked` in effect, as is one in a box (but for one in an `Arena` over static memory, which is not told from a
 ///   static), and as all are where more than sixteen arenas lie in static memory before. It must be neither moved nor
-///   dropped after its first use, which is by `GlobalAlloc` or by a `&'static` to it. A library that has it stays loaded
-///   when it is unloaded.
+///   dropped after its first use, which is by `GlobalAlloc` or by a `&'static` to it. A library that has it stays
+///   loaded when it is unloaded.
 /// - A `pthread_atfork` handler of somebody else's must neither allocate, nor wait for a lock under which
 ///   another thread may.
 /// - A signal handler that interrupted the allocator must neither allocate nor release nor fork. That is

@@ -261,8 +261,8 @@ impl<S: Source, R: RawMutex> Locked<S, R> {
     /// blocks of a page and more.
     ///
     /// Nothing is given back where this is not the system's memory that nobody else has: a
-    /// [`Region`](crate::Region), and without `std`. (A `FreeList` that was put into memory shared with other processes,
-    /// or that is a file's, must not be trimmed: there, what is given back does not become zero.)
+    /// [`Region`](crate::Region), and without `std`. (A `FreeList` that was put into memory shared with other
+    /// processes, or that is a file's, must not be trimmed: there, what is given back does not become zero.)
     ///
     /// ```
     /// use core::alloc::{GlobalAlloc, Layout};

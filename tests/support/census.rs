@@ -102,8 +102,8 @@ pub(super) fn check_sizes(heap: &Heap, stats: &Stats) -> Result<(), String> {
 }
 
 /// A used block is the next of the live ones, and at most one granule larger than it has to be, or than the slot that
-/// it was before its run was broken up. At a multiple of more than a granule it may have one more, and where it is longer
-/// than slots, up to a sixteenth more.
+/// it was before its run was broken up. At a multiple of more than a granule it may have one more, and where it is
+/// longer than slots, up to a sixteenth more.
 fn check_live(address: usize, header: BlockHeader, expected: Option<&LiveBlock>) -> Result<(), String> {
     let Some(block) = expected.filter(|block| block.start() == address) else {
         return Err(format!("a used block at {address:#x} that nobody has"));
